@@ -1,0 +1,1 @@
+"""The commands of `rescore`, a file each."""

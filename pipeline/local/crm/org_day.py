@@ -1,0 +1,269 @@
+"""The changes of a day in the order of their commits, as the Pub/Sub API's flat events."""
+
+import datetime as dt
+import random
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from pipeline.local.crm import account_changes, record_ids
+from pipeline.local.crm.account_changes import Values
+from pipeline.local.crm.change_events import Commit, JsonObject, flat_event
+from pipeline.local.crm.record_ids import numbered_record_id
+from pipeline.local.crm.records import CrmRecords
+from schemas.account_context import AccountProfile, Opportunity
+from schemas.change_event import ACCOUNT_ENTITY, ChangeType
+from schemas.salesforce_ids import OVERFLOW_RECORD_ID
+
+ORIGINS: Final = (
+    "com/salesforce/api/soap/62.0;client=SfdcInternalAPI/",
+    "com/salesforce/api/rest/62.0;client=DataLoaderBulkUI/",
+    "com/salesforce/api/rest/61.0;client=erp-sync/",
+    "",
+)
+
+_SECONDS_A_DAY: Final = 86_400
+_WALK_SHARE: Final = 0.6
+_MERGED_SHARE: Final = 0.02
+_MOST_MERGED: Final = 5
+_LONGEST_BURST: Final = 8
+_WILDCARD: Final = "001*"
+
+
+class OrgDay:
+    """A day's state: which accounts were changed, which are deleted, and what time it is. It is lived once."""
+
+    def __init__(self, crm: CrmRecords, *, rng: random.Random, start: dt.datetime) -> None:
+        self._rng = rng
+        self._start = self._now = start.astimezone(dt.UTC).replace(microsecond=0)
+        self._accounts = crm.accounts
+        self._to_walk = deque(rng.sample(crm.accounts, len(crm.accounts)))
+        self._touched: list[AccountProfile] = []
+        self._deleted: list[AccountProfile] = []
+        self._deals: defaultdict[str, list[Opportunity]] = defaultdict(list)
+        for deal in crm.opportunities:
+            if deal.account_id is not None:
+                self._deals[deal.account_id].append(deal)
+        self._replay_id = rng.randrange(1_000_000, 20_000_000)
+        self._new_records = 0
+        # What happens besides the walk: how often, and in how many events at most.
+        self._kinds: dict[Callable[[], list[JsonObject]], tuple[int, int]] = {
+            self._change: (360, 1),
+            self._immaterial: (200, 1),
+            self._related: (200, 1),
+            self._unrelated: (80, 1),
+            self._deal_step: (40, 2),
+            self._burst: (40, _LONGEST_BURST),
+            self._create_account: (30, 1),
+            self._gap: (20, 1),
+            self._delete: (12, 1),
+            self._undelete: (10, 1),
+            self._reassign_several: (10, 1),
+            self._lost_track: (2, 1),
+        }
+
+    def events(self, count: int) -> Iterator[JsonObject]:
+        """Yield `count` events; where they are as many as the accounts, each account is changed or created once."""
+        reaches_all = count >= len(self._to_walk)
+        waiting: deque[JsonObject] = deque()
+        for position in range(count):
+            if not waiting:
+                scheduled = self._start + dt.timedelta(seconds=_SECONDS_A_DAY * position // count)
+                self._now = max(self._now, scheduled)
+                remaining = count - position
+                spare = remaining - len(self._to_walk) if reaches_all else remaining
+                waiting.extend(self._next(spare))
+            yield waiting.popleft()
+
+    def ordinary_event(self) -> JsonObject:
+        """Return a material change of any account."""
+        return self._material(self._rng.choice(self._accounts))
+
+    def _next(self, spare: int) -> list[JsonObject]:
+        """Return what happens next; without an event to spare the walk over the accounts goes on."""
+        if self._to_walk and (spare <= 0 or not self._touched or self._rng.random() < _WALK_SHARE):
+            return self._walk()
+        if not self._touched:  # all that were changed before are deleted now: one comes back
+            return self._undelete()
+        kinds = {happens: weight for happens, (weight, events) in self._kinds.items() if events <= spare}
+        (happens,) = self._rng.choices(list(kinds), list(kinds.values()))
+        return happens()
+
+    def _walk(self) -> list[JsonObject]:
+        """Change the next account, or several alike: Salesforce merges identical changes into one event."""
+        size = self._rng.randint(2, _MOST_MERGED) if self._rng.random() < _MERGED_SHARE else 1
+        accounts = [self._to_walk.popleft() for _ in range(min(size, len(self._to_walk)))]
+        self._touched.extend(accounts)
+        return self._reassign(accounts) if len(accounts) > 1 else [self._material(accounts[0])]
+
+    def _change(self) -> list[JsonObject]:
+        return [self._material(self._account())]
+
+    def _reassign_several(self) -> list[JsonObject]:
+        return self._reassign(self._rng.sample(self._touched, min(3, len(self._touched))))
+
+    def _immaterial(self) -> list[JsonObject]:
+        return [self._account_update([self._account()], account_changes.immaterial_change(self._rng))]
+
+    def _burst(self) -> list[JsonObject]:
+        """Change one account again and again within seconds, as an integration does that saves field by field."""
+        account = self._account()
+        events = []
+        for _ in range(self._rng.randint(3, _LONGEST_BURST)):
+            self._now += dt.timedelta(seconds=self._rng.randint(0, 2))
+            events.append(self._material(account))
+        return events
+
+    def _deal_step(self) -> list[JsonObject]:
+        """Move an opportunity on, and touch its account in the same transaction."""
+        account = self._account()
+        deals = self._deals[account.account_id]
+        if not deals:
+            return [self._material(account)]
+        first, second = self._commits(2)
+        deal = self._rng.choice(deals)
+        return [self._opportunity_update(account, deal, first), self._material(account, second)]
+
+    def _related(self) -> list[JsonObject]:
+        """Change a record that belongs to an account and names it."""
+        account = self._account()
+        deals = self._deals[account.account_id]
+        if deals and self._rng.random() < 0.5:  # noqa: PLR2004 - one in two
+            return [self._opportunity_update(account, self._rng.choice(deals))]
+        of_account = {"AccountId": account.account_id}
+        entity = self._rng.choice(("Contact", "ContactCreate", "Task", "Event"))
+        if entity == "Contact":
+            contact = self._some_record(record_ids.CONTACT)
+            return [self._update(entity, [contact], account_changes.contact_change(self._rng), enriched=of_account)]
+        if entity == "ContactCreate":
+            person = account_changes.new_person(self._rng)
+            return [self._create("Contact", self._new_record(record_ids.CONTACT), of_account | person)]
+        about = of_account | {"WhoId": self._some_record(record_ids.CONTACT), "WhatId": account.account_id}
+        if entity == "Task":
+            task = account_changes.new_task(self._rng, self._now)
+            return [self._create(entity, self._new_record(record_ids.TASK), about | task)]
+        meeting = account_changes.new_meeting(self._rng, self._now)
+        return [self._create(entity, self._new_record(record_ids.EVENT), about | meeting)]
+
+    def _unrelated(self) -> list[JsonObject]:
+        """Change a record that belongs to no account."""
+        entity = self._rng.choice(("Contact", "Lead", "LeadCreate", "User"))
+        if entity == "LeadCreate":
+            lead = account_changes.new_person(self._rng) | {"Company": "Not yet an account", "Status": "Open"}
+            return [self._create("Lead", self._new_record(record_ids.LEAD), lead)]
+        if entity == "Lead":
+            status: Values = {"Status": self._rng.choice(("Working", "Nurturing", "Unqualified")), "Rating": "Warm"}
+            return [self._update(entity, [self._some_record(record_ids.LEAD)], status)]
+        if entity == "User":
+            values: Values = {"Title": self._rng.choice(("Account Executive", "Sales Engineer", None))}
+            return [self._update(entity, [self._rng.choice(account_changes.user_ids())], values)]
+        contact = self._some_record(record_ids.CONTACT)
+        return [self._update(entity, [contact], account_changes.contact_change(self._rng))]
+
+    def _create_account(self) -> list[JsonObject]:
+        """Create an account that nothing was heard of yet."""
+        if not self._to_walk:
+            return self._related()
+        account = self._to_walk.pop()
+        self._touched.append(account)
+        return [self._create(ACCOUNT_ENTITY, account.account_id, account_changes.whole_account(account))]
+
+    def _delete(self) -> list[JsonObject]:
+        account = self._taken_away()
+        return [self._event(ACCOUNT_ENTITY, [account.account_id], ChangeType.DELETE)]
+
+    def _undelete(self) -> list[JsonObject]:
+        if not self._deleted:
+            return self._immaterial()
+        account = self._deleted.pop(self._rng.randrange(len(self._deleted)))
+        self._touched.append(account)
+        values = account_changes.whole_account(account)
+        return [self._event(ACCOUNT_ENTITY, [account.account_id], ChangeType.UNDELETE, values)]
+
+    def _gap(self) -> list[JsonObject]:
+        change_type = self._rng.choice((ChangeType.GAP_UPDATE, ChangeType.GAP_UPDATE, ChangeType.GAP_DELETE))
+        account = self._taken_away() if change_type is ChangeType.GAP_DELETE else self._account()
+        return [self._event(ACCOUNT_ENTITY, [account.account_id], change_type)]
+
+    def _lost_track(self) -> list[JsonObject]:
+        """Say that more changed than is told: an overflow, or a wildcard in the place of record ids."""
+        if self._rng.random() < 0.5:  # noqa: PLR2004 - one in two
+            return [self._event(ACCOUNT_ENTITY, [OVERFLOW_RECORD_ID], ChangeType.GAP_OVERFLOW)]
+        return [self._event(ACCOUNT_ENTITY, [_WILDCARD], ChangeType.GAP_UPDATE)]
+
+    def _account(self) -> AccountProfile:
+        return self._rng.choice(self._touched)
+
+    def _taken_away(self) -> AccountProfile:
+        account = self._touched.pop(self._rng.randrange(len(self._touched)))
+        self._deleted.append(account)
+        return account
+
+    def _new_record(self, prefix: str) -> str:
+        self._new_records += 1
+        return numbered_record_id(prefix, 600_000_000 + self._new_records)
+
+    def _some_record(self, prefix: str) -> str:
+        return numbered_record_id(prefix, self._rng.randrange(10_000))
+
+    def _material(self, account: AccountProfile, commit: Commit | None = None) -> JsonObject:
+        return self._account_update([account], account_changes.material_change(self._rng, account), commit)
+
+    def _reassign(self, accounts: Sequence[AccountProfile]) -> list[JsonObject]:
+        return [self._account_update(accounts, account_changes.owner_change(self._rng, *accounts))]
+
+    def _account_update(
+        self, accounts: Sequence[AccountProfile], values: Values, commit: Commit | None = None
+    ) -> JsonObject:
+        return self._update(ACCOUNT_ENTITY, [account.account_id for account in accounts], values, commit=commit)
+
+    def _opportunity_update(
+        self, account: AccountProfile, deal: Opportunity, commit: Commit | None = None
+    ) -> JsonObject:
+        values = account_changes.opportunity_change(self._rng, deal)
+        of_account = {"AccountId": account.account_id}
+        return self._update("Opportunity", [deal.opportunity_id], values, enriched=of_account, commit=commit)
+
+    def _create(self, entity: str, record_id: str, values: Values) -> JsonObject:
+        created = {"CreatedDate": self._now, "LastModifiedDate": self._now}
+        return self._event(entity, [record_id], ChangeType.CREATE, values | created)
+
+    def _update(
+        self,
+        entity: str,
+        ids: Sequence[str],
+        values: Values,
+        *,
+        enriched: Values | None = None,
+        commit: Commit | None = None,
+    ) -> JsonObject:
+        values = values | {"LastModifiedDate": self._now}
+        return self._event(entity, ids, ChangeType.UPDATE, values, enriched=enriched, commit=commit)
+
+    def _event(
+        self,
+        entity: str,
+        ids: Sequence[str],
+        change_type: ChangeType,
+        values: Values | None = None,
+        *,
+        enriched: Values | None = None,
+        commit: Commit | None = None,
+    ) -> JsonObject:
+        self._replay_id += self._rng.randint(1, 6)
+        return flat_event(
+            entity=entity,
+            record_ids=ids,
+            change_type=change_type,
+            commit=commit or self._commits(1)[0],
+            replay_id=self._replay_id,
+            changes=values,
+            enriched=enriched,
+        )
+
+    def _commits(self, size: int) -> list[Commit]:
+        """Return what the headers of one transaction of that many changes say."""
+        key = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        user_id, origin = self._rng.choice(account_changes.user_ids()), self._rng.choice(ORIGINS)
+        return [Commit(self._now, key, user_id, number, origin) for number in range(1, size + 1)]

@@ -1,0 +1,247 @@
+"""The HTTP face of the stand-in: generateContent and countTokens, the token endpoint, the administration."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from pipeline.local.gemini.fault_kinds import FaultKind
+from pipeline.local.gemini.service import Answer, GeminiService, Manner, Target
+from pipeline.local.gemini.tokens import GrantRefusedError
+
+TRANSPORT: Final = "rescoring.transport"
+"""The extension of the ASGI scope that holds the connection's transport, for faults of the connection."""
+
+_MODEL_PATH: Final = "/projects/{project}/locations/{location}/publishers/google/models/{model}"
+
+
+class Pauses:
+    """Sleeps that all end at once when the server stops."""
+
+    def __init__(self) -> None:
+        self._pending: set[asyncio.Future[None]] = set()
+        self._ended = False
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that time, or as soon as `end` is called."""
+        if self._ended or seconds <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        pause = loop.create_future()
+        timer = loop.call_later(seconds, _wake, pause)
+        self._pending.add(pause)
+        try:
+            await pause
+        finally:
+            timer.cancel()
+            self._pending.discard(pause)
+
+    def end(self) -> None:
+        """End every sleep, and those to come."""
+        self._ended = True
+        for pause in self._pending:
+            _wake(pause)
+
+
+def _wake(pause: "asyncio.Future[None]") -> None:
+    if not pause.done():
+        pause.set_result(None)
+
+
+class GenerateContent:
+    """The endpoint that a pipeline calls. Plain ASGI: its faults reach below a response, and it must be cheap."""
+
+    def __init__(self, service: GeminiService, pauses: Pauses) -> None:
+        self._service = service
+        self._pauses = pauses
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call."""
+        body = await _read_body(receive)
+        if body is None:
+            return
+        with self._counted() as call:
+            target = Target(**{name: scope["path_params"][name] for name in ("project", "location", "model")})
+            answer = self._service.answer(target, _header(scope, b"authorization"), body, call.number)
+            call.answer = answer
+            await self._pauses.sleep(answer.delay_seconds)
+            call.sent_whole = await self._deliver(answer, scope, receive, send)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator["_Call"]:
+        counts = self._service.counts
+        call = _Call(counts.arrive())
+        started = time.perf_counter()
+        try:
+            yield call
+        finally:
+            answer, whole = call.answer, call.sent_whole
+            busy_seconds = time.perf_counter() - started
+            if counts is not self._service.counts:
+                # A reset has put new counts in place, which know of this call only that it is in flight.
+                self._service.counts.in_flight -= 1
+            counts.leave(answer.status if answer and whole else None, answer.fault if answer else None, busy_seconds)
+            counts.accounts_scored += answer.accounts_scored if answer and whole else 0
+
+    async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Send the answer in its manner; return whether all of it was sent."""
+        half = answer.body[: len(answer.body) // 2]
+        transport: asyncio.Transport = scope["extensions"][TRANSPORT]["transport"]
+        match answer.manner:
+            case Manner.WHOLE:
+                await send(_start(answer))
+                await send({"type": "http.response.body", "body": answer.body})
+                return True
+            case Manner.DROPPED:
+                transport.abort()
+            case Manner.CUT:
+                await _send_part(answer, half, send)
+                transport.close()
+            case Manner.HALF_OPEN:
+                await _send_part(answer, half, send)
+            case Manner.DRIPPING:
+                if await self._drip(answer, transport, send):
+                    return True
+            case Manner.SILENT:
+                pass
+        await _disconnection(receive)
+        return False
+
+    async def _drip(self, answer: Answer, transport: asyncio.Transport, send: Send) -> bool:
+        await send(_start(answer))
+        for index in range(len(answer.body)):
+            if index:
+                await self._pauses.sleep(self._service.config.drip_seconds)
+            if transport.is_closing():
+                return False
+            byte = answer.body[index : index + 1]
+            await send({"type": "http.response.body", "body": byte, "more_body": index + 1 < len(answer.body)})
+        return True
+
+
+class _Call:
+    """A call in flight: its number, and what became of it so far."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.answer: Answer | None = None
+        self.sent_whole = False
+
+
+def _start(answer: Answer) -> dict[str, Any]:
+    headers = [
+        (b"content-type", b"application/json; charset=UTF-8"),
+        (b"content-length", str(len(answer.body)).encode()),
+    ]
+    if answer.retry_after_seconds is not None:
+        headers.append((b"retry-after", str(answer.retry_after_seconds).encode()))
+    return {"type": "http.response.start", "status": answer.status, "headers": headers}
+
+
+async def _send_part(answer: Answer, part: bytes, send: Send) -> None:
+    await send(_start(answer))
+    await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the whole body, or None where the client went away before it had sent all of it."""
+    chunks = []
+    while (message := await receive())["type"] != "http.disconnect":
+        chunks.append(message["body"])
+        if not message["more_body"]:
+            return b"".join(chunks)
+    return None
+
+
+async def _disconnection(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+class _Endpoints:
+    """The endpoints besides generateContent; they are called seldom."""
+
+    def __init__(self, service: GeminiService) -> None:
+        self._service = service
+
+    async def count_tokens(self, request: Request) -> Response:
+        target = Target(**{name: request.path_params[name] for name in ("project", "location", "model")})
+        authorization = request.headers.get("authorization", "")
+        answer = self._service.count_tokens(target, authorization, await request.body())
+        return Response(answer.body, answer.status, media_type="application/json")
+
+    async def token(self, request: Request) -> Response:
+        try:
+            granted = self._service.tokens.grant(await request.body(), self._service.config.token_lifetime_seconds)
+        except GrantRefusedError as error:
+            return _json({"error": error.error, "error_description": str(error)}, 400)
+        self._service.counts.tokens_granted += 1
+        return _json(granted)
+
+    async def stats(self, _: Request) -> Response:
+        return _json(self._service.stats().model_dump(mode="json"))
+
+    async def reset(self, _: Request) -> Response:
+        self._service.reset()
+        return _json({})
+
+    async def read_config(self, _: Request) -> Response:
+        return _json(self._service.config.model_dump(mode="json"))
+
+    async def change_config(self, request: Request) -> Response:
+        try:
+            changes = orjson.loads(await request.body())
+            if not isinstance(changes, dict):
+                return _unprocessable("an object is wanted")
+            return _json(self._service.configure(changes).model_dump(mode="json"))
+        except orjson.JSONDecodeError as error:
+            return _unprocessable(f"no JSON: {error}")
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            return _unprocessable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+def _unprocessable(message: str) -> Response:
+    kinds = [kind.value for kind in FaultKind]
+    return _json({"error": {"code": 422, "message": message, "status": "INVALID_CONFIG", "kinds": kinds}}, 422)
+
+
+def build_app(service: GeminiService, pauses: Pauses) -> Starlette:
+    """Return the ASGI application. Its server must put the transport of each connection into the scope."""
+    other = _Endpoints(service)
+    generate = GenerateContent(service, pauses)
+    models = [
+        route
+        for version in ("/v1", "/v1beta1")
+        for route in (
+            Route(f"{version}{_MODEL_PATH}:generateContent", generate, methods=["POST"]),
+            Route(f"{version}{_MODEL_PATH}:countTokens", other.count_tokens, methods=["POST"]),
+        )
+    ]
+    return Starlette(
+        routes=[
+            *models,
+            Route("/token", other.token, methods=["POST"]),
+            Route("/admin/stats", other.stats, methods=["GET"]),
+            Route("/admin/reset", other.reset, methods=["POST"]),
+            Route("/admin/config", other.read_config, methods=["GET"]),
+            Route("/admin/config", other.change_config, methods=["PUT"]),
+        ]
+    )

@@ -1,0 +1,168 @@
+"""Reading the body of a `generateContent` request, and the accounts that its prompt holds."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+_CHARS_A_TOKEN: Final = 4
+_JSON_TYPE: Final = "application/json"
+
+
+class InvalidRequestError(ValueError):
+    """The body is not a request; the message is what Gemini's 400 would say. It quotes no value of the body."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+
+
+class Part(_Message):
+    """A piece of text. The stand-in takes no images and no function calls."""
+
+    text: str
+
+
+class Content(_Message):
+    """A turn of the conversation, or the system instruction."""
+
+    role: str = "user"
+    parts: list[Part] = Field(min_length=1)
+
+
+class Turn(Content):
+    """A turn of the conversation."""
+
+    role: Literal["user", "model"] = "user"
+
+
+class GenerationConfig(_Message):
+    """How to answer. What only shapes real text is taken and left alone."""
+
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    response_mime_type: str | None = None
+    response_schema: dict[str, Any] | None = None
+    response_json_schema: dict[str, Any] | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    top_k: float | None = None
+    candidate_count: int | None = Field(default=None, ge=1, le=1)
+    stop_sequences: list[str] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    response_logprobs: bool | None = None
+    logprobs: int | None = None
+    audio_timestamp: bool | None = None
+    media_resolution: str | None = None
+    response_modalities: list[str] | None = None
+    routing_config: dict[str, Any] | None = None
+    speech_config: dict[str, Any] | None = None
+    thinking_config: dict[str, Any] | None = None
+
+
+class GenerateRequest(_Message):
+    """The body of `generateContent`, and of `countTokens`, which needs a part of it only."""
+
+    contents: list[Turn] = Field(min_length=1)
+    system_instruction: Content | None = None
+    generation_config: GenerationConfig = GenerationConfig()
+    tools: list[Any] | None = None
+    tool_config: dict[str, Any] | None = None
+    safety_settings: list[Any] | None = None
+    labels: dict[str, str] | None = None
+    cached_content: str | None = None
+    model_armor_config: dict[str, Any] | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is told."""
+
+    system: str
+    user: str
+
+    @property
+    def tokens(self) -> int:
+        """The estimate of its length in tokens."""
+        return tokens_in(self.system) + tokens_in(self.user)
+
+
+def parse_request(body: bytes) -> GenerateRequest:
+    """Return the request.
+
+    Raises:
+        InvalidRequestError: The body is no JSON, has an unknown field, or a value that is not allowed.
+    """
+    try:
+        request = GenerateRequest.model_validate_json(body)
+    except ValidationError as error:
+        # Without the input: what is refused may be the prompt's text.
+        raise InvalidRequestError(_refusal(error)) from None
+    config = request.generation_config
+    schemas = (config.response_schema, config.response_json_schema)
+    if all(schema is not None for schema in schemas):
+        raise InvalidRequestError("Only one of response_schema and response_json_schema may be set.")
+    if any(schema is not None for schema in schemas) and config.response_mime_type != _JSON_TYPE:
+        raise InvalidRequestError(f"A response schema needs response_mime_type: {_JSON_TYPE}.")
+    return request
+
+
+def _refusal(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])[:80]
+        return f"Invalid JSON payload received. Unknown name \"{name}\" at '{place[:200]}': Cannot find field."
+    return f"Invalid value at '{place[:200]}': {first['msg']}"
+
+
+def prompt_of(request: GenerateRequest) -> Prompt:
+    """Return the texts of a request, parts joined by line breaks."""
+    system = request.system_instruction.parts if request.system_instruction else []
+    return Prompt(
+        system="\n".join(part.text for part in system),
+        user="\n".join(part.text for turn in request.contents for part in turn.parts),
+    )
+
+
+def tokens_in(text: str) -> int:
+    """Return the estimate of a text's length in tokens: four characters each."""
+    return -(-len(text) // _CHARS_A_TOKEN)
+
+
+def cut_to_tokens(text: str, tokens: int) -> str:
+    """Return the start of a text that is that many tokens long by the same estimate."""
+    return text[: tokens * _CHARS_A_TOKEN]
+
+
+def accounts_in(text: str) -> list[Mapping[str, Any]]:
+    """Return the accounts of the first fenced block that is a JSON array; empty if there is none.
+
+    A fence only counts at the start of a line, where no text inside of JSON can stand: there, line breaks are escaped.
+    """
+    for block in _fenced_blocks(text):
+        try:
+            accounts = orjson.loads(block)
+        except orjson.JSONDecodeError:
+            continue  # a model reads on where a block makes no sense
+        if isinstance(accounts, list):
+            return [account for account in accounts if isinstance(account, dict)]
+    return []
+
+
+def _fenced_blocks(text: str) -> Iterator[str]:
+    opening, closing = "\n```json\n", "\n```"
+    text = "\n" + text.replace("\r\n", "\n")
+    start = text.find(opening)
+    while start >= 0:
+        # The line break before the first line may also be the one before the closing fence.
+        end = text.find(closing, start + len(opening) - 1)
+        if end < 0:
+            return
+        yield text[start + len(opening) : end]
+        start = text.find(opening, end)

@@ -1,0 +1,297 @@
+"""What the stand-in answers to a call, and when: everything but HTTP."""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import orjson
+
+from pipeline.local.gemini.answers import Node, build_answer, scores_of
+from pipeline.local.gemini.chance import uniform
+from pipeline.local.gemini.config import Fault, GeminiConfig, changed_config
+from pipeline.local.gemini.fault_kinds import FINISH_REASON, HTTP_STATUS, ITEM_FAULTS, FaultKind
+from pipeline.local.gemini.faults import (
+    TEXT_FAULTS,
+    answer_text,
+    choose_fault,
+    obey_instructions,
+    other_model,
+    spoil_item,
+    victim_of,
+)
+from pipeline.local.gemini.latency import answer_seconds
+from pipeline.local.gemini.prefix_cache import PrefixCache
+from pipeline.local.gemini.request import (
+    GenerateRequest,
+    GenerationConfig,
+    InvalidRequestError,
+    Prompt,
+    accounts_in,
+    cut_to_tokens,
+    parse_request,
+    prompt_of,
+    tokens_in,
+)
+from pipeline.local.gemini.responses import (
+    candidate,
+    count_tokens_body,
+    error_body,
+    model_not_found,
+    response_body,
+    usage,
+)
+from pipeline.local.gemini.schema import SchemaRefusedError, compile_schema, schema_text
+from pipeline.local.gemini.scoring import score_account
+from pipeline.local.gemini.stats import Counts, GeminiStats
+from pipeline.local.gemini.tokens import Tokens
+
+
+class Manner(StrEnum):
+    """How an answer is sent."""
+
+    WHOLE = "whole"
+    DROPPED = "dropped"
+    CUT = "cut"
+    SILENT = "silent"
+    HALF_OPEN = "half_open"
+    DRIPPING = "dripping"
+
+
+_MANNERS: Final[Mapping[FaultKind, Manner]] = {
+    FaultKind.CONNECTION_DROPPED: Manner.DROPPED,
+    FaultKind.CONNECTION_DROPPED_MID_ANSWER: Manner.CUT,
+    FaultKind.NO_ANSWER: Manner.SILENT,
+    FaultKind.HALF_OPEN: Manner.HALF_OPEN,
+    FaultKind.DRIPPING: Manner.DRIPPING,
+}
+# No account of these answers counts as scored: the text is no sound JSON, there is none, or it never arrives whole.
+_LOSES_ALL: Final = TEXT_FAULTS | FINISH_REASON.keys() | _MANNERS.keys() - {FaultKind.DRIPPING}
+_NO_CONTENT: Final = {FaultKind.PROMPT_BLOCKED, FaultKind.NO_CANDIDATES, *FINISH_REASON}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a call's path names."""
+
+    project: str
+    location: str
+    model: str
+
+    @property
+    def resource(self) -> str:
+        """The model's resource name."""
+        return f"projects/{self.project}/locations/{self.location}/publishers/google/models/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer ready to be sent: after `delay_seconds`, in that manner."""
+
+    status: int
+    body: bytes
+    manner: Manner = Manner.WHOLE
+    delay_seconds: float = 0.0
+    retry_after_seconds: int | None = None
+    fault: FaultKind | None = None
+    accounts_scored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Understood:
+    """A call that the model answers."""
+
+    number: int
+    model: str
+    prompt: Prompt
+    accounts: list[Mapping[str, Any]]
+    generation: GenerationConfig
+    schema: Node | None
+    cached_tokens: int
+
+
+class GeminiService:
+    """The state between calls: configuration, counts, granted tokens, prefixes seen, faults used up.
+
+    Not thread-safe: one event loop calls it. `now` tells the time in UTC.
+    """
+
+    def __init__(self, config: GeminiConfig, now: Callable[[], dt.datetime]) -> None:
+        self.config = config
+        self.tokens = Tokens(lambda: now().timestamp())
+        self.counts = Counts()
+        self._now = now
+        self._prefixes = PrefixCache()
+        self._used = [0] * len(config.faults)
+
+    def configure(self, changes: Mapping[str, Any]) -> GeminiConfig:
+        """Replace the given fields of the configuration, and return it; new faults start unused.
+
+        Raises:
+            pydantic.ValidationError: A field is unknown or its value is not allowed; nothing has changed then.
+        """
+        self.config = changed_config(self.config, changes)
+        if "faults" in changes:
+            self._used = [0] * len(self.config.faults)
+        return self.config
+
+    def reset(self) -> None:
+        """Start counting anew, from call 1, with every fault unused; configuration and tokens stay."""
+        self.counts = self.counts.forget()
+        self._prefixes.clear()
+        self._used = [0] * len(self.config.faults)
+
+    def stats(self) -> GeminiStats:
+        """Return the counts."""
+        return self.counts.snapshot()
+
+    def answer(self, target: Target, authorization: str, body: bytes, number: int) -> Answer:
+        """Return the answer to a call of generateContent that `counts.arrive()` has numbered."""
+        if (refused := self._refused(target, authorization)) is not None:
+            return refused
+        cap = self.config.max_concurrency
+        if cap is not None and self.counts.in_flight > cap:
+            return self._error(429)
+        try:
+            request = parse_request(body)
+            call = self._understand(request, target.model, number)
+        except (InvalidRequestError, SchemaRefusedError) as error:
+            return self._error(400, str(error))
+        self.counts.accounts_asked += len(call.accounts)
+        return self._answer_with(self._choose_fault(call), call, target)
+
+    def count_tokens(self, target: Target, authorization: str, body: bytes) -> Answer:
+        """Return the answer to a call of countTokens."""
+        self.counts.count_tokens_calls += 1
+        if (refused := self._refused(target, authorization)) is not None:
+            return refused
+        try:
+            prompt = prompt_of(parse_request(body))
+        except InvalidRequestError as error:
+            return self._error(400, str(error))
+        characters = sum(not character.isspace() for character in prompt.system + prompt.user)
+        return Answer(200, orjson.dumps(count_tokens_body(prompt.tokens, characters)))
+
+    def _refused(self, target: Target, authorization: str) -> Answer | None:
+        if self.config.require_token and not self.tokens.accept(authorization):
+            return self._error(401)
+        if not model_exists(self.config, target.model):
+            return Answer(404, orjson.dumps(model_not_found(target.resource)))
+        return None
+
+    def _error(self, code: int, message: str | None = None, fault: FaultKind | None = None) -> Answer:
+        retry_after = self.config.retry_after_seconds if code == _TOO_MANY else None
+        return Answer(code, orjson.dumps(error_body(code, message)), retry_after_seconds=retry_after, fault=fault)
+
+    def _understand(self, request: GenerateRequest, model: str, number: int) -> _Understood:
+        generation = request.generation_config
+        prompt = prompt_of(request)
+        most = self.config.max_prompt_tokens
+        if prompt.tokens > most:
+            raise InvalidRequestError(
+                f"The input token count ({prompt.tokens}) exceeds the maximum number of tokens allowed ({most})."
+            )
+        if (generation.max_output_tokens or 1) > self.config.max_output_tokens:
+            raise InvalidRequestError(
+                "Unable to submit request because it has a maxOutputTokens value beyond the supported range from 1 "
+                f"(inclusive) to {self.config.max_output_tokens + 1} (exclusive)."
+            )
+        schema = _schema_of(generation)
+        seen = self._prefixes.seen_tokens(f"{model}\n{prompt.system}\n{prompt.user}")
+        cached = min(seen, prompt.tokens) if seen >= self.config.cache_min_tokens else 0
+        return _Understood(number, model, prompt, accounts_in(prompt.user), generation, schema, cached)
+
+    def _choose_fault(self, call: _Understood) -> Fault | None:
+        if not self.config.faults:
+            return None
+        text = f"{call.prompt.system}\n{call.prompt.user}"
+        if any(fault.match for fault in self.config.faults):
+            # A prompt may escape more than JSON must; read, the accounts have their names as they are.
+            text += json.dumps(call.accounts, ensure_ascii=False)
+        index = choose_fault(
+            self.config.faults,
+            self._used,
+            seed=self.config.seed,
+            call=call.number,
+            prompt=text,
+            accounts=len(call.accounts),
+        )
+        if index is None:
+            return None
+        self._used[index] += 1
+        return self.config.faults[index]
+
+    def _answer_with(self, fault: Fault | None, call: _Understood, target: Target) -> Answer:
+        kind = fault.kind if fault else None
+        if kind is not None and (code := HTTP_STATUS.get(kind)) is not None:
+            not_found = Answer(404, orjson.dumps(model_not_found(target.resource)), fault=kind)
+            return not_found if code == _NOT_FOUND else self._error(code, fault=kind)
+        text, finish_reason, scored = self._text(fault, call)
+        output_tokens = 0 if text is None else tokens_in(text)
+        body = response_body(
+            candidates=_candidates(kind, text, finish_reason),
+            usage_metadata=usage(call.prompt.tokens, output_tokens, call.cached_tokens),
+            model_version=other_model(call.model) if kind is FaultKind.OTHER_MODEL_VERSION else call.model,
+            response_id=f"local-{self.config.seed}-{call.number}",
+            created=self._now(),
+            block_reason="PROHIBITED_CONTENT" if kind is FaultKind.PROMPT_BLOCKED else None,
+        )
+        delay = answer_seconds(self.config.latency, output_tokens, uniform(self.config.seed, "latency", call.number))
+        self._count(call, output_tokens, delay)
+        manner = _MANNERS.get(kind, Manner.WHOLE) if kind else Manner.WHOLE
+        return Answer(200, orjson.dumps(body), manner, delay, fault=kind, accounts_scored=scored)
+
+    def _text(self, fault: Fault | None, call: _Understood) -> tuple[str | None, str, int]:
+        """Return the text, the finishReason, and how many accounts it soundly scores."""
+        kind = fault.kind if fault else None
+        if kind in _NO_CONTENT:
+            return None, FINISH_REASON.get(kind, "STOP"), 0
+        scored = [score_account(account) for account in call.accounts]
+        if kind is FaultKind.OBEYS_INSTRUCTIONS:
+            obey_instructions(scored, call.accounts)
+        answer = build_answer(call.schema, scored)
+        spoilt = 0
+        if fault is not None and kind in ITEM_FAULTS:
+            chance = uniform(self.config.seed, "victim", call.number)
+            spoilt = spoil_item(fault.kind, scores_of(answer), victim_of(fault, call.accounts, chance))
+        text, finish_reason = answer_text(answer, kind)
+        if call.schema is None and call.generation.response_mime_type != "application/json":
+            text = f"Here are the scores of {len(scored)} accounts.\n\n```json\n{text}\n```\n"
+        most = call.generation.max_output_tokens or self.config.max_output_tokens
+        if tokens_in(text) > most:
+            return cut_to_tokens(text, most), "MAX_TOKENS", 0
+        loses_all = kind in _LOSES_ALL or kind is FaultKind.SCORE_NAN
+        return text, finish_reason, 0 if loses_all else len(scored) - spoilt
+
+    def _count(self, call: _Understood, output_tokens: int, delay: float) -> None:
+        self.counts.prompt_tokens += call.prompt.tokens
+        self.counts.output_tokens += output_tokens
+        self.counts.cached_tokens += call.cached_tokens
+        self.counts.latency_seconds_sum += delay
+
+
+_TOO_MANY: Final = 429
+_NOT_FOUND: Final = 404
+
+
+def model_exists(config: GeminiConfig, model: str) -> bool:
+    """Whether the configuration knows a model of this name that is not retired."""
+    retired = any(fnmatchcase(model, pattern) for pattern in config.retired_models)
+    return not retired and any(fnmatchcase(model, pattern) for pattern in config.models)
+
+
+def _schema_of(generation: GenerationConfig) -> Node | None:
+    if generation.response_json_schema is not None:
+        return compile_schema(schema_text(generation.response_json_schema), openapi=False)
+    if generation.response_schema is not None:
+        return compile_schema(schema_text(generation.response_schema), openapi=True)
+    return None
+
+
+def _candidates(kind: FaultKind | None, text: str | None, finish_reason: str) -> list[dict[str, Any]] | None:
+    if kind is FaultKind.PROMPT_BLOCKED:
+        return None
+    return [] if kind is FaultKind.NO_CANDIDATES else [candidate(text, finish_reason)]

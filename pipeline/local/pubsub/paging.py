@@ -1,0 +1,17 @@
+"""Pages of a listing: sorted by name, and continued after the last name seen."""
+
+from collections.abc import Iterable
+
+from pipeline.local.pubsub.errors import InvalidArgumentError
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+
+
+def page_of(names: Iterable[str], page_size: int, page_token: str) -> tuple[list[str], str]:
+    """Return the names of one page and the token of the next, which is empty after the last."""
+    if page_size < 0:
+        raise InvalidArgumentError("page_size can't be negative")
+    size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    left = sorted(name for name in names if name > page_token)
+    return left[:size], left[size - 1] if len(left) > size else ""

@@ -1,0 +1,125 @@
+"""The broker on a port: the gRPC API google.pubsub.v1 on loopback, served by one thread with an event loop of its own.
+
+One thread calls the broker, so it needs no lock; subscribers that wait are coroutines, so none starves another.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self, TypeVar
+
+from grpc import aio  # type: ignore[import-untyped]  # grpcio ships no annotations
+
+from pipeline.local.pubsub.arrivals import Arrivals
+from pipeline.local.pubsub.broker import Broker
+from pipeline.local.pubsub.service import handlers
+
+TICK_SECONDS = 0.05
+"""How late a lease may be noticed to have run out."""
+
+STOP_SECONDS = 0.5
+"""How long calls may take to end by themselves when the broker stops."""
+
+CALL_SECONDS = 10.0
+"""How long to wait for the broker's thread: it answers in microseconds or hangs."""
+
+T = TypeVar("T")
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),  # so that the broker answers what exceeds Pub/Sub's 10 MB
+    ("grpc.max_send_message_length", -1),
+)
+
+
+class EmbeddedPubSub:
+    """A Pub/Sub broker in this process. Clients find it through PUBSUB_EMULATOR_HOST.
+
+    >>> with EmbeddedPubSub() as broker:
+    ...     os.environ["PUBSUB_EMULATOR_HOST"] = broker.host
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
+        self._arrivals = Arrivals()
+        self._broker = Broker(wake=self._arrivals.wake)
+        self._bound: Future[int] = Future()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+
+    @property
+    def host(self) -> str:
+        """The address, as PUBSUB_EMULATOR_HOST wants it."""
+        if not self._bound.done():
+            raise RuntimeError("the broker is not started")
+        return f"127.0.0.1:{self._bound.result()}"
+
+    def start(self) -> Self:
+        """Serve, once. Raises OSError when the port is taken."""
+        if self._thread:
+            raise RuntimeError("the broker was started before")
+        # A daemon, so that a caller who fails to stop it can still exit.
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="pubsub-broker", daemon=True)
+        self._thread.start()
+        self._bound.result()
+        return self
+
+    def stop(self) -> None:
+        """End every call and the thread. Messages are gone with it. A second stop does nothing."""
+        if self._thread and self._stopping and self._thread.is_alive():
+            self._call(self._stopping.set)
+            self._thread.join()
+
+    def backlog(self, subscription: str) -> int:
+        """Count a subscription's unacknowledged messages, those in flight included. NotFoundError if it is absent."""
+        return self._call(lambda: self._broker.subscription(subscription).backlog.unacknowledged)
+
+    def backlogs(self) -> dict[str, int]:
+        """Count the unacknowledged messages of every subscription, by its full name."""
+        return self._call(
+            lambda: {name: state.backlog.unacknowledged for name, state in self._broker.subscriptions.items()}
+        )
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        server = aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers(handlers(self._broker, self._arrivals))
+        try:
+            port = server.add_insecure_port(f"127.0.0.1:{self._port}")
+            await server.start()
+        except RuntimeError as error:  # all that grpc tells of a port that can't be had
+            self._bound.set_exception(OSError(f"can't listen on 127.0.0.1:{self._port}: {error}"))
+            return
+        self._bound.set_result(port)
+        await self._let_time_pass(self._stopping)
+        self._arrivals.close()
+        await server.stop(grace=STOP_SECONDS)
+
+    async def _let_time_pass(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            self._broker.advance()
+            with contextlib.suppress(TimeoutError):  # a tick that ends in time is the rule
+                await asyncio.wait_for(stopping.wait(), TICK_SECONDS)
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call a function on the broker's thread."""
+        if not self._loop or self._loop.is_closed():
+            raise RuntimeError("the broker is not running")
+
+        async def call() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(timeout=CALL_SECONDS)

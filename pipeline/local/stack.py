@@ -1,0 +1,95 @@
+"""The whole stack on loopback: Pub/Sub, BigQuery, Gemini, credentials, and a CRM's mirror to score from."""
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.local.bigquery_emulator import BigQueryEmulator
+from pipeline.local.credentials import credentials_environment, write_service_account_file
+from pipeline.local.crm.records import CrmRecords
+from pipeline.local.gemini_process import GeminiProcess
+from pipeline.local.pubsub import EmbeddedPubSub
+from pipeline.resources import CRM_DATASET, create_tables, create_topics
+from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
+from transforms.warehouse import Warehouse
+
+PROJECT: Final = "account-scoring-local"
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A running stack; `environment` is what a process needs to find it."""
+
+    project: str
+    data_dir: Path
+    environment: Mapping[str, str]
+    gemini: GeminiProcess
+    warehouse: Warehouse
+
+
+@contextmanager
+def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) -> Iterator[LocalStack]:
+    """Start the stack, with topics, subscriptions and tables, and end it on leaving.
+
+    This process's environment points to it meanwhile. Where PUBSUB_EMULATOR_HOST is set already, that one is used.
+
+    Args:
+        data_dir: Where the warehouse and the credentials are kept.
+        gemini_config: Fields of the stand-in's configuration.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as parts:
+        bigquery, gemini = BigQueryEmulator(data_dir), GeminiProcess(gemini_config)
+        with ThreadPoolExecutor(2) as starters:
+            starting = [starters.submit(part.start) for part in (bigquery, gemini)]
+            parts.callback(bigquery.stop)
+            parts.callback(gemini.stop)
+            for start in starting:
+                start.result()
+        pubsub_host = os.environ.get("PUBSUB_EMULATOR_HOST") or parts.enter_context(EmbeddedPubSub()).host
+        key_file = write_service_account_file(data_dir / "credentials.json", gemini.token_url, PROJECT)
+        environment = {
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "PUBSUB_EMULATOR_HOST": pubsub_host,
+            "BIGQUERY_EMULATOR_HOST": bigquery.url,
+            "GOOGLE_VERTEX_BASE_URL": gemini.url,
+            **credentials_environment(key_file),
+        }
+        parts.enter_context(_environment(environment))
+        warehouse = Warehouse(PROJECT)
+        parts.callback(warehouse.close)
+        create_topics(PROJECT)
+        create_tables(warehouse)
+        yield LocalStack(PROJECT, data_dir, environment, gemini, warehouse)
+
+
+def load_crm(warehouse: Warehouse, crm: CrmRecords) -> None:
+    """Put a CRM's records in place of what the mirror held."""
+    warehouse.replace_rows(CRM_DATASET, ACCOUNTS, crm.accounts)
+    warehouse.replace_rows(CRM_DATASET, OPPORTUNITIES, crm.opportunities)
+    warehouse.replace_rows(CRM_DATASET, EMAILS, crm.emails)
+    warehouse.replace_rows(CRM_DATASET, CALLS, crm.calls)
+
+
+def crm_is_empty(warehouse: Warehouse) -> bool:
+    """Whether the mirror has no account."""
+    (row,) = warehouse.query(f"SELECT COUNT(*) AS accounts FROM `{warehouse.project}.{CRM_DATASET}.{ACCOUNTS.name}`")  # noqa: S608 - names of ours
+    return not row["accounts"]
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

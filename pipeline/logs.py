@@ -1,0 +1,87 @@
+"""Logs: JSON in Cloud Logging's shape, or readable lines on a terminal; always on standard error.
+
+Callers log facts by name (event_id, account_id, stage). Names that hold free text or secrets are taken out here
+whatever a caller writes.
+"""
+
+import logging
+import sys
+from typing import Any, Final
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+SECRET_NAMES: Final = frozenset(
+    {
+        "payload",
+        "body",
+        "subject",
+        "notes",
+        "text",
+        "prompt",
+        "answer",
+        "token",
+        "authorization",
+        "password",
+        "session_id",
+    }
+)
+_SEVERITIES: Final = {"warn": "WARNING", "exception": "ERROR", "fatal": "CRITICAL"}
+
+
+def configure_logging(*, verbose: bool = False) -> None:
+    """Send every log of this process, Beam's and the libraries' among them, through one formatter."""
+    on_terminal = sys.stderr.isatty()
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        without_secrets,
+    ]
+    last: list[Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if on_terminal
+        else [structlog.processors.format_exc_info, cloud_logging_entry, structlog.processors.JSONRenderer(_dumps)]
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    handler.addFilter(_is_worth_reading)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO if verbose else logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _is_worth_reading(record: logging.LogRecord) -> bool:
+    # google-auth asks in the background which regions a service account may use, and goes on without an answer; where
+    # the account is the local stack's, there is none.
+    return "/allowedLocations" not in record.getMessage()
+
+
+def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take out the values whose names stand for free text or credentials."""
+    return {name: "[redacted]" if name.lower() in SECRET_NAMES else value for name, value in event.items()}
+
+
+def cloud_logging_entry(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Rename what Cloud Logging has names of its own for: severity, message, trace."""
+    level = str(event.pop("level", "info"))
+    entry: dict[str, Any] = {"severity": _SEVERITIES.get(level, level.upper()), "message": event.pop("event", "")}
+    if trace_id := event.pop("trace_id", None):
+        entry["logging.googleapis.com/trace"] = trace_id
+    return entry | dict(event)
+
+
+def _dumps(value: Any, **_options: Any) -> str:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,56 @@
+"""The names that others rely on, and the resources that carry them."""
+
+from typing import Final
+
+from google.api_core.exceptions import AlreadyExists
+from google.cloud import pubsub_v1
+
+from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS
+from transforms.warehouse import Warehouse
+
+TOPIC: Final = "account-changes"
+DEAD_LETTER_TOPIC: Final = "account-changes-dead-letter"
+PARKING_LOT_TOPIC: Final = "account-changes-parking-lot"
+SUBSCRIPTION: Final = "account-changes-rescoring"
+DEAD_LETTER_HOLD_SUBSCRIPTION: Final = "account-changes-dead-letter-hold"
+SCORING_DATASET: Final = "account_scoring"
+CRM_DATASET: Final = "crm"
+
+ACK_DEADLINE_SECONDS: Final = 600
+
+
+def create_topics(project: str) -> None:
+    """Create topics and subscriptions where they are missing; what is there keeps its settings."""
+    publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
+    with publisher, subscriber:
+        for topic in (TOPIC, DEAD_LETTER_TOPIC, PARKING_LOT_TOPIC):
+            try:
+                publisher.create_topic(name=f"projects/{project}/topics/{topic}")
+            except AlreadyExists:
+                continue
+        for subscription, topic in ((SUBSCRIPTION, TOPIC), (DEAD_LETTER_HOLD_SUBSCRIPTION, DEAD_LETTER_TOPIC)):
+            try:
+                subscriber.create_subscription(
+                    {
+                        "name": f"projects/{project}/subscriptions/{subscription}",
+                        "topic": f"projects/{project}/topics/{topic}",
+                        "ack_deadline_seconds": ACK_DEADLINE_SECONDS,
+                        # What was acknowledged stays to be sought back to: Dataflow acknowledges when a bundle
+                        # commits, the DirectRunner when it has read.
+                        "retain_acked_messages": True,
+                    }
+                )
+            except AlreadyExists:
+                continue
+
+
+def create_tables(warehouse: Warehouse) -> None:
+    """Create datasets, tables and views where they are missing."""
+    warehouse.create_dataset(SCORING_DATASET)
+    warehouse.create_dataset(CRM_DATASET)
+    for table in SCORING_TABLES:
+        warehouse.create_table(SCORING_DATASET, table)
+    for view in SCORING_VIEWS:
+        warehouse.create_view(SCORING_DATASET, view)
+    for table in CRM_TABLES:
+        warehouse.create_table(CRM_DATASET, table)

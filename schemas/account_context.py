@@ -1,0 +1,108 @@
+"""What the warehouse knows of an account: the mirror of the CRM, a model for each table of dataset `crm`."""
+
+import datetime as dt
+import hashlib
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from schemas.change_event import AccountChange
+from schemas.record import Record
+from schemas.salesforce_ids import AccountId
+
+
+class MirrorRow(Record):
+    """A row of the CRM's mirror, which may have columns that no model here knows."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class AccountProfile(MirrorRow):
+    """A row of `crm.accounts`."""
+
+    account_id: AccountId
+    name: str
+    type: str | None = Field(default=None, description="Prospect, Customer, Partner, ...")
+    industry: str | None = None
+    annual_revenue: float | None = Field(default=None, description="In the organisation's currency")
+    number_of_employees: int | None = None
+    rating: str | None = Field(default=None, description="Hot, Warm or Cold")
+    ownership: str | None = None
+    account_source: str | None = None
+    website: str | None = None
+    parent_id: str | None = None
+    owner_id: str | None = None
+    billing_city: str | None = None
+    billing_state: str | None = None
+    billing_postal_code: str | None = None
+    billing_country: str | None = None
+    year_started: int | None = None
+    created_at: AwareDatetime | None = None
+    modified_at: AwareDatetime = Field(description="SystemModstamp: when Salesforce last wrote the record")
+
+
+class Opportunity(MirrorRow):
+    """A row of `crm.opportunities`."""
+
+    opportunity_id: str
+    account_id: str | None = Field(default=None, description="Opportunities without an account exist")
+    name: str
+    stage: str
+    amount: float | None = None
+    probability: float | None = Field(default=None, description="Percent, 0 to 100")
+    is_closed: bool
+    is_won: bool
+    product: str | None = None
+    owner: str | None = None
+    engaged_on: dt.date | None = Field(default=None, description="When the talks began")
+    closed_on: dt.date | None = Field(default=None, description="When it was or should be closed")
+    modified_at: AwareDatetime
+
+
+class Email(MirrorRow):
+    """A row of `crm.emails`: one message between the company and the account."""
+
+    email_id: str
+    account_id: AccountId
+    direction: str = Field(description="inbound or outbound")
+    subject: str
+    body: str = Field(description="Free text, written by anybody")
+    sent_at: AwareDatetime
+
+
+class Call(MirrorRow):
+    """A row of `crm.calls`: one phone call or meeting."""
+
+    call_id: str
+    account_id: AccountId
+    direction: str = Field(description="inbound or outbound")
+    outcome: str = Field(description="connected, voicemail or no_answer")
+    duration_seconds: int
+    notes: str = Field(description="Free text, written by whoever called")
+    started_at: AwareDatetime
+
+
+class AccountContext(Record):
+    """All that Gemini may know of an account; newest first, each list bounded by the query that read it."""
+
+    profile: AccountProfile
+    opportunities: tuple[Opportunity, ...] = ()
+    emails: tuple[Email, ...] = ()
+    calls: tuple[Call, ...] = ()
+
+
+class ChangeInContext(Record):
+    """A change, and what is known of its account."""
+
+    change: AccountChange
+    context: AccountContext
+
+
+def context_hash(context: AccountContext) -> str:
+    """Identity of a context: 32 hex digits, equal where every fact is equal.
+
+    The time of the last write is left out: Salesforce sets it without any fact having changed.
+    """
+    facts = context.model_dump_json(
+        exclude={"profile": {"modified_at": True}, "opportunities": {"__all__": {"modified_at": True}}}
+    )
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]

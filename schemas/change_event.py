@@ -1,0 +1,152 @@
+"""A Salesforce change event as it was sent, and the change of one account that follows from it.
+
+Source of the fields' meaning: Change Data Capture Developer Guide, "Change Event Header Fields".
+"""
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import AfterValidator, AliasGenerator, AwareDatetime, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+from schemas.record import Record
+from schemas.salesforce_ids import AccountId, RecordId
+
+ACCOUNT_ENTITY: Final = "Account"
+
+
+class ChangeType(StrEnum):
+    """`changeType`, without SNAPSHOT: that one is reserved and never sent."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+    UNDELETE = "UNDELETE"
+    GAP_CREATE = "GAP_CREATE"
+    GAP_UPDATE = "GAP_UPDATE"
+    GAP_DELETE = "GAP_DELETE"
+    GAP_UNDELETE = "GAP_UNDELETE"
+    GAP_OVERFLOW = "GAP_OVERFLOW"
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether the event carries a header only, so that the record must be read again."""
+        return self.value.startswith("GAP_")
+
+
+def _text(value: object) -> object:
+    # commitNumber passes 2^53: senders that know write it as text, others as a number, some as a rounded one.
+    return str(int(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _whole_number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")  # noqa: TRY004 - pydantic reports ValueError only
+    return value
+
+
+def _sorted_by_name(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return dict(sorted(values.items()))
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+Values = Annotated[dict[str, JsonValue], AfterValidator(_sorted_by_name)]
+"""Field values by (dotted) name, in the order of the names: two equal changes then have equal bytes."""
+
+EPOCH_MS_2000: Final = 946_684_800_000
+EPOCH_MS_2100: Final = 4_102_444_800_000
+
+
+class ChangeEventHeader(Record):
+    """ChangeEventHeader, field for field; `recordIds` as sent, since an entry can be a wildcard or malformed."""
+
+    model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_camel), extra="ignore")
+
+    entity_name: str = Field(min_length=1, max_length=255)
+    record_ids: tuple[str, ...] = Field(min_length=1)
+    change_type: ChangeType
+    transaction_key: str = Field(min_length=1, max_length=255)
+    sequence_number: WholeNumber = Field(ge=0, le=2**63 - 1)
+    commit_timestamp: WholeNumber = Field(ge=EPOCH_MS_2000, lt=EPOCH_MS_2100, description="Epoch milliseconds")
+    change_origin: str = ""
+    commit_number: Annotated[str | None, BeforeValidator(_text)] = None
+    commit_user: str | None = None
+    changed_fields: tuple[str, ...] | None = Field(default=None, description="None: the sender knows no such list")
+    nulled_fields: tuple[str, ...] | None = Field(default=None, description="None: CometD, where null is cleared")
+    diff_fields: tuple[str, ...] = ()
+
+
+class ChangeEvent(Record):
+    """A change event without its envelope: header, and field values as the sender gave them (unions unwrapped)."""
+
+    header: ChangeEventHeader
+    body: dict[str, JsonValue]
+    null_is_unset: bool = Field(
+        default=False, description="The sender writes null for every field it has no value of (Kafka connectors)"
+    )
+
+
+class SourceMessage(Record):
+    """The Pub/Sub message that a value came from; a dead letter gives it back byte for byte."""
+
+    payload: bytes
+    attributes: dict[str, str] = Field(default_factory=dict)
+    message_id: str = ""
+    published_at: AwareDatetime | None = None
+
+
+class ChangeOrder(NamedTuple):
+    """Position of a change in commit order; the Google bus does not keep that order, this does."""
+
+    committed_at: AwareDatetime
+    sequence_number: int
+
+
+class AccountChange(Record):
+    """What one change event says of one account."""
+
+    event_id: str
+    account_id: AccountId
+    entity_name: str
+    record_id: RecordId = Field(description="The changed record: the account, or one that carries its AccountId")
+    change_type: ChangeType
+    committed_at: AwareDatetime
+    sequence_number: int
+    transaction_key: str
+    change_origin: str = ""
+    changed_fields: tuple[str, ...] = Field(default=(), description="Dotted names, in the order of the event")
+    nulled_fields: tuple[str, ...] = Field(default=(), description="Changed fields that are now empty")
+    values: Values = Field(
+        default_factory=dict, description="New values of changed fields; a changed field may be unknown"
+    )
+    enriched: Values = Field(
+        default_factory=dict, description="Values that the event carries of fields that did not change"
+    )
+    trace_id: str
+    source: SourceMessage
+
+    @property
+    def order(self) -> ChangeOrder:
+        """Position in commit order."""
+        return ChangeOrder(self.committed_at, self.sequence_number)
+
+
+def event_id(header: ChangeEventHeader, record_id: str) -> str:
+    """Identity of a change of one record: 32 hex digits, the same for a redelivery and for a replay."""
+    identity = "\x1f".join(
+        (
+            header.entity_name,
+            record_id,
+            header.transaction_key,
+            str(header.sequence_number),
+            str(header.commit_timestamp),
+        )
+    )
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def payload_event_id(payload: bytes) -> str:
+    """Identity of a message that can't be read as an event: 32 hex digits over its bytes."""
+    return hashlib.sha256(payload).hexdigest()[:32]

@@ -1,0 +1,153 @@
+"""What failed, why, and the bytes to try again with."""
+
+import base64
+import hashlib
+from enum import StrEnum
+from typing import Final
+
+from pydantic import AwareDatetime, Field
+
+from schemas.change_event import SourceMessage
+from schemas.record import Record
+
+
+class ErrorClass(StrEnum):
+    """Why an item ended as a dead letter."""
+
+    UNDECODABLE = "undecodable"
+    INVALID_EVENT = "invalid_event"
+    UNSUPPORTED_EVENT = "unsupported_event"
+    ACCOUNT_NOT_FOUND = "account_not_found"
+    INVALID_CONTEXT = "invalid_context"
+    BIGQUERY_UNAVAILABLE = "bigquery_unavailable"
+    GEMINI_UNAVAILABLE = "gemini_unavailable"
+    GEMINI_TIMEOUT = "gemini_timeout"
+    PROMPT_TOO_LARGE = "prompt_too_large"
+    OUTPUT_TRUNCATED = "output_truncated"
+    INVALID_RESPONSE = "invalid_response"
+    BLOCKED_RESPONSE = "blocked_response"
+    BLOCKED_PROMPT = "blocked_prompt"
+    MISSING_SCORE = "missing_score"
+    MISMATCHED_SCORE = "mismatched_score"
+    INVALID_SCORE = "invalid_score"
+    ROW_REJECTED = "row_rejected"
+
+
+_NOT_RETRYABLE: Final = frozenset(
+    {
+        ErrorClass.UNDECODABLE,
+        ErrorClass.INVALID_EVENT,
+        ErrorClass.UNSUPPORTED_EVENT,
+        ErrorClass.INVALID_CONTEXT,
+        ErrorClass.PROMPT_TOO_LARGE,
+        ErrorClass.BLOCKED_PROMPT,
+        ErrorClass.BLOCKED_RESPONSE,
+        ErrorClass.ROW_REJECTED,
+    }
+)
+
+
+def is_retryable(error_class: ErrorClass) -> bool:
+    """Whether a replay can succeed although nothing but time has passed."""
+    return error_class not in _NOT_RETRYABLE
+
+
+class Attribute(Record):
+    """A Pub/Sub message attribute, as a table holds it."""
+
+    key: str
+    value: str
+
+
+class DeadLetter(Record):
+    """An item that failed, with the message it came from."""
+
+    error_class: ErrorClass
+    stage: str = Field(description="The label of the step that gave it up")
+    error_message: str = Field(description="Redacted: names and numbers of ours, no text of the CRM's")
+    event_id: str
+    account_id: str | None = None
+    entity_name: str | None = None
+    record_id: str | None = None
+    change_type: str | None = None
+    committed_at: AwareDatetime | None = None
+    source: SourceMessage
+    replay_count: int = 0
+    first_failed_at: AwareDatetime
+    failed_at: AwareDatetime
+    pipeline_version: str
+    prompt_version: str | None = None
+    trace_id: str
+
+
+class DeadLetterRow(Record):
+    """A row of `dead_letters`."""
+
+    dead_letter_id: str = Field(description="Hash of event, account, stage and time")
+    error_class: ErrorClass
+    stage: str
+    error_message: str
+    retryable: bool
+    event_id: str
+    account_id: str | None = None
+    replay_count: int
+    first_failed_at: AwareDatetime
+    failed_at: AwareDatetime
+    payload_base64: str
+    payload_sha256: str
+    attributes: tuple[Attribute, ...] = Field(description="The original message's")
+    message_id: str
+    published_at: AwareDatetime | None = None
+    pipeline_version: str
+    prompt_version: str | None = None
+    schema_version: str
+    trace_id: str
+
+
+SCHEMA_VERSION: Final = "1"
+"""Version of these models; rises when a reader of the tables must know."""
+
+ENVELOPE_ATTRIBUTES: Final = frozenset(
+    {"error_class", "stage", "event_id", "account_id", "retryable", "replay_count", "failed_at", "first_failed_at"}
+)
+"""The attributes that a dead letter adds to those of its message; a replay takes all but `replay_count` off again."""
+
+
+def message_attributes(letter: DeadLetter) -> dict[str, str]:
+    """Return the attributes of the published letter: the original ones under their names, and the envelope's."""
+    return letter.source.attributes | {
+        "error_class": letter.error_class.value,
+        "stage": letter.stage,
+        "event_id": letter.event_id,
+        "account_id": letter.account_id or "",
+        "retryable": "true" if is_retryable(letter.error_class) else "false",
+        "replay_count": str(letter.replay_count),
+        "first_failed_at": letter.first_failed_at.isoformat(),
+        "failed_at": letter.failed_at.isoformat(),
+    }
+
+
+def dead_letter_row(letter: DeadLetter) -> DeadLetterRow:
+    """Return the letter as a row of `dead_letters`."""
+    identity = "\x1f".join((letter.event_id, letter.account_id or "", letter.stage, letter.failed_at.isoformat()))
+    return DeadLetterRow(
+        dead_letter_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        error_class=letter.error_class,
+        stage=letter.stage,
+        error_message=letter.error_message,
+        retryable=is_retryable(letter.error_class),
+        event_id=letter.event_id,
+        account_id=letter.account_id,
+        replay_count=letter.replay_count,
+        first_failed_at=letter.first_failed_at,
+        failed_at=letter.failed_at,
+        payload_base64=base64.b64encode(letter.source.payload).decode(),
+        payload_sha256=hashlib.sha256(letter.source.payload).hexdigest(),
+        attributes=tuple(Attribute(key=key, value=value) for key, value in sorted(letter.source.attributes.items())),
+        message_id=letter.source.message_id,
+        published_at=letter.source.published_at,
+        pipeline_version=letter.pipeline_version,
+        prompt_version=letter.prompt_version,
+        schema_version=SCHEMA_VERSION,
+        trace_id=letter.trace_id,
+    )

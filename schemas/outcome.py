@@ -1,0 +1,91 @@
+"""The ledger: what became of every (change event, account) that was received."""
+
+from enum import StrEnum
+from typing import Final
+
+from pydantic import AwareDatetime, Field
+
+from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.record import Record
+from schemas.score import Score
+
+
+class OutcomeKind(StrEnum):
+    """`received`, and what follows it: exactly one of the others."""
+
+    RECEIVED = "received"
+    SCORED = "scored"
+    TOMBSTONED = "tombstoned"
+    SKIPPED = "skipped"
+    COALESCED = "coalesced"
+    DEAD_LETTERED = "dead_lettered"
+    RESYNC_REQUESTED = "resync_requested"
+
+
+FINAL_OUTCOMES: Final = frozenset(OutcomeKind) - {OutcomeKind.RECEIVED}
+
+
+class SkipReason(StrEnum):
+    """Why a change was not worth a score."""
+
+    IMMATERIAL = "immaterial"
+    STALE = "stale"
+    DUPLICATE = "duplicate"
+    UNCHANGED_CONTEXT = "unchanged_context"
+    OWN_WRITE = "own_write"
+    UNSUPPORTED_ENTITY = "unsupported_entity"
+
+
+class Outcome(Record):
+    """A row of `change_outcomes`."""
+
+    event_id: str
+    account_id: str | None = Field(default=None, description="None where the event names no account of ours")
+    outcome: OutcomeKind
+    reason: SkipReason | None = Field(default=None, description="Of a skipped change")
+    error_class: ErrorClass | None = Field(default=None, description="Of a dead-lettered change")
+    coalesced_into: str | None = Field(default=None, description="The event_id that stands for this one")
+    stage: str = Field(description="The label of the step that decided")
+    entity_name: str | None = None
+    record_id: str | None = Field(default=None, description="As sent where it names no record")
+    change_type: str | None = None
+    committed_at: AwareDatetime | None = None
+    published_at: AwareDatetime | None = Field(default=None, description="When Pub/Sub took the message")
+    message_id: str | None = None
+    recorded_at: AwareDatetime
+    trace_id: str
+    pipeline_version: str
+
+
+def dead_lettered(letter: DeadLetter) -> Outcome:
+    """Return the ledger's row of a dead letter."""
+    return Outcome(
+        event_id=letter.event_id,
+        account_id=letter.account_id,
+        outcome=OutcomeKind.DEAD_LETTERED,
+        error_class=letter.error_class,
+        stage=letter.stage,
+        entity_name=letter.entity_name,
+        record_id=letter.record_id,
+        change_type=letter.change_type,
+        committed_at=letter.committed_at,
+        published_at=letter.source.published_at,
+        message_id=letter.source.message_id,
+        recorded_at=letter.failed_at,
+        trace_id=letter.trace_id,
+        pipeline_version=letter.pipeline_version,
+    )
+
+
+class ScoredChange(Record):
+    """A score, and the ledger's row of the change that it answers."""
+
+    score: Score
+    outcome: Outcome
+
+
+class ScoringResult(Record):
+    """What became of one change in the scoring step: one of the two."""
+
+    scored: ScoredChange | None = None
+    letter: DeadLetter | None = None

@@ -1,0 +1,66 @@
+"""Salesforce record ids: the 15- and 18-character forms, their checksum, and the ids that name no record.
+
+A 15-character id is case-sensitive. The 18-character form appends one character for each chunk of five: bit k is
+set where character k of the chunk is an upper-case letter, and the five bits index into `A-Z0-5`.
+Source: Salesforce Object Reference, "ID Field Type".
+"""
+
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+ACCOUNT_KEY_PREFIX: Final = "001"
+OVERFLOW_RECORD_ID: Final = "000000000000000AAA"
+"""The dummy id of a GAP_OVERFLOW event; it names no record."""
+
+_CHECKSUM_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_ID_15: Final = re.compile(r"[0-9A-Za-z]{15}\Z")
+_ID_18: Final = re.compile(r"[0-9A-Za-z]{15}[A-Za-z0-5]{3}\Z")
+_WILDCARD: Final = re.compile(r"[0-9A-Za-z]{3}\*\Z")
+
+
+def id_checksum(id_15: str) -> str:
+    """Return the three checksum characters of a 15-character id."""
+    chunks = (id_15[start : start + 5] for start in (0, 5, 10))
+    return "".join(
+        _CHECKSUM_ALPHABET[sum(1 << position for position, char in enumerate(chunk) if "A" <= char <= "Z")]
+        for chunk in chunks
+    )
+
+
+def normalize_record_id(text: str) -> str:
+    """Return the 18-character form of a record id whose checksum, if it has one, was verified.
+
+    Raises:
+        ValueError: The text is no record id, or its checksum belongs to another id.
+    """
+    if _ID_15.match(text):
+        return text + id_checksum(text)
+    if not _ID_18.match(text):
+        raise ValueError(f"{text[:40]!r} is no Salesforce record id: 15 or 18 letters and digits are wanted")
+    expected = id_checksum(text[:15])
+    if text[15:].upper() != expected:
+        raise ValueError(f"the checksum of record id {text} is {text[15:]}, but {text[:15]} has {expected}")
+    return text[:15] + expected
+
+
+def names_no_record(text: str) -> bool:
+    """Whether an entry of `recordIds` stands for a whole entity: a wildcard (`001*`) or the dummy of an overflow."""
+    return text == OVERFLOW_RECORD_ID or text == OVERFLOW_RECORD_ID[:15] or bool(_WILDCARD.match(text))
+
+
+def normalize_account_id(text: str) -> str:
+    """Return the 18-character form of an Account's id.
+
+    Raises:
+        ValueError: The text is no record id, or another object's.
+    """
+    record_id = normalize_record_id(text)
+    if not record_id.startswith(ACCOUNT_KEY_PREFIX):
+        raise ValueError(f"record id {record_id} starts with {record_id[:3]}: an Account's starts with 001")
+    return record_id
+
+
+RecordId = Annotated[str, AfterValidator(normalize_record_id)]
+AccountId = Annotated[str, AfterValidator(normalize_account_id)]

@@ -1,0 +1,105 @@
+"""A score: what Gemini must answer for an account, and the row that follows from it."""
+
+import hashlib
+from enum import StrEnum
+from typing import Final
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from schemas.record import Record
+
+
+class Impact(StrEnum):
+    """The direction in which a driver moves the score."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+class Tier(StrEnum):
+    """Band of the score that sales teams filter by; follows from the score alone."""
+
+    HOT = "hot"
+    WARM = "warm"
+    COOL = "cool"
+    COLD = "cold"
+
+
+_TIER_FLOORS: Final = ((75, Tier.HOT), (50, Tier.WARM), (25, Tier.COOL), (0, Tier.COLD))
+
+
+def tier_of(score: int) -> Tier:
+    """Return the tier of a score of 0 to 100: hot from 75, warm from 50, cool from 25, cold below."""
+    return next(tier for floor, tier in _TIER_FLOORS if score >= floor)
+
+
+class Driver(Record):
+    """One reason for a score."""
+
+    factor: str = Field(min_length=1, max_length=120, description="The fact, in a few words")
+    impact: Impact = Field(description="Whether it raises or lowers the score")
+    evidence: str = Field(max_length=400, description="Where in the account's data it stands")
+
+
+class ScoreAnswer(Record):
+    """What Gemini must return for one account. Numbers are taken as they are or refused, never clamped."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    id: str = Field(description="The id of the account, copied from the request")
+    account_name: str = Field(description="The name of the account with that id, copied from its profile")
+    score: int = Field(ge=0, le=100, description="Likelihood to buy in the next 90 days: 0 (none) to 100 (certain)")
+    confidence: float = Field(ge=0, le=1, description="0 (a guess) to 1 (certain), by how much the data tells")
+    drivers: tuple[Driver, ...] = Field(min_length=1, max_length=5, description="The strongest first")
+    recommended_action: str = Field(min_length=1, max_length=400, description="The next step for the account's owner")
+    summary: str = Field(min_length=1, max_length=800, description="The score explained in one or two sentences")
+
+
+class ScoreAnswers(Record):
+    """What Gemini must return for a call: an answer for each account that it was sent."""
+
+    scores: tuple[ScoreAnswer, ...] = Field(description="One entry for each account, in any order")
+
+
+class ScoreStatus(StrEnum):
+    """What a row of `account_scores` says of its account."""
+
+    SCORED = "scored"
+    TOMBSTONE = "tombstone"
+
+
+class Score(Record):
+    """A row of `account_scores`. A tombstone has no score and nothing that follows from one."""
+
+    account_id: str
+    score_id: str = Field(description="Hash of account, newest change, prompt version and model")
+    event_ids: tuple[str, ...] = Field(description="The change events that this score answers, newest first")
+    change_committed_at: AwareDatetime = Field(description="commitTimestamp of the newest change")
+    change_sequence: int = Field(description="sequenceNumber of the newest change")
+    scored_at: AwareDatetime
+    status: ScoreStatus
+    score: int | None = Field(default=None, description="0 to 100")
+    tier: Tier | None = None
+    confidence: float | None = Field(default=None, description="0 to 1")
+    drivers: tuple[Driver, ...] = ()
+    recommended_action: str | None = None
+    summary: str | None = None
+    changed_fields: tuple[str, ...] = ()
+    model: str | None = Field(default=None, description="The model that was asked")
+    model_version: str | None = Field(default=None, description="The model that says it answered")
+    prompt_version: str | None = None
+    context_hash: str | None = None
+    prompt_tokens: int | None = Field(default=None, description="This account's share of its call's prompt")
+    output_tokens: int | None = Field(default=None, description="This account's share of its call's answer")
+    cached_tokens: int | None = Field(default=None, description="This account's share of the cached prompt")
+    accounts_in_call: int | None = None
+    latency_ms: int | None = Field(default=None, description="Of the call")
+    flags: tuple[str, ...] = ()
+    trace_id: str
+    pipeline_version: str
+
+
+def score_id(account_id: str, newest_event_id: str, prompt_version: str, model: str) -> str:
+    """Identity of a score: 32 hex digits, the same however often the same change is scored in the same way."""
+    identity = f"{account_id}\x1f{newest_event_id}\x1f{prompt_version}\x1f{model}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]

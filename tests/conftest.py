@@ -1,0 +1,26 @@
+"""What the whole suite shares."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def _shared(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"../shared/{name} is not here: it holds real input that is no part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_events() -> Path:
+    """Return the folder of change events that other people published."""
+    return _shared("events")
+
+
+@pytest.fixture(scope="session")
+def crm_extract() -> Path:
+    """Return the folder of the CRM extract."""
+    return _shared("crm-sales-opportunities")

@@ -1,0 +1,265 @@
+"""The Maven CRM extract as records and change events; against the real one where it is at hand."""
+
+import datetime as dt
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from pipeline.local.crm.change_events import JsonObject
+from pipeline.local.crm.extract import extract_change_events, load_crm_extract
+from pipeline.local.crm.extract_rows import CrmExtractError
+from pipeline.local.crm.records import CrmRecords
+from schemas.salesforce_ids import normalize_account_id, normalize_record_id
+
+SMALL: Final = {
+    "accounts.csv": """\
+account,sector,year_established,revenue,employees,office_location,subsidiary_of
+Anvil,technolgy,1996,1100.04,2822,United States,
+Bolt,medical,1999,0.5,9,Philipines,Anvil
+Nut,retail,2001,2,30,Kenya,
+""",
+    "products.csv": "product,series,sales_price\nGTX Pro,GTX,4821\nMG Special,MG,55\n",
+    "sales_teams.csv": "sales_agent,manager,regional_office\nMoses Frase,Dustin Brinkmann,Central\n",
+    "sales_pipeline.csv": """\
+opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value
+AAAA1111,Moses Frase,GTXPro,Anvil,Won,2017-01-02,2017-03-01,4514
+BBBB2222,Moses Frase,MG Special,Anvil,Lost,2017-01-02,2017-01-02,0
+CCCC3333,Moses Frase,MG Special,,Engaging,2017-02-01,,
+DDDD4444,Moses Frase,MG Special,Bolt,Prospecting,,,
+""",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small extract, to be spoilt."""
+    for name, text in SMALL.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def real(crm_extract: Path) -> CrmRecords:
+    """The real extract's records."""
+    return load_crm_extract(crm_extract)
+
+
+def spoil(folder: Path, file: str, old: str, new: str) -> None:
+    """Replace text in a file of the extract, which must be there."""
+    text = (folder / file).read_text("utf-8")
+    assert old in text
+    (folder / file).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def header_of(event: JsonObject) -> JsonObject:
+    """The ChangeEventHeader."""
+    header: JsonObject = event["payload"]["ChangeEventHeader"]
+    return header
+
+
+def test_misspelt_values_are_put_right(folder: Path) -> None:
+    """Sector "technolgy", product "GTXPro" and country "Philipines" reach nobody."""
+    crm = load_crm_extract(folder)
+    assert [account.industry for account in crm.accounts] == ["Technology", "Medical", "Retail"]
+    assert crm.accounts[1].billing_country == "Philippines"
+    assert crm.opportunities[0].product == "GTX Pro"
+
+
+def test_revenue_is_in_dollars(folder: Path) -> None:
+    """The extract counts revenue in millions, the records don't."""
+    assert [account.annual_revenue for account in load_crm_extract(folder).accounts] == [1_100_040_000, 500_000, 2e6]
+
+
+def test_a_subsidiary_names_its_parent(folder: Path) -> None:
+    """`subsidiary_of` becomes the id of the account that it names."""
+    anvil, bolt, _ = load_crm_extract(folder).accounts
+    assert (anvil.parent_id, bolt.parent_id) == (None, anvil.account_id)
+
+
+def test_stages_become_those_of_salesforce(folder: Path) -> None:
+    """Stage, probability, flags and amount follow from `deal_stage`; an open one is worth its list price."""
+    facts = [(d.stage, d.probability, d.is_closed, d.is_won, d.amount) for d in load_crm_extract(folder).opportunities]
+    assert facts == [
+        ("Closed Won", 100.0, True, True, 4514.0),
+        ("Closed Lost", 0.0, True, False, 0.0),
+        ("Value Proposition", 50.0, False, False, 55.0),
+        ("Prospecting", 10.0, False, False, 55.0),
+    ]
+
+
+def test_an_opportunity_without_account_stays_without(folder: Path) -> None:
+    """An empty account is no error and no account."""
+    assert [deal.account_id is None for deal in load_crm_extract(folder).opportunities] == [False, False, True, False]
+
+
+def test_a_record_was_written_when_something_last_happened_to_it(folder: Path) -> None:
+    """Closes and engagements date a record; what has no date was as it is when the extract ends."""
+    crm = load_crm_extract(folder)
+    assert [deal.modified_at.date().isoformat() for deal in crm.opportunities] == [
+        "2017-03-01",
+        "2017-01-02",
+        "2017-02-01",
+        "2017-03-01",
+    ]
+    assert crm.accounts[0].modified_at == crm.opportunities[0].modified_at
+    assert crm.accounts[2].modified_at == dt.datetime(2017, 3, 1, 23, 59, 59, tzinfo=dt.UTC)
+    assert [account.type for account in crm.accounts] == ["Customer", "Prospect", "Prospect"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(folder: Path) -> None:
+    """Files that a spreadsheet saved as "CSV UTF-8" are read."""
+    (folder / "accounts.csv").write_text(SMALL["accounts.csv"], encoding="utf-8-sig")
+    assert len(load_crm_extract(folder).accounts) == 3
+
+
+@pytest.mark.parametrize("file", sorted(SMALL))
+def test_a_missing_file_is_named_with_what_the_folder_must_hold(folder: Path, file: str) -> None:
+    """The error names the file, and the four that are wanted."""
+    (folder / file).unlink()
+    with pytest.raises(CrmExtractError, match=rf"{file} is missing: give the folder .*sales_teams\.csv"):
+        load_crm_extract(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("accounts.csv", "employees,", "staff,", r"accounts\.csv line 1: column employees is missing: the first line"),
+        ("accounts.csv", "2822", "many", r"accounts\.csv line 2: employees: .*integer"),
+        ("accounts.csv", "1100.04", "nan", r"accounts\.csv line 2: revenue: .*finite"),
+        ("accounts.csv", "2822", "-1", r"accounts\.csv line 2: employees: .*greater than or equal to 0"),
+        ("accounts.csv", "Bolt,medical", "Anvil,medical", r"line 3: account 'Anvil' is there twice: remove"),
+        ("accounts.csv", ",Anvil\n", ",Hammer\n", r"accounts\.csv line 3: subsidiary_of 'Hammer' is not in accounts"),
+        ("accounts.csv", "United States,\n", "United States\n", r"accounts\.csv line 2: not as many cells as"),
+        ("accounts.csv", "United States,\n", "Reno, Nevada,\n", r"accounts\.csv line 2: not as many cells as"),
+        ("products.csv", ",55", ",free", r"products\.csv line 3: sales_price"),
+        ("sales_pipeline.csv", "2017-03-01", "2017-13-01", r"line 2: close_date: '2017-13-01' is no date: write YYYY"),
+        ("sales_pipeline.csv", "2017-03-01", "1488326400", r"line 2: close_date: '1488326400' is no date"),
+        ("sales_pipeline.csv", "2017-03-01", "2016-03-01", r"line 2: close_date 2016-03-01 is before engage_date"),
+        ("sales_pipeline.csv", "2017-03-01,4514", ",4514", r"line 2: deal_stage is Won: fill close_date"),
+        (
+            "sales_pipeline.csv",
+            "Engaging,2017-02-01",
+            "Engaging,",
+            r"line 4: engage_date is empty, .*write Prospecting",
+        ),
+        ("sales_pipeline.csv", "Won", "Woon", r"line 2: deal_stage: .*'Won', 'Lost', 'Engaging' or 'Prospecting'"),
+        ("sales_pipeline.csv", "Pro,Anvil", "Pro,Hammer", r"line 2: account 'Hammer' is not in accounts\.csv: add it"),
+        ("sales_pipeline.csv", "GTXPro", "GTX 9", r"line 2: product 'GTX 9' is not in products\.csv"),
+        ("sales_pipeline.csv", "Frase,GTX", "Phrase,GTX", r"line 2: sales_agent 'Moses Phrase' is not in sales_teams"),
+        ("sales_pipeline.csv", "BBBB2222", "AAAA1111", r"line 3: opportunity AAAA1111 is there twice"),
+    ],
+)
+def test_a_wrong_value_is_named_by_file_line_and_remedy(
+    folder: Path, file: str, old: str, new: str, message: str
+) -> None:
+    """Whoever made the extract learns where it is wrong and what would be right."""
+    spoil(folder, file, old, new)
+    with pytest.raises(CrmExtractError, match=message):
+        load_crm_extract(folder)
+
+
+def test_a_file_in_another_encoding_is_refused(folder: Path) -> None:
+    """Latin-1 is not guessed at: the error says to save as UTF-8."""
+    (folder / "accounts.csv").write_bytes(SMALL["accounts.csv"].replace("Nut", "Nüt").encode("latin-1"))
+    with pytest.raises(CrmExtractError, match=r"accounts\.csv is no UTF-8 at byte \d+: save it as UTF-8"):
+        load_crm_extract(folder)
+
+
+def test_an_extract_without_any_date_is_refused(folder: Path) -> None:
+    """Without one date nothing says when the records were as they are."""
+    header, *_, last = SMALL["sales_pipeline.csv"].splitlines()
+    (folder / "sales_pipeline.csv").write_text(f"{header}\n{last}\n", encoding="utf-8")
+    with pytest.raises(CrmExtractError, match="no opportunity has a date"):
+        load_crm_extract(folder)
+
+
+def test_engagements_and_closes_become_events_in_time_order(folder: Path) -> None:
+    """CREATE at the engagement, UPDATE at the close; one closed on its first day is created before it is closed."""
+    events = list(extract_change_events(folder))
+    crm = load_crm_extract(folder)
+    won, lost, engaging, _ = (deal.opportunity_id for deal in crm.opportunities)
+    steps = [(header_of(event)["recordIds"][0], header_of(event)["changeType"]) for event in events]
+    assert sorted(steps) == sorted(
+        [(won, "CREATE"), (won, "UPDATE"), (lost, "CREATE"), (lost, "UPDATE"), (engaging, "CREATE")]
+    )
+    times = [header_of(event)["commitTimestamp"] for event in events]
+    assert times[steps.index((lost, "CREATE"))] < times[steps.index((lost, "UPDATE"))]
+    assert times == sorted(times)
+
+
+def test_a_close_lists_what_it_changed_and_names_its_account_unchanged(folder: Path) -> None:
+    """AccountId is an enriched value: in the body, not among the changed fields."""
+    crm = load_crm_extract(folder)
+    close = next(
+        event for event in extract_change_events(crm) if header_of(event)["changedFields"] and event["payload"]["IsWon"]
+    )
+    assert header_of(close)["changedFields"] == [
+        "StageName",
+        "IsClosed",
+        "IsWon",
+        "CloseDate",
+        "Amount",
+        "Probability",
+        "LastModifiedDate",
+    ]
+    assert header_of(close)["nulledFields"] == []
+    payload = close["payload"]
+    assert payload["AccountId"] == crm.accounts[0].account_id
+    assert (payload["StageName"], payload["Amount"], payload["CloseDate"]) == ("Closed Won", 4514.0, 1488326400000)
+    assert payload["Name"] is None
+
+
+def test_an_event_of_an_opportunity_without_account_names_none(folder: Path) -> None:
+    """AccountId is there, and null; a CREATE clears nothing, so no list of fields names it."""
+    engaging = [event for event in extract_change_events(folder) if event["payload"]["AccountId"] is None]
+    assert len(engaging) == 1
+    assert engaging[0]["payload"]["StageName"] == "Value Proposition"
+    assert header_of(engaging[0])["nulledFields"] == header_of(engaging[0])["changedFields"] == []
+
+
+def test_the_real_extract_loads_whole(real: CrmRecords) -> None:
+    """85 accounts and 8,800 opportunities, 1,425 of them without account, with valid ids that don't collide."""
+    assert (len(real.accounts), len(real.opportunities)) == (85, 8800)
+    assert sum(deal.account_id is None for deal in real.opportunities) == 1425
+    account_ids = [account.account_id for account in real.accounts]
+    assert [normalize_account_id(account_id) for account_id in account_ids] == account_ids
+    assert len(set(account_ids)) == 85
+    assert len({normalize_record_id(deal.opportunity_id) for deal in real.opportunities}) == 8800
+    assert {deal.account_id for deal in real.opportunities} == {None, *account_ids}
+    assert Counter(deal.stage for deal in real.opportunities) == {
+        "Closed Won": 4238,
+        "Closed Lost": 2473,
+        "Value Proposition": 1589,
+        "Prospecting": 500,
+    }
+    assert {deal.product for deal in real.opportunities} >= {"GTX Pro"}
+    assert not {deal.product for deal in real.opportunities} & {"GTXPro"}
+
+
+def test_the_real_extract_implies_its_events(real: CrmRecords) -> None:
+    """8,300 engagements and 6,711 closes, in time order within business hours, no transaction or event id twice."""
+    events = list(extract_change_events(real))
+    headers = [header_of(event) for event in events]
+    assert Counter(header["changeType"] for header in headers) == {"CREATE": 8300, "UPDATE": 6711}
+    assert len({header["transactionKey"] for header in headers}) == len(events)
+    assert len({event["id"] for event in events}) == len(events)
+    moments = [dt.datetime.fromtimestamp(header["commitTimestamp"] / 1000, dt.UTC) for header in headers]
+    assert moments == sorted(moments)
+    assert all(8 <= moment.hour < 18 for moment in moments)
+    assert [event["replayId"] for event in events] == sorted({event["replayId"] for event in events})
+
+
+def test_the_real_events_are_the_same_on_every_run(real: CrmRecords, crm_extract: Path) -> None:
+    """From the folder or from its records, and however often: the same events."""
+    assert list(extract_change_events(real)) == list(extract_change_events(crm_extract))
+
+
+def test_a_real_records_last_write_is_its_last_event(real: CrmRecords) -> None:
+    """The mirror and the stream agree on when an opportunity changed."""
+    last = {header_of(event)["recordIds"][0]: header_of(event) for event in extract_change_events(real)}
+    dated = [deal for deal in real.opportunities if deal.engaged_on]
+    assert dated
+    for deal in dated:
+        assert last[deal.opportunity_id]["commitTimestamp"] == deal.modified_at.timestamp() * 1000

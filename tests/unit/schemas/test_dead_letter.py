@@ -1,0 +1,61 @@
+"""Dead letters: bytes and attributes as they came, and the envelope around them."""
+
+import base64
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.change_event import SourceMessage
+from schemas.dead_letter import (
+    ENVELOPE_ATTRIBUTES,
+    DeadLetter,
+    ErrorClass,
+    dead_letter_row,
+    is_retryable,
+    message_attributes,
+)
+from tests.fixtures.changes import NOW
+
+
+def _letter(source: SourceMessage, error_class: ErrorClass = ErrorClass.UNDECODABLE) -> DeadLetter:
+    return DeadLetter(
+        error_class=error_class,
+        stage="Parse change events",
+        error_message="no JSON",
+        event_id="e1",
+        source=source,
+        first_failed_at=NOW,
+        failed_at=NOW,
+        pipeline_version="1",
+        trace_id="t1",
+    )
+
+
+@given(st.binary(max_size=2_000))
+def test_payload_survives_letter_and_row(payload: bytes) -> None:
+    """Any bytes come back from the letter's JSON, and from the row, equal to what was published."""
+    letter = _letter(SourceMessage(payload=payload))
+    assert DeadLetter.model_validate_json(letter.model_dump_json()).source.payload == payload
+    row = dead_letter_row(letter)
+    assert base64.b64decode(row.payload_base64) == payload
+    assert row.payload_sha256 == hashlib.sha256(payload).hexdigest()
+
+
+def test_original_attributes_keep_their_names() -> None:
+    """The envelope is added to the original attributes, none of which is renamed."""
+    attributes = message_attributes(_letter(SourceMessage(payload=b"x", attributes={"source": "bridge", "a": "b"})))
+    assert attributes["source"] == "bridge"
+    assert attributes["a"] == "b"
+    assert set(attributes) == {"source", "a"} | ENVELOPE_ATTRIBUTES
+    assert attributes["error_class"] == "undecodable"
+    assert attributes["retryable"] == "false"
+
+
+def test_an_outage_is_retryable_and_garbage_is_not() -> None:
+    """What time can mend is retryable."""
+    assert is_retryable(ErrorClass.GEMINI_UNAVAILABLE)
+    assert is_retryable(ErrorClass.BIGQUERY_UNAVAILABLE)
+    assert is_retryable(ErrorClass.MISSING_SCORE)
+    assert not is_retryable(ErrorClass.UNDECODABLE)
+    assert not is_retryable(ErrorClass.INVALID_EVENT)

@@ -1,0 +1,40 @@
+"""Batch accounts: single changes → lists of changes that share a context query and Gemini calls."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import apache_beam as beam
+
+from schemas.change_event import AccountChange
+
+STAGE: Final = "Batch accounts"
+
+
+def shard_of(account_id: str, shards: int) -> str:
+    """Return the shard of an account: the same on every worker, since a Python hash is not."""
+    return str(zlib.crc32(account_id.encode()) % shards)
+
+
+@dataclass
+class BatchAccounts(beam.PTransform):
+    """AccountChange → list of at most `max_batch_size` of them, the first no older than `max_wait_seconds`."""
+
+    max_batch_size: int = 40
+    max_wait_seconds: float = 1.0
+    shards: int = 4
+
+    def expand(self, changes: beam.PCollection[AccountChange]) -> beam.PCollection[Iterable[AccountChange]]:
+        """Shard, then batch within a shard: the state of GroupIntoBatches is kept a key."""
+        shards = self.shards
+        return (
+            changes
+            | "Shard by account"
+            >> beam.Map(lambda change: (shard_of(change.account_id, shards), change)).with_output_types(
+                tuple[str, AccountChange]
+            )
+            | "Group into batches"
+            >> beam.GroupIntoBatches(self.max_batch_size, max_buffering_duration_secs=self.max_wait_seconds)
+            | "Drop shard" >> beam.Values()
+        )

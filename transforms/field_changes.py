@@ -1,0 +1,85 @@
+"""Which fields a change event changed, and to what: the difference between null, absent, cleared and unchanged.
+
+Source: Change Data Capture Developer Guide, "Change Event Body Fields".
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.change_event import ChangeEvent, ChangeType
+
+Fields = Mapping[str, Any]
+
+_WHOLE_RECORD = frozenset({ChangeType.CREATE, ChangeType.UNDELETE})
+
+
+@dataclass(frozen=True)
+class FieldChanges:
+    """Fields by dotted name. A changed field that is in neither `nulled` nor `values` has an unknown new value."""
+
+    changed: tuple[str, ...] = ()
+    nulled: tuple[str, ...] = ()
+    values: dict[str, Any] = field(default_factory=dict)
+    enriched: dict[str, Any] = field(default_factory=dict)
+
+
+def field_changes(event: ChangeEvent) -> FieldChanges:
+    """Return what the event changed.
+
+    A gap event has no body, and nothing it lacks was cleared. CREATE and UNDELETE carry the record's non-empty fields.
+    A DELETE changes no field; what it carries is enrichment. An UPDATE lists its changed fields, and the value of one
+    it lists without sending is unknown.
+    """
+    if event.header.change_type.is_gap:
+        return FieldChanges()
+    present = dict(_leaves(event.body))
+    known = {name: value for name, value in present.items() if value is not None}
+    if event.header.change_type in _WHOLE_RECORD:
+        return FieldChanges(changed=tuple(known), values=known)
+    if event.header.change_type is ChangeType.DELETE:
+        return FieldChanges(enriched=known)
+    return _update(event, present, known)
+
+
+def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:
+    changed = tuple(dict.fromkeys(event.header.changed_fields or _changed_by_presence(event, present)))
+    nulled = _nulled(event, changed, present)
+    partial = frozenset(event.header.diff_fields)
+    values = {
+        name: value
+        for name, value in known.items()
+        if _is_named(name, changed) and not _is_named(name, partial) and not _is_named(name, nulled)
+    }
+    enriched = {name: value for name, value in known.items() if not _is_named(name, changed)}
+    return FieldChanges(changed, nulled, values, enriched)
+
+
+def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:
+    """Infer changedFields, which events of 2019 lack: a null counts only where the sender means one by it."""
+    null_means_cleared = event.header.nulled_fields is None and not event.null_is_unset
+    return [
+        *(name for name, value in present.items() if value is not None or null_means_cleared),
+        *(event.header.nulled_fields or ()),
+    ]
+
+
+def _nulled(event: ChangeEvent, changed: tuple[str, ...], present: Fields) -> tuple[str, ...]:
+    """Return the cleared fields: those nulledFields names or, where the sender knows no such list, changed nulls."""
+    if event.header.nulled_fields is not None:
+        return event.header.nulled_fields
+    return tuple(name for name in changed if name in present and present[name] is None)
+
+
+def _is_named(name: str, names: tuple[str, ...] | frozenset[str]) -> bool:
+    """Whether a field, or the compound field it is part of, is among the names."""
+    return name in names or ("." in name and name.split(".", 1)[0] in names)
+
+
+def _leaves(body: Fields) -> Iterator[tuple[str, Any]]:
+    """Yield fields by name, the parts of a compound one by dotted name; a compound null is one null."""
+    for name, value in body.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{part}", inner) for part, inner in value.items())
+        else:
+            yield name, value

@@ -1,0 +1,122 @@
+"""Ledger rows and dead letters: who decided, about which change, with which version of this service."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.change_event import AccountChange, SourceMessage
+from schemas.dead_letter import DeadLetter
+from schemas.outcome import Outcome, OutcomeKind, SkipReason
+from transforms.errors import RescoringError
+
+Clock = Callable[[], dt.datetime]
+
+_MAX_COUNT_DIGITS: Final = 9
+
+
+def utc_now() -> dt.datetime:
+    """Return the time of the wall clock, in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the ledger knows of a (change event, account) pair; of a message that can't be read, little."""
+
+    event_id: str
+    source: SourceMessage
+    trace_id: str
+    account_id: str | None = None
+    entity_name: str | None = None
+    record_id: str | None = None
+    change_type: str | None = None
+    committed_at: dt.datetime | None = None
+
+    @classmethod
+    def of(cls, change: AccountChange) -> "Received":
+        """Return the pair that a change is about."""
+        return cls(
+            event_id=change.event_id,
+            source=change.source,
+            trace_id=change.trace_id,
+            account_id=change.account_id,
+            entity_name=change.entity_name,
+            record_id=change.record_id,
+            change_type=change.change_type.value,
+            committed_at=change.committed_at,
+        )
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Writes outcomes and dead letters in the name of one stage."""
+
+    stage: str
+    pipeline_version: str
+    now: Clock = utc_now
+
+    def outcome(
+        self,
+        received: Received,
+        outcome: OutcomeKind,
+        *,
+        reason: SkipReason | None = None,
+        coalesced_into: str | None = None,
+    ) -> Outcome:
+        """Return the ledger's row for a (change event, account)."""
+        return Outcome(
+            event_id=received.event_id,
+            account_id=received.account_id,
+            outcome=outcome,
+            reason=reason,
+            coalesced_into=coalesced_into,
+            stage=self.stage,
+            entity_name=received.entity_name,
+            record_id=received.record_id,
+            change_type=received.change_type,
+            committed_at=received.committed_at,
+            published_at=received.source.published_at,
+            message_id=received.source.message_id,
+            recorded_at=self.now(),
+            trace_id=received.trace_id,
+            pipeline_version=self.pipeline_version,
+        )
+
+    def dead_letter(
+        self, received: Received, error: RescoringError, *, prompt_version: str | None = None
+    ) -> DeadLetter:
+        """Return the dead letter of what failed; its message's attributes tell of earlier failures."""
+        now = self.now()
+        return DeadLetter(
+            error_class=error.error_class,
+            stage=self.stage,
+            error_message=str(error),
+            event_id=received.event_id,
+            account_id=received.account_id,
+            entity_name=received.entity_name,
+            record_id=received.record_id,
+            change_type=received.change_type,
+            committed_at=received.committed_at,
+            source=received.source,
+            replay_count=_replay_count(received.source.attributes),
+            first_failed_at=_first_failed_at(received.source.attributes) or now,
+            failed_at=now,
+            pipeline_version=self.pipeline_version,
+            prompt_version=prompt_version,
+            trace_id=received.trace_id,
+        )
+
+
+def _replay_count(attributes: dict[str, str]) -> int:
+    text = attributes.get("replay_count", "0")
+    # Attributes come from any publisher: a count that is none counts as no replay.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_COUNT_DIGITS else 0
+
+
+def _first_failed_at(attributes: dict[str, str]) -> dt.datetime | None:
+    try:
+        time = dt.datetime.fromisoformat(attributes["first_failed_at"])
+    except (KeyError, ValueError):
+        return None
+    return time if time.tzinfo else None

@@ -1,0 +1,237 @@
+"""Parse change events: the bytes of a message → one AccountChange for each account that it is about."""
+
+import datetime as dt
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+from pydantic import ValidationError
+
+from schemas.change_event import (
+    ACCOUNT_ENTITY,
+    AccountChange,
+    ChangeEvent,
+    ChangeEventHeader,
+    ChangeType,
+    SourceMessage,
+    event_id,
+    payload_event_id,
+)
+from schemas.outcome import OutcomeKind, SkipReason
+from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
+from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
+from transforms.event_decoding import decode_event
+from transforms.field_changes import field_changes
+from transforms.ledger import Ledger, Received
+from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter, TaggedOutcome
+
+STAGE: Final = "Parse change events"
+CHANGES: Final = "changes"
+
+RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
+"""Objects whose changes name their account in `AccountId`, and can move its score."""
+
+_NUMBERS: Final = ("AnnualRevenue", "NumberOfEmployees")
+_BITMAP: Final = re.compile(r"(\d+-)?0x[0-9A-Fa-f]*\Z")
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class NoChange:
+    """A record of an event that changes no account of ours, and what becomes of it instead."""
+
+    received: Received
+    outcome: OutcomeKind
+    reason: SkipReason | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A message, or a record of an event, that can't be read, and why."""
+
+    received: Received
+    error: RefusedEvent
+
+
+ParsedRecord = AccountChange | NoChange | Refusal
+
+
+def parse_message(source: SourceMessage) -> list[ParsedRecord]:
+    """Return what a message says, record by record; a message that can't be read is one refusal."""
+    try:
+        event = parse_change_event(source.payload)
+    except RefusedEvent as error:
+        identity = payload_event_id(source.payload)
+        trace_id = _trace_id(source.attributes) or identity
+        return [Refusal(Received(event_id=identity, source=source, trace_id=trace_id), error)]
+    return list(account_changes(event, source))
+
+
+def parse_change_event(payload: bytes) -> ChangeEvent:
+    """Read a message's bytes as a change event.
+
+    Raises:
+        Undecodable: No JSON.
+        InvalidEvent: No change event, or one with impossible values.
+        UnsupportedEvent: A changeType that is not known, or field bitmaps without their schema.
+    """
+    header, body, null_is_unset = decode_event(payload)
+    _refuse_unknown_change_type(header)
+    try:
+        event = ChangeEvent(header=ChangeEventHeader.model_validate(header), body=body, null_is_unset=null_is_unset)
+    except ValidationError as error:
+        raise InvalidEvent(_where_and_why(error)) from None
+    _refuse_bitmaps(event.header)
+    for name in _NUMBERS:
+        _refuse_impossible_number(name, body.get(name))
+    return event
+
+
+def account_changes(event: ChangeEvent, source: SourceMessage) -> Iterator[ParsedRecord]:
+    """Yield what an event says of each of its records; a malformed id costs that record alone."""
+    for record_id in dict.fromkeys(event.header.record_ids):
+        received = _received(event.header, record_id, source)
+        try:
+            yield _record_change(event, received)
+        except RefusedEvent as error:
+            yield Refusal(received, error)
+
+
+def _received(header: ChangeEventHeader, record_id: str, source: SourceMessage) -> Received:
+    """Return the ledger's view of a record, whose id is normalised if it can be: both its forms are one record."""
+    try:
+        record_id = normalize_record_id(record_id)
+    except ValueError:
+        # Whether the id must name a record depends on the entity: that is decided, and said, in _record_change.
+        record_id = record_id[:255]
+    identity = event_id(header, record_id)
+    return Received(
+        event_id=identity,
+        source=source,
+        trace_id=_trace_id(source.attributes) or identity,
+        entity_name=header.entity_name,
+        record_id=record_id,
+        change_type=header.change_type.value,
+        committed_at=dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC),
+    )
+
+
+def _record_change(event: ChangeEvent, received: Received) -> AccountChange | NoChange:
+    header, record_id = event.header, received.record_id or ""
+    if header.entity_name != ACCOUNT_ENTITY and header.entity_name not in RELATED_ENTITIES:
+        return NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
+    if names_no_record(record_id) or header.change_type is ChangeType.GAP_OVERFLOW:
+        return NoChange(received, OutcomeKind.RESYNC_REQUESTED)
+    account_id = record_id if header.entity_name == ACCOUNT_ENTITY else event.body.get("AccountId")
+    if account_id is None:
+        return NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
+    try:
+        normalize_record_id(record_id)
+        account_id = normalize_account_id(str(account_id))
+    except ValueError as error:
+        raise InvalidEvent(str(error)) from None
+    changes = field_changes(event)
+    return AccountChange(
+        event_id=received.event_id,
+        account_id=account_id,
+        entity_name=header.entity_name,
+        record_id=record_id,
+        change_type=header.change_type,
+        committed_at=received.committed_at,
+        sequence_number=header.sequence_number,
+        transaction_key=header.transaction_key,
+        change_origin=header.change_origin,
+        changed_fields=changes.changed,
+        nulled_fields=changes.nulled,
+        values=changes.values,
+        enriched=changes.enriched,
+        trace_id=received.trace_id,
+        source=received.source,
+    )
+
+
+def _refuse_unknown_change_type(header: dict[str, Any]) -> None:
+    change_type = header.get("changeType")
+    if isinstance(change_type, str) and change_type not in ChangeType.__members__:
+        raise UnsupportedEvent(f"changeType {change_type[:24]!r} is not one of {', '.join(ChangeType)}")
+
+
+def _refuse_bitmaps(header: ChangeEventHeader) -> None:
+    for names in (header.changed_fields or (), header.nulled_fields or (), header.diff_fields):
+        if any(_BITMAP.match(name) for name in names):
+            raise UnsupportedEvent(
+                "changedFields are raw bitmaps, and the event's Avro schema is not known: have the bridge decode them"
+            )
+
+
+def _refuse_impossible_number(name: str, value: Any) -> None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf):
+        return
+    raise InvalidEvent(f"{name} is no number of 0 or more")
+
+
+def _where_and_why(error: ValidationError) -> str:
+    """Return where each value is wrong and why, without the values."""
+    details = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"ChangeEventHeader.{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in details[:5])
+
+
+def _trace_id(attributes: dict[str, str]) -> str | None:
+    """Return the W3C trace id that the publisher sent along, if it did."""
+    parent = attributes.get("traceparent") or attributes.get("googclient_traceparent") or ""
+    match = _TRACEPARENT.match(parent)
+    return match.group(1) if match else None
+
+
+@dataclass
+class ParseChangeEvents(beam.PTransform):
+    """PubsubMessage → AccountChange (main), Outcome (`outcomes`), DeadLetter (`dead_letters`)."""
+
+    pipeline_version: str
+
+    def expand(self, messages: beam.PCollection[PubsubMessage]) -> Any:
+        """Parse each message on its own: a bad one costs nobody else."""
+        return messages | beam.ParDo(_ParseMessage(self.pipeline_version)).with_outputs(
+            OUTCOMES, DEAD_LETTERS, main=CHANGES
+        )
+
+
+class _ParseMessage(beam.DoFn):
+    def __init__(self, pipeline_version: str) -> None:
+        self.ledger = Ledger(STAGE, pipeline_version)
+        self.messages = Metrics.counter(STAGE, "messages_total")
+        self.changes = Metrics.counter(STAGE, "changes_total")
+        self.without_change = Metrics.counter(STAGE, "without_change_total")
+        self.refused = Metrics.counter(STAGE, "refused_total")
+
+    def process(self, message: PubsubMessage) -> Iterator[AccountChange | TaggedOutcome | TaggedDeadLetter]:
+        self.messages.inc()
+        for record in parse_message(_source(message)):
+            received = Received.of(record) if isinstance(record, AccountChange) else record.received
+            yield TaggedOutput(OUTCOMES, self.ledger.outcome(received, OutcomeKind.RECEIVED))
+            match record:
+                case AccountChange():
+                    self.changes.inc()
+                    yield record
+                case NoChange():
+                    self.without_change.inc()
+                    outcome = self.ledger.outcome(received, record.outcome, reason=record.reason)
+                    yield TaggedOutput(OUTCOMES, outcome)
+                case Refusal():
+                    self.refused.inc()
+                    yield TaggedOutput(DEAD_LETTERS, self.ledger.dead_letter(received, record.error))
+
+
+def _source(message: PubsubMessage) -> SourceMessage:
+    return SourceMessage(
+        payload=message.data or b"",
+        attributes=dict(message.attributes or {}),
+        message_id=message.message_id or "",
+        published_at=message.publish_time,
+    )

@@ -1,0 +1,221 @@
+"""BigQuery, at its edge: the one module that imports google.cloud.bigquery, and maps its exceptions.
+
+The client goes to BIGQUERY_EMULATOR_HOST where that is set: Google's client honours it, no code here knows.
+"""
+
+import datetime as dt
+import functools
+import importlib.resources
+import io
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import google.auth.exceptions
+import requests.exceptions
+from google.api_core import exceptions as api
+from google.api_core.retry import Retry
+from google.cloud import bigquery
+from pydantic import ValidationError
+
+from schemas.account_context import AccountContext
+from schemas.record import Record
+from schemas.tables import Table, View
+from transforms.errors import InvalidContext, WarehouseUnavailable
+
+QueryValue = str | dt.datetime | list[str]
+"""What can be bound to a query's parameter."""
+
+CALL_TIMEOUT_SECONDS: Final = 30.0
+RETRY_DEADLINE_SECONDS: Final = 60.0
+
+_VENDOR_ERRORS: Final = (
+    api.GoogleAPIError,
+    google.auth.exceptions.GoogleAuthError,
+    requests.exceptions.RequestException,
+)
+_CONTEXTS_SQL: Final = importlib.resources.files("transforms").joinpath("sql", "account_contexts.sql").read_text()
+
+
+@dataclass(frozen=True)
+class ContextBounds:
+    """How much of an account's history becomes its context."""
+
+    lookback: dt.timedelta = dt.timedelta(days=540)
+    opportunities: int = 12
+    emails: int = 6
+    calls: int = 6
+
+
+def context_query(crm: str, bounds: ContextBounds) -> str:
+    """Return the query of the contexts; `crm` is `project.dataset`, from the configuration and never from an event."""
+    return _CONTEXTS_SQL.format(crm=crm, opportunities=bounds.opportunities, emails=bounds.emails, calls=bounds.calls)
+
+
+def context_from_row(row: Mapping[str, Any]) -> AccountContext:
+    """Return a row of the contexts' query as a context.
+
+    Raises:
+        InvalidContext: The mirror holds something else than the models say.
+    """
+    try:
+        return AccountContext(
+            profile=row["profile"],
+            opportunities=row["opportunities"] or (),
+            emails=row["emails"] or (),
+            calls=row["calls"] or (),
+        )
+    except ValidationError as error:
+        places = {".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}
+        raise InvalidContext(f"the CRM mirror's {', '.join(sorted(places)[:5])} can't be read") from None
+
+
+class Warehouse:
+    """A connection to BigQuery in one project; calls end within the deadline, or raise WarehouseUnavailable."""
+
+    def __init__(self, project: str) -> None:
+        self.project = project
+        self._client = bigquery.Client(project=project)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()  # type: ignore[no-untyped-call]
+
+    def account_contexts(
+        self,
+        account_ids: Sequence[str],
+        *,
+        crm_dataset: str,
+        since: dt.datetime,
+        until: dt.datetime,
+        bounds: ContextBounds,
+    ) -> dict[str, AccountContext | InvalidContext]:
+        """Look a batch of accounts up in one query; an account that the mirror lacks is missing in the answer.
+
+        Args:
+            account_ids: 18-character ids.
+            crm_dataset: The mirror's dataset.
+            since: History before this is not read, which bounds the partitions.
+            until: History after this is not read: the context as of then.
+            bounds: How many records an account.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer.
+        """
+        parameters: dict[str, QueryValue] = {"account_ids": list(account_ids), "since": since, "until": until}
+        contexts: dict[str, AccountContext | InvalidContext] = {}
+        for row in self.query(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
+            try:
+                contexts[row["profile"]["account_id"]] = context_from_row(row)
+            except InvalidContext as error:
+                contexts[row["profile"]["account_id"]] = error
+        return contexts
+
+    def query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None) -> Iterator[Mapping[str, Any]]:
+        """Run a query with bound parameters and yield its rows."""
+        bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
+        config = bigquery.QueryJobConfig(query_parameters=bound)
+        try:
+            rows = self._client.query_and_wait(
+                sql,
+                job_config=config,
+                api_timeout=CALL_TIMEOUT_SECONDS,
+                wait_timeout=RETRY_DEADLINE_SECONDS,
+                retry=Retry(predicate=_is_transient, deadline=RETRY_DEADLINE_SECONDS),
+            )
+            yield from rows
+        except _VENDOR_ERRORS as error:
+            raise _unavailable("query", error) from error
+
+    def create_dataset(self, dataset: str) -> None:
+        """Create a dataset if it is not there."""
+        try:
+            self._client.create_dataset(f"{self.project}.{dataset}", exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"dataset {dataset}", error) from error
+
+    def create_table(self, dataset: str, table: Table) -> None:
+        """Create a table, partitioned and clustered as its model says, if it is not there."""
+        definition = bigquery.Table(f"{self.project}.{dataset}.{table.name}", schema=_schema(table))
+        if table.partition_column:
+            definition.time_partitioning = bigquery.TimePartitioning(
+                type_=table.partition_type, field=table.partition_column
+            )
+        definition.clustering_fields = list(table.clustering) or None
+        try:
+            self._client.create_table(definition, exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"table {dataset}.{table.name}", error) from error
+
+    def create_view(self, dataset: str, view: View) -> None:
+        """Create a view if it is not there."""
+        definition = bigquery.Table(f"{self.project}.{dataset}.{view.name}")
+        definition.view_query = view.query.format(dataset=f"{self.project}.{dataset}")
+        try:
+            self._client.create_table(definition, exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"view {dataset}.{view.name}", error) from error
+
+    def replace_rows(self, dataset: str, table: Table, rows: Iterable[Record]) -> int:
+        """Load rows in place of those a table has, with one load job; return how many."""
+        lines = [row.model_dump_json(exclude_none=True).encode() for row in rows]
+        if not lines:
+            # An upload of no bytes has no end that the client would see.
+            list(self.query(f"TRUNCATE TABLE `{self.project}.{dataset}.{table.name}`"))
+            return 0
+        config = bigquery.LoadJobConfig(
+            schema=_schema(table), source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_TRUNCATE"
+        )
+        try:
+            self._client.load_table_from_file(
+                io.BytesIO(b"\n".join(lines)), f"{self.project}.{dataset}.{table.name}", job_config=config
+            ).result(timeout=RETRY_DEADLINE_SECONDS)
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"load into {dataset}.{table.name}", error) from error
+        return len(lines)
+
+
+def _parameter(name: str, value: QueryValue) -> bigquery.ArrayQueryParameter | bigquery.ScalarQueryParameter:
+    if isinstance(value, list):
+        return bigquery.ArrayQueryParameter(name, "STRING", value)
+    return bigquery.ScalarQueryParameter(name, "TIMESTAMP" if isinstance(value, dt.datetime) else "STRING", value)
+
+
+def _schema(table: Table) -> list[bigquery.SchemaField]:
+    return [bigquery.SchemaField.from_api_repr(dict(column)) for column in table.columns]
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether BigQuery may answer the same call if it is asked again."""
+    return isinstance(
+        error,
+        api.TooManyRequests
+        | api.InternalServerError
+        | api.BadGateway
+        | api.ServiceUnavailable
+        | api.GatewayTimeout
+        | requests.exceptions.ConnectionError
+        | requests.exceptions.Timeout
+        | google.auth.exceptions.TransportError,
+    )
+
+
+def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
+    # The vendor's text can quote the statement; its class and status can't.
+    status = getattr(error, "code", None)
+    return WarehouseUnavailable(f"BigQuery: {what}: {type(error).__name__}{f' {int(status)}' if status else ''}")
+
+
+_connecting = threading.Lock()
+
+
+def shared_warehouse(project: str) -> Warehouse:
+    """Return this process's connection: workers have a DoFn a thread, the DirectRunner one a bundle."""
+    with _connecting:
+        return _warehouse(project)
+
+
+@functools.cache
+def _warehouse(project: str) -> Warehouse:
+    return Warehouse(project)

@@ -57,6 +57,7 @@ Values = Annotated[dict[str, JsonValue], AfterValidator(_sorted_by_name)]
 
 EPOCH_MS_2000: Final = 946_684_800_000
 EPOCH_MS_2100: Final = 4_102_444_800_000
+_MAX_COUNT_DIGITS: Final = 9
 
 
 class ChangeEventHeader(Record):
@@ -96,6 +97,12 @@ class SourceMessage(Record):
     message_id: str = ""
     published_at: AwareDatetime | None = None
 
+    @property
+    def replay_count(self) -> int:
+        """How often an operator has replayed the message; attributes of strangers that are no count are 0."""
+        text = self.attributes.get("replay_count", "0")
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_COUNT_DIGITS else 0
+
 
 class ChangeOrder(NamedTuple):
     """Position of a change in commit order; the Google bus does not keep that order, this does."""
@@ -124,6 +131,7 @@ class AccountChange(Record):
     enriched: Values = Field(
         default_factory=dict, description="Values that the event carries of fields that did not change"
     )
+    coalesced: tuple[str, ...] = Field(default=(), description="event_ids of older changes that this one stands for")
     trace_id: str
     source: SourceMessage
 

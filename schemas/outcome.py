@@ -52,6 +52,7 @@ class Outcome(Record):
     committed_at: AwareDatetime | None = None
     published_at: AwareDatetime | None = Field(default=None, description="When Pub/Sub took the message")
     message_id: str | None = None
+    replay_count: int = Field(default=0, description="A replay is received, and has its outcome, anew")
     recorded_at: AwareDatetime
     trace_id: str
     pipeline_version: str
@@ -71,6 +72,7 @@ def dead_lettered(letter: DeadLetter) -> Outcome:
         committed_at=letter.committed_at,
         published_at=letter.source.published_at,
         message_id=letter.source.message_id,
+        replay_count=letter.replay_count,
         recorded_at=letter.failed_at,
         trace_id=letter.trace_id,
         pipeline_version=letter.pipeline_version,

@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.dead_letter import DeadLetter
@@ -11,8 +10,6 @@ from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from transforms.errors import RescoringError
 
 Clock = Callable[[], dt.datetime]
-
-_MAX_COUNT_DIGITS: Final = 9
 
 
 def utc_now() -> dt.datetime:
@@ -78,6 +75,7 @@ class Ledger:
             committed_at=received.committed_at,
             published_at=received.source.published_at,
             message_id=received.source.message_id,
+            replay_count=received.source.replay_count,
             recorded_at=self.now(),
             trace_id=received.trace_id,
             pipeline_version=self.pipeline_version,
@@ -99,19 +97,13 @@ class Ledger:
             change_type=received.change_type,
             committed_at=received.committed_at,
             source=received.source,
-            replay_count=_replay_count(received.source.attributes),
+            replay_count=received.source.replay_count,
             first_failed_at=_first_failed_at(received.source.attributes) or now,
             failed_at=now,
             pipeline_version=self.pipeline_version,
             prompt_version=prompt_version,
             trace_id=received.trace_id,
         )
-
-
-def _replay_count(attributes: dict[str, str]) -> int:
-    text = attributes.get("replay_count", "0")
-    # Attributes come from any publisher: a count that is none counts as no replay.
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_COUNT_DIGITS else 0
 
 
 def _first_failed_at(attributes: dict[str, str]) -> dt.datetime | None:

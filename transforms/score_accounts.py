@@ -118,7 +118,7 @@ class _Score(beam.DoFn):
         score = Score(
             account_id=change.account_id,
             score_id=score_id(change.account_id, change.event_id, self.gemini.prompt_version, self.gemini.model),
-            event_ids=(change.event_id,),
+            event_ids=(change.event_id, *change.coalesced),
             change_committed_at=change.committed_at,
             change_sequence=change.sequence_number,
             scored_at=self.ledger.now(),

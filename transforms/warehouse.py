@@ -122,7 +122,9 @@ class Warehouse:
                 job_config=config,
                 api_timeout=CALL_TIMEOUT_SECONDS,
                 wait_timeout=RETRY_DEADLINE_SECONDS,
-                retry=Retry(predicate=_is_transient, deadline=RETRY_DEADLINE_SECONDS),
+                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                # The client's own retries of whole jobs would go on for ten minutes.
+                job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it
             )
             yield from rows
         except _VENDOR_ERRORS as error:

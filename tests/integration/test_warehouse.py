@@ -1,0 +1,136 @@
+"""The warehouse through BigQuery's own client: contexts in one query, rows in, views over history."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.stack import load_crm
+from pipeline.resources import CRM_DATASET, SCORING_DATASET
+from schemas.account_context import AccountContext, AccountProfile, Opportunity
+from schemas.score import Score, ScoreStatus
+from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, EMAILS, OPPORTUNITIES
+from tests.fixtures.changes import COMMITTED_AT, account_id
+from transforms.errors import InvalidContext, WarehouseUnavailable
+from transforms.warehouse import ContextBounds, Warehouse
+
+BOUNDS = ContextBounds()
+SINCE, UNTIL = COMMITTED_AT - dt.timedelta(days=365), COMMITTED_AT + dt.timedelta(days=1)
+
+
+def _look_up(
+    warehouse: Warehouse, *account_ids: str, bounds: ContextBounds = BOUNDS
+) -> Mapping[str, AccountContext | InvalidContext]:
+    return warehouse.account_contexts(account_ids, crm_dataset=CRM_DATASET, since=SINCE, until=UNTIL, bounds=bounds)
+
+
+def test_contexts_are_the_records_that_were_loaded(warehouse: Warehouse) -> None:
+    """Each account has its own profile and its newest records, no more than the bounds, none from outside the time."""
+    crm = generate_crm(accounts=30, seed=3, as_of=COMMITTED_AT)
+    load_crm(warehouse, crm)
+    wanted = [profile.account_id for profile in crm.accounts[:20]]
+    contexts = _look_up(warehouse, *wanted, bounds=ContextBounds(opportunities=2, emails=3, calls=1))
+    assert set(contexts) == set(wanted)
+    for profile in crm.accounts[:20]:
+        context = contexts[profile.account_id]
+        assert isinstance(context, AccountContext)
+        assert context.profile == profile
+        emails = sorted((e for e in crm.emails if e.account_id == profile.account_id), key=lambda e: e.sent_at)
+        recent = [email for email in emails if SINCE <= email.sent_at <= UNTIL]
+        assert [email.sent_at for email in context.emails] == [email.sent_at for email in recent[::-1][:3]]
+        assert len(context.opportunities) <= 2
+        assert len(context.calls) <= 1
+        assert all(deal.account_id == profile.account_id for deal in context.opportunities)
+
+
+def test_an_account_that_is_not_there_is_missing(warehouse: Warehouse) -> None:
+    """No row, no context, no error."""
+    warehouse.replace_rows(CRM_DATASET, ACCOUNTS, [_profile(1)])
+    assert set(_look_up(warehouse, account_id(1), account_id(2))) == {account_id(1)}
+
+
+@pytest.mark.parametrize("value", ["') OR 1=1 --", "`; DROP TABLE crm.accounts; --", "{crm}", "@since", "\\", "'"])
+def test_values_are_bound_and_never_become_sql(warehouse: Warehouse, value: str) -> None:
+    """Hostile text in an id or a record is looked up and returned as text."""
+    warehouse.replace_rows(CRM_DATASET, ACCOUNTS, [_profile(1, name=value)])
+    contexts = _look_up(warehouse, account_id(1), value)
+    context = contexts[account_id(1)]
+    assert set(contexts) == {account_id(1)}
+    assert isinstance(context, AccountContext)
+    assert context.profile.name == value
+
+
+def test_history_before_the_window_is_not_read(warehouse: Warehouse) -> None:
+    """The partition filter is the window that was asked for."""
+    deals = [
+        Opportunity(
+            opportunity_id=str(days),
+            account_id=account_id(1),
+            name="Deal",
+            stage="Closed Won",
+            is_closed=True,
+            is_won=True,
+            modified_at=COMMITTED_AT - dt.timedelta(days=days),
+        )
+        for days in (1, 400)
+    ]
+    warehouse.replace_rows(CRM_DATASET, ACCOUNTS, [_profile(1)])
+    warehouse.replace_rows(CRM_DATASET, OPPORTUNITIES, deals)
+    context = _look_up(warehouse, account_id(1))[account_id(1)]
+    assert isinstance(context, AccountContext)
+    assert [deal.opportunity_id for deal in context.opportunities] == ["1"]
+
+
+def test_no_rows_empty_a_table(warehouse: Warehouse) -> None:
+    """Replacing rows by none leaves none."""
+    assert warehouse.replace_rows(CRM_DATASET, EMAILS, []) == 0
+    assert list(warehouse.query("SELECT * FROM `account-scoring-local.crm.emails`")) == []
+
+
+def test_the_newest_change_is_the_current_score(warehouse: Warehouse) -> None:
+    """Whatever the order of arrival and however often, the newest change wins; a tombstone takes the account out."""
+    now = dt.datetime.now(dt.UTC)
+    rows = [
+        _score(1, minutes=5, score=50, scored_at=now),
+        _score(1, minutes=9, score=90, scored_at=now - dt.timedelta(minutes=3)),
+        _score(1, minutes=9, score=90, scored_at=now),
+        _score(1, minutes=1, score=10, scored_at=now),
+        _score(2, minutes=1, score=20, scored_at=now),
+        _score(2, minutes=2, score=None, scored_at=now),
+    ]
+    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, rows)
+    rows_now = warehouse.query("SELECT * FROM `account-scoring-local.account_scoring.current_account_scores`")
+    current = [(row["account_id"], row["score"]) for row in rows_now]
+    assert current == [(account_id(1), 90)]
+
+
+def test_a_warehouse_that_is_gone_is_unavailable(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection is our error, with no statement in its text."""
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
+    monkeypatch.setattr("transforms.warehouse.RETRY_DEADLINE_SECONDS", 1.0)
+    gone = Warehouse(warehouse.project)
+    with pytest.raises(WarehouseUnavailable) as error:
+        list(gone.query("SELECT 'SECRET'"))
+    gone.close()
+    assert "SECRET" not in str(error.value)
+
+
+def _profile(number: int, **fields: Any) -> AccountProfile:
+    return AccountProfile(**{"account_id": account_id(number), "name": "Acme", "modified_at": COMMITTED_AT} | fields)
+
+
+def _score(number: int, *, minutes: int, score: int | None, scored_at: dt.datetime) -> Score:
+    return Score(
+        account_id=account_id(number),
+        score_id=f"{number}-{minutes}",
+        event_ids=(f"e{minutes}",),
+        change_committed_at=COMMITTED_AT + dt.timedelta(minutes=minutes),
+        change_sequence=1,
+        scored_at=scored_at,
+        status=ScoreStatus.TOMBSTONE if score is None else ScoreStatus.SCORED,
+        score=score,
+        trace_id="t",
+        pipeline_version="1",
+    )

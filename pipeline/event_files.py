@@ -10,7 +10,7 @@ class EventFileError(ValueError):
 
 
 def read_event_files(path: Path) -> Iterator[bytes]:
-    """Yield the events of a file or folder, byte for byte: what is no JSON is an event too, for the pipeline to refuse.
+    """Return the events of a file or folder byte for byte; what is no JSON is an event too, to be refused downstream.
 
     A `.jsonl` or `.ndjson` file has an event a line, a `.json` file one event or an array of them, any other file one
     message. Of a folder, files whose names end in one of those, or in `.bin` or `.xml`, are read in order of name.
@@ -26,8 +26,7 @@ def read_event_files(path: Path) -> Iterator[bytes]:
         files = [path]
     else:
         raise EventFileError(f"{path} does not exist: name a file of change events, or a folder of them")
-    for file in files:
-        yield from _events(file)
+    return (event for file in files for event in _events(file))
 
 
 _LINES = frozenset({".jsonl", ".ndjson"})

@@ -6,9 +6,9 @@ Source of the fields' meaning: Change Data Capture Developer Guide, "Change Even
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import AfterValidator, AliasGenerator, AwareDatetime, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AliasGenerator, AwareDatetime, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from schemas.record import Record
@@ -47,13 +47,13 @@ def _whole_number(value: object) -> object:
     return value
 
 
-def _sorted_by_name(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def _sorted_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(sorted(values.items()))
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-Values = Annotated[dict[str, JsonValue], AfterValidator(_sorted_by_name)]
-"""Field values by (dotted) name, in the order of the names: two equal changes then have equal bytes."""
+Values = Annotated[dict[str, Any], AfterValidator(_sorted_by_name)]
+"""JSON values by (dotted) field name, in the order of the names: two equal changes then have equal bytes."""
 
 EPOCH_MS_2000: Final = 946_684_800_000
 EPOCH_MS_2100: Final = 4_102_444_800_000
@@ -83,7 +83,7 @@ class ChangeEvent(Record):
     """A change event without its envelope: header, and field values as the sender gave them (unions unwrapped)."""
 
     header: ChangeEventHeader
-    body: dict[str, JsonValue]
+    body: dict[str, Any] = Field(description="What JSON can hold")
     null_is_unset: bool = Field(
         default=False, description="The sender writes null for every field it has no value of (Kafka connectors)"
     )

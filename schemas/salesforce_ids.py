@@ -8,7 +8,7 @@ Source: Salesforce Object Reference, "ID Field Type".
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
+from pydantic import StringConstraints
 
 ACCOUNT_KEY_PREFIX: Final = "001"
 OVERFLOW_RECORD_ID: Final = "000000000000000AAA"
@@ -62,5 +62,7 @@ def normalize_account_id(text: str) -> str:
     return record_id
 
 
-RecordId = Annotated[str, AfterValidator(normalize_record_id)]
-AccountId = Annotated[str, AfterValidator(normalize_account_id)]
+RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{15}[A-Z0-5]{3}$")]
+AccountId = Annotated[str, StringConstraints(pattern=r"^001[0-9A-Za-z]{12}[A-Z0-5]{3}$")]
+"""The normalised forms. Checksums are verified where ids come in, by the functions above: a step that hands a value on
+does not pay for that again."""

@@ -10,10 +10,11 @@ within JSON.
 import base64
 import binascii
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
+from transforms.avro_bitmaps import SchemaReference
 from transforms.errors import InvalidEvent, Undecodable
 
 MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
@@ -32,8 +33,20 @@ _UNION_RECORD_PREFIX: Final = "com.sforce.eventbus."
 JsonObject = dict[str, Any]
 
 
-def decode_event(payload: bytes) -> tuple[JsonObject, JsonObject, bool]:
-    """Return header, fields (unions unwrapped), and whether the sender writes null for what it has no value of.
+class DecodedEvent(NamedTuple):
+    """An event out of its envelopes, the unions of its values unwrapped."""
+
+    header: JsonObject
+    body: JsonObject
+    null_is_unset: bool
+    """Whether the sender writes null for every field it has no value of."""
+
+    schema: SchemaReference
+    """What the envelopes say of the event's Avro schema."""
+
+
+def decode_event(payload: bytes) -> DecodedEvent:
+    """Take the event that a message's bytes hold out of its envelopes.
 
     Raises:
         Undecodable: The bytes are no JSON.
@@ -41,14 +54,14 @@ def decode_event(payload: bytes) -> tuple[JsonObject, JsonObject, bool]:
     """
     if len(payload) > MAX_EVENT_BYTES:
         raise InvalidEvent(f"{len(payload):,} bytes: a change event has at most 1 MB, {MAX_EVENT_BYTES:,} encoded")
-    event = _find_event(_load(payload))
+    event, schema = _find_event(_load(payload))
     header = _unwrap_unions(event[_HEADER])
     if not isinstance(header, dict):
         raise InvalidEvent(f"{_HEADER} is a {_json_type(header)}: an object is wanted")
     if "recordIds" not in header and "recordId" in header:
         header["recordIds"] = [header.pop("recordId")]
     body = {name: _unwrap_unions(value) for name, value in event.items() if name not in _NOT_FIELDS}
-    return header, body, _KAFKA_MARK in event
+    return DecodedEvent(header, body, _KAFKA_MARK in event, schema)
 
 
 def _load(text: bytes) -> object:
@@ -76,19 +89,21 @@ def _from_base64(text: bytes) -> bytes:
         raise Undecodable("no JSON, and no whole base64 either: a change event in JSON is wanted") from None
 
 
-def _find_event(document: object) -> JsonObject:
-    """Take envelopes off until the object that holds the ChangeEventHeader."""
+def _find_event(document: object) -> tuple[JsonObject, SchemaReference]:
+    """Take envelopes off until the object that holds the ChangeEventHeader; the nearest one names the schema."""
+    schema = SchemaReference()
     for _ in range(_MAX_ENVELOPES):
         if isinstance(document, str):
             document = _load(document.encode())
         elif not isinstance(document, dict):
             raise InvalidEvent(f"a JSON {_json_type(document)}: publish one change event, an object, a message")
         elif _HEADER in document:
-            return document
+            return document, schema
         else:
             inner = next((key for key in _ENVELOPE_KEYS if document.get(key)), None)
             if inner is None:
                 break
+            schema = SchemaReference.of(document).or_else(schema)
             document = document[inner]
     raise InvalidEvent(f"{_HEADER} is missing, also within payload, data and detail: is this a change event?")
 

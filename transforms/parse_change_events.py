@@ -25,6 +25,7 @@ from schemas.change_event import (
 )
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
+from transforms.avro_bitmaps import NO_SCHEMAS, AvroSchemas, name_fields
 from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
 from transforms.event_decoding import decode_event
 from transforms.field_changes import field_changes
@@ -38,7 +39,6 @@ RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
 """Objects whose changes name their account in `AccountId`, and can move its score."""
 
 _NUMBERS: Final = ("AnnualRevenue", "NumberOfEmployees")
-_BITMAP: Final = re.compile(r"(\d+-)?0x[0-9A-Fa-f]*\Z")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -62,10 +62,10 @@ class Refusal:
 ParsedRecord = AccountChange | NoChange | Refusal
 
 
-def parse_message(source: SourceMessage) -> list[ParsedRecord]:
+def parse_message(source: SourceMessage, schemas: AvroSchemas = NO_SCHEMAS) -> list[ParsedRecord]:
     """Return what a message says, record by record; a message that can't be read is one refusal."""
     try:
-        event = parse_change_event(source.payload)
+        event = parse_change_event(source.payload, schemas=schemas)
     except RefusedEvent as error:
         identity = payload_event_id(source.payload)
         trace_id = _trace_id(source.attributes) or identity
@@ -73,24 +73,25 @@ def parse_message(source: SourceMessage) -> list[ParsedRecord]:
     return list(account_changes(event, source))
 
 
-def parse_change_event(payload: bytes) -> ChangeEvent:
-    """Read a message's bytes as a change event.
+def parse_change_event(payload: bytes, *, schemas: AvroSchemas = NO_SCHEMAS) -> ChangeEvent:
+    """Read a message's bytes as a change event; `schemas` decode field bitmaps where the event brings no schema.
 
     Raises:
         Undecodable: No JSON.
         InvalidEvent: No change event, or one with impossible values.
-        UnsupportedEvent: A changeType that is not known, or field bitmaps without their schema.
+        UnsupportedEvent: A changeType that is not known, or field bitmaps that can't be decoded.
     """
-    header, body, null_is_unset = decode_event(payload)
-    _refuse_unknown_change_type(header)
+    decoded = decode_event(payload)
+    body = decoded.body
+    _refuse_unknown_change_type(decoded.header)
     try:
-        event = ChangeEvent(header=ChangeEventHeader.model_validate(header), body=body, null_is_unset=null_is_unset)
+        header = ChangeEventHeader.model_validate(decoded.header)
+        event = ChangeEvent(header=header, body=body, null_is_unset=decoded.null_is_unset)
     except ValidationError as error:
         raise InvalidEvent(_where_and_why(error)) from None
-    _refuse_bitmaps(event.header)
     for name in _NUMBERS:
         _refuse_impossible_number(name, body.get(name))
-    return event
+    return event.model_copy(update={"header": name_fields(header, body, decoded.schema, schemas)})
 
 
 def account_changes(event: ChangeEvent, source: SourceMessage) -> Iterator[ParsedRecord]:
@@ -162,14 +163,6 @@ def _refuse_unknown_change_type(header: dict[str, Any]) -> None:
         raise UnsupportedEvent(f"changeType {change_type[:24]!r} is not one of {', '.join(ChangeType)}")
 
 
-def _refuse_bitmaps(header: ChangeEventHeader) -> None:
-    for names in (header.changed_fields or (), header.nulled_fields or (), header.diff_fields):
-        if any(_BITMAP.match(name) for name in names):
-            raise UnsupportedEvent(
-                "changedFields are raw bitmaps, and the event's Avro schema is not known: have the bridge decode them"
-            )
-
-
 def _refuse_impossible_number(name: str, value: Any) -> None:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf):
         return
@@ -194,17 +187,19 @@ class ParseChangeEvents(beam.PTransform):
     """PubsubMessage → AccountChange (main), Outcome (`outcomes`), DeadLetter (`dead_letters`)."""
 
     pipeline_version: str
+    schemas: AvroSchemas = NO_SCHEMAS
 
     def expand(self, messages: beam.PCollection[PubsubMessage]) -> Any:
         """Parse each message on its own: a bad one costs nobody else."""
-        return messages | beam.ParDo(_ParseMessage(self.pipeline_version)).with_outputs(
+        return messages | beam.ParDo(_ParseMessage(self.pipeline_version, self.schemas)).with_outputs(
             OUTCOMES, DEAD_LETTERS, main=CHANGES
         )
 
 
 class _ParseMessage(beam.DoFn):
-    def __init__(self, pipeline_version: str) -> None:
+    def __init__(self, pipeline_version: str, schemas: AvroSchemas) -> None:
         self.ledger = Ledger(STAGE, pipeline_version)
+        self.schemas = schemas
         self.messages = Metrics.counter(STAGE, "messages_total")
         self.changes = Metrics.counter(STAGE, "changes_total")
         self.without_change = Metrics.counter(STAGE, "without_change_total")
@@ -212,7 +207,7 @@ class _ParseMessage(beam.DoFn):
 
     def process(self, message: PubsubMessage) -> Iterator[AccountChange | TaggedOutcome | TaggedDeadLetter]:
         self.messages.inc()
-        for record in parse_message(_source(message)):
+        for record in parse_message(_source(message), self.schemas):
             received = Received.of(record) if isinstance(record, AccountChange) else record.received
             yield TaggedOutput(OUTCOMES, self.ledger.outcome(received, OutcomeKind.RECEIVED))
             match record:

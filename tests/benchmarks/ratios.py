@@ -1,0 +1,49 @@
+"""Ratios between ways of doing the same work, measured side by side: these machines are noisy, ratios are less so."""
+
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+BUILD = Path(__file__).parents[2] / "build"
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Microseconds of CPU a piece of work took, the median of some rounds, and its ratio to the first of its table."""
+
+    name: str
+    microseconds: float
+    ratio: float
+
+
+def side_by_side(work: Mapping[str, Callable[[], object]], *, repeat: int) -> list[Measurement]:
+    """Measure each callable `repeat` times a round, in turns, and return medians of `ROUNDS` rounds of CPU time."""
+    rounds: dict[str, list[float]] = {name: [] for name in work}
+    gc.disable()
+    for _ in range(ROUNDS):
+        for name, call in work.items():
+            started = time.process_time()
+            for _ in range(repeat):
+                call()
+            rounds[name].append((time.process_time() - started) / repeat * 1e6)
+    gc.enable()
+    medians = {name: statistics.median(times) for name, times in rounds.items()}
+    base = next(iter(medians.values()))
+    return [Measurement(name, round(median, 2), round(median / base, 2)) for name, median in medians.items()]
+
+
+def report(title: str, measurements: list[Measurement]) -> None:
+    """Print a table, and keep it as JSON under build/."""
+    print(f"\n{title}")  # noqa: T201 - a report for people
+    for row in measurements:
+        print(f"  {row.name:44} {row.microseconds:>9.2f} us  x{row.ratio:.2f}")  # noqa: T201 - a report for people
+    BUILD.mkdir(exist_ok=True)
+    file = BUILD / "benchmarks.json"
+    tables = json.loads(file.read_text()) if file.exists() else {}
+    tables[title] = [asdict(row) for row in measurements]
+    file.write_text(json.dumps(tables, indent=2))

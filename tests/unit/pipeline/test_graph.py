@@ -1,0 +1,53 @@
+"""The graph: the steps that an operator sees, and the walls of the house."""
+
+import ast
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.graph import build_graph, read_messages
+from pipeline.options import config_from
+
+ROOT = Path(__file__).parents[3]
+SOURCES = [path for folder in ("schemas", "transforms", "pipeline") for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_steps_have_the_names_of_the_design() -> None:
+    """The Dataflow console shows the design's flow."""
+    options = PipelineOptions(["--streaming", "--project=my-project"])
+    pipeline = beam.Pipeline(options=options)
+    config = config_from(options)
+    build_graph(read_messages(pipeline, config), config)
+    labels = [node.full_label for node in pipeline._current_transform().parts]
+    flow = [
+        "Read change events",
+        "Parse change events",
+        "Batch accounts",
+        "Add account context",
+        "Score accounts",
+        "Write scores",
+        "Write dead letters",
+        "Write outcomes",
+    ]
+    assert [label for label in labels if label in flow] == flow
+
+
+@pytest.mark.parametrize(
+    ("vendor", "home"), [("google.genai", "transforms/gemini.py"), ("google.cloud.bigquery", "transforms/warehouse.py")]
+)
+def test_a_vendor_has_one_home(vendor: str, home: str) -> None:
+    """One module alone imports a vendor's client, so that its errors are mapped in one place."""
+    importers = {path.relative_to(ROOT).as_posix() for path in SOURCES if vendor in _imports(path)}
+    assert importers == {home}
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {".".join(name.split(".")[:depth]) for name in names for depth in (1, 2, 3)}

@@ -1,0 +1,35 @@
+"""The pipeline's options: defaults, paths, and errors that say what to write."""
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.options import OptionError, config_from, unknown_flags
+
+
+def test_names_become_paths_of_the_project() -> None:
+    """A short name is one of the project's; a path stays what it is."""
+    config = config_from(PipelineOptions(["--project=my-project", "--dead_letter_topic=projects/other/topics/dead"]))
+    assert config.subscription == "projects/my-project/subscriptions/account-changes-rescoring"
+    assert config.dead_letter_topic == "projects/other/topics/dead"
+    assert config.gemini.project == "my-project"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--project is missing"),
+        (["--project=p-1", "--subscription=projects/p/topics/x"], "--subscription"),
+        (["--project=p-1", "--subscription=x y"], "--subscription"),
+        (["--project=p-1", "--accounts_per_call=0"], "--accounts_per_call"),
+        (["--project=p-1", "--batch_size=-1"], "--batch_size"),
+    ],
+)
+def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
+    """The error names the option."""
+    with pytest.raises(OptionError, match=message):
+        config_from(PipelineOptions(arguments))
+
+
+def test_flags_that_nobody_knows_are_found() -> None:
+    """A misspelt flag is told; Beam's and ours are known."""
+    assert unknown_flags(["--project=p", "--runner=DirectRunner", "--modle=x", "--model=y"]) == ["--modle=x"]

@@ -111,6 +111,35 @@ def publish(
     typer.echo(f"published {count} events to {topic}", err=True)
 
 
+@app.command(epilog="Example: `rescore explain events/ more.jsonl --materiality materiality.yaml --json`")
+def explain(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Change events: files or folders, as `publish`.")
+    ],
+    *,
+    materiality: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML of which changes matter, in place of the defaults.")
+    ] = None,
+    schemas: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Avro schemas, SCHEMA_ID.avsc, to decode field bitmaps by.")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what the pipeline would decide about each event by itself, and why; nothing is sent anywhere."""
+    from pipeline.commands.explain import as_json as to_json  # noqa: PLC0415 - Beam takes seconds to import
+    from pipeline.commands.explain import explain as explain_events  # noqa: PLC0415
+    from pipeline.commands.explain import render  # noqa: PLC0415
+
+    configure_logging(verbose=verbose)
+    with _one_line_errors(), _ends_in_order():
+        explained = explain_events(paths, materiality=materiality, schemas=schemas)
+    if as_json:
+        sys.stdout.write(to_json(explained) + "\n")
+    else:
+        Console().print(render(explained))
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     epilog="Example: `rescore run --project my-project --runner DataflowRunner --region europe-west1`",
@@ -124,6 +153,34 @@ def run(context: typer.Context, *, verbose: Verbose = False) -> None:
         run_pipeline(context.args)
 
 
+@app.command(epilog="Example: `rescore reconcile --since 7d --project my-project`")
+def reconcile(
+    *,
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project of the ledger.")],
+    dataset: Annotated[str, typer.Option(help="Dataset of the ledger.")] = "account_scoring",
+    since: Annotated[
+        str, typer.Option(help="From when on: 24h, 7d, or an ISO date or time, UTC if it has no zone.")
+    ] = "24h",
+    grace: Annotated[str, typer.Option(help="How long after its receipt an event may lack its outcome.")] = "15m",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Events that a listing has at most.")] = 20,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check that every event received has one outcome; exit 1 if one has none after the grace period, or two."""
+    from pipeline.commands.reconcile import as_json as to_json  # noqa: PLC0415 - BigQuery takes a second to import
+    from pipeline.commands.reconcile import reconcile as reconcile_ledger  # noqa: PLC0415
+    from pipeline.commands.reconcile import render  # noqa: PLC0415
+
+    configure_logging(verbose=verbose)
+    with _one_line_errors(), _ends_in_order():
+        result = reconcile_ledger(project=project, dataset=dataset, since=since, grace=grace, limit=limit)
+    if as_json:
+        sys.stdout.write(to_json(result) + "\n")
+    else:
+        Console().print(render(result))
+    raise typer.Exit(0 if result.is_ok else 1)
+
+
 def main() -> None:
     """Run the command line."""
     app(prog_name="rescore")
@@ -133,12 +190,13 @@ def main() -> None:
 def _one_line_errors() -> Iterator[None]:
     """Turn what the user can mend into one line and exit code 2."""
     from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415 - takes a second to import
+    from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
     from transforms.errors import RescoringError  # noqa: PLC0415
 
     try:
         yield
-    except (ValueError, OSError, RescoringError, RuntimeError, GoogleAPICallError) as error:
+    except (ValueError, OSError, RescoringError, RuntimeError, GoogleAPICallError, GoogleAuthError) as error:
         _refuse(str(error))
 
 

@@ -18,6 +18,15 @@ def read_event_files(path: Path) -> Iterator[bytes]:
     Raises:
         EventFileError: There is nothing of the kind at the path.
     """
+    return (event for _, event in read_named_events(path))
+
+
+def read_named_events(path: Path) -> Iterator[tuple[Path, bytes]]:
+    """Return the events of a file or folder, each with the file that it is from.
+
+    Raises:
+        EventFileError: There is nothing of the kind at the path.
+    """
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
         if not files:
@@ -26,7 +35,7 @@ def read_event_files(path: Path) -> Iterator[bytes]:
         files = [path]
     else:
         raise EventFileError(f"{path} does not exist: name a file of change events, or a folder of them")
-    return (event for file in files for event in _events(file))
+    return ((file, event) for file in files for event in _events(file))
 
 
 _LINES = frozenset({".jsonl", ".ndjson"})

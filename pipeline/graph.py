@@ -8,12 +8,16 @@ from pipeline import PIPELINE_VERSION
 from pipeline.options import RescoringConfig
 from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteScores, recorded_now
 from schemas.dead_letter import DeadLetter
-from schemas.outcome import Outcome
+from schemas.outcome import Outcome, ScoredChange
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
 from transforms.add_account_context import AddAccountContext
 from transforms.batch_accounts import BatchAccounts
+from transforms.coalesce_by_account import CoalesceByAccount
+from transforms.drop_immaterial_changes import DropImmaterialChanges
 from transforms.parse_change_events import ParseChangeEvents
+from transforms.reread_gaps import RereadGaps
 from transforms.score_accounts import ScoreAccounts, SplitResults
+from transforms.tombstone_deleted import TombstoneDeleted
 
 
 def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCollection[PubsubMessage]:
@@ -25,17 +29,22 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     """Score the accounts that messages tell of, and account for every message."""
     version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
 
-    parsed = messages | "Parse change events" >> ParseChangeEvents(version)
-    # Immaterial changes are dropped here, and bursts coalesced by account, before anything is looked up or paid for.
-    batches = parsed.changes | "Batch accounts" >> BatchAccounts(
-        config.batch_size, config.batch_wait_seconds, config.batch_shards
-    )
-    looked_up = batches | "Add account context" >> AddAccountContext(project, config.crm_dataset, version)
+    parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
+    dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
+    coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(version, **config.coalescing)
+    living = coalesced.changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
+    batches = living.changes | "Batch accounts" >> BatchAccounts(**config.batching)
+    reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
+    gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
+    looked_up = reread.batches | "Add account context" >> AddAccountContext(project, config.crm_dataset, version)
     results = looked_up.in_context | "Score accounts" >> ScoreAccounts(config.gemini, version, config.accounts_per_call)
     scored = results | "Reshuffle results" >> beam.Reshuffle() | "Split results" >> SplitResults()
 
-    refused = scored.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
-    recorded = scored.scored | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
+    rows = [scored.scored, living.tombstones, gone.tombstones] | "All scores" >> beam.Flatten().with_output_types(
+        ScoredChange
+    )
+    refused = rows | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
+    recorded = rows | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
     dead_lettered = (
         [parsed.dead_letters, looked_up.dead_letters, scored.dead_letters, refused]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
@@ -43,7 +52,7 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
         | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic)
     )
     (
-        [parsed.outcomes, recorded, dead_lettered]
+        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, recorded, dead_lettered]
         | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
         | "Write outcomes" >> WriteOutcomes(project, dataset, CHANGE_OUTCOMES)
     )

@@ -12,7 +12,9 @@ from transforms.warehouse import Warehouse
 _PROGRESS_SQL: Final = """
 SELECT
   (SELECT COUNT(DISTINCT message_id) FROM `{dataset}.change_outcomes` WHERE recorded_at >= @since) AS messages,
+  (SELECT COUNT(*) FROM `{dataset}.account_scores` WHERE scored_at >= @since) AS score_rows,
   COUNTIF(received > 0 AND finals = 0) AS unexplained,
+  SUM(IF(refused > 0, 0, scored)) AS scored_rows,
   SUM(received) AS received_rows,
   SUM(finals) AS final_rows
 FROM (
@@ -20,7 +22,9 @@ FROM (
     event_id,
     account_id,
     COUNTIF(outcome = 'received') AS received,
-    COUNTIF(outcome != 'received') AS finals
+    COUNTIF(outcome != 'received') AS finals,
+    COUNTIF(outcome IN ('scored', 'tombstoned')) AS scored,
+    COUNTIF(error_class = 'row_rejected') AS refused
   FROM `{dataset}.change_outcomes`
   WHERE recorded_at >= @since
   GROUP BY event_id, account_id
@@ -59,10 +63,13 @@ class Progress:
     received: int = 0
     explained: int = 0
     unexplained: int = 0
+    unwritten: int = 0
+    """Scores that the ledger has, and `account_scores` not yet."""
 
     def is_done(self, published: int) -> bool:
-        """Whether every published message was received, and all that was received has its outcome."""
-        return self.messages >= published and self.unexplained == 0 and self.explained >= self.received
+        """Whether every message was received, all that was received has its outcome, and every score its row."""
+        is_explained = self.unexplained == 0 and self.explained >= self.received
+        return self.messages >= published and is_explained and self.unwritten <= 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class LedgerReport:
             received=row["received_rows"] or 0,
             explained=row["final_rows"] or 0,
             unexplained=row["unexplained"] or 0,
+            unwritten=(row["scored_rows"] or 0) - row["score_rows"],
         )
 
     def summary(self) -> LedgerSummary:

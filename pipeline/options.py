@@ -3,12 +3,16 @@
 import argparse
 import re
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, TypedDict
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipeline.resources import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
+from transforms.avro_schemas import AvroSchemas, load_avro_schemas
 from transforms.gemini import DEFAULT_LOCATION, DEFAULT_MODEL, GeminiSettings
+from transforms.materiality import Materiality, load_materiality
+from transforms.salesforce_login import AuthFlow, SalesforceSettings
 
 _SUBSCRIPTION: Final = re.compile(r"projects/[^/]+/subscriptions/[A-Za-z][\w.~+%-]{2,254}\Z")
 _TOPIC: Final = re.compile(r"projects/[^/]+/topics/[A-Za-z][\w.~+%-]{2,254}\Z")
@@ -34,9 +38,45 @@ class RescoringOptions(PipelineOptions):
         add("--accounts_per_call", type=int, default=5, help="Accounts that share a Gemini call")
         add("--max_calls_in_flight", type=int, default=64, help="Gemini calls at once, a worker process")
         add("--call_deadline_seconds", type=float, default=60.0, help="For a Gemini call with its retries")
+        add("--materiality", help="YAML file of the fields that matter; the default is packaged")
+        add("--schemas", help="Folder of Avro schemas that decode field bitmaps")
+        add(
+            "--coalesce_seconds",
+            type=float,
+            default=20.0,
+            help="A burst on an account ends this long after its last change",
+        )
+        add("--coalesce_max_seconds", type=float, default=120.0, help="From a burst's first change to its end, at most")
+        add(
+            "--coalesce_state_hours",
+            type=float,
+            default=168.0,
+            help="How long an account's last changes are remembered",
+        )
+        add("--salesforce_login_url", default="", help="My Domain of the organisation that gaps are reread from")
+        add("--salesforce_client_id", default="", help="Consumer key of the connected app")
+        add("--salesforce_secret", default="", help="Where its secret is: a variable's name, or projects/P/secrets/…")
+        add("--salesforce_auth", default=AuthFlow.CLIENT_CREDENTIALS, choices=list(AuthFlow), help="OAuth flow")
+        add("--salesforce_username", help="The integration user, for JWT bearer")
         add("--batch_size", type=int, default=40, help="Accounts that share a context query, at most")
         add("--batch_wait_seconds", type=float, default=1.0, help="Wait for a batch to fill up, at most")
         add("--batch_shards", type=int, default=4, help="Batches that fill up side by side")
+
+
+class CoalescingOptions(TypedDict):
+    """What CoalesceByAccount takes."""
+
+    window_seconds: float
+    max_window_seconds: float
+    state_ttl_seconds: float
+
+
+class BatchingOptions(TypedDict):
+    """What BatchAccounts takes."""
+
+    max_batch_size: int
+    max_wait_seconds: float
+    shards: int
 
 
 @dataclass(frozen=True)
@@ -50,9 +90,11 @@ class RescoringConfig:
     crm_dataset: str
     gemini: GeminiSettings
     accounts_per_call: int
-    batch_size: int
-    batch_wait_seconds: float
-    batch_shards: int
+    materiality: Materiality
+    schemas: AvroSchemas
+    salesforce: SalesforceSettings | None
+    coalescing: CoalescingOptions
+    batching: BatchingOptions
 
 
 def config_from(options: PipelineOptions) -> RescoringConfig:
@@ -83,10 +125,34 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
             max_calls_in_flight=ours.max_calls_in_flight,
         ),
         accounts_per_call=ours.accounts_per_call,
-        batch_size=ours.batch_size,
-        batch_wait_seconds=ours.batch_wait_seconds,
-        batch_shards=ours.batch_shards,
+        materiality=load_materiality(Path(ours.materiality) if ours.materiality else None),
+        schemas=load_avro_schemas(Path(ours.schemas) if ours.schemas else None),
+        salesforce=_salesforce(ours),
+        coalescing=CoalescingOptions(
+            window_seconds=ours.coalesce_seconds,
+            max_window_seconds=ours.coalesce_max_seconds,
+            state_ttl_seconds=ours.coalesce_state_hours * 3600,
+        ),
+        batching=BatchingOptions(
+            max_batch_size=ours.batch_size, max_wait_seconds=ours.batch_wait_seconds, shards=ours.batch_shards
+        ),
     )
+
+
+def _salesforce(options: RescoringOptions) -> SalesforceSettings | None:
+    """Return where gaps are reread from; None: nowhere, and the warehouse's context is used."""
+    if not options.salesforce_login_url:
+        return None
+    try:
+        return SalesforceSettings(
+            login_url=options.salesforce_login_url,
+            client_id=options.salesforce_client_id,
+            secret=options.salesforce_secret,
+            flow=AuthFlow(options.salesforce_auth),
+            username=options.salesforce_username,
+        )
+    except ValueError as error:
+        raise OptionError(f"--salesforce_{error}") from None
 
 
 def unknown_flags(arguments: list[str]) -> list[str]:

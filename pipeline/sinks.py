@@ -1,6 +1,6 @@
 """Where results end: the tables of the dataset, and the dead-letter topic."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,17 +12,21 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from apache_beam.metrics import Metrics
 
 from schemas.change_event import SourceMessage
-from schemas.dead_letter import DeadLetter, DeadLetterRow, dead_letter_row, message_attributes
-from schemas.outcome import Outcome, ScoredChange, dead_lettered
+from schemas.dead_letter import DeadLetter, dead_letter_row, message_attributes
+from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
 from schemas.record import Record
-from schemas.score import Score
 from schemas.tables import Table
 from transforms.errors import RowRejected
 from transforms.ledger import Ledger, Received, utc_now
+from transforms.warehouse import shared_warehouse
 
 SCORES_STAGE: Final = "Write scores"
 MAX_INSERT_RETRIES: Final = 5
 """Of rows that BigQuery refused for a passing reason; Beam's default of 10,000 lets one row block a bundle."""
+
+MAX_INSERT_ROWS: Final = 500
+MAX_INSERT_BYTES: Final = 8_000_000
+"""What one request of rows may hold; BigQuery takes 10 MB."""
 
 INSERT_WAIT_SECONDS: Final = 1
 """How long a row waits for others to be inserted with it."""
@@ -34,18 +38,19 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass
-class WriteRows(beam.PTransform):
-    """Record → RefusedRow, for each row that BigQuery does not take."""
+class WriteScores(beam.PTransform):
+    """ScoredChange → DeadLetter, with the row, for a score that BigQuery refuses."""
 
     project: str
     dataset: str
     table: Table
+    pipeline_version: str
 
-    def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[RefusedRow]:
-        """Stream the rows in."""
+    def expand(self, scored: beam.PCollection[ScoredChange]) -> beam.PCollection[DeadLetter]:
+        """Stream the scores in; a row refused is a dead letter, whose outcome supersedes `scored`."""
         written = (
-            records
-            | "Make rows" >> beam.Map(table_row).with_output_types(dict[str, Any])
+            scored
+            | "Make rows" >> beam.Map(lambda item: table_row(item.score)).with_output_types(dict[str, Any])
             | "Insert rows"
             >> WriteToBigQuery(
                 table=f"{self.project}:{self.dataset}.{self.table.name}",
@@ -59,7 +64,9 @@ class WriteRows(beam.PTransform):
                 triggering_frequency=INSERT_WAIT_SECONDS,
             )
         )
-        return written.failed_rows_with_errors
+        return written.failed_rows_with_errors | "Dead-letter refused" >> beam.ParDo(
+            _RefusedScore(self.pipeline_version)
+        )
 
 
 def table_row(record: Record) -> dict[str, Any]:
@@ -71,25 +78,6 @@ def refusal_reasons(errors: list[Any]) -> str:
     """Return BigQuery's reasons and the columns they name; its messages can quote values, and stay behind."""
     named = (error for error in errors if isinstance(error, dict))
     return ", ".join(sorted({f"{e.get('reason') or 'unknown'} at {e.get('location') or 'the row'}" for e in named}))
-
-
-@dataclass
-class WriteScores(beam.PTransform):
-    """ScoredChange → DeadLetter, with the row, for a score that BigQuery refuses."""
-
-    project: str
-    dataset: str
-    table: Table
-    pipeline_version: str
-
-    def expand(self, scored: beam.PCollection[ScoredChange]) -> beam.PCollection[DeadLetter]:
-        """Write the scores; a row refused is a dead letter, whose outcome supersedes `scored`."""
-        refused = (
-            scored
-            | "Take score" >> beam.Map(lambda item: item.score).with_output_types(Score)
-            | "Stream in" >> WriteRows(self.project, self.dataset, self.table)
-        )
-        return refused | "Dead-letter refused" >> beam.ParDo(_RefusedScore(self.pipeline_version))
 
 
 class _RefusedScore(beam.DoFn):
@@ -118,12 +106,10 @@ class WriteOutcomes(beam.PTransform):
     dataset: str
     table: Table
 
-    def expand(self, outcomes: beam.PCollection[Outcome]) -> beam.PCollection[RefusedRow]:
-        """Write the rows; one that is refused is logged, since reconciling finds what lacks an outcome."""
-        return (
-            outcomes
-            | "Stream in" >> WriteRows(self.project, self.dataset, self.table)
-            | "Report refused" >> beam.ParDo(_ReportRefused(self.table.name))
+    def expand(self, outcomes: beam.PCollection[Outcome]) -> beam.PCollection[None]:
+        """Insert the rows of a bundle together."""
+        return outcomes | "Insert outcomes" >> beam.ParDo(
+            InsertRows(self.project, self.dataset, self.table, table_row, outcome_id)
         )
 
 
@@ -143,30 +129,71 @@ class WriteDeadLetters(beam.PTransform):
             | "Make messages" >> beam.Map(dead_letter_message).with_output_types(PubsubMessage)
             | "Publish" >> WriteToPubSub(self.topic, with_attributes=True)
         )
-        _ = (
-            letters
-            | "Make letters' rows" >> beam.Map(dead_letter_row).with_output_types(DeadLetterRow)
-            | "Stream in" >> WriteRows(self.project, self.dataset, self.table)
-            | "Report refused" >> beam.ParDo(_ReportRefused(self.table.name))
+        _ = letters | "Insert letters" >> beam.ParDo(
+            InsertRows(self.project, self.dataset, self.table, _letter_row, _letter_id)
         )
         return letters | "Record dead-lettered" >> beam.Map(dead_lettered).with_output_types(Outcome)
+
+
+class InsertRows(beam.DoFn):
+    """Inserts the rows of a bundle under identities that repeat with them; see docs/adr/004.
+
+    A row that BigQuery refuses is logged and counted: rows here tell of changes whose fate is decided already, and
+    reconciling finds what the ledger lacks. If BigQuery does not answer, the bundle fails, and the runner repeats it.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        dataset: str,
+        table: Table,
+        row_of: Callable[[Any], dict[str, Any]],
+        id_of: Callable[[Any], str],
+    ) -> None:
+        self.project, self.dataset, self.table = project, dataset, table
+        self.row_of, self.id_of = row_of, id_of
+        self.inserted = Metrics.counter(table.name, "rows_inserted_total")
+        self.refused = Metrics.counter(table.name, "rows_refused_total")
+
+    def start_bundle(self) -> None:  # noqa: D102 - Beam's
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.bytes = 0
+
+    def process(self, record: Record) -> None:  # noqa: D102 - Beam's
+        row = self.row_of(record)
+        size = len(orjson.dumps(row))
+        if self.rows and (self.bytes + size > MAX_INSERT_BYTES or len(self.rows) == MAX_INSERT_ROWS):
+            self._insert()
+        self.rows[self.id_of(record)] = row
+        self.bytes += size
+
+    def finish_bundle(self) -> None:  # noqa: D102 - Beam's
+        if self.rows:
+            self._insert()
+
+    def _insert(self) -> None:
+        refused = shared_warehouse(self.project).insert_rows(self.dataset, self.table, self.rows)
+        for row in refused:
+            self.refused.inc()
+            event_id = self.rows[row.row_id].get("event_id")
+            _log.error(
+                "row refused", table=self.table.name, event_id=event_id, reasons=refusal_reasons(list(row.errors))
+            )
+        self.inserted.inc(len(self.rows) - len(refused))
+        self.start_bundle()
+
+
+def _letter_row(letter: DeadLetter) -> dict[str, Any]:
+    return table_row(dead_letter_row(letter))
+
+
+def _letter_id(letter: DeadLetter) -> str:
+    return dead_letter_row(letter).dead_letter_id
 
 
 def dead_letter_message(letter: DeadLetter) -> PubsubMessage:
     """Return the message of a letter: the payload as it came, what went wrong in the attributes."""
     return PubsubMessage(letter.source.payload, message_attributes(letter))
-
-
-class _ReportRefused(beam.DoFn):
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
-        self.refused = Metrics.counter(stage, "rows_refused_total")
-
-    def process(self, refused: RefusedRow) -> Iterator[RefusedRow]:
-        table, row, errors = refused
-        self.refused.inc()
-        _log.error("row refused", table=table, event_id=row.get("event_id"), reasons=refusal_reasons(errors))
-        yield refused
 
 
 def recorded_now(scored: ScoredChange) -> Outcome:

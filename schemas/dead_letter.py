@@ -93,7 +93,7 @@ class DeadLetterRow(Record):
     replay_count: int
     first_failed_at: AwareDatetime
     failed_at: AwareDatetime
-    payload_base64: str
+    payload_base64: str | None = Field(default=None, description="None over 6 MB: the message on the topic has it")
     payload_sha256: str
     attributes: tuple[Attribute, ...] = Field(description="The original message's")
     message_id: str
@@ -103,6 +103,9 @@ class DeadLetterRow(Record):
     schema_version: str
     trace_id: str
 
+
+MAX_ROW_PAYLOAD_BYTES: Final = 6_000_000
+"""BigQuery takes requests of 10 MB, and base64 makes four bytes of three."""
 
 SCHEMA_VERSION: Final = "1"
 """Version of these models; rises when a reader of the tables must know."""
@@ -141,7 +144,11 @@ def dead_letter_row(letter: DeadLetter) -> DeadLetterRow:
         replay_count=letter.replay_count,
         first_failed_at=letter.first_failed_at,
         failed_at=letter.failed_at,
-        payload_base64=base64.b64encode(letter.source.payload).decode(),
+        payload_base64=(
+            base64.b64encode(letter.source.payload).decode()
+            if len(letter.source.payload) <= MAX_ROW_PAYLOAD_BYTES
+            else None
+        ),
         payload_sha256=hashlib.sha256(letter.source.payload).hexdigest(),
         attributes=tuple(Attribute(key=key, value=value) for key, value in sorted(letter.source.attributes.items())),
         message_id=letter.source.message_id,

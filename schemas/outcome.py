@@ -1,5 +1,6 @@
 """The ledger: what became of every (change event, account) that was received."""
 
+import hashlib
 from enum import StrEnum
 from typing import Final
 
@@ -56,6 +57,19 @@ class Outcome(Record):
     recorded_at: AwareDatetime
     trace_id: str
     pipeline_version: str
+
+
+def outcome_id(outcome: Outcome) -> str:
+    """Identity of a ledger row: the same when a redelivery, or a bundle tried again, says the same once more."""
+    parts = (
+        outcome.event_id,
+        outcome.account_id or "",
+        str(outcome.replay_count),
+        outcome.outcome.value,
+        outcome.reason or outcome.error_class or "",
+        outcome.message_id or "",
+    )
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 
 
 def dead_lettered(letter: DeadLetter) -> Outcome:

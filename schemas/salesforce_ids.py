@@ -5,6 +5,7 @@ set where character k of the chunk is an upper-case letter, and the five bits in
 Source: Salesforce Object Reference, "ID Field Type".
 """
 
+import functools
 import re
 from typing import Annotated, Final
 
@@ -20,6 +21,7 @@ _ID_18: Final = re.compile(r"[0-9A-Za-z]{15}[A-Za-z0-5]{3}\Z")
 _WILDCARD: Final = re.compile(r"[0-9A-Za-z]{3}\*\Z")
 
 
+@functools.lru_cache(maxsize=16_384)
 def id_checksum(id_15: str) -> str:
     """Return the three checksum characters of a 15-character id."""
     chunks = (id_15[start : start + 5] for start in (0, 5, 10))

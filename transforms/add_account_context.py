@@ -11,6 +11,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.account_context import AccountContext, ChangeInContext
 from schemas.change_event import AccountChange
+from transforms.context_overlay import context_from_change, overlay
 from transforms.errors import AccountNotFound, WarehouseError, WarehouseUnavailable
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
@@ -23,13 +24,21 @@ IN_CONTEXT: Final = "in_context"
 def join_contexts(
     changes: Sequence[AccountChange], contexts: Mapping[str, AccountContext | WarehouseError]
 ) -> Iterator[ChangeInContext | tuple[AccountChange, WarehouseError]]:
-    """Yield each change with its account's context, or with the reason why there is none."""
+    """Yield each change with its account's context, or with the reason why there is none.
+
+    What the event says and the mirror does not know yet is part of the context; an account that the mirror lacks has
+    the event's alone, if that is enough.
+    """
     for change in changes:
         context = contexts.get(change.account_id)
+        if context is None:
+            context = context_from_change(change) or AccountNotFound(
+                f"the CRM mirror has no account {change.account_id}, nor has the event its name and two facts"
+            )
+        elif isinstance(context, AccountContext):
+            context = overlay(context, change)
         if isinstance(context, AccountContext):
             yield ChangeInContext(change=change, context=context)
-        elif context is None:
-            yield change, AccountNotFound(f"the CRM mirror has no account {change.account_id}")
         else:
             yield change, context
 

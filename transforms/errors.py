@@ -6,6 +6,7 @@ RescoringError               has an error class, and a message without any text 
 │   ├── InvalidEvent         JSON, but not what Salesforce sends
 │   └── UnsupportedEvent     sent by Salesforce, and not to be read here
 ├── WarehouseUnavailable     BigQuery did not answer, or would not
+├── SalesforceUnavailable    Salesforce did not answer, or would not: costs a re-read, never a dead letter
 └── GeminiError              a call to Gemini brought no scores
     ├── GeminiUnavailable    the service: 429, 5xx, 401, 403, 404, connection lost
     ├── GeminiTimeout        no answer within the deadline
@@ -69,6 +70,10 @@ class InvalidContext(WarehouseError):
     """The warehouse's rows of an account are not what the models say."""
 
     error_class = ErrorClass.INVALID_CONTEXT
+
+
+class SalesforceUnavailable(RescoringError):
+    """Salesforce did not answer, or refused to; it has no error class, since the change goes on without the re-read."""
 
 
 class RowRejected(RescoringError):

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from transforms.avro_bitmaps import SchemaReference
+from transforms.avro_schemas import SchemaReference
 from transforms.errors import InvalidEvent, Undecodable
 
 MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
@@ -27,6 +27,7 @@ _MAX_ENVELOPES: Final = 6
 _NOT_FIELDS: Final = frozenset({_HEADER, "Id", "ReplayId", "_ObjectType", "_EventType"})
 _KAFKA_MARK: Final = "_ObjectType"
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}\Z")
+_CONTAINERS: Final = (dict, list)
 _UNION_TYPES: Final = frozenset({"string", "int", "long", "float", "double", "boolean", "bytes", "array", "map"})
 _UNION_RECORD_PREFIX: Final = "com.sforce.eventbus."
 
@@ -60,7 +61,11 @@ def decode_event(payload: bytes) -> DecodedEvent:
         raise InvalidEvent(f"{_HEADER} is a {_json_type(header)}: an object is wanted")
     if "recordIds" not in header and "recordId" in header:
         header["recordIds"] = [header.pop("recordId")]
-    body = {name: _unwrap_unions(value) for name, value in event.items() if name not in _NOT_FIELDS}
+    body = {
+        name: _unwrap_unions(value) if isinstance(value, _CONTAINERS) else value
+        for name, value in event.items()
+        if name not in _NOT_FIELDS
+    }
     return DecodedEvent(header, body, _KAFKA_MARK in event, schema)
 
 

@@ -3,7 +3,7 @@
 Source: Change Data Capture Developer Guide, "Change Event Body Fields".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     """
     if event.header.change_type.is_gap:
         return FieldChanges()
-    present = dict(_leaves(event.body))
+    present = _leaves(event.body)
     known = {name: value for name, value in present.items() if value is not None}
     if event.header.change_type in _WHOLE_RECORD:
         return FieldChanges(changed=tuple(known), values=known)
@@ -76,10 +76,14 @@ def _is_named(name: str, names: tuple[str, ...] | frozenset[str]) -> bool:
     return name in names or ("." in name and name.split(".", 1)[0] in names)
 
 
-def _leaves(body: Fields) -> Iterator[tuple[str, Any]]:
-    """Yield fields by name, the parts of a compound one by dotted name; a compound null is one null."""
+def _leaves(body: dict[str, Any]) -> dict[str, Any]:
+    """Return fields by name, the parts of a compound one by dotted name; a compound null is one null."""
+    if not any(isinstance(value, dict) for value in body.values()):
+        return body
+    leaves: dict[str, Any] = {}
     for name, value in body.items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{part}", inner) for part, inner in value.items())
+            leaves |= {f"{name}.{part}": inner for part, inner in value.items()}
         else:
-            yield name, value
+            leaves[name] = value
+    return leaves

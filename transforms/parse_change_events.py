@@ -25,7 +25,8 @@ from schemas.change_event import (
 )
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
-from transforms.avro_bitmaps import NO_SCHEMAS, AvroSchemas, name_fields
+from transforms.avro_bitmaps import name_fields
+from transforms.avro_schemas import NO_SCHEMAS, AvroSchemas
 from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
 from transforms.event_decoding import decode_event
 from transforms.field_changes import field_changes

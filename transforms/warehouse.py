@@ -48,6 +48,14 @@ class ContextBounds:
     calls: int = 6
 
 
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that BigQuery did not take: its identity, and BigQuery's errors."""
+
+    row_id: str
+    errors: Sequence[Mapping[str, Any]]
+
+
 def context_query(crm: str, bounds: ContextBounds) -> str:
     """Return the query of the contexts; `crm` is `project.dataset`, from the configuration and never from an event."""
     return _CONTEXTS_SQL.format(crm=crm, opportunities=bounds.opportunities, emails=bounds.emails, calls=bounds.calls)
@@ -126,9 +134,37 @@ class Warehouse:
                 # The client's own retries of whole jobs would go on for ten minutes.
                 job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it
             )
+            if not rows.schema and rows.job_id:
+                # No columns: a statement without a result, or a failed query that came back as no rows.
+                self._client.get_job(rows.job_id, location=rows.location, timeout=CALL_TIMEOUT_SECONDS).result()
             yield from rows
         except _VENDOR_ERRORS as error:
             raise _unavailable("query", error) from error
+
+    def insert_rows(self, dataset: str, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[RefusedRow]:
+        """Stream rows into a table, and return those that BigQuery refused.
+
+        Args:
+            dataset: The table's dataset.
+            table: The table.
+            rows: JSON rows by their identity, for which BigQuery tries to take a repeated row only once.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer, or refused the request as a whole.
+        """
+        try:
+            entries = self._client.insert_rows_json(
+                f"{self.project}.{dataset}.{table.name}",
+                list(rows.values()),
+                row_ids=list(rows),
+                skip_invalid_rows=True,
+                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                timeout=CALL_TIMEOUT_SECONDS,
+            )
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"insert into {dataset}.{table.name}", error) from error
+        ids = list(rows)
+        return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
 
     def create_dataset(self, dataset: str) -> None:
         """Create a dataset if it is not there."""

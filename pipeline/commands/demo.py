@@ -34,6 +34,10 @@ STALL_SECONDS: Final = 90.0
 """Without any progress for this long, a run counts as stuck."""
 
 STOP_TIMEOUT_SECONDS: Final = 10.0
+SAMPLE_COALESCING: Final = ("--coalesce_seconds=1", "--coalesce_max_seconds=5")
+EXTRACT_COALESCING: Final = ("--coalesce_seconds=10", "--coalesce_max_seconds=20")
+"""Samples are a handful of changes within seconds; an extract is more than a year of them within minutes."""
+
 GARBAGE_SHARE: Final = 0.02
 SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.3
 
@@ -44,6 +48,7 @@ class DemoInput:
 
     crm: CrmRecords
     events: Iterable[bytes]
+    coalescing: tuple[str, ...] = SAMPLE_COALESCING
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def generated_input(accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInpu
 def extract_input(folder: Path) -> DemoInput:
     """Return a CRM extract, and each opportunity's engage and close as a change event in time order."""
     crm = load_crm_extract(folder)
-    return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)))
+    return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)), EXTRACT_COALESCING)
 
 
 def run_demo(
@@ -116,7 +121,9 @@ def run_demo(
     on_progress("starting the local stack", Progress(), 0)
     with _folder(data_dir) as folder, local_stack(folder, gemini_config=gemini_config) as stack:
         report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
-        with _pipeline_process(stack, pipeline_options) as pipeline:
+        # The DirectRunner has one thread to batch for.
+        options = ("--batch_shards=1", *demo_input.coalescing, *pipeline_options)
+        with _pipeline_process(stack, options) as pipeline:
             on_progress("loading the CRM", Progress(), 0)
             load_crm(stack.warehouse, demo_input.crm)
             topic = f"projects/{stack.project}/topics/{TOPIC}"
@@ -160,7 +167,7 @@ def _wait(
 def _pipeline_process(stack: LocalStack, options: tuple[str, ...]) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `rescore run` beside us: the same command, and the same code, as in production."""
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, and arguments of ours
-        [sys.executable, "-m", "pipeline", "run", f"--project={stack.project}", "--batch_shards=1", *options],
+        [sys.executable, "-m", "pipeline", "run", f"--project={stack.project}", *options],
         env={**os.environ, **stack.environment},
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,

@@ -1,5 +1,6 @@
 """The command `rescore`, as a user types it."""
 
+import csv
 import json
 import os
 import signal
@@ -83,6 +84,23 @@ def test_demo_accounts_for_published_events(published_events: Path) -> None:
     assert document["unexplained"] == 0
     assert document["skipped_by_reason"]["unsupported_entity"] == 5
     assert document["dead_lettered_by_class"]["unsupported_event"] == 1
+
+
+def test_demo_replays_a_crm_extract(crm_extract: Path, tmp_path: Path) -> None:
+    """The first deals of a real CRM, with and without an account, rescore every account that they are about.
+
+    The whole extract takes minutes on the local engine: docs/benchmarks.md has its figures.
+    """
+    for name in ("accounts.csv", "products.csv", "sales_teams.csv"):
+        (tmp_path / name).write_bytes((crm_extract / name).read_bytes())
+    lines = (crm_extract / "sales_pipeline.csv").read_text().splitlines(keepends=True)[:250]
+    (tmp_path / "sales_pipeline.csv").write_text("".join(lines))
+    accounts = {deal["account"] for deal in csv.DictReader(lines) if deal["account"]}
+    document = _demo("--crm", str(tmp_path))
+    assert document["unexplained"] == 0
+    assert document["accounts_scored"] == len(accounts)
+    assert document["coalesced"] > 0
+    assert document["skipped_by_reason"]["unsupported_entity"] > 0
 
 
 def test_bad_input_reaches_the_dead_letter_topic_byte_for_byte(tmp_path: Path) -> None:

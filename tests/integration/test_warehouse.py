@@ -89,6 +89,13 @@ def test_no_rows_empty_a_table(warehouse: Warehouse) -> None:
     assert list(warehouse.query("SELECT * FROM `account-scoring-local.crm.emails`")) == []
 
 
+@pytest.mark.parametrize("sql", ["SELECT * FROM nowhere.nothing", "SELECT no_such_function(1)", "SELEC 1"])
+def test_a_query_that_fails_is_no_empty_result(warehouse: Warehouse, sql: str) -> None:
+    """A failed query raises: no account is taken for missing because a statement is wrong."""
+    with pytest.raises(WarehouseUnavailable):
+        list(warehouse.query(sql))
+
+
 def test_the_newest_change_is_the_current_score(warehouse: Warehouse) -> None:
     """Whatever the order of arrival and however often, the newest change wins; a tombstone takes the account out."""
     now = dt.datetime.now(dt.UTC)

@@ -24,7 +24,11 @@ def test_steps_have_the_names_of_the_design() -> None:
     flow = [
         "Read change events",
         "Parse change events",
+        "Drop immaterial changes",
+        "Coalesce by account",
+        "Tombstone deleted accounts",
         "Batch accounts",
+        "Reread gaps",
         "Add account context",
         "Score accounts",
         "Write scores",
@@ -35,7 +39,12 @@ def test_steps_have_the_names_of_the_design() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "home"), [("google.genai", "transforms/gemini.py"), ("google.cloud.bigquery", "transforms/warehouse.py")]
+    ("vendor", "home"),
+    [
+        ("google.genai", "transforms/gemini.py"),
+        ("google.cloud.bigquery", "transforms/warehouse.py"),
+        ("simple_salesforce", "transforms/salesforce.py"),
+    ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:
     """One module alone imports a vendor's client, so that its errors are mapped in one place."""

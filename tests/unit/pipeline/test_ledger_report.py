@@ -10,6 +10,7 @@ def test_a_run_is_done_when_everything_received_has_its_outcome() -> None:
     assert not done.is_done(4)
     assert not Progress(messages=3, received=4, explained=3, unexplained=1).is_done(3)
     assert not Progress(messages=3, received=4, explained=3, unexplained=0).is_done(3)
+    assert not Progress(messages=3, received=4, explained=4, unexplained=0, unwritten=1).is_done(3)
 
 
 def test_percentiles_of_nothing_are_none() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import (
     ENVELOPE_ATTRIBUTES,
+    MAX_ROW_PAYLOAD_BYTES,
     DeadLetter,
     ErrorClass,
     dead_letter_row,
@@ -38,7 +39,15 @@ def test_payload_survives_letter_and_row(payload: bytes) -> None:
     letter = _letter(SourceMessage(payload=payload))
     assert DeadLetter.model_validate_json(letter.model_dump_json()).source.payload == payload
     row = dead_letter_row(letter)
-    assert base64.b64decode(row.payload_base64) == payload
+    assert base64.b64decode(row.payload_base64 or "") == payload
+    assert row.payload_sha256 == hashlib.sha256(payload).hexdigest()
+
+
+def test_a_payload_too_large_for_a_row_stays_on_the_topic() -> None:
+    """The row has its hash, and the message has the bytes."""
+    payload = b"x" * (MAX_ROW_PAYLOAD_BYTES + 1)
+    row = dead_letter_row(_letter(SourceMessage(payload=payload)))
+    assert row.payload_base64 is None
     assert row.payload_sha256 == hashlib.sha256(payload).hexdigest()
 
 

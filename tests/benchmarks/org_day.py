@@ -1,0 +1,168 @@
+"""A day of a large organisation: 100,000 deliveries over 8,803 accounts, through the functions that the stages call.
+
+Time is simulated, so that a day takes minutes: arrivals and the ends of windows happen in order of their times. What
+comes out is a ledger, which `rescore reconcile` checks in the BigQuery emulator (tests/benchmarks/reconciled_day.py).
+"""
+
+import datetime as dt
+import heapq
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+from pipeline.local.crm.event_shapes import SHAPES, can_say, shaped_payload
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.crm.hostile_payloads import HOSTILE
+from pipeline.local.crm.sample_events import generate_flat_events
+from schemas.change_event import AccountChange, SourceMessage
+from schemas.outcome import Outcome, OutcomeKind, dead_lettered
+from transforms.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
+from transforms.ledger import Ledger, Received
+from transforms.materiality import Immaterial, Materiality, load_materiality
+from transforms.parse_change_events import NoChange, Refusal, parse_message
+from transforms.tombstone_deleted import is_deletion
+
+ACCOUNTS: Final = 8_803
+EVENTS: Final = 89_000
+DUPLICATES: Final = 10_000
+GARBAGE: Final = 1_000
+REORDERED_SHARE: Final = 0.05
+REORDERED_BY_SECONDS: Final = 3_600.0
+DAY_START: Final = dt.datetime(2026, 11, 2, tzinfo=dt.UTC)
+LIMITS: Final = CoalescingLimits()
+
+
+@dataclass(order=True)
+class Arrival:
+    """A message, and when it comes: epoch seconds."""
+
+    at: float
+    number: int
+    payload: bytes = field(compare=False)
+
+
+def arrivals(seed: int) -> list[Arrival]:
+    """Return a day's deliveries in the order in which they come: repeated, late, and some of them garbage."""
+    dice = random.Random(seed)
+    crm = generate_crm(accounts=ACCOUNTS, seed=seed, as_of=DAY_START)
+    numbers = count()
+    came: list[Arrival] = []
+    shapes = list(SHAPES.values())
+    hostile = list(HOSTILE.values())
+    for event in generate_flat_events(crm, count=EVENTS, seed=seed, start=DAY_START):
+        shape = next(shape for shape in dice.sample(shapes, len(shapes)) if can_say(shape, event))
+        at = event["payload"]["ChangeEventHeader"]["commitTimestamp"] / 1000 + dice.random()
+        late = dice.uniform(0, REORDERED_BY_SECONDS) if dice.random() < REORDERED_SHARE else 0.0
+        came.append(Arrival(at + late, next(numbers), shaped_payload(event, shape)))
+    came += [
+        Arrival(original.at + dice.expovariate(1 / 120), next(numbers), original.payload)
+        for original in dice.sample(came, DUPLICATES)
+    ]
+    sample = next(iter(generate_flat_events(crm, count=1, seed=seed + 1, start=DAY_START)))
+    for _ in range(GARBAGE):
+        at = DAY_START.timestamp() + dice.uniform(0, 86_400)
+        came.append(Arrival(at, next(numbers), dice.choice(hostile)(sample)))
+    return sorted(came)
+
+
+@dataclass
+class Day:
+    """What became of a day's deliveries."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    emitted: list[AccountChange] = field(default_factory=list)
+    newest: dict[str, AccountChange] = field(default_factory=dict)
+    """The newest material change that came for each account, by commit order."""
+
+
+class Simulation:
+    """The stages from parsing to coalescing, on a clock of its own."""
+
+    def __init__(self, materiality: Materiality | None = None) -> None:
+        self.day = Day()
+        self.now = 0.0
+        self.states: dict[str, AccountState] = {}
+        self._materiality = materiality or load_materiality()
+        self._timers: list[tuple[float, str]] = []
+        self._ledger = Ledger("simulation", "0", now=lambda: dt.datetime.fromtimestamp(self.now, dt.UTC))
+
+    def deliver(self, arrival: Arrival) -> None:
+        """Take a message at its time, after every window that ended before."""
+        self._end_windows(before=arrival.at)
+        self.now = arrival.at
+        source = SourceMessage(payload=arrival.payload, message_id=str(arrival.number))
+        for record in parse_message(source):
+            received = Received.of(record) if isinstance(record, AccountChange) else record.received
+            self._record(received, OutcomeKind.RECEIVED)
+            match record:
+                case NoChange():
+                    self.day.outcomes.append(self._ledger.outcome(received, record.outcome, reason=record.reason))
+                case Refusal():
+                    self.day.outcomes.append(dead_lettered(self._ledger.dead_letter(received, record.error)))
+                case AccountChange():
+                    self._decide(record)
+
+    def finish(self) -> Day:
+        """End the windows that are still open."""
+        self._end_windows(before=float("inf"))
+        return self.day
+
+    def _decide(self, change: AccountChange) -> None:
+        decision = self._materiality.decide(change)
+        if isinstance(decision, Immaterial):
+            skipped = self._ledger.outcome(Received.of(change), OutcomeKind.SKIPPED, reason=decision.reason)
+            self.day.outcomes.append(skipped)
+            return
+        newest = self.day.newest.get(change.account_id)
+        if newest is None or change.order > newest.order:
+            self.day.newest[change.account_id] = change
+        before = self.states.get(change.account_id, AccountState())
+        state, decisions = receive(before, change, self.now, LIMITS)
+        self._record_all(decisions)
+        self.states[change.account_id] = state
+        if state is not before and state.pending:
+            heapq.heappush(self._timers, (state.pending.ends_at, change.account_id))
+
+    def _end_windows(self, *, before: float) -> None:
+        while self._timers and self._timers[0][0] <= before:
+            at, account_id = heapq.heappop(self._timers)
+            state = self.states[account_id]
+            if not state.pending or state.pending.ends_at > at:
+                continue  # a later change has moved the window's end, and set a timer of its own
+            self.now = at
+            self.states[account_id], change, decisions = end_window(state, LIMITS)
+            self._record_all(decisions)
+            if change:
+                self.day.emitted.append(change)
+                kind = OutcomeKind.TOMBSTONED if is_deletion(change) else OutcomeKind.SCORED
+                self._record(Received.of(change), kind)
+
+    def _record(self, received: Received, kind: OutcomeKind) -> None:
+        self.day.outcomes.append(self._ledger.outcome(received, kind))
+
+    def _record_all(self, decisions: Decisions) -> None:
+        for it in decisions:
+            self.day.outcomes.append(
+                self._ledger.outcome(it.received, it.outcome, reason=it.reason, coalesced_into=it.coalesced_into)
+            )
+
+
+def simulate(came: list[Arrival]) -> Day:
+    """Return what becomes of deliveries, in the order in which they come."""
+    simulation = Simulation()
+    for arrival in came:
+        simulation.deliver(arrival)
+    return simulation.finish()
+
+
+def overtaken_accounts(day: Day) -> Iterator[str]:
+    """Yield the accounts whose last emitted change is older than the newest that came for them.
+
+    Two changes of one commit order (two transactions within a second) are both the newest.
+    """
+    last = {change.account_id: change for change in day.emitted}
+    for account_id, newest in day.newest.items():
+        if account_id not in last or last[account_id].order < newest.order:
+            yield account_id

@@ -1,0 +1,116 @@
+"""`rescore explain` and `rescore reconcile`, as a user types them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.changes import payload
+
+Decided = tuple[str, str, str | None, list[str]]
+"""Decision, reason, account and material fields."""
+
+_NO_ACCOUNT: Decided = ("skip", "unsupported_entity", None, [])
+PUBLISHED: Mapping[str, list[Decided]] = {
+    "amp_eventbridge_event_relay_account_create": [
+        ("rescore", "created", "0015f00002J9YYEAA3", ["Name", "OwnerId"]),
+        ("rescore", "created", "0015f00002J9YYFAA3", ["Name", "OwnerId"]),
+    ],
+    "amp_new_account": [("rescore", "created", "0015f00002J9YYEAA3", ["Name", "OwnerId"])],
+    "amp_update_contact": [_NO_ACCOUNT],
+    "amp_update_contact_compound_address": [_NO_ACCOUNT],
+    "amp_update_lead_compound_address": [_NO_ACCOUNT],
+    "amp_update_user": [_NO_ACCOUNT],
+    "confluent_contact_create_kafkaconnect_payload": [_NO_ACCOUNT],
+    "pozil_account_update_avrojson_bitmap": [("dead_letter", "unsupported_event", None, [])],
+    "pozil_account_update_avrojson_compound_names": [
+        ("rescore", "material", "0017Q00000EiRcfQAF", ["Rating", "BillingAddress.PostalCode"])
+    ],
+    "pozil_account_update_avrojson_names": [("rescore", "material", "0017Q00000EiRcfQAF", ["Rating"])],
+    "pozil_account_update_flattened_v5": [
+        ("rescore", "material", "0014H00002LbR7QQAV", ["BillingAddress.City", "BillingAddress.State"])
+    ],
+    "triggermesh_account_create_cloudevent_data": [
+        ("rescore", "created", "00106000029G61DAAS", ["Name", "OwnerId"]),
+    ],
+    "triggermesh_account_update_cloudevent_data": [("rescore", "material", "00106000029G61DAAS", ["Rating"])],
+}
+
+
+def _rescore(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # Neither a project nor credentials of whoever runs the tests are used.
+    own = {"GOOGLE_CLOUD_PROJECT", "BIGQUERY_EMULATOR_HOST"}
+    environment = {name: value for name, value in os.environ.items() if name not in own}
+    environment["GOOGLE_APPLICATION_CREDENTIALS"] = "no-credentials.json"
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+
+def _explained(*arguments: str) -> list[dict[str, Any]]:
+    done = _rescore("explain", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    documents: list[dict[str, Any]] = json.loads(done.stdout)
+    return documents
+
+
+def test_published_events_are_explained(published_events: Path) -> None:
+    """Each file of events that other people published, in its shape, has the decision that it ought to have."""
+    explained: dict[str, list[Decided]] = {}
+    for it in _explained(str(published_events)):
+        decided = (it["decision"], it["reason"], it["account_id"], it["material_fields"])
+        explained.setdefault(Path(it["file"]).stem, []).append(decided)
+        assert ("message" in it) == (it["decision"] == "dead_letter")
+        assert it["event_id"]
+        assert it["committed_at"] or it["decision"] == "dead_letter"
+    assert explained == PUBLISHED
+
+
+def test_own_rules_and_schemas_are_used(tmp_path: Path) -> None:
+    """--materiality decides what matters, --schemas decodes bitmaps; people get a table."""
+    event = {"schemaId": "S1", "payload": json.loads(payload({"Phone": "1"}, changedFields=["0x2"]))}
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    (tmp_path / "rules.yaml").write_text("entities:\n  Account:\n    include: [Phone]\n")
+    (tmp_path / "schemas").mkdir()
+    fields = [{"name": name, "type": "string"} for name in ("ChangeEventHeader", "Phone")]
+    schema = {"type": "record", "name": "AccountChangeEvent", "fields": fields}
+    (tmp_path / "schemas" / "S1.avsc").write_text(json.dumps(schema))
+    options = ("--materiality", str(tmp_path / "rules.yaml"), "--schemas", str(tmp_path / "schemas"))
+    done = _rescore("explain", str(tmp_path / "event.json"), *options)
+    assert done.returncode == 0, done.stderr
+    assert "rescore: material" in done.stdout
+    assert "Phone" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["explain", "reconcile"])
+def test_help_has_an_example(command: str) -> None:
+    """Each command's help shows how it is typed."""
+    done = _rescore(command, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"rescore {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["explain", "missing.json"], "does not exist"),
+        (["explain", __file__, "--materiality", "missing.yaml"], "missing.yaml"),
+        (["explain", __file__, "--schemas", "missing"], "there is no such folder"),
+        (["reconcile", "--project", "p", "--since", "yesterday"], "such as 7d"),
+        (["reconcile", "--project", "p", "--grace", "soon"], "such as 15m"),
+        (["reconcile", "--project", "p", "--since", "10m"], "--grace is as long"),
+        (["reconcile", "--project", "p", "--dataset", "a`b"], "--dataset is"),
+        (["reconcile", "--project", "p"], "no-credentials.json"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str) -> None:
+    """What the user can mend is said in one line, without a traceback."""
+    done = _rescore(*arguments)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.strip()]
+    assert remedy in line

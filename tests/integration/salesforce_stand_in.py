@@ -1,0 +1,299 @@
+"""A stand-in for Salesforce: its login and its queries over https on loopback, faults on demand.
+
+Its certificate is its own: clients trust it where REQUESTS_CA_BUNDLE names `ca_file`. What a fault answers with
+quotes the request's credentials, so that a client that repeats an error's text gives itself away.
+"""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import re
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl
+
+import jwt
+import pytest
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tests.fixtures.changes import account_id
+from transforms.salesforce_login import SalesforceSettings
+
+CLIENT_ID: Final = "consumer-key-PLANTED"
+CLIENT_SECRET: Final = "consumer-secret-PLANTED"
+USERNAME: Final = "integration-PLANTED@example.com"
+AUDIENCE: Final = "https://login.salesforce.com"
+VARIABLE: Final = "SALESFORCE_TEST_SECRET"
+IDS: Final = [account_id(number) for number in range(3)]
+
+_LOOPBACK: Final = "127.0.0.1"
+_SECONDS: Final = 10.0
+_QUERY: Final = re.compile(r"SELECT (?P<fields>[\w, ]+) FROM Account WHERE Id IN \((?P<ids>[^()]+)\)\Z")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What befalls the next `times` calls: an HTTP status with a code, or a `kind` of disaster."""
+
+    status: int = 200
+    code: str = ""
+    kind: str = "status"
+    times: int = 1
+
+
+@dataclass
+class SalesforceStandIn:
+    """A context manager; `records` by id, `login_faults` and `query_faults` are the tests' to set."""
+
+    folder: Path
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unreadable_fields: set[str] = field(default_factory=set)
+    page_size: int = 2_000
+    login_faults: list[Fault] = field(default_factory=list)
+    query_faults: list[Fault] = field(default_factory=list)
+    sessions: set[str] = field(default_factory=set)
+    logins: int = 0
+    queries: list[str] = field(default_factory=list)
+    assertions: list[str] = field(default_factory=list)
+    next_page: str = "/services/data/v66.0/query/01g-{start}"
+
+    def __post_init__(self) -> None:
+        """Make the keys; nothing is opened yet."""
+        self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+        self.private_key = _pem(self._key)
+        self.ca_file = _write_certificate(self.folder, self._key)
+        self.issued: list[str] = []
+        self._rest: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        """Address of the running server."""
+        return f"https://{_LOOPBACK}:{self._port}"
+
+    def expire_sessions(self) -> None:
+        """End every session, as an administrator can."""
+        self.sessions.clear()
+
+    def add(self, record_id: str, **values: Any) -> None:
+        """Put a record in, or in the place of what was there."""
+        written = {"Id": record_id, "IsDeleted": False, "SystemModstamp": "2026-03-02T09:45:00.000+0000"}
+        self.records[record_id] = {"attributes": {"type": "Account"}, **written, **values}
+
+    def __enter__(self) -> Self:
+        listener = socket.create_server((_LOOPBACK, 0))
+        self._port: int = listener.getsockname()[1]
+        self._server = _Server(
+            uvicorn.Config(
+                self._app(),
+                ssl_certfile=self.ca_file,
+                ssl_keyfile=self.folder / "key.pem",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=0,
+            )
+        )
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
+        self._thread.start()
+        if not self._server.serving.wait(_SECONDS):
+            raise RuntimeError("the Salesforce stand-in did not start")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(_SECONDS)
+        if self._thread.is_alive():
+            raise RuntimeError("the Salesforce stand-in did not stop")
+
+    def _app(self) -> Starlette:
+        data = "/services/data/v66.0"
+        return Starlette(
+            routes=[
+                Route("/services/oauth2/token", self._log_in, methods=["POST"]),
+                Route("/elsewhere", self._log_in, methods=["POST"]),
+                Route(f"{data}/queryAll/", self._query),
+                Route(f"{data}/query/{{cursor}}", self._next_page),
+            ]
+        )
+
+    async def _log_in(self, request: Request) -> Response:
+        self.logins += 1
+        form = dict(parse_qsl((await request.body()).decode()))
+        if request.url.path == "/elsewhere":
+            raise AssertionError("the secret went where a redirect sent it")
+        if fault := _next(self.login_faults):
+            return await _failed(fault, {"error": fault.code, "error_description": f"refused: {form}"})
+        if error := self._refusal(form):
+            return JSONResponse({"error": error, "error_description": f"refused: {form}"}, 400)
+        session_id = f"00D-session-PLANTED-{self.logins}"
+        self.sessions.add(session_id)
+        self.issued.append(session_id)
+        return JSONResponse({"access_token": session_id, "instance_url": self.url, "token_type": "Bearer"})
+
+    def _refusal(self, form: dict[str, str]) -> str | None:
+        if form.get("grant_type") == "client_credentials":
+            is_known = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+            return None if is_known else "invalid_client"
+        if form.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
+            return "unsupported_grant_type"
+        self.assertions.append(form["assertion"])
+        public = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            jwt.decode(
+                form["assertion"],
+                public,
+                algorithms=["RS256"],
+                audience=AUDIENCE,
+                issuer=CLIENT_ID,
+                subject=USERNAME,
+                options={"require": ["exp", "aud", "iss", "sub"]},
+            )
+        except jwt.InvalidTokenError:
+            return "invalid_grant"
+        return None
+
+    async def _query(self, request: Request) -> Response:
+        soql = request.query_params["q"]
+        self.queries.append(soql)
+        authorization = request.headers.get("authorization", "")
+        if fault := _next(self.query_faults):
+            return await _failed(fault, [{"errorCode": fault.code, "message": f"refused: {authorization} {soql}"}])
+        if authorization.removeprefix("Bearer ") not in self.sessions:
+            return JSONResponse([{"errorCode": "INVALID_SESSION_ID", "message": f"no session {authorization}"}], 401)
+        match = _QUERY.match(soql)
+        if match is None:
+            return JSONResponse([{"errorCode": "MALFORMED_QUERY", "message": soql}], 400)
+        fields = match["fields"].split(", ")
+        if self.unreadable_fields.intersection(fields):
+            return JSONResponse([{"errorCode": "INVALID_FIELD", "message": f"No such column in {soql}"}], 400)
+        asked = [text.strip("'") for text in match["ids"].split(", ")]
+        rows = (self.records[record_id] for record_id in asked if record_id in self.records)
+        return self._page([{"attributes": row["attributes"], **{n: row.get(n) for n in fields}} for row in rows])
+
+    async def _next_page(self, request: Request) -> Response:
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self.sessions:
+            return JSONResponse([{"errorCode": "INVALID_SESSION_ID", "message": "no session"}], 401)
+        return self._page(self._rest)
+
+    def _page(self, rows: list[dict[str, Any]]) -> Response:
+        page, self._rest = rows[: self.page_size], rows[self.page_size :]
+        answer: dict[str, Any] = {"totalSize": len(rows), "done": not self._rest, "records": page}
+        if self._rest:
+            answer["nextRecordsUrl"] = self.next_page.format(start=len(page))
+        return JSONResponse(answer)
+
+
+class _Server(uvicorn.Server):
+    """Says when it serves, and ends without waiting for answers that never come."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serving.set()
+
+
+def _next(faults: list[Fault]) -> Fault | None:
+    if not faults:
+        return None
+    fault = faults.pop(0)
+    if fault.times > 1:
+        faults.insert(0, Fault(fault.status, fault.code, fault.kind, fault.times - 1))
+    return fault
+
+
+async def _failed(fault: Fault, document: Any) -> Response:
+    match fault.kind:
+        case "status":
+            return JSONResponse(document, fault.status)
+        case "no_json":
+            return HTMLResponse(f"<html>Down for maintenance {document}</html>", fault.status)
+        case "other_json":
+            return JSONResponse({"surprise": str(document)}, fault.status)
+        case "hanging":
+            await asyncio.Event().wait()
+        case "dripping":
+            return StreamingResponse(_drip(), media_type="application/json")
+        case "cut_off":
+            return Response(b'{"done": true', headers={"content-length": "1000"})
+        case "redirect":
+            return RedirectResponse("/elsewhere", fault.status)
+    raise ValueError(fault.kind)
+
+
+async def _drip() -> AsyncIterator[bytes]:
+    while True:
+        yield b" "
+        await asyncio.sleep(0.02)
+
+
+@contextmanager
+def trusted_stand_in(folder: Path, environment: pytest.MonkeyPatch) -> Iterator[SalesforceStandIn]:
+    """Run a stand-in with the accounts of `IDS`, which clients trust, with its secret in the environment."""
+    with SalesforceStandIn(folder) as started:
+        environment.setenv("REQUESTS_CA_BUNDLE", str(started.ca_file))
+        environment.setenv(VARIABLE, CLIENT_SECRET)
+        for number, record_id in enumerate(IDS):
+            started.add(record_id, Name=f"Company {number}", Rating="Hot")
+        yield started
+
+
+def settings_for(stand_in: SalesforceStandIn, **fields: Any) -> SalesforceSettings:
+    """Return settings that name the stand-in, and wait next to nothing between attempts."""
+    defaults: dict[str, Any] = {
+        "login_url": stand_in.url,
+        "client_id": CLIENT_ID,
+        "secret": VARIABLE,
+        "username": USERNAME,
+        "retry_wait_seconds": 0.001,
+    }
+    return SalesforceSettings(**defaults | fields)
+
+
+def secrets_of(stand_in: SalesforceStandIn) -> Iterable[str]:
+    """Return what must be in no log, error or repr: both secrets, who uses them, assertions and sessions."""
+    key_lines = [line for line in stand_in.private_key.splitlines() if not line.startswith("-----")]
+    return [CLIENT_ID, CLIENT_SECRET, USERNAME, *key_lines, *stand_in.issued, *stand_in.assertions, "PLANTED"]
+
+
+def _pem(key: rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _write_certificate(folder: Path, key: rsa.RSAPrivateKey) -> Path:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Salesforce stand-in")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(_LOOPBACK))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "key.pem").write_text(_pem(key), encoding="ascii")
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    return folder / "certificate.pem"

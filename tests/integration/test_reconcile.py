@@ -1,0 +1,280 @@
+"""Reconciling a ledger in the warehouse: each case as rows of the table, read by the one query."""
+
+import datetime as dt
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from pipeline.commands.reconcile import reconcile
+from pipeline.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.resources import SCORING_DATASET
+from schemas.dead_letter import ErrorClass
+from schemas.outcome import Outcome, OutcomeKind, SkipReason
+from schemas.tables import CHANGE_OUTCOMES
+from tests.fixtures.changes import account_id
+from tests.fixtures.ledger import grouped, ledger_row
+from transforms.errors import WarehouseUnavailable
+from transforms.warehouse import Warehouse
+
+UNTIL = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+LONG_AGO = UNTIL - dt.timedelta(hours=2)
+JUST_NOW = UNTIL - dt.timedelta(minutes=5)
+WINDOW = Window(since=UNTIL - dt.timedelta(hours=24), until=UNTIL, grace=dt.timedelta(minutes=15))
+
+
+def _row(outcome: str, event: int = 1, **fields: Any) -> Outcome:
+    return ledger_row(outcome, f"{event:032x}", **{"recorded_at": LONG_AGO} | fields)
+
+
+def _reconcile(warehouse: Warehouse, *rows: Outcome, since: str = "24h", limit: int = 20) -> dict[str, Any]:
+    warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
+    result = reconcile(
+        project=warehouse.project, dataset=SCORING_DATASET, since=since, grace="15m", limit=limit, now=lambda: UNTIL
+    )
+    return result.document()
+
+
+def _totals(document: dict[str, Any]) -> tuple[int, int, int, bool]:
+    return document["pending"], document["unexplained"], document["double"], document["ok"]
+
+
+def _counted(document: dict[str, Any]) -> dict[str, int]:
+    return {name: count for name, count in document["counts"].items() if count}
+
+
+def test_an_empty_ledger_is_in_order(warehouse: Warehouse) -> None:
+    """Nothing received, nothing missing; every outcome is named with its 0."""
+    document = _reconcile(warehouse)
+    assert document["events"] == 0
+    assert document["counts"] == dict.fromkeys(map(str, OutcomeKind), 0)
+    assert _totals(document) == (0, 0, 0, True)
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        "scored",
+        "tombstoned",
+        "skipped:immaterial",
+        "skipped:stale",
+        "skipped:own_write",
+        "coalesced",
+        "dead_lettered:gemini_timeout",
+        "resync_requested",
+    ],
+)
+@pytest.mark.parametrize("account", [account_id(1), None])
+def test_what_was_received_and_has_an_outcome_is_explained(
+    warehouse: Warehouse, final: str, account: str | None
+) -> None:
+    """One outcome is what every event ought to have, be it about an account or none."""
+    document = _reconcile(warehouse, _row("received", account_id=account), _row(final, account_id=account))
+    assert _totals(document) == (0, 0, 0, True)
+    assert document["events"] == 1
+    assert _counted(document) == dict.fromkeys({"received", final, final.partition(":")[0]}, 1)
+
+
+@pytest.mark.parametrize("account", [account_id(1), None])
+def test_what_was_received_and_has_no_outcome_is_unexplained_after_the_grace_period(
+    warehouse: Warehouse, account: str | None
+) -> None:
+    """Before that it is pending; the listing tells what is known of it."""
+    received = _row("received", account_id=account, entity_name="Account", change_type="UPDATE", message_id="m1")
+    document = _reconcile(warehouse, received, _row("received", 2, account_id=account, recorded_at=JUST_NOW))
+    assert _totals(document) == (1, 1, 0, False)
+    (listed,) = document["oldest_unexplained"]
+    assert listed == {
+        "event_id": received.event_id,
+        "account_id": account,
+        "replay_count": 0,
+        "entity_name": "Account",
+        "record_id": None,
+        "change_type": "UPDATE",
+        "first_recorded_at": LONG_AGO.isoformat(),
+        "received_at": LONG_AGO.isoformat(),
+        "published_at": None,
+        "message_id": "m1",
+        "trace_id": received.trace_id,
+        "outcomes": (),
+    }
+
+
+@pytest.mark.parametrize("account", [account_id(1), None])
+def test_rows_that_repeat_count_once(warehouse: Warehouse, account: str | None) -> None:
+    """Pub/Sub and BigQuery repeat rows at other times; into what a change was coalesced is a detail."""
+    rows = [
+        _row(outcome, account_id=account, recorded_at=LONG_AGO + dt.timedelta(minutes=minutes), coalesced_into=into)
+        for minutes in range(3)
+        for outcome, into in (("received", None), ("coalesced", f"into-{minutes}"))
+    ]
+    document = _reconcile(warehouse, *rows)
+    assert _totals(document) == (0, 0, 0, True)
+    assert _counted(document) == {"received": 1, "coalesced": 1}
+
+
+@pytest.mark.parametrize("account", [account_id(1), None])
+def test_two_different_outcomes_are_a_double(warehouse: Warehouse, account: str | None) -> None:
+    """A second outcome is wrong, though it be the same with another reason."""
+    document = _reconcile(
+        warehouse,
+        *(_row(it, 1, account_id=account) for it in ("received", "scored", "skipped:unchanged_context")),
+        *(_row(it, 2, account_id=account) for it in ("received", "dead_lettered:gemini_timeout")),
+        _row("dead_lettered:invalid_score", 2, account_id=account, recorded_at=JUST_NOW),
+    )
+    assert _totals(document) == (0, 0, 2, False)
+    assert [(double["account_id"], double["outcomes"]) for double in document["doubles"]] == [
+        (account, ("scored", "skipped:unchanged_context")),
+        (account, ("dead_lettered:gemini_timeout", "dead_lettered:invalid_score")),
+    ]
+    assert document["counts"]["dead_lettered"] == 1
+
+
+def test_a_double_is_reported_before_the_grace_period_is_over(warehouse: Warehouse) -> None:
+    """Waiting brings no second outcome back."""
+    rows = (_row(it, recorded_at=JUST_NOW) for it in ("received", "scored", "coalesced"))
+    assert _totals(_reconcile(warehouse, *rows)) == (0, 0, 1, False)
+
+
+@pytest.mark.parametrize("other", ["scored", "tombstoned"])
+def test_a_refused_row_supersedes_its_score(warehouse: Warehouse, other: str) -> None:
+    """The score was recorded before BigQuery refused it: the dead letter is the outcome."""
+    document = _reconcile(warehouse, *(_row(it) for it in ("received", other, "dead_lettered:row_rejected")))
+    assert _totals(document) == (0, 0, 0, True)
+    assert _counted(document) == {"received": 1, "dead_lettered": 1, "dead_lettered:row_rejected": 1}
+
+
+def test_another_dead_letter_beside_a_score_is_a_double(warehouse: Warehouse) -> None:
+    """Only a refused row explains that an event was scored and is a dead letter."""
+    document = _reconcile(warehouse, *(_row(it) for it in ("received", "scored", "dead_lettered:gemini_timeout")))
+    assert _totals(document) == (0, 0, 1, False)
+
+
+@pytest.mark.parametrize("account", [account_id(1), None])
+def test_a_duplicate_is_no_second_outcome(warehouse: Warehouse, account: str | None) -> None:
+    """It explains that the event was delivered again, and is counted for itself."""
+    rows = (_row(it, account_id=account) for it in ("received", "received", "scored", "skipped:duplicate"))
+    document = _reconcile(warehouse, *rows)
+    assert _totals(document) == (0, 0, 0, True)
+    assert _counted(document) == {"received": 1, "scored": 1, "skipped:duplicate": 1}
+
+
+@pytest.mark.parametrize("account", [account_id(1), None])
+def test_a_duplicate_alone_is_no_outcome(warehouse: Warehouse, account: str | None) -> None:
+    """An event whose every delivery was taken for a repetition has been lost."""
+    document = _reconcile(warehouse, *(_row(it, account_id=account) for it in ("received", "skipped:duplicate")))
+    assert _totals(document) == (0, 1, 0, False)
+    assert document["oldest_unexplained"][0]["outcomes"] == ("skipped:duplicate",)
+
+
+def test_what_was_received_before_the_window_is_no_fault(warehouse: Warehouse) -> None:
+    """An outcome in the window counts, though `received` is older; with a longer window nothing has changed."""
+    before = WINDOW.since - dt.timedelta(hours=1)
+    rows = (_row("received", recorded_at=before), _row("scored"), _row("skipped:duplicate", 2))
+    document = _reconcile(warehouse, *rows)
+    assert _totals(document) == (0, 0, 0, True)
+    assert document["without_received"] == 2
+    assert _counted(document) == {"scored": 1, "skipped:duplicate": 1}
+    assert _reconcile(warehouse, *rows, since="2d")["without_received"] == 1
+
+
+def test_what_lies_outside_the_window_is_not_looked_at(warehouse: Warehouse) -> None:
+    """The partitions that are read are those of the time asked for."""
+    older, newer = WINDOW.since - dt.timedelta(seconds=1), UNTIL + dt.timedelta(seconds=1)
+    assert (
+        _reconcile(warehouse, _row("received", 1, recorded_at=older), _row("received", 2, recorded_at=newer))["events"]
+        == 0
+    )
+
+
+def test_a_replay_needs_an_outcome_of_its_own(warehouse: Warehouse) -> None:
+    """A dead letter and the score after its replay are two events' outcomes; a replay that got lost is seen."""
+    first = [_row("received"), _row("dead_lettered:gemini_timeout")]
+    document = _reconcile(warehouse, *first, _row("received", replay_count=1), _row("scored", replay_count=1))
+    assert _totals(document) == (0, 0, 0, True)
+    assert document["events"] == 2
+    document = _reconcile(warehouse, *first, _row("received", replay_count=1))
+    assert [lost["replay_count"] for lost in document["oldest_unexplained"]] == [1]
+
+
+def test_one_event_of_two_accounts_needs_two_outcomes(warehouse: Warehouse) -> None:
+    """An outcome of one account, or of none, explains nothing of the other."""
+    accounts = (account_id(1), account_id(2), None)
+    rows = [_row("received", account_id=account) for account in accounts]
+    document = _reconcile(warehouse, *rows, _row("scored", account_id=account_id(1)))
+    assert [lost["account_id"] for lost in document["oldest_unexplained"]] == [None, account_id(2)]
+    assert document["counts"]["received"] == 3
+
+
+def test_listings_are_bounded_and_have_the_oldest(warehouse: Warehouse) -> None:
+    """The totals are of all; the oldest come first, whatever else was recorded of them."""
+    rows = [
+        row
+        for number in range(1, 31)
+        for recorded_at in [LONG_AGO - dt.timedelta(minutes=number)]
+        for row in (
+            _row("received", number, recorded_at=recorded_at),
+            *([_row("skipped:duplicate", number, recorded_at=recorded_at)] if number % 2 else []),
+            *(_row(it, 100 + number, recorded_at=recorded_at) for it in ("received", "scored", "coalesced")),
+        )
+    ]
+    random.Random(1).shuffle(rows)
+    document = _reconcile(warehouse, *rows, limit=4)
+    assert (document["unexplained"], document["double"]) == (30, 30)
+    assert [listed["event_id"] for listed in document["oldest_unexplained"]] == [f"{n:032x}" for n in (30, 29, 28, 27)]
+    assert [listed["event_id"] for listed in document["doubles"]] == [f"{n:032x}" for n in (130, 129, 128, 127)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_query_groups_as_its_model_does(warehouse: Warehouse, seed: int) -> None:
+    """For a ledger of anything at all, the warehouse and the plain model of the query come to one result."""
+    rows = list(_anything(random.Random(seed), 400))
+    warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
+
+    def judged(groups: Iterable[Any]) -> Reconciliation:
+        return judge(groups, WINDOW, limit=7)
+
+    assert judged(read_ledger(warehouse, SCORING_DATASET, WINDOW, limit=7)) == judged(grouped(rows, WINDOW))
+
+
+def _anything(chance: random.Random, count: int) -> Iterable[Outcome]:
+    names = [
+        *("received", "scored", "tombstoned", "coalesced", "resync_requested"),
+        *(f"skipped:{reason}" for reason in SkipReason),
+        *(f"dead_lettered:{error}" for error in (ErrorClass.ROW_REJECTED, ErrorClass.GEMINI_TIMEOUT)),
+    ]
+    for _ in range(count):
+        yield _row(
+            chance.choice(names),
+            chance.randrange(60),
+            account_id=chance.choice([None, account_id(1)]),
+            replay_count=chance.choice([0, 0, 1]),
+            recorded_at=UNTIL - dt.timedelta(minutes=chance.randrange(-10, 26 * 60)),
+            message_id=chance.choice([None, "m1", "m2"]),
+        )
+
+
+def test_the_command_prints_one_document_and_exits_1_if_something_is_wrong(warehouse: Warehouse) -> None:
+    """Scripts have the document and the exit code, with the defaults of the command; a ledger in order exits 0."""
+    received = _row("received", recorded_at=dt.datetime.now(dt.UTC) - dt.timedelta(hours=1))
+    scored = received.model_copy(update={"outcome": OutcomeKind.SCORED})
+    for rows, exit_code in (([received], 1), ([received, scored], 0)):
+        warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
+        command = [sys.executable, "-m", "pipeline", "reconcile", "--json", "--project", warehouse.project]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == exit_code, done.stderr
+        document = json.loads(done.stdout)
+        assert (document["events"], document["unexplained"]) == (1, exit_code)
+        assert document["ok"] == (exit_code == 0)
+        assert document["grace_seconds"] == 900
+
+
+@pytest.mark.parametrize("dataset", ["missing", "account_scoring` --"])
+def test_a_dataset_that_is_not_there_is_named(warehouse: Warehouse, dataset: str) -> None:
+    """The error says which dataset was looked for, and a name is never SQL."""
+    with pytest.raises((WarehouseUnavailable, ValueError), match=dataset):
+        reconcile(project=warehouse.project, dataset=dataset, since="24h", grace="15m", limit=1)

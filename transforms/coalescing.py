@@ -1,0 +1,309 @@
+"""Coalescing: the changes of one account that arrive close together become one, and an older one never follows it.
+
+Pure: `receive` takes a change into an account's state, `end_window` takes the merged change out of it. What the order
+of arrival must not decide is kept as maxima over ranks; they are the same however the events came.
+
+Events are told apart by `event_id`, and two with the same id are taken to say the same: the id is kept by a redelivery
+and by a replay, whose payload is the original one.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import AwareDatetime, Field
+
+from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.outcome import OutcomeKind, SkipReason
+from schemas.record import Record
+from transforms.ledger import Received
+from transforms.record_changes import (
+    DELETIONS,
+    Mention,
+    Rank,
+    RecordChanges,
+    by_name,
+    newest_first,
+    newest_mentions,
+    newest_of,
+    rank_of,
+)
+
+_FEWEST_RECORDS: Final = 2
+
+
+@dataclass(frozen=True)
+class CoalescingLimits:
+    """How long changes are waited for, and how much is kept of one account.
+
+    `max_records` bounds the records whose field values a burst keeps (a mass update can touch thousands of contacts);
+    values of the others are unknown, which is always safe: the context is read from the warehouse.
+    """
+
+    window_seconds: float = 20.0
+    max_window_seconds: float = 120.0
+    max_recent_ids: int = 64
+    max_pending: int = 200
+    max_records: int = 16
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.window_seconds <= self.max_window_seconds:
+            raise ValueError("0 <= window_seconds <= max_window_seconds is wanted")
+        if min(self.max_recent_ids, self.max_pending) < 1 or self.max_records < _FEWEST_RECORDS:
+            raise ValueError("at least 1 recent id, 1 pending event and 2 records must be kept")
+
+
+class Delivery(Record):
+    """What the ledger needs to know of an event that waits: small, whatever the size of its payload."""
+
+    event_id: str
+    committed_at: AwareDatetime
+    sequence_number: int
+    entity_name: str
+    record_id: str
+    change_type: ChangeType
+    trace_id: str
+    message_id: str
+    published_at: AwareDatetime | None
+    replay_count: int
+
+    @classmethod
+    def of(cls, change: AccountChange) -> "Delivery":
+        """Return the facts of a change."""
+        return cls(
+            event_id=change.event_id,
+            committed_at=change.committed_at,
+            sequence_number=change.sequence_number,
+            entity_name=change.entity_name,
+            record_id=change.record_id,
+            change_type=change.change_type,
+            trace_id=change.trace_id,
+            message_id=change.source.message_id,
+            published_at=change.source.published_at,
+            replay_count=change.source.replay_count,
+        )
+
+    @property
+    def rank(self) -> Rank:
+        """Position among the account's events."""
+        return (self.committed_at, self.sequence_number, self.event_id)
+
+    @property
+    def preference(self) -> tuple[int, bool, dt.datetime, str]:
+        """Least for the delivery to keep of several of one event: the latest replay, else the first published."""
+        published = self.published_at or self.committed_at
+        return (-self.replay_count, self.published_at is None, published, self.message_id)
+
+    def received(self, account_id: str) -> Received:
+        """Return the pair for the ledger, which asks a source for all but its payload."""
+        return Received(
+            event_id=self.event_id,
+            source=SourceMessage(
+                payload=b"",
+                attributes={"replay_count": str(self.replay_count)},
+                message_id=self.message_id,
+                published_at=self.published_at,
+            ),
+            trace_id=self.trace_id,
+            account_id=account_id,
+            entity_name=self.entity_name,
+            record_id=self.record_id,
+            change_type=self.change_type.value,
+            committed_at=self.committed_at,
+        )
+
+
+class Pending(Record):
+    """The burst that is being waited for. Of the newest event the message is kept, of the others what the ledger needs.
+
+    `elsewhere` and `forgotten` stand for records beyond `max_records`: the names of their changed fields, and the
+    newest event whose values were given up, before which no value of a record that comes back is believed.
+    """
+
+    newest: AccountChange = Field(description="Its fields are kept in `records`")
+    others: tuple[Delivery, ...] = Field(default=(), description="Newest first")
+    records: dict[str, RecordChanges]
+    elsewhere: dict[str, Mention] = Field(default_factory=dict)
+    forgotten: Rank | None = None
+    opened_at: float = Field(description="Epoch seconds")
+    ends_at: float = Field(description="Epoch seconds")
+
+    def delivery_of(self, event_id: str) -> Delivery | None:
+        """Return the delivery by which an event waits, if it does."""
+        if event_id == self.newest.event_id:
+            return Delivery.of(self.newest)
+        return next((other for other in self.others if other.event_id == event_id), None)
+
+
+class AccountState(Record):
+    """What is remembered of an account; equal states have equal JSON."""
+
+    emitted: tuple[AwareDatetime, int] | None = Field(default=None, description="Order of the last change emitted")
+    recent: tuple[tuple[str, int], ...] = Field(
+        default=(), description="Events that went on or into one that did, newest first, and their replay counts"
+    )
+    pending: Pending | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Whether the burst that is pending has been waited for long enough."""
+        return self.pending is not None and self.pending.ends_at <= now
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome of a delivery that does not go on itself."""
+
+    received: Received
+    outcome: OutcomeKind
+    reason: SkipReason | None = None
+    coalesced_into: str | None = None
+
+
+Decisions = tuple[Decision, ...]
+
+
+def receive(
+    state: AccountState, change: AccountChange, now: float, limits: CoalescingLimits
+) -> tuple[AccountState, Decisions]:
+    """Take a change in: it waits, or is refused as a duplicate or as older than what was emitted.
+
+    A replay is no duplicate of what an operator replays it for: it may go on again unless a newer change did
+    meanwhile. A different event of the same order as the last one emitted is not older than that, and waits.
+    """
+    pending = state.pending
+    twin = pending.delivery_of(change.event_id) if pending else None
+    if pending and twin:
+        kept, unwanted = _with_repeat(pending, change, twin)
+        after = state if kept is pending else state.model_copy(update={"pending": kept})
+        return after, (_skipped(unwanted, SkipReason.DUPLICATE),)
+    reason = _refusal(state, change)
+    if reason:
+        return state, (_skipped(Received.of(change), reason),)
+    pending, decisions = _with_change(pending, change, now, limits)
+    return state.model_copy(update={"pending": pending}), decisions
+
+
+def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountState, AccountChange | None, Decisions]:
+    """Emit what is pending, if anything: timers may fire twice, or late.
+
+    At most `max_recent_ids` of the emitted events are remembered; a repeated one beyond them is stale, not duplicate.
+    """
+    pending = state.pending
+    if pending is None:
+        return state, None, ()
+    change = merged_change(pending)
+    gone_on = {change.event_id: change.source.replay_count}
+    gone_on |= {other.event_id: other.replay_count for other in pending.others}
+    recent = (*gone_on.items(), *(seen for seen in state.recent if seen[0] not in gone_on))
+    emitted = AccountState(emitted=tuple(change.order), recent=recent[: limits.max_recent_ids])
+    return emitted, change, _coalesced(pending.others, change)
+
+
+def merged_change(pending: Pending) -> AccountChange:
+    """Return the change that stands for all that is pending: identity, order and message are the newest event's.
+
+    So are entity, record, change type and values. The fields that changed in other records are named with their
+    entity ("Opportunity.Name"), newest first like all; their values stay out: they are no values of this record.
+
+    Only the account's own events say whether it lives: if the newest of them deletes it, the change is that deletion,
+    also where a related record has a newer event, as each has in a cascade. An UPDATE newer than a DELETE means
+    that the account was restored, and that the event which said so is late or was lost.
+    """
+    newest = pending.newest
+    account = pending.records.get(newest.account_id)
+    is_deleted = account is not None and account.change_type in DELETIONS
+    shown = account if account and is_deleted else pending.records[newest.record_id]
+    mentions = pending.elsewhere
+    for record in pending.records.values():
+        mentions = newest_mentions(mentions, record.changed if record is shown else record.named_with_entity())
+    return newest.model_copy(
+        update={
+            "entity_name": shown.entity_name,
+            "record_id": shown.record_id,
+            "change_type": shown.change_type,
+            "changed_fields": newest_first(mentions),
+            "coalesced": tuple(other.event_id for other in pending.others),
+            **shown.fields(),
+        }
+    )
+
+
+def _refusal(state: AccountState, change: AccountChange) -> SkipReason | None:
+    seen = dict(state.recent).get(change.event_id)
+    if seen is not None and change.source.replay_count <= seen:
+        return SkipReason.DUPLICATE
+    if state.emitted is not None and change.order < state.emitted:
+        return SkipReason.STALE
+    return None
+
+
+def _with_repeat(pending: Pending, change: AccountChange, twin: Delivery) -> tuple[Pending, Received]:
+    """Return what is pending with the better of two deliveries of one event, and the other delivery."""
+    arrived = Delivery.of(change)
+    if arrived.preference >= twin.preference:
+        return pending, Received.of(change)
+    if twin.event_id == pending.newest.event_id:
+        return pending.model_copy(update={"newest": _without_fields(change)}), twin.received(change.account_id)
+    others = tuple(arrived if other is twin else other for other in pending.others)
+    return pending.model_copy(update={"others": others}), twin.received(change.account_id)
+
+
+def _with_change(
+    pending: Pending | None, change: AccountChange, now: float, limits: CoalescingLimits
+) -> tuple[Pending, Decisions]:
+    """Return what is pending with one event more, and the outcome of the oldest if they become too many.
+
+    What leaves is coalesced into the newest event so far, which may itself be coalesced into a newer one in the end.
+    """
+    said, bare = RecordChanges.of(change), _without_fields(change)
+    ends_at = now + limits.window_seconds
+    if pending is None:
+        return Pending(newest=bare, records={said.record_id: said}, opened_at=now, ends_at=ends_at), ()
+    newest, older = (bare, pending.newest) if said.newest > rank_of(pending.newest) else (pending.newest, bare)
+    others = sorted((*pending.others, Delivery.of(older)), key=lambda other: other.rank, reverse=True)
+    kept, leaving = others[: limits.max_pending - 1], others[limits.max_pending - 1 :]
+    latest = pending.opened_at + limits.max_window_seconds
+    grown = pending.model_copy(
+        update={
+            "newest": newest,
+            "others": tuple(kept),
+            "ends_at": min(max(pending.ends_at, ends_at), latest),
+            **_with_record(pending, said, limits.max_records),
+        }
+    )
+    return grown, _coalesced(leaving, newest)
+
+
+def _with_record(pending: Pending, said: RecordChanges, max_records: int) -> dict[str, object]:
+    """Return the parts of Pending that tell of records; the account's own and the newest are never given up."""
+    before = pending.records.get(said.record_id)
+    if before is None:
+        said = said.model_copy(update={"known_since": newest_of(said.known_since, pending.forgotten)})
+    records = pending.records | {said.record_id: before.joined(said) if before else said}
+    if len(records) <= max_records:
+        return {"records": by_name(records)}
+    related = (record for record in records.values() if record.record_id != pending.newest.account_id)
+    oldest = records.pop(min(related, key=lambda record: record.newest).record_id)
+    return {
+        "records": by_name(records),
+        "elsewhere": newest_mentions(pending.elsewhere, oldest.named_with_entity()),
+        "forgotten": newest_of(pending.forgotten, oldest.newest),
+    }
+
+
+def _without_fields(change: AccountChange) -> AccountChange:
+    attributes = by_name(change.source.attributes)  # their order is that of a protobuf map: none
+    nothing: dict[str, object] = {"changed_fields": (), "nulled_fields": (), "values": {}, "enriched": {}}
+    return change.model_copy(update={**nothing, "source": change.source.model_copy(update={"attributes": attributes})})
+
+
+def _skipped(received: Received, reason: SkipReason) -> Decision:
+    return Decision(received, OutcomeKind.SKIPPED, reason=reason)
+
+
+def _coalesced(deliveries: Iterable[Delivery], into: AccountChange) -> Decisions:
+    return tuple(
+        Decision(delivery.received(into.account_id), OutcomeKind.COALESCED, coalesced_into=into.event_id)
+        for delivery in deliveries
+    )

@@ -66,10 +66,14 @@ class Progress:
     unwritten: int = 0
     """Scores that the ledger has, and `account_scores` not yet."""
 
+    def has_received(self, published: int) -> bool:
+        """Whether every published message has come in."""
+        return self.messages >= published
+
     def is_done(self, published: int) -> bool:
         """Whether every message was received, all that was received has its outcome, and every score its row."""
         is_explained = self.unexplained == 0 and self.explained >= self.received
-        return self.messages >= published and is_explained and self.unwritten <= 0
+        return self.has_received(published) and is_explained and self.unwritten <= 0
 
 
 @dataclass(frozen=True)

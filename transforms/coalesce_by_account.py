@@ -81,8 +81,8 @@ _BURST_END_TIMER: Final = TimerSpec("burst_end", TimeDomain.REAL_TIME)
 _EXPIRY_TIMER: Final = TimerSpec("account_expiry", TimeDomain.WATERMARK)
 """In event time, which follows the clock while messages flow, and ends with a bounded input or a drain.
 
-A REAL_TIME timer would hold the watermark at its element's timestamp until it fires, for a week and for every account,
-and keep the DirectRunner from ending for as long.
+A REAL_TIME timer would hold the watermark at its element's timestamp until it fires, for a week and for every account;
+and the DirectRunner ends without firing it, so that the last bursts of a bounded input would be lost.
 """
 _BURST_END: Final = beam.DoFn.TimerParam(_BURST_END_TIMER)
 _EXPIRY: Final = beam.DoFn.TimerParam(_EXPIRY_TIMER)
@@ -123,7 +123,6 @@ class _MergeBursts(beam.DoFn):
             burst_end.set(state.pending.ends_at)
             account.write(state)
         else:
-            burst_end.clear()
             yield from self._end_burst(state, account)
         expiry.set(min(Timestamp.of(now + self.state_ttl_seconds), window.end))
 
@@ -133,10 +132,9 @@ class _MergeBursts(beam.DoFn):
         yield from self._on_timer(account)
 
     @on_timer(_EXPIRY_TIMER)
-    def on_expiry(self, account: Any = _ACCOUNT, burst_end: Any = _BURST_END) -> _Outputs:
+    def on_expiry(self, account: Any = _ACCOUNT) -> _Outputs:
         """Forget the account; at the end of a bounded input its last burst is still pending, and goes on now."""
         yield from self._on_timer(account)
-        burst_end.clear()
         account.clear()
 
     def _on_timer(self, account: Any) -> _Outputs:

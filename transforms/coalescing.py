@@ -206,14 +206,16 @@ def merged_change(pending: Pending) -> AccountChange:
     So are entity, record, change type and values. The fields that changed in other records are named with their
     entity ("Opportunity.Name"), newest first like all; their values stay out: they are no values of this record.
 
-    Only the account's own events say whether it lives: if the newest of them deletes it, the change is that deletion,
-    also where a related record has a newer event, as each has in a cascade. An UPDATE newer than a DELETE means
-    that the account was restored, and that the event which said so is late or was lost.
+    Two things that the account's own events say are not hidden by newer events of related records. If the newest of
+    them deletes the account, the change is that deletion: in a cascade, its records have newer events. (An UPDATE
+    newer than a DELETE means that the account was restored, and that the event which said so is late or was lost.) And
+    if they have a gap, the change is that gap, with the values that are known since: the record must be read again.
     """
     newest = pending.newest
     account = pending.records.get(newest.account_id)
-    is_deleted = account is not None and account.change_type in DELETIONS
-    shown = account if account and is_deleted else pending.records[newest.record_id]
+    shown, change_type = pending.records[newest.record_id], newest.change_type
+    if account and (account is shown or account.standing() in DELETIONS or account.standing().is_gap):
+        shown, change_type = account, account.standing()
     mentions = pending.elsewhere
     for record in pending.records.values():
         mentions = newest_mentions(mentions, record.changed if record is shown else record.named_with_entity())
@@ -221,7 +223,7 @@ def merged_change(pending: Pending) -> AccountChange:
         update={
             "entity_name": shown.entity_name,
             "record_id": shown.record_id,
-            "change_type": shown.change_type,
+            "change_type": change_type,
             "changed_fields": newest_first(mentions),
             "coalesced": tuple(other.event_id for other in pending.others),
             **shown.fields(),

@@ -21,6 +21,7 @@ Mention = tuple[Rank, int]
 
 DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
 
+_WHOLE_GAPS: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
 _NEVER: Final[Mention] = ((dt.datetime.min.replace(tzinfo=dt.UTC), -1, ""), -1)
 _T = TypeVar("_T")
 
@@ -56,6 +57,7 @@ class RecordChanges(Record):
     newest: Rank
     change_type: ChangeType = Field(description="Of the newest event")
     known_since: Rank | None
+    gap: tuple[Rank, ChangeType] | None = Field(description="The newest gap event")
     changed: dict[str, Mention]
     facts: dict[str, Fact]
 
@@ -77,6 +79,7 @@ class RecordChanges(Record):
             newest=rank,
             change_type=change.change_type,
             known_since=None if change.change_type is ChangeType.UPDATE else rank,
+            gap=(rank, change.change_type) if change.change_type.is_gap else None,
             changed=by_name({name: (rank, place) for place, name in enumerate(names)}),
             facts=by_name(facts),
         )
@@ -90,10 +93,21 @@ class RecordChanges(Record):
         return newer.model_copy(
             update={
                 "known_since": newest_of(self.known_since, other.known_since),
+                "gap": max((gap for gap in (self.gap, other.gap) if gap), default=None),
                 "changed": newest_mentions(self.changed, other.changed),
                 "facts": by_name(facts),
             }
         )
+
+    def standing(self) -> ChangeType:
+        """Return the change type of all events together: the newest's, but an UPDATE does not close a gap before it.
+
+        The record must be read again still, until an event brings all of it. After a GAP_DELETE an UPDATE says that the
+        record is there, so that no more than an update was missed for certain.
+        """
+        if self.change_type is not ChangeType.UPDATE or self.gap is None or self.gap[0] != self.known_since:
+            return self.change_type
+        return self.gap[1] if self.gap[1] in _WHOLE_GAPS else ChangeType.GAP_UPDATE
 
     def known_facts(self) -> dict[str, Fact]:
         """Return the facts that no newer event has overtaken, be it in the field's whole or in one of its parts.

@@ -34,12 +34,12 @@ STALL_SECONDS: Final = 90.0
 """Without any progress for this long, a run counts as stuck."""
 
 STOP_TIMEOUT_SECONDS: Final = 10.0
-SAMPLE_COALESCING: Final = ("--coalesce_seconds=1", "--coalesce_max_seconds=5")
+SAMPLE_COALESCING: Final = ("--coalesce_seconds=1", "--coalesce_max_seconds=5", "--batch_wait_seconds=0.5")
 EXTRACT_COALESCING: Final = ("--coalesce_seconds=10", "--coalesce_max_seconds=20")
 """Samples are a handful of changes within seconds; an extract is more than a year of them within minutes."""
 
 GARBAGE_SHARE: Final = 0.02
-SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.3
+SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.25
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,9 @@ def run_demo(
             events = iter(demo_input.events)
             # The first event waits for the pipeline to start; the others then show how long the pipeline takes.
             published = sum(1 for _ in publish_events(topic, islice(events, 1)))
-            _wait(report, pipeline, published, partial(on_progress, "starting the pipeline"))
+            _wait(
+                report, pipeline, published, partial(on_progress, "starting the pipeline"), until=Progress.has_received
+            )
             published += sum(1 for _ in publish_events(topic, events))
             progress = _wait(report, pipeline, published, partial(on_progress, "rescoring"))
         return DemoResult(
@@ -148,15 +150,17 @@ def _wait(
     pipeline: "subprocess.Popen[bytes]",
     published: int,
     on_progress: Callable[[Progress, int], None],
+    *,
+    until: Callable[[Progress, int], bool] = Progress.is_done,
 ) -> Progress:
-    """Poll the ledger until it is complete, or stands still for too long."""
+    """Poll the ledger until it is as far as is wanted, or stands still for too long."""
     progress, moved_at = Progress(), time.monotonic()
     while True:
         now = report.progress()
         if now != progress:
             progress, moved_at = now, time.monotonic()
         on_progress(progress, published)
-        if progress.is_done(published) or time.monotonic() - moved_at > STALL_SECONDS:
+        if until(progress, published) or time.monotonic() - moved_at > STALL_SECONDS:
             return progress
         if pipeline.poll() is not None:
             raise RuntimeError(f"the pipeline ended with exit code {pipeline.returncode}: its log stands above")

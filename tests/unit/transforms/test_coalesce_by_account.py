@@ -247,11 +247,12 @@ def test_what_goes_on_at_the_end_is_batched() -> None:
     assert sorted(_outputs) == [2, 3]
 
 
-def test_the_local_engine_does_not_wait_for_timers_at_the_end() -> None:
-    """When a bounded input is over, the DirectRunner ends although windows and expiry lie an hour ahead."""
-    settings = {"window_seconds": 3_600.0, "max_window_seconds": 3_600.0}
-    script = Script().at(0, numbered(1), numbered(2))
-    script.run(merges([[2, 1]]), **settings)
+def test_the_local_engine_ends_with_its_input() -> None:
+    """When a bounded input is over, the DirectRunner ends, and emits a burst whose window would end in an hour."""
+    stage = CoalesceByAccount("1", window_seconds=3_600, max_window_seconds=3_600)
+    with TestPipeline(runner="BundleBasedDirectRunner") as pipeline:
+        collect(pipeline | beam.Create([numbered(1), numbered(2)]) | stage)
+    merges([[2, 1]])(*collected())
 
 
 def test_a_stale_change_is_counted() -> None:
@@ -286,9 +287,6 @@ class FakeTimer:
     def set(self, timestamp: float) -> None:
         """Do nothing."""
 
-    def clear(self) -> None:
-        """Do nothing."""
-
 
 def taken_in(changes: Sequence[AccountChange]) -> tuple[Any, FakeState]:
     """Return the stage's DoFn and an account's state after changes arrived in one moment."""
@@ -318,10 +316,10 @@ def test_timers_that_fire_twice_or_late_do_no_harm() -> None:
     dofn, state = taken_in([numbered(1)])
     assert len(list(dofn.on_burst_end(state))) == 1
     assert list(dofn.on_burst_end(state)) == []
-    assert list(dofn.on_expiry(state, FakeTimer())) == []
+    assert list(dofn.on_expiry(state)) == []
     assert state.encoded is None
     assert list(dofn.on_burst_end(state)) == []
-    assert list(dofn.on_expiry(state, FakeTimer())) == []
+    assert list(dofn.on_expiry(state)) == []
 
 
 @pytest.mark.parametrize("wrong", [{"window_seconds": -1.0}, {"window_seconds": 200.0}, {"state_ttl_seconds": 60.0}])

@@ -84,6 +84,33 @@ def test_a_newer_event_of_the_account_revives_it(kind: ChangeType) -> None:
     assert Account().take(related(3, 3), back, gone).end().emitted[0].entity_name == "Opportunity"
 
 
+@pytest.mark.parametrize(
+    ("gap", "merged_type"),
+    [
+        (ChangeType.GAP_UPDATE, ChangeType.GAP_UPDATE),
+        (ChangeType.GAP_CREATE, ChangeType.GAP_CREATE),
+        (ChangeType.GAP_UNDELETE, ChangeType.GAP_UNDELETE),
+        (ChangeType.GAP_DELETE, ChangeType.GAP_UPDATE),
+    ],
+)
+def test_an_update_does_not_close_a_gap(gap: ChangeType, merged_type: ChangeType) -> None:
+    """The account must be read again, whatever is known since; an update after a GAP_DELETE says that it is there."""
+    before, missed = event(1, 1), event(2, 2, change_type=gap, changed_fields=(), values={})
+    update = event(3, 3, changed_fields=("Type",), values={"Type": "Customer"})
+    for newer in ([], [related(4, 4)]):
+        (merged,) = Account().take(*newer, update, missed, before).end().emitted
+        assert (merged.entity_name, merged.change_type) == ("Account", merged_type)
+        assert merged.values == {"Type": "Customer"}
+
+
+def test_the_whole_record_closes_a_gap() -> None:
+    """After a CREATE or an UNDELETE nothing needs to be read again."""
+    missed = event(2, 2, change_type=ChangeType.GAP_UPDATE, changed_fields=(), values={})
+    for kind in (ChangeType.CREATE, ChangeType.UNDELETE):
+        (merged,) = Account().take(missed, event(3, 3, change_type=kind), event(4, 4)).end().emitted
+        assert merged.change_type is ChangeType.UPDATE
+
+
 def test_fields_of_two_records_are_kept_apart() -> None:
     """An opportunity's name is not the account's, nor another opportunity's."""
     account = event(3, 3, changed_fields=("Name",), values={"Name": "Acme"})
@@ -96,6 +123,17 @@ def test_fields_of_two_records_are_kept_apart() -> None:
     assert merged.values == {"Name": "Acme"}
     (merged,) = Account().take(*deals).end().emitted
     assert merged.changed_fields == ("Name", "StageName", "Opportunity.Name", "Opportunity.StageName")
+
+
+def test_a_value_that_was_given_up_is_not_replaced_by_an_older_one() -> None:
+    """A record that comes back after its values were given up is not believed of the time before that."""
+    given_up = related(5, 5, record=1, changed_fields=("Name",), values={"Name": "newer"})
+    others = [related(6, 6, record=2), related(7, 7, record=3)]
+    back = related(9, 9, record=1, changed_fields=("Amount",), values={"Amount": 1})
+    late = related(3, 3, record=1, changed_fields=("Name",), values={"Name": "older"})
+    account = Account(CoalescingLimits(max_records=2)).take(given_up, *others, back, late).end()
+    assert account.emitted[0].values == {"Amount": 1}
+    assert {"Name", "Amount", "Opportunity.Name"} <= set(account.emitted[0].changed_fields)
 
 
 def ends(arrivals_at: Sequence[float], limits: CoalescingLimits) -> list[float]:

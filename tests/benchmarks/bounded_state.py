@@ -1,0 +1,43 @@
+"""`python -m tests.benchmarks.bounded_state`: the memory that a million changes leave behind; some three minutes."""
+
+import datetime as dt
+import random
+import resource
+import sys
+
+from tests.fixtures.changes import COMMITTED_AT, account_id, change
+from transforms.coalescing import AccountState, CoalescingLimits, end_window, receive
+
+EVENTS = 1_000_000
+ACCOUNTS = 8_803
+STEPS = 10
+LIMITS = CoalescingLimits()
+
+
+def run() -> None:
+    """Print, ten times on the way, what the accounts' states hold and what the process has taken at most."""
+    dice = random.Random(1)
+    plain = [change(account) for account in range(ACCOUNTS)]
+    states: dict[str, AccountState] = {account_id(account): AccountState() for account in range(ACCOUNTS)}
+    print("events     states, MB   peak of the process, MB")  # noqa: T201 - a report for people
+    for number in range(EVENTS):
+        now = number / 10
+        came = plain[dice.randrange(ACCOUNTS)].model_copy(
+            update={
+                "event_id": f"{number:032x}",
+                "committed_at": COMMITTED_AT + dt.timedelta(seconds=int(now)),
+            }
+        )
+        state, _ = receive(states[came.account_id], came, now, LIMITS)
+        if state.is_due(now + LIMITS.window_seconds):
+            state, _, _ = end_window(state, LIMITS)
+        states[came.account_id] = state
+        if (number + 1) % (EVENTS // STEPS) == 0:
+            held = sum(len(state.model_dump_json()) for state in states.values()) / 1e6
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"{number + 1:>9,}  {held:>10.1f}   {peak:>10.0f}")  # noqa: T201 - a report for people
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    run()

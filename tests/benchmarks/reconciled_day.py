@@ -1,0 +1,68 @@
+"""`python -m tests.benchmarks.reconciled_day [SEED]`: a day of 100,000 deliveries, reconciled; some three minutes."""
+
+import datetime as dt
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.bigquery_emulator import BigQueryEmulator
+from pipeline.local.credentials import credentials_environment, write_service_account_file
+from pipeline.local.gemini import GeminiStandIn
+from pipeline.local.stack import PROJECT
+from pipeline.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.resources import SCORING_DATASET, create_tables
+from schemas.outcome import Outcome, OutcomeKind
+from schemas.tables import CHANGE_OUTCOMES
+from tests.benchmarks.org_day import DAY_START, arrivals, overtaken_accounts, simulate
+from transforms.warehouse import Warehouse
+
+
+def reconcile(outcomes: list[Outcome]) -> Reconciliation:
+    """Return what `rescore reconcile` finds in a ledger of these rows."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as environment,
+        GeminiStandIn() as tokens,  # for its token endpoint
+    ):
+        key = write_service_account_file(Path(folder) / "key.json", tokens.token_url, PROJECT)
+        for name, value in credentials_environment(key).items():
+            environment.setenv(name, value)
+        with BigQueryEmulator(Path(folder)) as emulator:
+            environment.setenv("BIGQUERY_EMULATOR_HOST", emulator.url)
+            warehouse = Warehouse(PROJECT)
+            create_tables(warehouse)
+            warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, outcomes)
+            window = Window(
+                DAY_START - dt.timedelta(days=1), DAY_START + dt.timedelta(days=3), dt.timedelta(minutes=15)
+            )
+            started = time.monotonic()
+            result = judge(read_ledger(warehouse, SCORING_DATASET, window, limit=20), window, limit=20)
+            print(f"  the query took {time.monotonic() - started:.1f} s over {len(outcomes):,} rows")  # noqa: T201
+            return result
+
+
+def run(seed: int) -> None:
+    """Print what becomes of a day, and what it cost."""
+    came = arrivals(seed)
+    started = time.process_time()
+    day = simulate(came)
+    seconds = time.process_time() - started
+    changes = sum(outcome.outcome is OutcomeKind.RECEIVED for outcome in day.outcomes)
+    scored = sum(outcome.outcome is OutcomeKind.SCORED for outcome in day.outcomes)
+    print(f"a day of {len(came):,} deliveries, seed {seed}")  # noqa: T201
+    print(f"  {len(came) / seconds:,.0f} events/s of CPU from bytes to coalesced")  # noqa: T201
+    print(f"  {scored:,} of {changes:,} received changes reach Gemini: {scored / changes:.0%}")  # noqa: T201
+    print(f"  accounts left with an older change: {len(list(overtaken_accounts(day)))}")  # noqa: T201
+    result = reconcile(day.outcomes)
+    found = result.document()
+    print(f"  reconcile: ok {found['ok']}, unexplained {found['unexplained']}, double {found['double']}")  # noqa: T201
+    print(f"  {found['counts']}")  # noqa: T201
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")  # noqa: T201
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]) if len(sys.argv) > 1 else 1)

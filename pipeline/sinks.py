@@ -1,6 +1,6 @@
 """Where results end: the tables of the dataset, and the dead-letter topic."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -107,10 +107,8 @@ class WriteOutcomes(beam.PTransform):
     table: Table
 
     def expand(self, outcomes: beam.PCollection[Outcome]) -> beam.PCollection[None]:
-        """Insert the rows of a bundle together."""
-        return outcomes | "Insert outcomes" >> beam.ParDo(
-            InsertRows(self.project, self.dataset, self.table, table_row, outcome_id)
-        )
+        """Insert the rows under their identities."""
+        return outcomes | "Insert outcomes" >> InsertRows(self.project, self.dataset, self.table, table_row, outcome_id)
 
 
 @dataclass
@@ -129,58 +127,69 @@ class WriteDeadLetters(beam.PTransform):
             | "Make messages" >> beam.Map(dead_letter_message).with_output_types(PubsubMessage)
             | "Publish" >> WriteToPubSub(self.topic, with_attributes=True)
         )
-        _ = letters | "Insert letters" >> beam.ParDo(
-            InsertRows(self.project, self.dataset, self.table, _letter_row, _letter_id)
-        )
+        _ = letters | "Insert letters" >> InsertRows(self.project, self.dataset, self.table, _letter_row, _letter_id)
         return letters | "Record dead-lettered" >> beam.Map(dead_lettered).with_output_types(Outcome)
 
 
-class InsertRows(beam.DoFn):
-    """Inserts the rows of a bundle under identities that repeat with them; see docs/adr/004.
+@dataclass
+class InsertRows(beam.PTransform):
+    """Record → nothing: a row each, inserted under an identity that repeats with it; see docs/adr/004.
 
-    A row that BigQuery refuses is logged and counted: rows here tell of changes whose fate is decided already, and
-    reconciling finds what the ledger lacks. If BigQuery does not answer, the bundle fails, and the runner repeats it.
+    Rows are gathered over bundles for a second, since a request costs more than the rows in it. One that BigQuery
+    refuses is logged and counted: rows here tell of changes whose fate is decided already, and reconciling finds what
+    the ledger lacks. If BigQuery does not answer, the bundle fails, and the runner repeats it.
     """
 
-    def __init__(
-        self,
-        project: str,
-        dataset: str,
-        table: Table,
-        row_of: Callable[[Any], dict[str, Any]],
-        id_of: Callable[[Any], str],
-    ) -> None:
-        self.project, self.dataset, self.table = project, dataset, table
-        self.row_of, self.id_of = row_of, id_of
-        self.inserted = Metrics.counter(table.name, "rows_inserted_total")
-        self.refused = Metrics.counter(table.name, "rows_refused_total")
+    project: str
+    dataset: str
+    table: Table
+    row_of: Callable[[Any], dict[str, Any]]
+    id_of: Callable[[Any], str]
 
-    def start_bundle(self) -> None:  # noqa: D102 - Beam's
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.bytes = 0
+    def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[None]:
+        """Gather, then insert."""
+        name = self.table.name
+        return (
+            records
+            | "Key by table"
+            >> beam.Map(lambda record: (name, record)).with_output_types(tuple[str, records.element_type])
+            | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
+            | "Insert" >> beam.ParDo(_Insert(self))
+        )
 
-    def process(self, record: Record) -> None:  # noqa: D102 - Beam's
-        row = self.row_of(record)
+
+class _Insert(beam.DoFn):
+    def __init__(self, config: InsertRows) -> None:
+        self.config = config
+        self.inserted = Metrics.counter(config.table.name, "rows_inserted_total")
+        self.refused = Metrics.counter(config.table.name, "rows_refused_total")
+
+    def process(self, batch: tuple[Any, Iterable[Record]]) -> None:
+        to = self.config
+        for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch[1]):
+            refused = shared_warehouse(to.project).insert_rows(to.dataset, to.table, rows)
+            self.inserted.inc(len(rows) - len(refused))
+            self.refused.inc(len(refused))
+            for row in refused:
+                event_id, reasons = rows[row.row_id].get("event_id"), refusal_reasons(list(row.errors))
+                _log.error("row refused", table=to.table.name, event_id=event_id, reasons=reasons)
+
+
+def insert_requests(
+    rows: Iterable[tuple[str, dict[str, Any]]], *, max_bytes: int = MAX_INSERT_BYTES
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """Yield rows by identity, as many as one request may hold; a row that is larger stands alone."""
+    request: dict[str, dict[str, Any]] = {}
+    total = 0
+    for row_id, row in rows:
         size = len(orjson.dumps(row))
-        if self.rows and (self.bytes + size > MAX_INSERT_BYTES or len(self.rows) == MAX_INSERT_ROWS):
-            self._insert()
-        self.rows[self.id_of(record)] = row
-        self.bytes += size
-
-    def finish_bundle(self) -> None:  # noqa: D102 - Beam's
-        if self.rows:
-            self._insert()
-
-    def _insert(self) -> None:
-        refused = shared_warehouse(self.project).insert_rows(self.dataset, self.table, self.rows)
-        for row in refused:
-            self.refused.inc()
-            event_id = self.rows[row.row_id].get("event_id")
-            _log.error(
-                "row refused", table=self.table.name, event_id=event_id, reasons=refusal_reasons(list(row.errors))
-            )
-        self.inserted.inc(len(self.rows) - len(refused))
-        self.start_bundle()
+        if request and total + size > max_bytes:
+            yield request
+            request, total = {}, 0
+        request[row_id] = row
+        total += size
+    if request:
+        yield request
 
 
 def _letter_row(letter: DeadLetter) -> dict[str, Any]:

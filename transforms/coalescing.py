@@ -214,7 +214,7 @@ def merged_change(pending: Pending) -> AccountChange:
     newest = pending.newest
     account = pending.records.get(newest.account_id)
     shown, change_type = pending.records[newest.record_id], newest.change_type
-    if account and (account is shown or account.standing() in DELETIONS or account.standing().is_gap):
+    if account and (account.standing() in DELETIONS or account.standing().is_gap):
         shown, change_type = account, account.standing()
     mentions = pending.elsewhere
     for record in pending.records.values():
@@ -280,7 +280,7 @@ def _with_change(
 def _with_record(pending: Pending, said: RecordChanges, max_records: int) -> dict[str, object]:
     """Return the parts of Pending that tell of records; the account's own and the newest are never given up."""
     before = pending.records.get(said.record_id)
-    if before is None:
+    if before is None and said.record_id != pending.newest.account_id:
         said = said.model_copy(update={"known_since": newest_of(said.known_since, pending.forgotten)})
     records = pending.records | {said.record_id: before.joined(said) if before else said}
     if len(records) <= max_records:

@@ -2,7 +2,11 @@
 
 import json
 
-from pipeline.sinks import dead_letter_message, refusal_reasons, table_row
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.sinks import dead_letter_message, insert_requests, refusal_reasons, table_row
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import dead_letter_row
 from schemas.outcome import OutcomeKind
@@ -44,3 +48,13 @@ def test_bigquerys_reasons_are_kept_without_their_text() -> None:
     """Reason and column are facts; the message can quote a value."""
     errors = [{"reason": "invalid", "location": "score", "message": "Cannot convert SECRET"}, {"reason": "stopped"}]
     assert refusal_reasons(errors) == "invalid at score, stopped at the row"
+
+
+@given(st.lists(st.text(max_size=40), max_size=30), st.integers(50, 200))
+def test_requests_hold_every_row_once_and_no_more_than_they_may(texts: list[str], max_bytes: int) -> None:
+    """Rows are parted into requests by their size; one that is larger than any request stands alone."""
+    rows = [(str(number), {"text": text}) for number, text in enumerate(texts)]
+    requests = list(insert_requests(rows, max_bytes=max_bytes))
+    assert [item for request in requests for item in request.items()] == rows
+    for request in requests:
+        assert len(request) == 1 or sum(len(orjson.dumps(row)) for row in request.values()) <= max_bytes

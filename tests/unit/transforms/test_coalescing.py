@@ -77,11 +77,12 @@ def test_a_deleted_account_stays_deleted_for_its_records(deletion: ChangeType) -
 
 @pytest.mark.parametrize("kind", [ChangeType.CREATE, ChangeType.UNDELETE, ChangeType.GAP_UNDELETE, ChangeType.UPDATE])
 def test_a_newer_event_of_the_account_revives_it(kind: ChangeType) -> None:
-    """What was deleted and then written is alive; what a related record says stands again."""
+    """What was deleted and then written is alive; unless it is a gap, what a related record says stands again."""
     gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
     back = event(2, 2, change_type=kind)
     assert Account().take(back, gone).end().emitted[0].change_type is kind
-    assert Account().take(related(3, 3), back, gone).end().emitted[0].entity_name == "Opportunity"
+    if not kind.is_gap:
+        assert Account().take(related(3, 3), back, gone).end().emitted[0].entity_name == "Opportunity"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,14 @@ def test_a_value_that_was_given_up_is_not_replaced_by_an_older_one() -> None:
     account = Account(CoalescingLimits(max_records=2)).take(given_up, *others, back, late).end()
     assert account.emitted[0].values == {"Amount": 1}
     assert {"Name", "Amount", "Opportunity.Name"} <= set(account.emitted[0].changed_fields)
+
+
+def test_the_account_is_known_however_many_records_are_not() -> None:
+    """Values of related records are given up for others, the account's own never, late as they may come."""
+    records = [related(number, number, record=number - 4) for number in (5, 6, 7)]
+    late = event(1, 1, changed_fields=("Type",), values={"Type": "Customer"})
+    account = Account(CoalescingLimits(max_records=2)).take(*records, event(8, 8), late).end()
+    assert account.emitted[0].values == {"Rating": "Hot", "Type": "Customer"}
 
 
 def ends(arrivals_at: Sequence[float], limits: CoalescingLimits) -> list[float]:

@@ -87,7 +87,8 @@ def read_in_order(items: Iterable[AccountChange]) -> dict[str, Any]:
 
 def account_standing(items: Iterable[AccountChange]) -> ChangeType | None:
     """Return what an orderly reader makes of the account's own events; a gap stays until all of it was sent."""
-    reading, gap = None, None
+    reading: ChangeType | None = None
+    gap: ChangeType | None = None
     for item in sorted(items, key=rank):
         if item.entity_name != "Account":
             continue

@@ -47,6 +47,7 @@ class RescoringOptions(PipelineOptions):
             help="A burst on an account ends this long after its last change",
         )
         add("--coalesce_max_seconds", type=float, default=120.0, help="From a burst's first change to its end, at most")
+        add("--gap_delay_seconds", type=float, default=60.0, help="Wait for the mirror after a gap that is not reread")
         add(
             "--coalesce_state_hours",
             type=float,
@@ -69,6 +70,7 @@ class CoalescingOptions(TypedDict):
     window_seconds: float
     max_window_seconds: float
     state_ttl_seconds: float
+    gap_delay_seconds: float
 
 
 class BatchingOptions(TypedDict):
@@ -132,6 +134,7 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
             window_seconds=ours.coalesce_seconds,
             max_window_seconds=ours.coalesce_max_seconds,
             state_ttl_seconds=ours.coalesce_state_hours * 3600,
+            gap_delay_seconds=0.0 if ours.salesforce_login_url else ours.gap_delay_seconds,
         ),
         batching=BatchingOptions(
             max_batch_size=ours.batch_size, max_wait_seconds=ours.batch_wait_seconds, shards=ours.batch_shards

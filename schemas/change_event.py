@@ -15,6 +15,8 @@ from schemas.record import Record
 from schemas.salesforce_ids import AccountId, RecordId
 
 ACCOUNT_ENTITY: Final = "Account"
+RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
+"""Objects whose changes name their account in `AccountId`, and can move its score."""
 
 
 class ChangeType(StrEnum):

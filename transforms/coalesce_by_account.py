@@ -42,6 +42,7 @@ class CoalesceByAccount(beam.PTransform):
     state_ttl_seconds: float = _WEEK_SECONDS
     max_recent_ids: int = 64
     max_pending: int = 200
+    gap_delay_seconds: float = 0.0
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class CoalesceByAccount(beam.PTransform):
             max_window_seconds=self.max_window_seconds,
             max_recent_ids=self.max_recent_ids,
             max_pending=self.max_pending,
+            gap_delay_seconds=self.gap_delay_seconds,
         )
 
 

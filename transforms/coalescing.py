@@ -39,6 +39,8 @@ class CoalescingLimits:
 
     `max_records` bounds the records whose field values a burst keeps (a mass update can touch thousands of contacts);
     values of the others are unknown, which is always safe: the context is read from the warehouse.
+    `gap_delay_seconds` is how long a burst with a gap waits at least: the gap says what changed to nobody, and the
+    warehouse's mirror needs that time to catch up.
     """
 
     window_seconds: float = 20.0
@@ -46,10 +48,13 @@ class CoalescingLimits:
     max_recent_ids: int = 64
     max_pending: int = 200
     max_records: int = 16
+    gap_delay_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.window_seconds <= self.max_window_seconds:
             raise ValueError("0 <= window_seconds <= max_window_seconds is wanted")
+        if self.gap_delay_seconds < 0:
+            raise ValueError("gap_delay_seconds of 0 or more is wanted")
         if min(self.max_recent_ids, self.max_pending) < 1 or self.max_records < _FEWEST_RECORDS:
             raise ValueError("at least 1 recent id, 1 pending event and 2 records must be kept")
 
@@ -259,13 +264,14 @@ def _with_change(
     What leaves is coalesced into the newest event so far, which may itself be coalesced into a newer one in the end.
     """
     said, bare = RecordChanges.of(change), _without_fields(change)
-    ends_at = now + limits.window_seconds
+    waits = max(limits.window_seconds, limits.gap_delay_seconds if change.change_type.is_gap else 0.0)
+    ends_at = now + waits
     if pending is None:
         return Pending(newest=bare, records={said.record_id: said}, opened_at=now, ends_at=ends_at), ()
     newest, older = (bare, pending.newest) if said.newest > rank_of(pending.newest) else (pending.newest, bare)
     others = sorted((*pending.others, Delivery.of(older)), key=lambda other: other.rank, reverse=True)
     kept, leaving = others[: limits.max_pending - 1], others[limits.max_pending - 1 :]
-    latest = pending.opened_at + limits.max_window_seconds
+    latest = max(pending.opened_at + limits.max_window_seconds, now + waits if change.change_type.is_gap else 0.0)
     grown = pending.model_copy(
         update={
             "newest": newest,

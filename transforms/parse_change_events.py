@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from schemas.change_event import (
     ACCOUNT_ENTITY,
+    RELATED_ENTITIES,
     AccountChange,
     ChangeEvent,
     ChangeEventHeader,
@@ -35,9 +36,6 @@ from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter, TaggedO
 
 STAGE: Final = "Parse change events"
 CHANGES: Final = "changes"
-
-RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
-"""Objects whose changes name their account in `AccountId`, and can move its score."""
 
 _NUMBERS: Final = ("AnnualRevenue", "NumberOfEmployees")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from schemas.account_context import ChangeInContext
+from schemas.change_event import ACCOUNT_ENTITY, RELATED_ENTITIES
 
 MAX_TEXT_CHARACTERS: Final = 600
 CUT_MARK: Final = "… [cut]"
@@ -21,6 +22,7 @@ CUT_MARK: Final = "… [cut]"
 _ID_LETTERS: Final = "bcdfghjkmnpqrstvwxz"
 _FREE_TEXT: Final = frozenset({"body", "notes", "subject", "name", "summary"})
 _OUR_IDS: Final = frozenset({"account_id", "opportunity_id", "email_id", "call_id", "parent_id", "owner_id"})
+_ENTITIES: Final = RELATED_ENTITIES | {ACCOUNT_ENTITY}
 _UNSUPPORTED_BY_GEMINI: Final = frozenset({"maxLength", "minLength", "pattern", "default", "const"})
 
 
@@ -79,12 +81,17 @@ def _entry(short_id: str, item: ChangeInContext) -> dict[str, Any]:
         "id": short_id,
         "as_of": item.change.committed_at.date().isoformat(),
         "change_type": item.change.change_type.value,
-        "changed_fields": [f"{item.change.entity_name}.{name}" for name in item.change.changed_fields],
+        "changed_fields": [_with_entity(item.change.entity_name, name) for name in item.change.changed_fields],
         "profile": _bounded(facts["profile"]),
         "opportunities": [_bounded(record) for record in facts["opportunities"]],
         "emails": [_bounded(record) for record in facts["emails"]],
         "calls": [_bounded(record) for record in facts["calls"]],
     }
+
+
+def _with_entity(entity: str, name: str) -> str:
+    """Return a field's name with its entity; coalescing has named those of other records so already."""
+    return name if name.split(".", 1)[0] in _ENTITIES else f"{entity}.{name}"
 
 
 def _bounded(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,13 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def needs_reread(change: AccountChange) -> bool:
-    """Whether a change is a gap of an account that lives, and brings no values yet."""
-    return change.entity_name == ACCOUNT_ENTITY and change.change_type in _REREAD and not change.values
+    """Whether a change is a gap of an account that lives, and was not reread yet.
+
+    Values are no sign of that: an update in the gap's burst may have brought some.
+    """
+    return (
+        change.entity_name == ACCOUNT_ENTITY and change.change_type in _REREAD and MODIFIED_FIELD not in change.values
+    )
 
 
 def is_gone(change: AccountChange) -> bool:

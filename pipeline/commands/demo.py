@@ -122,7 +122,7 @@ def run_demo(
     with _folder(data_dir) as folder, local_stack(folder, gemini_config=gemini_config) as stack:
         report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
         # The DirectRunner has one thread to batch for.
-        options = ("--batch_shards=1", *demo_input.coalescing, *pipeline_options)
+        options = ("--batch_shards=1", "--gap_delay_seconds=1", *demo_input.coalescing, *pipeline_options)
         with _pipeline_process(stack, options) as pipeline:
             on_progress("loading the CRM", Progress(), 0)
             load_crm(stack.warehouse, demo_input.crm)

@@ -7,9 +7,9 @@ import pytest
 
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind, SkipReason
-from tests.fixtures.changes import account_id
+from tests.fixtures.changes import account_id, change
 from tests.fixtures.coalescing import LIMITS, Account, event, redelivered, related
-from transforms.coalescing import AccountState, CoalescingLimits
+from transforms.coalescing import AccountState, CoalescingLimits, receive
 from transforms.coders import RecordCoder
 
 
@@ -204,3 +204,15 @@ def test_limits_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     """Before anything runs."""
     with pytest.raises(ValueError, match=r"wanted|must be kept"):
         CoalescingLimits(**wrong)
+
+
+def test_a_gap_waits_for_the_mirror() -> None:
+    """A burst with a gap ends no sooner than the mirror needs to catch up, whatever the windows are."""
+    limits = CoalescingLimits(window_seconds=1, max_window_seconds=2, gap_delay_seconds=60)
+    state, _ = receive(AccountState(), change(event_id="a"), 0, limits)
+    assert state.pending
+    assert state.pending.ends_at == 1
+    gap = change(event_id="b", change_type=ChangeType.GAP_UPDATE)
+    state, _ = receive(state, gap, 0.5, limits)
+    assert state.pending
+    assert state.pending.ends_at == 60.5

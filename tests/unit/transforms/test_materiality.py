@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.crm.account_changes import immaterial_change, material_change
-from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.change_event import RELATED_ENTITIES, AccountChange, ChangeType, SourceMessage
 from schemas.outcome import SkipReason
 from tests.fixtures.changes import change, context
 from transforms.materiality import (
@@ -22,7 +22,7 @@ from transforms.materiality import (
     MaterialityError,
     load_materiality,
 )
-from transforms.parse_change_events import RELATED_ENTITIES, parse_message
+from transforms.parse_change_events import parse_message
 
 DEFAULTS = load_materiality()
 IMMATERIAL = Immaterial(SkipReason.IMMATERIAL)

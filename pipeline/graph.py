@@ -8,7 +8,7 @@ from pipeline import PIPELINE_VERSION
 from pipeline.options import RescoringConfig
 from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteScores, recorded_now
 from schemas.dead_letter import DeadLetter
-from schemas.outcome import Outcome, ScoredChange
+from schemas.outcome import Outcome, ScoringResult
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
 from transforms.add_account_context import AddAccountContext
 from transforms.batch_accounts import BatchAccounts
@@ -37,16 +37,18 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
     looked_up = reread.batches | "Add account context" >> AddAccountContext(project, config.crm_dataset, version)
-    results = looked_up.in_context | "Score accounts" >> ScoreAccounts(config.gemini, version, config.accounts_per_call)
-    scored = results | "Reshuffle results" >> beam.Reshuffle() | "Split results" >> SplitResults()
-
-    rows = [scored.scored, living.tombstones, gone.tombstones] | "All scores" >> beam.Flatten().with_output_types(
-        ScoredChange
+    scored = looked_up.in_context | "Score accounts" >> ScoreAccounts(config.gemini, version, config.accounts_per_call)
+    results = (
+        [scored, living.tombstones, gone.tombstones]
+        | "All results" >> beam.Flatten().with_output_types(ScoringResult)
+        | "Reshuffle results" >> beam.Reshuffle()
+        | "Split results" >> SplitResults()
     )
-    refused = rows | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
-    recorded = rows | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
+
+    refused = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
+    recorded = results.scored | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
     dead_lettered = (
-        [parsed.dead_letters, looked_up.dead_letters, scored.dead_letters, refused]
+        [parsed.dead_letters, looked_up.dead_letters, results.dead_letters, refused]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic)

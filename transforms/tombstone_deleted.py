@@ -9,7 +9,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
-from schemas.outcome import OutcomeKind, ScoredChange
+from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
 from schemas.score import Score, ScoreStatus, score_id
 from transforms.ledger import Ledger, Received
 
@@ -25,7 +25,7 @@ def is_deletion(change: AccountChange) -> bool:
     return change.entity_name == ACCOUNT_ENTITY and change.change_type in _DELETIONS
 
 
-def tombstone(change: AccountChange, ledger: Ledger) -> ScoredChange:
+def tombstone(change: AccountChange, ledger: Ledger) -> ScoringResult:
     """Return the row of a deleted account; by its place in commit order a later UNDELETE revives the account."""
     row = Score(
         account_id=change.account_id,
@@ -39,12 +39,13 @@ def tombstone(change: AccountChange, ledger: Ledger) -> ScoredChange:
         trace_id=change.trace_id,
         pipeline_version=ledger.pipeline_version,
     )
-    return ScoredChange(score=row, outcome=ledger.outcome(Received.of(change), OutcomeKind.TOMBSTONED))
+    outcome = ledger.outcome(Received.of(change), OutcomeKind.TOMBSTONED)
+    return ScoringResult(scored=ScoredChange(score=row, outcome=outcome))
 
 
 @dataclass
 class TombstoneDeleted(beam.PTransform):
-    """AccountChange → AccountChange that needs a score (main), ScoredChange with a tombstone (`tombstones`)."""
+    """AccountChange → AccountChange that needs a score (main), ScoringResult with a tombstone (`tombstones`)."""
 
     pipeline_version: str
 
@@ -60,7 +61,7 @@ class _Part(beam.DoFn):
 
     def process(
         self, change: AccountChange
-    ) -> Iterator[AccountChange | TaggedOutput[Literal["tombstones"], ScoredChange]]:
+    ) -> Iterator[AccountChange | TaggedOutput[Literal["tombstones"], ScoringResult]]:
         if is_deletion(change):
             self.tombstones.inc()
             yield TaggedOutput(TOMBSTONES, tombstone(change, self.ledger))

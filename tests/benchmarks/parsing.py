@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.change_event import ChangeEventHeader, SourceMessage
+from schemas.change_event import AccountChange, ChangeEventHeader, SourceMessage
 from tests.benchmarks.ratios import report, side_by_side
 from tests.fixtures.changes import payload
+from transforms.coalescing import AccountState, CoalescingLimits, end_window, receive
+from transforms.materiality import Immaterial, load_materiality
 from transforms.parse_change_events import parse_message
 
 
@@ -30,3 +32,17 @@ def run() -> None:
         "json.loads": lambda: json.loads(bytes_),
     }
     report("parse: a change event of 1.2 KB", side_by_side(work, repeat=1_000))
+    materiality, limits = load_materiality(), CoalescingLimits()
+
+    def to_coalesced() -> object:
+        (change,) = parse_message(source)
+        if not isinstance(change, AccountChange) or isinstance(materiality.decide(change), Immaterial):
+            raise TypeError("the event is a material change")
+        state, _ = receive(AccountState(), change, 0.0, limits)
+        return end_window(state, limits)
+
+    stages = {
+        "pydantic alone (model_validate_json)": lambda: _Event.model_validate_json(bytes_),
+        "parse, decide, coalesce, end of window": to_coalesced,
+    }
+    report("parse to coalesce: the same event, an account of its own", side_by_side(stages, repeat=1_000))

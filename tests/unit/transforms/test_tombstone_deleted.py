@@ -7,7 +7,7 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 
 from schemas.change_event import AccountChange, ChangeType
-from schemas.outcome import OutcomeKind, ScoredChange
+from schemas.outcome import OutcomeKind, ScoringResult
 from schemas.score import ScoreStatus
 from tests.fixtures.changes import NOW, account_id, change
 from transforms.ledger import Ledger
@@ -17,7 +17,8 @@ from transforms.tombstone_deleted import TombstoneDeleted, is_deletion, tombston
 def test_a_tombstone_has_its_place_and_no_score() -> None:
     """The row stands where the DELETE stands in commit order, and says nothing of a score."""
     deleted = change(change_type=ChangeType.DELETE, coalesced=("older",))
-    row = tombstone(deleted, Ledger("s", "1", now=lambda: NOW))
+    row = tombstone(deleted, Ledger("s", "1", now=lambda: NOW)).scored
+    assert row
     assert row.score.status is ScoreStatus.TOMBSTONE
     assert row.score.score is None
     assert row.score.change_committed_at == deleted.committed_at
@@ -46,8 +47,8 @@ def test_deleted_accounts_are_parted_from_the_living() -> None:
     def check_living(changes: list[AccountChange]) -> None:
         assert [living.account_id for living in changes] == [account_id(1)]
 
-    def check_tombstones(rows: list[ScoredChange]) -> None:
-        assert [row.score.account_id for row in rows] == [account_id(2)]
+    def check_tombstones(results: list[ScoringResult]) -> None:
+        assert [result.scored and result.scored.score.account_id for result in results] == [account_id(2)]
 
     with TestPipeline(runner=FnApiRunner()) as pipeline:
         changes = [change(1), change(2, change_type=ChangeType.DELETE)]

@@ -1,4 +1,4 @@
-"""The pipeline's options: Beam's own, and these; `rescore run --help` prints them."""
+"""The pipeline's options: Beam's own, and these; `rescore run --list-options` prints them."""
 
 import argparse
 import re
@@ -156,6 +156,15 @@ def _salesforce(options: RescoringOptions) -> SalesforceSettings | None:
         )
     except ValueError as error:
         raise OptionError(f"--salesforce_{error}") from None
+
+
+def options_help() -> str:
+    """Return this pipeline's options with their defaults, for a terminal."""
+    parser = argparse.ArgumentParser(
+        prog="rescore run", add_help=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    RescoringOptions._add_argparse_args(parser)  # noqa: SLF001 - Beam has no other way to ask
+    return parser.format_help()
 
 
 def unknown_flags(arguments: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> None:
         OptionError: An option is unknown, missing or malformed.
     """
     if unknown := unknown_flags(arguments):
-        raise OptionError(f"{unknown[0]} is no option of the pipeline or of Beam: see rescore run --help")
+        raise OptionError(f"{unknown[0]} is no option of the pipeline or of Beam: see rescore run --list-options")
     options = PipelineOptions(["--streaming", *arguments])
     config = config_from(options)
     pipeline = beam.Pipeline(options=options)

@@ -3,7 +3,7 @@
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.options import OptionError, config_from, unknown_flags
+from pipeline.options import OptionError, config_from, options_help, unknown_flags
 
 
 def test_names_become_paths_of_the_project() -> None:
@@ -33,3 +33,11 @@ def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
 def test_flags_that_nobody_knows_are_found() -> None:
     """A misspelt flag is told; Beam's and ours are known."""
     assert unknown_flags(["--project=p", "--runner=DirectRunner", "--modle=x", "--model=y"]) == ["--modle=x"]
+
+
+def test_options_are_listed_with_their_defaults() -> None:
+    """Whoever runs the pipeline sees each option of ours, and what it is unless they say otherwise."""
+    text = " ".join(options_help().split())  # wherever lines are broken
+    assert "--subscription" in text
+    assert "(default: account-changes-rescoring)" in text
+    assert "--coalesce_seconds" in text

@@ -162,6 +162,34 @@ def run(
         run_pipeline(context.args)
 
 
+@app.command(epilog="Example: `rescore reconcile --since 7d --project my-project`")
+def reconcile(
+    *,
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project of the ledger.")],
+    dataset: Annotated[str, typer.Option(help="Dataset of the ledger.")] = "account_scoring",
+    since: Annotated[
+        str, typer.Option(help="From when on: 24h, 7d, or an ISO date or time, UTC if it has no zone.")
+    ] = "24h",
+    grace: Annotated[str, typer.Option(help="How long after its receipt an event may lack its outcome.")] = "15m",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Events that a listing has at most.")] = 20,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check that every event received has one outcome; exit 1 if one has none after the grace period, or two."""
+    from pipeline.commands.reconcile import as_json as to_json  # noqa: PLC0415 - BigQuery takes a second to import
+    from pipeline.commands.reconcile import reconcile as reconcile_ledger  # noqa: PLC0415
+    from pipeline.commands.reconcile import render  # noqa: PLC0415
+
+    configure_logging(verbose=verbose)
+    with _one_line_errors(), _ends_in_order():
+        result = reconcile_ledger(project=project, dataset=dataset, since=since, grace=grace, limit=limit)
+    if as_json:
+        sys.stdout.write(to_json(result) + "\n")
+    else:
+        Console().print(render(result))
+    raise typer.Exit(0 if result.is_ok else 1)
+
+
 def main() -> None:
     """Run the command line."""
     app(prog_name="rescore")

@@ -38,7 +38,7 @@ bench: install ## Measure what docs/benchmarks.md reports
 
 lock: install ## Pin the dependencies anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" --extra local --extra dev setup.py -o requirements.txt
+	  --no-emit-find-links --custom-compile-command "make lock" --extra local --extra evaluation --extra dev setup.py -o requirements.txt
 
 clean: ## Remove .venv, builds and caches
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage*

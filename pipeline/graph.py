@@ -27,7 +27,7 @@ def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCol
 
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts that messages tell of, and account for every message."""
-    version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
+    version, project, dataset, model = PIPELINE_VERSION, config.project, config.dataset, config.gemini.model
 
     parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
@@ -51,7 +51,7 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
         [parsed.dead_letters, looked_up.dead_letters, results.dead_letters, refused]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
-        | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic)
+        | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic, model)
     )
     (
         [parsed.outcomes, dropped.outcomes, coalesced.outcomes, recorded, dead_lettered]

@@ -44,7 +44,7 @@ class LetterListing:
                     "retryable": group.retryable,
                     "first_failed_at": group.first_failed_at,
                     "last_failed_at": group.last_failed_at,
-                    "example": dict(group.example),
+                    "example": {"dead_letter_id": group.example_id, "error_message": group.example_message},
                     "remedy": remedy_of(group.error_class),
                 }
                 for group in self.groups
@@ -76,7 +76,7 @@ def render(listing: LetterListing) -> Group:
             ("letters", f"{group.letters}, of {group.accounts} accounts; {group.replayed} replayed or parked"),
             ("failed (UTC)", f"{group.first_failed_at:%Y-%m-%d %H:%M:%S} to {group.last_failed_at:%Y-%m-%d %H:%M:%S}"),
             ("retryable", "yes: time alone can mend it" if group.retryable else "no: something has to change first"),
-            ("example", f"{group.example['dead_letter_id']}\n{group.example['error_message']}"),
+            ("example", f"{group.example_id}\n{group.example_message}"),
             ("remedy", remedy_of(group.error_class)),
         )
         parts += [title, table, Text()]

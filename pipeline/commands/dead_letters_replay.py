@@ -17,7 +17,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from pipeline.dead_letters.hold_subscription import HoldSubscription
 from pipeline.dead_letters.letter_filter import filter_from_json
 from pipeline.dead_letters.place import Place, open_warehouse
-from pipeline.dead_letters.replay import Ending, Memory, Replay, Totals
+from pipeline.dead_letters.replay import MAX_BATCH, Ending, Memory, Replay, Totals
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import ReplayLease
 from pipeline.dead_letters.replay_request import ReplayRequest
@@ -61,11 +61,12 @@ class ReplayResult:
 
 @dataclass(frozen=True)
 class Session:
-    """Where a replay runs, when it ends, and who is told how far it is."""
+    """Where a replay runs, when it ends, who is told how far it is, and how many letters go together at most."""
 
     place: Place
     quiet_seconds: float = QUIET_SECONDS
     on_progress: Callable[[Totals], None] = lambda _totals: None
+    max_batch: int = MAX_BATCH
 
 
 def replay(session: Session, request: ReplayRequest) -> ReplayResult:
@@ -162,6 +163,7 @@ def _run(session: Session, begun: _Begun) -> ReplayResult:
             memory=begun.memory,
             totals=begun.totals,
             journalled=journal.journalled() if letter_filter.is_not_replayed else frozenset(),
+            max_batch=session.max_batch,
             quiet_seconds=quiet,
             interrupted=connections.enter_context(_interruption()),
             on_progress=session.on_progress,

@@ -51,7 +51,8 @@ SELECT
   LOGICAL_OR(retryable) AS retryable,
   MIN(failed_at) AS first_failed_at,
   MAX(failed_at) AS last_failed_at,
-  ARRAY_AGG(STRUCT(dead_letter_id, error_message) ORDER BY failed_at DESC, dead_letter_id LIMIT 1)[OFFSET(0)] AS example
+  MAX_BY(dead_letter_id, CONCAT(CAST(failed_at AS STRING), dead_letter_id)) AS example_id,
+  MAX_BY(error_message, CONCAT(CAST(failed_at AS STRING), dead_letter_id)) AS example_message
 FROM matching
 GROUP BY error_class, stage
 ORDER BY letters DESC, error_class, stage
@@ -105,7 +106,8 @@ class LetterGroup:
     retryable: bool
     first_failed_at: dt.datetime
     last_failed_at: dt.datetime
-    example: Mapping[str, str]
+    example_id: str
+    example_message: str
 
 
 class LetterRows:

@@ -15,7 +15,9 @@ from transforms.warehouse import Warehouse
 
 _PROGRESS_SQL: Final = """
 SELECT
-  ARRAY_AGG(STRUCT(entry, recorded_at, message) ORDER BY recorded_at DESC LIMIT 1)[OFFSET(0)] AS last,
+  MAX_BY(entry, recorded_at) AS last,
+  MAX(recorded_at) AS last_at,
+  MAX_BY(IFNULL(message, ''), recorded_at) AS message,
   SUM(replayed) AS replayed,
   SUM(parked) AS parked,
   MAX(came_back) AS came_back
@@ -135,9 +137,9 @@ class ReplayJournal:
             (sums,) = self._query(_PROGRESS_SQL, replay_id=start.replay_id)
             return ReplayProgress(
                 start=start,
-                last=JournalEntry(sums["last"]["entry"]),
-                last_at=sums["last"]["recorded_at"],
-                message=sums["last"]["message"],
+                last=JournalEntry(sums["last"]),
+                last_at=sums["last_at"],
+                message=sums["message"] or None,
                 replayed=sums["replayed"] or 0,
                 parked=sums["parked"] or 0,
                 came_back=sums["came_back"] or 0,

@@ -68,7 +68,7 @@ def status(place: Place, replay_id: str | None) -> ReplayStatus:
         if progress is None:
             return ReplayStatus(None, None)
         holder = ReplayLease(warehouse, place.dataset).current()
-        return ReplayStatus(progress, holder, journal.outcomes(progress.start.replay_id))
+        return ReplayStatus(progress, holder, journal.outcomes(progress.start))
 
 
 @dataclass(frozen=True)

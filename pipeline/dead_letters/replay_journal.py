@@ -49,22 +49,31 @@ JOIN `{letters}` AS again
 WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed' AND again.failed_at >= @since
 """
 # A letter's change has one final outcome, or was delivered again besides; the one that stands is not the duplicate.
+# What could not be read as an event when it failed has another identity once it can: the message tells it.
 _OUTCOMES_SQL: Final = """
-SELECT IFNULL(outcome, 'pending') AS outcome, COUNT(*) AS letters
-FROM (
-  SELECT
-    letter.event_id,
-    letter.account_id,
-    letter.replay_count,
-    MIN(IF(ledger.outcome = 'received' OR ledger.reason = 'duplicate', NULL, ledger.outcome)) AS outcome
-  FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
-  LEFT JOIN `{ledger}` AS ledger
-    ON ledger.event_id = letter.event_id
-    AND IFNULL(ledger.account_id, '') = IFNULL(letter.account_id, '')
-    AND ledger.replay_count = letter.replay_count
-  WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed'
-  GROUP BY 1, 2, 3
-)
+WITH
+  letters AS (
+    SELECT DISTINCT
+      letter.event_id, IFNULL(letter.account_id, '') AS account_id, letter.replay_count, letter.published_message_id
+    FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
+    WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed'
+  ),
+  finals AS (
+    SELECT event_id, IFNULL(account_id, '') AS account_id, replay_count, message_id, outcome
+    FROM `{ledger}`
+    WHERE outcome != 'received' AND IFNULL(reason, '') != 'duplicate' AND recorded_at >= @since
+  ),
+  by_event AS (
+    SELECT event_id, account_id, replay_count, MIN(outcome) AS outcome FROM finals GROUP BY 1, 2, 3
+  ),
+  by_message AS (SELECT message_id, MIN(outcome) AS outcome FROM finals GROUP BY 1)
+SELECT COALESCE(by_event.outcome, by_message.outcome, 'pending') AS outcome, COUNT(*) AS letters
+FROM letters
+LEFT JOIN by_event
+  ON by_event.event_id = letters.event_id
+  AND by_event.account_id = letters.account_id
+  AND by_event.replay_count = letters.replay_count
+LEFT JOIN by_message ON by_message.message_id = letters.published_message_id
 GROUP BY 1
 """
 PENDING: Final = "pending"
@@ -159,9 +168,10 @@ class ReplayJournal:
         (row,) = self._query(_CAME_BACK_SQL, replay_id=start.replay_id, since=start.recorded_at)
         return int(row["came_back"])
 
-    def outcomes(self, replay_id: str) -> dict[str, int]:
+    def outcomes(self, start: DeadLetterReplay) -> dict[str, int]:
         """Return what became of a replay's letters, by outcome; `pending` have none yet."""
-        counts = {row["outcome"]: row["letters"] for row in self._query(_OUTCOMES_SQL, replay_id=replay_id)}
+        rows = self._query(_OUTCOMES_SQL, replay_id=start.replay_id, since=start.recorded_at)
+        counts = {row["outcome"]: row["letters"] for row in rows}
         known = [*OutcomeKind, PENDING]
         return {name: counts[name] for name in known if name in counts}
 

@@ -49,7 +49,8 @@ def scored(count: int) -> None:
         load_crm(stack.warehouse, crm)
         hold_letters(stack, [account.account_id for account in crm.accounts])
         _replay_and_kill(stack)
-        _score(stack)
+        outcomes, seconds = score(stack)
+        _say(f"what became of them: {outcomes}; {seconds:.0f} s, {sum(outcomes.values()) / seconds:.0f} letters/s")
         _report(stack, count)
 
 
@@ -138,8 +139,12 @@ def _command(stack: LocalStack, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def _score(stack: LocalStack) -> None:
-    """Run the pipeline until every letter has its outcome, or nothing moves."""
+def score(stack: LocalStack) -> tuple[dict[str, int], float]:
+    """Run the pipeline until every letter of the last replay has its outcome, or nothing moves for long.
+
+    Returns:
+        What became of the letters, and the seconds until the last of them.
+    """
     journal = ReplayJournal(stack.warehouse, SCORING_DATASET)
     progress = journal.progress()
     if progress is None:
@@ -159,29 +164,31 @@ def _score(stack: LocalStack) -> None:
     finally:
         pipeline.send_signal(signal.SIGTERM)
         pipeline.wait(30)
-    outcomes = journal.outcomes(progress.start)
-    seconds = moved - started
-    _say(f"what became of them: {outcomes}; {seconds:.0f} s, {sum(outcomes.values()) / seconds:.0f} letters/s")
+    return {str(name): letters for name, letters in journal.outcomes(progress.start).items()}, moved - started
 
 
-def _report(stack: LocalStack, count: int) -> None:
-    result = reconcile(
-        project=stack.project,
-        dataset=SCORING_DATASET,
-        since="24h",
-        grace="1s",
-        limit=5,
-        now=lambda: dt.datetime.now(dt.UTC),
-    ).document()
-    counts = {name: number for name, number in result["counts"].items() if number and ":" not in name}
-    _say(f"reconcile: ok {result['ok']}, {result['events']} events, {counts}")
-    _say(f"delivered again: {result['counts'].get('skipped:duplicate', 0)}")
+def scores_in_view(stack: LocalStack) -> tuple[int, int]:
+    """Return the rows of the view, and the accounts that they are of."""
     (view,) = stack.warehouse.query(
         f"SELECT COUNT(*) AS scores, COUNT(DISTINCT account_id) AS accounts "  # noqa: S608 - names of ours
         f"FROM `{stack.project}.{SCORING_DATASET}.current_account_scores`"
     )
-    _say(f"view: {view['scores']} scores of {view['accounts']} accounts; {count} are wanted")
-    _say(f"Gemini calls: {stack.gemini.stats()['calls']}")
+    return view["scores"], view["accounts"]
+
+
+def reconciled(stack: LocalStack) -> dict[str, Any]:
+    """Return what `rescore reconcile` finds."""
+    return reconcile(project=stack.project, dataset=SCORING_DATASET, since="24h", grace="1s", limit=5).document()
+
+
+def _report(stack: LocalStack, count: int) -> None:
+    result = reconciled(stack)
+    counts = {name: number for name, number in result["counts"].items() if number and ":" not in name}
+    _say(f"reconcile: ok {result['ok']}, {result['events']:,} events, {counts}")
+    _say(f"delivered again: {result['counts'].get('skipped:duplicate', 0)}")
+    scores, accounts = scores_in_view(stack)
+    _say(f"view: {scores:,} scores of {accounts:,} accounts; {count:,} are wanted")
+    _say(f"Gemini calls: {stack.gemini.stats()['calls']:,}")
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field
 
-from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.change_event import AccountChange, ChangeType, SourceMessage, by_name
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import Record
 from transforms.ledger import Received
@@ -23,7 +23,6 @@ from transforms.record_changes import (
     Mention,
     Rank,
     RecordChanges,
-    by_name,
     newest_first,
     newest_mentions,
     newest_of,

@@ -6,12 +6,12 @@ Every part is a maximum over ranks, so that the order in which events arrive dec
 import datetime as dt
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
 
-from schemas.change_event import AccountChange, ChangeType
-from schemas.record import Record
+from schemas.change_event import AccountChange, ChangeType, by_name
+from schemas.record import Record, replaced, trusted
 
 Rank = tuple[AwareDatetime, int, str]
 """(committed_at, sequence_number, event_id): the id only settles which of two simultaneous events is the newer."""
@@ -23,7 +23,6 @@ DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
 
 _WHOLE_GAPS: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
 _NEVER: Final[Mention] = ((dt.datetime.min.replace(tzinfo=dt.UTC), -1, ""), -1)
-_T = TypeVar("_T")
 
 
 class FactKind(StrEnum):
@@ -166,11 +165,6 @@ def newest_first(mentions: Mapping[str, Mention]) -> tuple[str, ...]:
     """Return the fields in the order of the newest event that lists them, then of the next, without duplicates."""
     in_place = sorted(mentions, key=lambda name: mentions[name][1])
     return tuple(sorted(in_place, key=lambda name: mentions[name][0], reverse=True))
-
-
-def by_name(mapping: Mapping[str, _T]) -> dict[str, _T]:
-    """Return the mapping in the order of its names: equal states then have equal bytes."""
-    return dict(sorted(mapping.items()))
 
 
 def _whole(name: str) -> str:

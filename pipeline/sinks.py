@@ -10,6 +10,7 @@ import structlog
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, RetryStrategy, WriteToBigQuery
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import StandardOptions
 
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, dead_letter_row, message_attributes
@@ -48,6 +49,7 @@ class WriteScores(beam.PTransform):
 
     def expand(self, scored: beam.PCollection[ScoredChange]) -> beam.PCollection[DeadLetter]:
         """Stream the scores in; a row refused is a dead letter, whose outcome supersedes `scored`."""
+        is_streaming = scored.pipeline.options.view_as(StandardOptions).streaming
         written = (
             scored
             | "Make rows" >> beam.Map(lambda item: table_row(item.score)).with_output_types(dict[str, Any])
@@ -59,9 +61,10 @@ class WriteScores(beam.PTransform):
                 write_disposition=BigQueryDisposition.WRITE_APPEND,
                 insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
                 max_retries=MAX_INSERT_RETRIES,
-                # Rows are gathered over bundles: an insert for each bundle costs more than the rows in it.
-                with_auto_sharding=True,
-                triggering_frequency=INSERT_WAIT_SECONDS,
+                # Rows are gathered over bundles: an insert for each bundle costs more than the rows in it. A bounded
+                # run has large bundles, and Beam takes no such gathering there.
+                with_auto_sharding=is_streaming,
+                triggering_frequency=INSERT_WAIT_SECONDS if is_streaming else None,
             )
         )
         return written.failed_rows_with_errors | "Dead-letter refused" >> beam.ParDo(
@@ -135,9 +138,10 @@ class WriteDeadLetters(beam.PTransform):
 class InsertRows(beam.PTransform):
     """Record → nothing: a row each, inserted under an identity that repeats with it; see docs/adr/004.
 
-    Rows are gathered over bundles for a second, since a request costs more than the rows in it. One that BigQuery
-    refuses is logged and counted: rows here tell of changes whose fate is decided already, and reconciling finds what
-    the ledger lacks. If BigQuery does not answer, the bundle fails, and the runner repeats it.
+    Rows are gathered over bundles for a second, since a request costs more than the rows in it; a bounded run has large
+    bundles, and gathers within them. A row that BigQuery refuses is logged and counted: rows here tell of changes whose
+    fate is decided already, and reconciling finds what the ledger lacks. If BigQuery does not answer, the bundle fails,
+    and the runner repeats it.
     """
 
     project: str
@@ -149,11 +153,15 @@ class InsertRows(beam.PTransform):
     def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[None]:
         """Gather, then insert."""
         name = self.table.name
+        if not records.pipeline.options.view_as(StandardOptions).streaming:
+            within_bundle = beam.BatchElements(MAX_INSERT_ROWS, MAX_INSERT_ROWS)
+            return records | "Gather" >> within_bundle | "Insert" >> beam.ParDo(_Insert(self))
         return (
             records
             | "Key by table"
             >> beam.Map(lambda record: (name, record)).with_output_types(tuple[str, records.element_type])
             | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
+            | "Drop key" >> beam.Values()
             | "Insert" >> beam.ParDo(_Insert(self))
         )
 
@@ -164,9 +172,9 @@ class _Insert(beam.DoFn):
         self.inserted = Metrics.counter(config.table.name, "rows_inserted_total")
         self.refused = Metrics.counter(config.table.name, "rows_refused_total")
 
-    def process(self, batch: tuple[Any, Iterable[Record]]) -> None:
+    def process(self, batch: Iterable[Record]) -> None:
         to = self.config
-        for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch[1]):
+        for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch):
             refused = shared_warehouse(to.project).insert_rows(to.dataset, to.table, rows)
             self.inserted.inc(len(rows) - len(refused))
             self.refused.inc(len(refused))

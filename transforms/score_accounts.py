@@ -40,8 +40,7 @@ def read_call(
     if isinstance(generation, GeminiError):
         return [(item, generation) for item in prompt.accounts.values()]
     try:
-        names = {short_id: item.context.profile.name for short_id, item in prompt.accounts.items()}
-        answers = check_answers(generation.text, names)
+        answers = check_answers(generation.text, prompt.facts)
     except GeminiError as error:
         return [(item, error) for item in prompt.accounts.values()]
     return [(item, answers[short_id]) for short_id, item in prompt.accounts.items()]

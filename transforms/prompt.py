@@ -20,6 +20,7 @@ from pydantic_core import to_jsonable_python
 
 from schemas.account_context import ChangeInContext
 from schemas.change_event import ACCOUNT_ENTITY, RELATED_ENTITIES
+from schemas.score import Flag
 from transforms.crm_text import prepare_text
 from transforms.planted_instructions import Suspicion
 from transforms.prompt_fields import ALLOW_LIST, Shown
@@ -88,6 +89,11 @@ def suspicions_of(item: ChangeInContext) -> frozenset[Suspicion]:
     """Return what the texts of an account that its prompt shows seem to try."""
     found = (prepare_text(text, most).suspicions for text, most in _texts(item))
     return frozenset().union(*found)
+
+
+def row_flags(item: ChangeInContext) -> tuple[Flag, ...]:
+    """Return what a reader of an account's score should know of the texts that it was scored from."""
+    return (Flag.SUSPECTED_INSTRUCTIONS,) if suspicions_of(item) else ()
 
 
 def part_suspects(batch: Sequence[ChangeInContext]) -> tuple[list[ChangeInContext], list[ChangeInContext]]:

@@ -16,16 +16,20 @@ from transforms.errors import GeminiError
 from transforms.gemini import GeminiEngine, GeminiSettings, Generation, shared_engine
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
-from transforms.prompt import Prompt, render_prompt
+from transforms.prompt import Prompt, part_suspects, render_prompt, row_flags
 
 STAGE: Final = "Score accounts"
 SCORED: Final = "scored"
 
 
 def split_calls(batch: Sequence[ChangeInContext], accounts_per_call: int) -> list[list[ChangeInContext]]:
-    """Return a batch in pieces of at most `accounts_per_call`, of sizes that differ by one at most."""
-    calls = -(-len(batch) // accounts_per_call)
-    return [list(batch[number::calls]) for number in range(calls)]
+    """Return a batch in pieces of at most `accounts_per_call`, of sizes that differ by one at most.
+
+    An account whose texts seem to give orders has a call of its own: whatever they do, they do to its own score.
+    """
+    suspects, others = part_suspects(batch)
+    calls = -(-len(others) // accounts_per_call)
+    return [[item] for item in suspects] + [others[number::calls] for number in range(calls)]
 
 
 def shares(total: int, parts: int) -> list[int]:
@@ -138,6 +142,7 @@ class _Score(beam.DoFn):
             cached_tokens=shares(generation.cached_tokens, accounts)[place],
             accounts_in_call=accounts,
             latency_ms=int(generation.latency_seconds * 1000),
+            flags=row_flags(item),
             trace_id=change.trace_id,
             pipeline_version=self.ledger.pipeline_version,
         )

@@ -58,6 +58,7 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
 
     if config.shadow:
         score_shadows(looked_up.in_context, config, config.shadow)
+
     refused = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
     recorded = results.scored | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
     dead_lettered = (

@@ -19,8 +19,9 @@ from transforms.salesforce_login import AuthFlow, SalesforceSettings
 from transforms.token_budget import BudgetAction, TokenBudget
 
 _SUBSCRIPTION: Final = re.compile(r"projects/[^/]+/subscriptions/[A-Za-z][\w.~+%-]{2,254}\Z")
-_WHOLE: Final = 100.0
 _TOPIC: Final = re.compile(r"projects/[^/]+/topics/[A-Za-z][\w.~+%-]{2,254}\Z")
+_WHOLE: Final = 100.0
+"""Percent."""
 
 
 class OptionError(ValueError):

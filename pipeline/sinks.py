@@ -16,6 +16,7 @@ from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, dead_letter_row, message_attributes
 from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
 from schemas.record import Record
+from schemas.score import Score
 from schemas.tables import Table
 from transforms.errors import RowRejected
 from transforms.ledger import Ledger, Received, utc_now
@@ -70,6 +71,27 @@ class WriteScores(beam.PTransform):
         return written.failed_rows_with_errors | "Dead-letter refused" >> beam.ParDo(
             _RefusedScore(self.pipeline_version)
         )
+
+
+@dataclass
+class WriteShadowScores(beam.PTransform):
+    """Score of a shadow → its row; one that BigQuery refuses is logged and counted, and is no dead letter."""
+
+    project: str
+    dataset: str
+    table: Table
+
+    def expand(self, shadows: beam.PCollection[Score]) -> beam.PCollection[None]:
+        """Insert the rows under their score_ids, behind a barrier: no failure here has Gemini asked again."""
+        return (
+            shadows
+            | "Reshuffle shadows" >> beam.Reshuffle()
+            | "Insert shadows" >> InsertRows(self.project, self.dataset, self.table, table_row, _score_id)
+        )
+
+
+def _score_id(score: Score) -> str:
+    return score.score_id
 
 
 def table_row(record: Record) -> dict[str, Any]:

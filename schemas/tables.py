@@ -130,7 +130,7 @@ FROM (
       ORDER BY change_committed_at DESC, change_sequence DESC, scored_at DESC, score_id
     ) AS recency
   FROM `{dataset}.account_scores`
-  WHERE scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 400 DAY)
+  WHERE scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 400 DAY) AND shadow IS NOT TRUE
 )
 WHERE recency = 1 AND status = 'scored'
 """,

@@ -14,6 +14,10 @@ from transforms.throttling import ThrottledTime
 BACK_OFF: Final = 0.95
 """What is left of the limit on the first 429 after calls were made by the present limit."""
 
+SLOWEST_GROWTH: Final = 0.025
+FASTEST_GROWTH: Final = 0.5
+"""Of the limit, a round: around a cap that is known, and far from it. Before the first 429, it doubles."""
+
 INITIAL_LIMIT: Final = 32.0
 
 
@@ -22,10 +26,10 @@ class AdaptiveLimit:
     """A limit between 1 and `ceiling`.
 
     It grows by `step` within a round, that is, while as many answers come as it allows calls; after each round the step
-    doubles. A 429 is an event: the step is one again, and the limit falls to what BACK_OFF leaves of it. Those 429s
-    that calls made before the event bring are the same event; they tell how many of the calls the server did take, and
-    the limit falls to that number. So it falls to a new cap at once, rises by one, two, four calls around a known one,
-    and finds a much higher one within some eight rounds.
+    doubles. A 429 is an event: the step is one call or less again, and the limit falls to what BACK_OFF leaves of it.
+    Those 429s that calls made before the event bring are the same event; they tell how many of the calls the server did
+    take, and the limit falls to that number. So it falls to a new cap at once, rises by one, two, four calls around a
+    known one, and finds a much higher one within some eight rounds.
     """
 
     ceiling: int
@@ -57,7 +61,7 @@ class AdaptiveLimit:
         self._answers_in_round += 1
         if self._answers_in_round >= self.value:
             self._answers_in_round = 0
-            self._step = min(self._step * 2, self.value)
+            self._step = min(self._step * 2, self.value * (FASTEST_GROWTH if self.event else 1.0))
 
     def refused(self, event: int, in_flight: int) -> None:
         """Take note of a 429.
@@ -69,8 +73,8 @@ class AdaptiveLimit:
         if event == self.event:
             self.event += 1
             self._value_before_event = self.value
-            self._step, self._answers_in_round = 1.0, 0
             self.value *= BACK_OFF
+            self._step, self._answers_in_round = min(1.0, self.value * SLOWEST_GROWTH), 0
         self.value = max(1.0, min(self.value, float(in_flight)))
 
 

@@ -30,7 +30,7 @@ RescoringError               has an error class, and a message without any text 
 from enum import StrEnum
 from typing import ClassVar
 
-from schemas.dead_letter import ErrorClass
+from schemas.dead_letter import ErrorClass, Severity, severity_of
 
 
 class Handling(StrEnum):
@@ -58,6 +58,13 @@ class RescoringError(Exception):
     """An error with a class; the message names the thing and the remedy, and carries no text of the CRM's."""
 
     error_class: ClassVar[ErrorClass]
+    passing_severity: ClassVar[Severity | None] = None
+    """Of an error that is got over as a rule, and does not end as a dead letter at once."""
+
+    @classmethod
+    def severity(cls) -> Severity:
+        """Return how much an operator should mind it."""
+        return cls.passing_severity or severity_of(cls.error_class)
 
 
 class RefusedEvent(RescoringError):
@@ -131,6 +138,7 @@ class QuotaExhausted(GeminiUnavailable):
     """429: the quota, which is shared, has nothing left at the moment."""
 
     handling = Handling.SLOW_DOWN
+    passing_severity = Severity.LOW
 
     def __init__(self, retry_after_seconds: float | None = None) -> None:
         super().__init__("Gemini's quota is exhausted (429)")
@@ -141,6 +149,7 @@ class ServerFault(GeminiUnavailable):
     """5xx or 499: Gemini failed, and may not the next time."""
 
     handling = Handling.RETRY
+    passing_severity = Severity.MEDIUM
 
     def __init__(self, status: int, retry_after_seconds: float | None = None) -> None:
         super().__init__(f"Gemini answered with HTTP status {status}")
@@ -152,6 +161,7 @@ class ConnectionLost(GeminiUnavailable):
     """The connection did not come about, or broke before the whole answer was there."""
 
     handling = Handling.RETRY
+    passing_severity = Severity.MEDIUM
 
 
 class Unauthenticated(GeminiUnavailable):

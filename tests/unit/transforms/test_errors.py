@@ -69,3 +69,20 @@ def test_each_way_to_fail_has_its_class_and_handling(
 def test_every_error_class_has_a_severity(error_class: ErrorClass) -> None:
     """Logs and alerts can ask for the severity of any of them."""
     assert severity_of(error_class) in Severity
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity"),
+    [
+        (QuotaExhausted, Severity.LOW),
+        (ServerFault, Severity.MEDIUM),
+        (ConnectionLost, Severity.MEDIUM),
+        (AccessRefused, Severity.CRITICAL),
+        (Unauthenticated, Severity.CRITICAL),
+        (GeminiUnavailable, Severity.CRITICAL),
+        (BlockedPrompt, Severity.LOW),
+    ],
+)
+def test_what_is_got_over_is_no_alarm(kind: type[GeminiError], severity: Severity) -> None:
+    """A 429 is everyday life; a model that is gone, or an outage that lasted too long, is not."""
+    assert kind.severity() is severity

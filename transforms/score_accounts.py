@@ -53,6 +53,9 @@ def split_calls(
 
 
 def _within(accounts: Sequence[ChangeInContext], max_tokens: int) -> Iterator[list[ChangeInContext]]:
+    if len(accounts) == 1:
+        yield list(accounts)
+        return
     call: list[ChangeInContext] = []
     tokens = 0
     for account in accounts:

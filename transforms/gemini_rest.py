@@ -55,7 +55,8 @@ class RequestBody:
 
     def of(self, request: GenerationRequest) -> bytes:
         """Return the body as JSON."""
-        prompt = orjson.dumps([{"role": "user", "parts": [{"text": request.text}]}])
+        text = request.text.encode("utf-8", "replace").decode()  # JSON has no half of a surrogate pair
+        prompt = orjson.dumps([{"role": "user", "parts": [{"text": text}]}])
         return b"".join((b'{"contents":', prompt, self._tail(request.accounts)))
 
     def _serialised_tail(self, accounts: int) -> bytes:

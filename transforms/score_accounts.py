@@ -167,7 +167,7 @@ class _Score(beam.DoFn):
 
     def _report_throttled(self, tally: Tally, reported: float) -> float:
         """Count whole seconds, and keep the rest for the next time; return what is reported now."""
-        seconds = tally.throttled.seconds
+        seconds = max(tally.throttled.seconds, reported)  # the event loop may be about to change it
         whole, self.throttled_fraction = divmod(self.throttled_fraction + seconds - reported, 1)
         self.throttled.inc(int(whole))
         return seconds

@@ -15,7 +15,7 @@ from transforms.add_account_context import AddAccountContext
 from transforms.batch_accounts import BatchAccounts
 from transforms.coalesce_by_account import CoalesceByAccount
 from transforms.drop_immaterial_changes import DropImmaterialChanges
-from transforms.gemini import GeminiSettings
+from transforms.generation import GeminiSettings
 from transforms.keep_to_budget import KeepToBudget
 from transforms.parse_change_events import ParseChangeEvents
 from transforms.prices import Price

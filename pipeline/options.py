@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline.resources import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
 from transforms.avro_schemas import AvroSchemas, load_avro_schemas
-from transforms.gemini import DEFAULT_LOCATION, DEFAULT_MODEL, GeminiSettings
+from transforms.generation import DEFAULT_LOCATION, DEFAULT_MODEL, GeminiSettings, TransportKind
 from transforms.materiality import Materiality, load_materiality
 from transforms.prices import Price, load_prices, price_of
 from transforms.prompt import DEFAULT_PROMPT_VERSION, prompt_versions
@@ -46,8 +46,21 @@ class RescoringOptions(PipelineOptions):
             help="Folder of transforms/prompts that holds the instruction",
         )
         add("--accounts_per_call", type=int, default=5, help="Accounts that share a Gemini call")
-        add("--max_calls_in_flight", type=int, default=64, help="Gemini calls at once, a worker process")
-        add("--call_deadline_seconds", type=float, default=60.0, help="For a Gemini call with its retries")
+        add("--max_prompt_tokens", type=int, default=60_000, help="Estimated tokens of a Gemini call's prompt, at most")
+        add("--max_calls_in_flight", type=int, default=256, help="Gemini calls at once in a worker process, at most")
+        add("--call_deadline_seconds", type=float, default=30.0, help="For one Gemini call, to its last byte")
+        add(
+            "--gemini_outage_deadline_seconds",
+            type=float,
+            default=1_800.0,
+            help="Accounts are held for so long while Gemini is unavailable, and then become dead letters",
+        )
+        add(
+            "--gemini_transport",
+            default=TransportKind.REST,
+            choices=list(TransportKind),
+            help="What carries Gemini calls: its REST API, or Google's SDK, which takes ten times the CPU",
+        )
         add("--prices", help="YAML file of what models cost; over the packaged table, model by model")
         add("--daily_token_budget", type=int, help="Tokens a day (UTC), prompt and output, of all workers together")
         add("--budget_action", default=BudgetAction.WAIT, choices=list(BudgetAction), help="For accounts beyond it")
@@ -138,13 +151,12 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
     project = options.view_as(GoogleCloudOptions).project
     if not project:
         raise OptionError("--project is missing: name the Google Cloud project, such as --project=my-project")
-    for name in ("accounts_per_call", "max_calls_in_flight", "batch_size", "batch_shards"):
+    for name in ("accounts_per_call", "max_prompt_tokens", "max_calls_in_flight", "batch_size", "batch_shards"):
         if getattr(ours, name) < 1:
             raise OptionError(f"--{name} is {getattr(ours, name)}: 1 or more is wanted")
-    if ours.prompt_version not in prompt_versions():
-        raise OptionError(
-            f"--prompt_version is {ours.prompt_version!r}: one of {', '.join(prompt_versions())} is wanted"
-        )
+    for name in ("call_deadline_seconds", "gemini_outage_deadline_seconds"):
+        if getattr(ours, name) <= 0:
+            raise OptionError(f"--{name} is {getattr(ours, name):g}: more than 0 is wanted")
     prices = load_prices(Path(ours.prices) if ours.prices else None)
     gemini = GeminiSettings(
         project=project,
@@ -152,7 +164,10 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
         model=ours.model,
         prompt_version=_prompt_version("--prompt_version", ours.prompt_version),
         deadline_seconds=ours.call_deadline_seconds,
+        outage_deadline_seconds=ours.gemini_outage_deadline_seconds,
         max_calls_in_flight=ours.max_calls_in_flight,
+        max_prompt_tokens=ours.max_prompt_tokens,
+        transport=TransportKind(ours.gemini_transport),
     )
     return RescoringConfig(
         project=project,

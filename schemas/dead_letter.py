@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -46,6 +47,46 @@ _NOT_RETRYABLE: Final = frozenset(
         ErrorClass.ROW_REJECTED,
     }
 )
+
+
+class Severity(StrEnum):
+    """How much an operator should mind an error; logs and alerts use it."""
+
+    LOW = "LOW"
+    """An item's own fault, expected now and then."""
+    MEDIUM = "MEDIUM"
+    """A fault of an answer or a row: many of them are a defect."""
+    HIGH = "HIGH"
+    """Something that the service needs does not answer as it should."""
+    CRITICAL = "CRITICAL"
+    """The service stands still."""
+
+
+_SEVERITIES: Final[Mapping[ErrorClass, Severity]] = {
+    ErrorClass.UNDECODABLE: Severity.LOW,
+    ErrorClass.INVALID_EVENT: Severity.LOW,
+    ErrorClass.UNSUPPORTED_EVENT: Severity.LOW,
+    ErrorClass.ACCOUNT_NOT_FOUND: Severity.LOW,
+    ErrorClass.INVALID_CONTEXT: Severity.MEDIUM,
+    ErrorClass.BIGQUERY_UNAVAILABLE: Severity.CRITICAL,
+    ErrorClass.GEMINI_UNAVAILABLE: Severity.CRITICAL,
+    ErrorClass.GEMINI_TIMEOUT: Severity.HIGH,
+    ErrorClass.BUDGET_EXHAUSTED: Severity.HIGH,
+    ErrorClass.PROMPT_TOO_LARGE: Severity.MEDIUM,
+    ErrorClass.OUTPUT_TRUNCATED: Severity.MEDIUM,
+    ErrorClass.INVALID_RESPONSE: Severity.MEDIUM,
+    ErrorClass.BLOCKED_RESPONSE: Severity.LOW,
+    ErrorClass.BLOCKED_PROMPT: Severity.LOW,
+    ErrorClass.MISSING_SCORE: Severity.LOW,
+    ErrorClass.MISMATCHED_SCORE: Severity.MEDIUM,
+    ErrorClass.INVALID_SCORE: Severity.MEDIUM,
+    ErrorClass.ROW_REJECTED: Severity.HIGH,
+}
+
+
+def severity_of(error_class: ErrorClass) -> Severity:
+    """Return how much an operator should mind an error of this class."""
+    return _SEVERITIES[error_class]
 
 
 def is_retryable(error_class: ErrorClass) -> bool:

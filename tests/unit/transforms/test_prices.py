@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.gemini import DEFAULT_MODEL
+from transforms.generation import DEFAULT_MODEL
 from transforms.prices import Price, PricesError, load_prices, price_of
 from transforms.score_accounts import shares
 

@@ -6,7 +6,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline import PIPELINE_VERSION
 from pipeline.options import RescoringConfig
-from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteScores, recorded_now
+from pipeline.sinks import WriteDeadLetters, WriteOutcomes
+from pipeline.write_scores import WriteScores
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
@@ -17,6 +18,7 @@ from transforms.drop_immaterial_changes import DropImmaterialChanges
 from transforms.parse_change_events import ParseChangeEvents
 from transforms.reread_gaps import RereadGaps
 from transforms.score_accounts import ScoreAccounts, SplitResults
+from transforms.skip_unchanged_contexts import SkipUnchangedContexts, scoring_of
 from transforms.tombstone_deleted import TombstoneDeleted
 
 
@@ -36,25 +38,32 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     batches = living.changes | "Batch accounts" >> BatchAccounts(**config.batching)
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
-    looked_up = reread.batches | "Add account context" >> AddAccountContext(project, config.crm_dataset, version)
-    scored = looked_up.in_context | "Score accounts" >> ScoreAccounts(config.gemini, version, config.accounts_per_call)
+    looked_up = reread.batches | "Add account context" >> AddAccountContext(
+        project, config.crm_dataset, version, cache=config.cache, outage=config.outage
+    )
+    known = looked_up.in_context | "Skip unchanged contexts" >> SkipUnchangedContexts(
+        project, dataset, version, scoring_of(config.gemini), config.unchanged_lookback, config.outage
+    )
+    scored = known.changed | "Score accounts" >> ScoreAccounts(config.gemini, version, config.accounts_per_call)
     results = (
-        [scored, living.tombstones, gone.tombstones]
+        [scored, known.carried, living.tombstones, gone.tombstones]
         | "All results" >> beam.Flatten().with_output_types(ScoringResult)
         | "Reshuffle results" >> beam.Reshuffle()
         | "Split results" >> SplitResults()
     )
 
-    refused = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
-    recorded = results.scored | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
+    written = results.scored | "Write scores" >> WriteScores(
+        project, dataset, ACCOUNT_SCORES, version, config.score_write_method, config.outage
+    )
     dead_lettered = (
-        [parsed.dead_letters, looked_up.dead_letters, results.dead_letters, refused]
+        [parsed.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
-        | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic)
+        | "Write dead letters"
+        >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.outage)
     )
     (
-        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, recorded, dead_lettered]
+        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, known.outcomes, written.outcomes, dead_lettered]
         | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
-        | "Write outcomes" >> WriteOutcomes(project, dataset, CHANGE_OUTCOMES)
+        | "Write outcomes" >> WriteOutcomes(project, dataset, CHANGE_OUTCOMES, config.outage)
     )

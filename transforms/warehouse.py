@@ -8,9 +8,9 @@ import functools
 import importlib.resources
 import io
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import google.auth.exceptions
 import requests.exceptions
@@ -22,13 +22,25 @@ from pydantic import ValidationError
 from schemas.account_context import AccountContext
 from schemas.record import Record
 from schemas.tables import Table, View
+from transforms.circuit import within
 from transforms.errors import InvalidContext, WarehouseUnavailable
 
+T = TypeVar("T")
 QueryValue = str | dt.datetime | list[str]
 """What can be bound to a query's parameter."""
 
 CALL_TIMEOUT_SECONDS: Final = 30.0
 RETRY_DEADLINE_SECONDS: Final = 60.0
+
+LOOKUP_DEADLINE_SECONDS: Final = 25.0
+"""For a query that a batch waits for, and for an insert: all of it, with its retries and every byte of its answer."""
+
+LOOKUP_JOB_SECONDS: Final = 20.0
+"""After which BigQuery itself ends the job of such a query, so that it costs no more slots."""
+
+LOOKUP_CALL_SECONDS: Final = 10.0
+LOOKUP_RETRY_SECONDS: Final = 10.0
+"""Retries of such a call: longer than most hiccups; what lasts longer is an outage (transforms/outage.py)."""
 
 _VENDOR_ERRORS: Final = (
     api.GoogleAPIError,
@@ -113,7 +125,7 @@ class Warehouse:
         """
         parameters: dict[str, QueryValue] = {"account_ids": list(account_ids), "since": since, "until": until}
         contexts: dict[str, AccountContext | InvalidContext] = {}
-        for row in self.query(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
+        for row in self.look_up(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
             try:
                 contexts[row["profile"]["account_id"]] = context_from_row(row)
             except InvalidContext as error:
@@ -123,14 +135,35 @@ class Warehouse:
     def query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None) -> Iterator[Mapping[str, Any]]:
         """Run a query with bound parameters and yield its rows."""
         bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
-        config = bigquery.QueryJobConfig(query_parameters=bound)
+        yield from self._rows(sql, bigquery.QueryJobConfig(query_parameters=bound))
+
+    def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
+        """Run a query that a batch waits for, and return its rows, all within a total deadline.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer in time, or refused.
+        """
+        config = bigquery.QueryJobConfig(
+            query_parameters=[_parameter(name, value) for name, value in parameters.items()],
+            job_timeout_ms=int(1_000 * LOOKUP_JOB_SECONDS),
+        )
+        return self._in_time("query", lambda: list(self._rows(sql, config)))
+
+    def _in_time(self, what: str, ask: Callable[[], T]) -> T:
+        try:
+            return within(LOOKUP_DEADLINE_SECONDS, ask)
+        except TimeoutError:
+            raise WarehouseUnavailable(f"BigQuery: {what}: no answer within {LOOKUP_DEADLINE_SECONDS:g} s") from None
+
+    def _rows(self, sql: str, config: bigquery.QueryJobConfig) -> Iterator[Mapping[str, Any]]:
+        is_lookup = config.job_timeout_ms is not None
         try:
             rows = self._client.query_and_wait(
                 sql,
                 job_config=config,
-                api_timeout=CALL_TIMEOUT_SECONDS,
-                wait_timeout=RETRY_DEADLINE_SECONDS,
-                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                api_timeout=LOOKUP_CALL_SECONDS if is_lookup else CALL_TIMEOUT_SECONDS,
+                wait_timeout=LOOKUP_DEADLINE_SECONDS if is_lookup else RETRY_DEADLINE_SECONDS,
+                retry=_LOOKUP_RETRY if is_lookup else Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
                 # The client's own retries of whole jobs would go on for ten minutes.
                 job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it
             )
@@ -152,18 +185,22 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: BigQuery did not answer, or refused the request as a whole.
         """
-        try:
-            entries = self._client.insert_rows_json(
+        what, ids = f"insert into {dataset}.{table.name}", list(rows)
+
+        def insert() -> Sequence[Mapping[str, Any]]:
+            return self._client.insert_rows_json(
                 f"{self.project}.{dataset}.{table.name}",
                 list(rows.values()),
-                row_ids=list(rows),
+                row_ids=ids,
                 skip_invalid_rows=True,
-                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
-                timeout=CALL_TIMEOUT_SECONDS,
+                retry=_LOOKUP_RETRY,
+                timeout=LOOKUP_CALL_SECONDS,
             )
+
+        try:
+            entries = self._in_time(what, insert)
         except _VENDOR_ERRORS as error:
-            raise _unavailable(f"insert into {dataset}.{table.name}", error) from error
-        ids = list(rows)
+            raise _unavailable(what, error) from error
         return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
 
     def create_dataset(self, dataset: str) -> None:
@@ -224,8 +261,11 @@ def _schema(table: Table) -> list[bigquery.SchemaField]:
     return [bigquery.SchemaField.from_api_repr(dict(column)) for column in table.columns]
 
 
-def _is_transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether BigQuery may answer the same call if it is asked again."""
+    if isinstance(error, api.Forbidden):
+        # BigQuery says so of calls that come too fast, and of what is forbidden for good.
+        return any(isinstance(it, dict) and it.get("reason") in _TRANSIENT_REASONS for it in error.errors)
     return isinstance(
         error,
         api.TooManyRequests
@@ -237,6 +277,12 @@ def _is_transient(error: Exception) -> bool:
         | requests.exceptions.Timeout
         | google.auth.exceptions.TransportError,
     )
+
+
+_TRANSIENT_REASONS: Final = frozenset({"rateLimitExceeded", "jobRateLimitExceeded", "backendError"})
+_LOOKUP_RETRY: Final = Retry(
+    predicate=is_transient, initial=0.25, maximum=4.0, multiplier=2.0, timeout=LOOKUP_RETRY_SECONDS
+)
 
 
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:

@@ -30,6 +30,7 @@ def test_steps_have_the_names_of_the_design() -> None:
         "Batch accounts",
         "Reread gaps",
         "Add account context",
+        "Skip unchanged contexts",
         "Score accounts",
         "Write scores",
         "Write dead letters",
@@ -44,6 +45,7 @@ def test_steps_have_the_names_of_the_design() -> None:
         ("google.genai", "transforms/gemini.py"),
         ("google.cloud.bigquery", "transforms/warehouse.py"),
         ("simple_salesforce", "transforms/salesforce.py"),
+        ("redis", "transforms/redis_store.py"),
     ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:

@@ -89,7 +89,7 @@ class RescoringOptions(PipelineOptions):
         add(
             "--unchanged_context_days",
             type=float,
-            default=30.0,
+            default=7.0,
             help="A score older than this is asked for again, though its context is unchanged",
         )
         add("--bigquery_outage_deadline_seconds", type=float, default=900.0, help=_OUTAGE_HELP)

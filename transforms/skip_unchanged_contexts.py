@@ -107,7 +107,7 @@ class SkipUnchangedContexts(beam.PTransform):
     dataset: str
     pipeline_version: str
     scoring: Scoring
-    lookback: dt.timedelta = dt.timedelta(days=30)
+    lookback: dt.timedelta = dt.timedelta(days=7)
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> Any:

@@ -5,12 +5,13 @@ import datetime as dt
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipeline.resources import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
 from pipeline.write_scores import ScoreWriteMethod
+from schemas.identifiers import DatasetId, EmailAddress, ProjectId, checked
 from transforms.avro_schemas import AvroSchemas, load_avro_schemas
 from transforms.context_cache import CacheSettings
 from transforms.gemini import DEFAULT_LOCATION, DEFAULT_MODEL, GeminiSettings
@@ -151,6 +152,7 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
     for name in _SECONDS:
         if getattr(ours, name) < 0:
             raise OptionError(f"--{name} is {getattr(ours, name):g}: 0 or more is wanted")
+    project = _checked(ProjectId, project, "--project")
     for name in ("accounts_per_call", "max_calls_in_flight", "batch_size", "batch_shards"):
         if getattr(ours, name) < 1:
             raise OptionError(f"--{name} is {getattr(ours, name)}: 1 or more is wanted")
@@ -158,8 +160,8 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
         project=project,
         subscription=_path(project, "subscriptions", ours.subscription, _SUBSCRIPTION, "--subscription"),
         dead_letter_topic=_path(project, "topics", ours.dead_letter_topic, _TOPIC, "--dead_letter_topic"),
-        dataset=ours.dataset,
-        crm_dataset=ours.crm_dataset,
+        dataset=_checked(DatasetId, ours.dataset, "--dataset"),
+        crm_dataset=_checked(DatasetId, ours.crm_dataset, "--crm_dataset"),
         gemini=GeminiSettings(
             project=project,
             location=ours.location,
@@ -213,6 +215,8 @@ def _salesforce(options: RescoringOptions) -> SalesforceSettings | None:
     """Return where gaps are reread from; None: nowhere, and the warehouse's context is used."""
     if not options.salesforce_login_url:
         return None
+    if options.salesforce_username:
+        _checked(EmailAddress, options.salesforce_username, "--salesforce_username")
     try:
         return SalesforceSettings(
             login_url=options.salesforce_login_url,
@@ -247,3 +251,10 @@ def _path(project: str, kind: str, name: str, pattern: re.Pattern[str], flag: st
     if not pattern.match(path):
         raise OptionError(f"{flag} is {name!r}: a name such as account-changes, or projects/P/{kind}/NAME is wanted")
     return path
+
+
+def _checked(kind: Any, value: object, flag: str) -> str:
+    try:
+        return checked(kind, value, flag)
+    except ValueError as error:
+        raise OptionError(str(error)) from None

@@ -19,8 +19,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from schemas.dead_letter import ErrorClass
+from schemas.identifiers import DatasetId, checked
 from schemas.outcome import OutcomeKind, SkipReason
 from transforms.errors import WarehouseUnavailable
+from transforms.query_guard import guard_rules
 from transforms.warehouse import Warehouse
 
 DUPLICATE: Final = f"{OutcomeKind.SKIPPED}:{SkipReason.DUPLICATE}"
@@ -29,7 +31,6 @@ _SUPERSEDED: Final = frozenset({str(OutcomeKind.SCORED), str(OutcomeKind.TOMBSTO
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
-_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
 
 # A group for each combination of outcomes, of which there are few however many events: the answer is bounded, and one
 # row, whatever the ledger holds. The window is the partition filter. GROUP BY takes two NULL account ids for equal.
@@ -230,10 +231,10 @@ def read_ledger(warehouse: Warehouse, dataset: str, window: Window, *, limit: in
         ValueError: The dataset is no name.
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
-    check_dataset(dataset)
+    rules = guard_rules(warehouse.project, dataset)
     sql = _RECONCILE_SQL.format(dataset=f"{warehouse.project}.{dataset}", limit=int(limit))
     bounds = {"since": window.since, "until": window.until, "overdue_before": window.until - window.grace}
-    answer = list(warehouse.query(sql, bounds))
+    answer = warehouse.guarded_query(sql, bounds, rules=rules)
     if len(answer) != 1:
         # An empty ledger is a row too: an answer without it must not pass for a ledger in order.
         raise WarehouseUnavailable("BigQuery: query: no answer")
@@ -246,8 +247,7 @@ def check_dataset(name: str) -> None:
     Raises:
         ValueError: It can't.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"--dataset is {name!r}: letters, digits and _ are wanted")
+    checked(DatasetId, name, "--dataset")
 
 
 def parse_duration(text: str) -> dt.timedelta:

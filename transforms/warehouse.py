@@ -8,12 +8,14 @@ import functools
 import importlib.resources
 import io
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import google.auth.exceptions
 import requests.exceptions
+import structlog
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
 from google.cloud import bigquery
@@ -24,6 +26,7 @@ from schemas.record import Record
 from schemas.tables import Table, View
 from transforms.circuit import within
 from transforms.errors import InvalidContext, WarehouseUnavailable
+from transforms.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
 
 T = TypeVar("T")
 QueryValue = str | dt.datetime | list[str]
@@ -41,6 +44,7 @@ LOOKUP_JOB_SECONDS: Final = 20.0
 LOOKUP_CALL_SECONDS: Final = 10.0
 LOOKUP_RETRY_SECONDS: Final = 10.0
 """Retries of such a call: longer than most hiccups; what lasts longer is an outage (transforms/outage.py)."""
+_log = structlog.stdlib.get_logger(__name__)
 
 _VENDOR_ERRORS: Final = (
     api.GoogleAPIError,
@@ -173,6 +177,52 @@ class Warehouse:
             yield from rows
         except _VENDOR_ERRORS as error:
             raise _unavailable("query", error) from error
+
+    def guarded_query(
+        self, sql: str, parameters: Mapping[str, QueryValue] | None = None, *, rules: GuardRules
+    ) -> list[Mapping[str, Any]]:
+        """Run an ad-hoc query as the query guard lets it run, and return its rows.
+
+        What was added to it, BigQuery's estimate of what it reads, and how long it took are logged.
+
+        Raises:
+            QueryRefused: The guard refuses it, or it would read more than the rules allow.
+            WarehouseUnavailable: BigQuery did not answer, or can't run it.
+        """
+        guarded = guard_query(sql, rules)
+        bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
+        started = time.monotonic()
+        estimate = self._estimated_bytes(guarded, bound)
+        if estimate > rules.max_bytes_billed:
+            raise QueryRefused(
+                f"the query would read {estimate:,} bytes, {rules.max_bytes_billed:,} at most are allowed: "
+                "read fewer days or columns"
+            )
+        config = bigquery.QueryJobConfig(query_parameters=bound, maximum_bytes_billed=rules.max_bytes_billed)
+        rows = list(self._rows(guarded.sql, config))
+        _log.info(
+            "query ran",
+            estimated_bytes=estimate,
+            added=list(guarded.added),
+            rows=len(rows),
+            bigquery_query_duration_seconds=round(time.monotonic() - started, 3),
+        )
+        return rows
+
+    def _estimated_bytes(self, guarded: GuardedQuery, bound: Sequence[Any]) -> int:
+        """Return what BigQuery says a query would read, without running it."""
+        config = bigquery.QueryJobConfig(query_parameters=bound, dry_run=True, use_query_cache=False)
+        try:
+            job = self._client.query(
+                guarded.sql,
+                job_config=config,
+                timeout=CALL_TIMEOUT_SECONDS,
+                retry=Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                job_retry=None,
+            )
+        except _VENDOR_ERRORS as error:
+            raise _unavailable("query estimate", error) from error
+        return job.total_bytes_processed or 0
 
     def insert_rows(self, dataset: str, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[RefusedRow]:
         """Stream rows into a table, and return those that BigQuery refused.

@@ -18,10 +18,13 @@ def test_names_become_paths_of_the_project() -> None:
     ("arguments", "message"),
     [
         ([], "--project is missing"),
-        (["--project=p-1", "--subscription=projects/p/topics/x"], "--subscription"),
-        (["--project=p-1", "--subscription=x y"], "--subscription"),
-        (["--project=p-1", "--accounts_per_call=0"], "--accounts_per_call"),
-        (["--project=p-1", "--batch_size=-1"], "--batch_size"),
+        (["--project=My Project"], "--project is 'My Project'"),
+        (["--project=my-project", "--dataset=a-b"], "--dataset is 'a-b'"),
+        (["--project=my-project", "--crm_dataset=crm`; --"], "--crm_dataset"),
+        (["--project=my-project", "--subscription=projects/p/topics/x"], "--subscription"),
+        (["--project=my-project", "--subscription=x y"], "--subscription"),
+        (["--project=my-project", "--accounts_per_call=0"], "--accounts_per_call"),
+        (["--project=my-project", "--batch_size=-1"], "--batch_size"),
     ],
 )
 def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:

@@ -324,6 +324,7 @@ def is_transient(error: Exception) -> bool:
         | api.ServiceUnavailable
         | api.GatewayTimeout
         | requests.exceptions.ConnectionError
+        | requests.exceptions.ChunkedEncodingError
         | requests.exceptions.Timeout
         | google.auth.exceptions.TransportError,
     )

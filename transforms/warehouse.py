@@ -337,9 +337,10 @@ _LOOKUP_RETRY: Final = Retry(
 
 
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
-    # The vendor's text can quote the statement; its class and status can't.
-    status = getattr(error, "code", None)
-    return WarehouseUnavailable(f"BigQuery: {what}: {type(error).__name__}{f' {int(status)}' if status else ''}")
+    # The vendor's text can quote the statement; its class and status can't. Of retries that ran out, the last counts.
+    cause = getattr(error, "cause", None) or error
+    status = getattr(cause, "code", None)
+    return WarehouseUnavailable(f"BigQuery: {what}: {type(cause).__name__}{f' {int(status)}' if status else ''}")
 
 
 _connecting = threading.Lock()

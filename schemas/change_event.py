@@ -57,7 +57,7 @@ def _whole_number(value: object) -> object:
 
 def by_name(mapping: Mapping[str, _T]) -> dict[str, _T]:
     """Return the mapping in the order of its names: equal values then have equal bytes."""
-    return dict(sorted(mapping.items())) if len(mapping) > 1 else dict(mapping)
+    return dict(sorted(mapping.items()) if len(mapping) > 1 else mapping)
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]

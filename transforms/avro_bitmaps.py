@@ -8,6 +8,7 @@ Source: Pub/Sub API Guide, "Event Deserialization Considerations".
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from schemas.change_event import ChangeEventHeader
@@ -42,7 +43,7 @@ def name_fields(
         UnsupportedEvent: There are bitmaps, and their schema is not known, or can't be theirs.
     """
     lists = (header.changed_fields or (), header.nulled_fields or (), header.diff_fields)
-    if not any(is_bitmap(entry) for entries in lists for entry in entries):
+    if not any(map(is_bitmap, chain.from_iterable(lists))):
         return header
     schema = find_schema(reference, schemas)
     if not {field.name for field in schema.fields}.issuperset(body):

@@ -83,6 +83,18 @@ def _load(text: bytes) -> tuple[object, bool]:
     The second value says whether the text has no more objects than an event and its header, and no more arrays than a
     header: then there is no union to unwrap. Counting brackets is far cheaper than looking at each value.
     """
+    if not text.startswith(b"{"):
+        text = _json_in(text)
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # The error's own text may quote the message; its position does not.
+        raise Undecodable(f"no JSON, from character {error.pos} on: a change event in JSON is wanted") from None
+    return document, text.count(b"{") <= _FLAT_OBJECTS and text.count(b"[") <= _HEADER_ARRAYS
+
+
+def _json_in(text: bytes) -> bytes:
+    """Return what may be JSON in a text that does not start as an object: without white space, out of base64."""
     stripped = text.strip()
     if not stripped:
         raise Undecodable("the message is empty: a change event in JSON is wanted")
@@ -90,12 +102,7 @@ def _load(text: bytes) -> tuple[object, bool]:
         stripped = _from_base64(stripped)
     if stripped.startswith(b"<"):
         raise Undecodable("XML, such as an Outbound Message: publish change events, as JSON")
-    try:
-        document = orjson.loads(stripped)
-    except orjson.JSONDecodeError as error:
-        # The error's own text may quote the message; its position does not.
-        raise Undecodable(f"no JSON, from character {error.pos} on: a change event in JSON is wanted") from None
-    return document, stripped.count(b"{") <= _FLAT_OBJECTS and stripped.count(b"[") <= _HEADER_ARRAYS
+    return stripped
 
 
 def _from_base64(text: bytes) -> bytes:

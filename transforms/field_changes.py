@@ -45,9 +45,10 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
 
 
 def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:
-    changed = dict.fromkeys(event.header.changed_fields or _changed_by_presence(event, present))
+    header = event.header
+    changed = dict.fromkeys(header.changed_fields or _changed_by_presence(event, present))
     nulled = _nulled(event, changed, present)
-    unknown = {*event.header.diff_fields, *nulled}
+    unknown = {*header.diff_fields, *nulled}
     values, enriched = {}, {}
     for name, value in known.items():
         if not _is_named(name, changed):
@@ -69,7 +70,7 @@ def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:
 def _nulled(event: ChangeEvent, changed: Iterable[str], present: Fields) -> tuple[str, ...]:
     """Return the cleared fields: those nulledFields names or, where the sender knows no such list, changed nulls."""
     if event.header.nulled_fields is not None:
-        return event.header.nulled_fields
+        return tuple(dict.fromkeys(event.header.nulled_fields))
     return tuple(name for name in changed if name in present and present[name] is None)
 
 

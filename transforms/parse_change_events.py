@@ -44,6 +44,7 @@ _NUMBERS: Final = ("AnnualRevenue", "NumberOfEmployees")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+_validated_header: Final = ChangeEventHeader.__pydantic_validator__.validate_python
 _account_change: Final = trusted(AccountChange)
 _source_message: Final = trusted(SourceMessage)
 
@@ -90,7 +91,7 @@ def parse_change_event(payload: bytes, *, schemas: AvroSchemas = NO_SCHEMAS) -> 
     raw_header, body, null_is_unset, schema = decode_event(payload)
     _refuse_unknown_change_type(raw_header.get("changeType"))
     try:
-        header = ChangeEventHeader.model_validate(raw_header)
+        header = _validated_header(raw_header)
     except ValidationError as error:
         raise InvalidEvent(_where_and_why(error)) from None
     for name in _NUMBERS:
@@ -146,7 +147,7 @@ def _record_change(event: ChangeEvent, received: Received, committed_at: dt.date
         account_id = normalize_account_id(str(account_id))
     except ValueError as error:
         raise InvalidEvent(str(error)) from None
-    changes = field_changes(event)
+    changed, nulled, values, enriched = field_changes(event)
     return _account_change(
         event_id=received.event_id,
         account_id=account_id,
@@ -157,10 +158,10 @@ def _record_change(event: ChangeEvent, received: Received, committed_at: dt.date
         sequence_number=header.sequence_number,
         transaction_key=header.transaction_key,
         change_origin=header.change_origin,
-        changed_fields=changes.changed,
-        nulled_fields=changes.nulled,
-        values=by_name(changes.values),
-        enriched=by_name(changes.enriched),
+        changed_fields=changed,
+        nulled_fields=nulled,
+        values=by_name(values),
+        enriched=by_name(enriched),
         trace_id=received.trace_id,
         source=received.source,
     )

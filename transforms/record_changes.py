@@ -42,6 +42,9 @@ class Fact(Record):
     place: int = 0
 
 
+_fact: Final = trusted(Fact)
+
+
 class RecordChanges(Record):
     """What the events of one Salesforce record say together, each part from the newest event that says it.
 
@@ -66,13 +69,13 @@ class RecordChanges(Record):
         rank = rank_of(change)
         facts: dict[str, Fact] = {}
         if not change.change_type.is_gap:
-            facts |= {name: Fact(at=rank, kind=FactKind.CARRIED, value=it) for name, it in change.enriched.items()}
+            facts |= {name: _fact(at=rank, kind=FactKind.CARRIED, value=it) for name, it in change.enriched.items()}
         if not change.change_type.is_gap and change.change_type not in DELETIONS:
-            facts |= {name: Fact(at=rank, kind=FactKind.CHANGED, value=it) for name, it in change.values.items()}
+            facts |= {name: _fact(at=rank, kind=FactKind.CHANGED, value=it) for name, it in change.values.items()}
             cleared = enumerate(change.nulled_fields)
-            facts |= {name: Fact(at=rank, kind=FactKind.CLEARED, place=place) for place, name in cleared}
+            facts |= {name: _fact(at=rank, kind=FactKind.CLEARED, place=place) for place, name in cleared}
         names = dict.fromkeys(change.changed_fields)
-        return cls(
+        return _record_changes(
             entity_name=change.entity_name,
             record_id=change.record_id,
             newest=rank,
@@ -89,13 +92,12 @@ class RecordChanges(Record):
         facts = self.facts | {
             name: fact for name, fact in other.facts.items() if name not in self.facts or fact.at > self.facts[name].at
         }
-        return newer.model_copy(
-            update={
-                "known_since": newest_of(self.known_since, other.known_since),
-                "gap": max((gap for gap in (self.gap, other.gap) if gap), default=None),
-                "changed": newest_mentions(self.changed, other.changed),
-                "facts": by_name(facts),
-            }
+        return replaced(
+            newer,
+            known_since=newest_of(self.known_since, other.known_since),
+            gap=max((gap for gap in (self.gap, other.gap) if gap), default=None),
+            changed=newest_mentions(self.changed, other.changed),
+            facts=by_name(facts),
         )
 
     def standing(self) -> ChangeType:
@@ -143,6 +145,9 @@ class RecordChanges(Record):
     def named_with_entity(self) -> dict[str, Mention]:
         """Return the changed fields under names that belong to no other entity's: "Opportunity.Name"."""
         return {f"{self.entity_name}.{name}": mention for name, mention in self.changed.items()}
+
+
+_record_changes: Final = trusted(RecordChanges)
 
 
 def rank_of(change: AccountChange) -> Rank:

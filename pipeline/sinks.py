@@ -14,6 +14,7 @@ from schemas.dead_letter import DeadLetter, dead_letter_row, message_attributes
 from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
 from schemas.record import Record
 from schemas.tables import Table
+from transforms.errors import WarehouseUnavailable
 from transforms.held_inserts import HeldInserts
 from transforms.ledger import utc_now
 from transforms.outage import OutageSettings, ThrottledSeconds
@@ -112,9 +113,12 @@ class _Insert(beam.DoFn):
         for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch[1]):
             failed = self.inserts.insert(rows, self.throttled)
             self.inserted.inc(len(rows) - len(failed))
-            self.refused.inc(len(failed))
+            held_back = [error for error in failed.values() if isinstance(error, WarehouseUnavailable)]
+            self.refused.inc(len(failed) - len(held_back))
             for row_id, error in failed.items():
                 _log.error("row refused", event_id=rows[row_id].get("event_id"), reason=str(error))
+            if held_back:
+                raise held_back[0]  # the runner repeats the bundle: these rows are not at fault
 
 
 def insert_requests(

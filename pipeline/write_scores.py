@@ -95,14 +95,17 @@ class _InsertScores(beam.DoFn):
 
     def process(self, batch: tuple[Any, Iterable[ScoredChange]]) -> Iterator[Outcome | TaggedDeadLetter]:
         # A redelivery can bring a score twice: one row, and an outcome for each.
-        items = [(item.score.score_id, item) for item in batch[1]]
-        for rows in insert_requests((score_id, table_row(item.score)) for score_id, item in items):
+        items: dict[str, list[ScoredChange]] = {}
+        for item in batch[1]:
+            items.setdefault(item.score.score_id, []).append(item)
+        for rows in insert_requests((score_id, table_row(same[0].score)) for score_id, same in items.items()):
             failed = self.inserts.insert(rows, self.throttled)
             self.inserted.inc(len(rows) - len(failed))
             self.refused.inc(len(failed))
-            for score_id, item in items:
-                if score_id in failed:
-                    letter = rejected_letter(item, rows[score_id], failed[score_id], self.ledger)
-                    yield TaggedOutput(DEAD_LETTERS, letter)
-                elif score_id in rows:
-                    yield recorded_now(item)
+            for score_id, row in rows.items():
+                for item in items[score_id]:
+                    if score_id in failed:
+                        letter = rejected_letter(item, row, failed[score_id], self.ledger)
+                        yield TaggedOutput(DEAD_LETTERS, letter)
+                    else:
+                        yield recorded_now(item)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import PROJECT, load_crm
 from pipeline.resources import CRM_DATASET, SCORING_DATASET
+from pipeline.sinks import table_row
 from schemas.account_context import AccountContext, AccountProfile, ChangeInContext, context_hash
 from schemas.change_event import AccountChange
 from schemas.score import Driver, Impact, Score, ScoreStatus
@@ -21,9 +22,10 @@ from tests.fixtures.redis_server import PASSWORD, RedisServer
 from transforms.add_account_context import AddAccountContext, _LookUp
 from transforms.context_cache import CacheSettings, ContextCache, ProcessStore, Store
 from transforms.last_scores import LastScore, read_last_scores
+from transforms.ledger import Ledger
 from transforms.outage import Hold, OutageSettings, ThrottledSeconds
 from transforms.redis_store import RedisSettings, RedisStore
-from transforms.skip_unchanged_contexts import Scoring, skip_reason
+from transforms.skip_unchanged_contexts import Scoring, carried_over, skip_reason
 from transforms.warehouse import ContextBounds, Warehouse
 
 CRM = generate_crm(accounts=40, seed=5, as_of=COMMITTED_AT)
@@ -204,6 +206,35 @@ def test_a_carried_row_keeps_no_score_fresh(mirrored: Warehouse) -> None:
     carried = _score(1, 5, flags=("unchanged_context",))
     assert _last_scores(mirrored, long_ago, carried)[account_id(1)].is_recent is False
     assert _last_scores(mirrored, _score(1, 1), carried)[account_id(1)].is_recent is True
+
+
+def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse) -> None:
+    """Hot, Cold, Hot again; the last is skipped, and the row of the second comes in after it: the account is Hot.
+
+    In the view as BigQuery has it, and whatever the times at which the rows were written.
+    """
+    hot = _score(1, 1, score=90, scored_at=SCORED_AT - dt.timedelta(minutes=9))
+    item = ChangeInContext(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
+    scoring = Scoring("v1", "m")
+    last = _last_scores(mirrored, hot)[account_id(1)]
+    assert skip_reason(item, last, scoring) == "unchanged_context"
+    carried = carried_over(item, last, scoring, Ledger("Skip unchanged contexts", "1")).scored
+    assert carried
+    late_cold = _score(1, 3, score=10, scored_at=SCORED_AT + dt.timedelta(minutes=1))
+    mirrored.insert_rows(
+        SCORING_DATASET, ACCOUNT_SCORES, {row.score_id: table_row(row) for row in (carried.score, late_cold)}
+    )
+    (row,) = mirrored.query(
+        f"SELECT score, flags, change_committed_at FROM `{PROJECT}.{SCORING_DATASET}.current_account_scores`"  # noqa: S608
+    )
+    assert (row["score"], row["flags"]) == (90, ["unchanged_context"])
+    assert row["change_committed_at"] == item.change.committed_at
+    # And the next change is compared with the carried row, which is the newest.
+    since, until = SCORED_AT - dt.timedelta(days=7), SCORED_AT + dt.timedelta(days=1)
+    newest = read_last_scores(mirrored, SCORING_DATASET, [account_id(1)], since=since, until=until)[account_id(1)]
+    assert newest.row.score_id == carried.score.score_id
+    replayed_cold = ChangeInContext(change=change(1, committed_at=late_cold.change_committed_at), context=context(1))
+    assert skip_reason(replayed_cold, newest, scoring) == "stale"
 
 
 def test_what_was_read_and_written_is_recognised(mirrored: Warehouse) -> None:

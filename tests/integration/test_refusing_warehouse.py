@@ -19,7 +19,7 @@ import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.resources import CRM_DATASET, SCORING_DATASET, create_tables
-from pipeline.sinks import InsertRows, table_row
+from pipeline.sinks import InsertRows, _Insert, table_row
 from pipeline.write_scores import SCORES_STAGE, WriteScores, _InsertScores
 from schemas.dead_letter import DeadLetter, ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, ScoredChange, outcome_id
@@ -110,12 +110,12 @@ class Written:
         self.seconds_held += seconds
 
 
-def _write(outage: OutageSettings = OUTAGE) -> Written:
-    """Write six scores with the step that inserts them."""
+def _write(outage: OutageSettings = OUTAGE, items: list[ScoredChange] | None = None) -> Written:
+    """Write six scores, or others, with the step that inserts them."""
     written = Written()
     step = _InsertScores(WriteScores(PROJECT, SCORING_DATASET, ACCOUNT_SCORES, "1", outage=outage))
     step.throttled = written.wait  # type: ignore[assignment]
-    for output in step.process(("account_scores", ITEMS)):
+    for output in step.process(("account_scores", items or ITEMS)):
         if isinstance(output, TaggedOutput):
             written.letters.append(output.value)
         else:
@@ -175,6 +175,13 @@ def test_refused_rows_are_dead_letters_with_event_and_row(warehouse: Warehouse, 
         assert letter.prompt_version == "v1"
     assert _in_table(warehouse) == Counter(IDS[2:])
     assert proxy.count(INSERTS) == 1
+
+
+def test_a_score_that_comes_twice_is_one_row(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """A redelivery and its first delivery have an outcome each."""
+    written = _write(items=[*ITEMS, *ITEMS[:2]])
+    assert (len(written.outcomes), written.letters) == (8, [])
+    assert _in_table(warehouse) == Counter(IDS)
 
 
 def test_rows_refused_for_a_passing_reason_are_sent_again_alone(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
@@ -249,6 +256,24 @@ def test_ledger_rows_are_held_too(warehouse: Warehouse, proxy: BigQueryProxy) ->
         )
     rows = warehouse.query(f"SELECT event_id FROM `{PROJECT}.{SCORING_DATASET}.change_outcomes`")  # noqa: S608 - names of ours
     assert sorted(row["event_id"] for row in rows) == sorted(it.event_id for it in outcomes)
+
+
+@pytest.mark.parametrize(("reason", "is_repeated"), [("invalid", False), ("backendError", True)])
+def test_a_ledger_row_that_is_refused_blocks_nothing_and_one_held_back_is_not_lost(
+    warehouse: Warehouse, proxy: BigQueryProxy, reason: str, *, is_repeated: bool
+) -> None:
+    """The first is logged, and the bundle is done; for the second the bundle fails, and the runner repeats it."""
+    outcomes = [item.outcome for item in ITEMS]
+    proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason=reason, rows=[outcome_id(outcomes[0])])]
+    outage = OutageSettings(deadline_seconds=0.3, probe_seconds=0.1)
+    to = InsertRows(PROJECT, SCORING_DATASET, CHANGE_OUTCOMES, table_row, outcome_id, outage)
+    step = _Insert(to)
+    if is_repeated:
+        with pytest.raises(WarehouseUnavailable, match="backendError"):
+            step.process(("change_outcomes", outcomes))
+    else:
+        step.process(("change_outcomes", outcomes))
+        assert proxy.count(INSERTS) == 1
 
 
 def _look_up(warehouse: Warehouse) -> set[str]:

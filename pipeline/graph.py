@@ -5,9 +5,10 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline import PIPELINE_VERSION
-from pipeline.options import RescoringConfig
-from pipeline.sinks import WriteDeadLetters, WriteOutcomes
+from pipeline.options import RescoringConfig, ShadowConfig
+from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteShadowScores
 from pipeline.write_scores import WriteScores
+from schemas.account_context import ChangeInContext
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
@@ -15,9 +16,13 @@ from transforms.add_account_context import AddAccountContext
 from transforms.batch_accounts import BatchAccounts
 from transforms.coalesce_by_account import CoalesceByAccount
 from transforms.drop_immaterial_changes import DropImmaterialChanges
+from transforms.gemini import GeminiSettings
+from transforms.keep_to_budget import KeepToBudget
 from transforms.parse_change_events import ParseChangeEvents
+from transforms.prices import Price
 from transforms.reread_gaps import RereadGaps
 from transforms.score_accounts import ScoreAccounts, SplitResults
+from transforms.shadow_scores import ShadowScores
 from transforms.skip_unchanged_contexts import SkipUnchangedContexts, scoring_of
 from transforms.tombstone_deleted import TombstoneDeleted
 
@@ -25,6 +30,11 @@ from transforms.tombstone_deleted import TombstoneDeleted
 def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCollection[PubsubMessage]:
     """Return the subscription's messages."""
     return pipeline | "Read change events" >> ReadFromPubSub(subscription=config.subscription, with_attributes=True)
+
+
+def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> ScoreAccounts:
+    """Return the step that scores accounts, with one of the configuration's models and prompts."""
+    return ScoreAccounts(gemini, PIPELINE_VERSION, config.accounts_per_call, price)
 
 
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
@@ -35,7 +45,8 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
     coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(version, **config.coalescing)
     living = coalesced.changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
-    batches = living.changes | "Batch accounts" >> BatchAccounts(**config.batching)
+    affordable = living.changes | "Keep to budget" >> KeepToBudget(config.budget, version)
+    batches = affordable.changes | "Batch accounts" >> BatchAccounts(**config.batching)
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
     looked_up = reread.batches | "Add account context" >> AddAccountContext(
@@ -44,7 +55,7 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     known = looked_up.in_context | "Skip unchanged contexts" >> SkipUnchangedContexts(
         project, dataset, version, scoring_of(config.gemini), config.unchanged_lookback, config.outage
     )
-    scored = known.changed | "Score accounts" >> ScoreAccounts(config.gemini, version, config.accounts_per_call)
+    scored = known.changed | "Score accounts" >> scoring(config, config.gemini, config.price)
     results = (
         [scored, known.carried, living.tombstones, gone.tombstones]
         | "All results" >> beam.Flatten().with_output_types(ScoringResult)
@@ -52,11 +63,15 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
         | "Split results" >> SplitResults()
     )
 
+    if config.shadow:
+        score_shadows(known.changed, config, config.shadow)
+
     written = results.scored | "Write scores" >> WriteScores(
         project, dataset, ACCOUNT_SCORES, version, config.score_write_method, config.outage
     )
+    failed = [parsed, affordable, looked_up, results, written]
     dead_lettered = (
-        [parsed.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
+        [step.dead_letters for step in failed]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters"
@@ -66,4 +81,15 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
         [parsed.outcomes, dropped.outcomes, coalesced.outcomes, known.outcomes, written.outcomes, dead_lettered]
         | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
         | "Write outcomes" >> WriteOutcomes(project, dataset, CHANGE_OUTCOMES, config.outage)
+    )
+
+
+def score_shadows(
+    in_context: beam.PCollection[list[ChangeInContext]], config: RescoringConfig, shadow: ShadowConfig
+) -> None:
+    """Score a sample a second time, apart from the scores: no outcome and no dead letter comes of it."""
+    _ = (
+        in_context
+        | "Score shadows" >> ShadowScores(scoring(config, shadow.gemini, shadow.price), shadow.percent)
+        | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
     )

@@ -3,7 +3,8 @@
 import argparse
 import datetime as dt
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
@@ -17,11 +18,16 @@ from transforms.context_cache import CacheSettings
 from transforms.gemini import DEFAULT_LOCATION, DEFAULT_MODEL, GeminiSettings
 from transforms.materiality import Materiality, load_materiality
 from transforms.outage import OutageSettings
+from transforms.prices import Price, load_prices, price_of
+from transforms.prompt import DEFAULT_PROMPT_VERSION, prompt_versions
 from transforms.redis_store import RedisSettings
 from transforms.salesforce_login import AuthFlow, SalesforceSettings
+from transforms.token_budget import BudgetAction, TokenBudget
 
 _SUBSCRIPTION: Final = re.compile(r"projects/[^/]+/subscriptions/[A-Za-z][\w.~+%-]{2,254}\Z")
 _TOPIC: Final = re.compile(r"projects/[^/]+/topics/[A-Za-z][\w.~+%-]{2,254}\Z")
+_WHOLE: Final = 100.0
+"""Percent."""
 
 
 _REDIS_HELP: Final = (
@@ -58,10 +64,20 @@ class RescoringOptions(PipelineOptions):
         add("--crm_dataset", default=CRM_DATASET, help="Dataset with the CRM's mirror, which context comes from")
         add("--model", default=DEFAULT_MODEL, help="Gemini model that scores")
         add("--location", default=DEFAULT_LOCATION, help="Vertex AI location of the model, or global")
-        add("--prompt_version", default="v1", help="Folder of transforms/prompts that holds the instruction")
+        add(
+            "--prompt_version",
+            default=DEFAULT_PROMPT_VERSION,
+            help="Folder of transforms/prompts that holds the instruction",
+        )
         add("--accounts_per_call", type=int, default=5, help="Accounts that share a Gemini call")
         add("--max_calls_in_flight", type=int, default=64, help="Gemini calls at once, a worker process")
         add("--call_deadline_seconds", type=float, default=60.0, help="For a Gemini call with its retries")
+        add("--prices", help="YAML file of what models cost; over the packaged table, model by model")
+        add("--daily_token_budget", type=int, help="Tokens a day (UTC), prompt and output, of all workers together")
+        add("--budget_action", default=BudgetAction.WAIT, choices=list(BudgetAction), help="For accounts beyond it")
+        add("--shadow_model", help="Model that scores a sample a second time, to compare")
+        add("--shadow_prompt", help="Prompt version that scores a sample a second time, to compare")
+        add("--shadow_percent", type=float, default=5.0, help="Of the changes, if there is a shadow model or prompt")
         add("--materiality", help="YAML file of the fields that matter; the default is packaged")
         add("--schemas", help="Folder of Avro schemas that decode field bitmaps")
         add(
@@ -118,6 +134,15 @@ class BatchingOptions(TypedDict):
 
 
 @dataclass(frozen=True)
+class ShadowConfig:
+    """What scores a sample a second time."""
+
+    gemini: GeminiSettings
+    price: Price
+    percent: float
+
+
+@dataclass(frozen=True)
 class RescoringConfig:
     """The options, checked: what the graph is built from."""
 
@@ -128,6 +153,9 @@ class RescoringConfig:
     crm_dataset: str
     gemini: GeminiSettings
     accounts_per_call: int
+    price: Price
+    budget: TokenBudget | None
+    shadow: ShadowConfig | None
     materiality: Materiality
     schemas: AvroSchemas
     salesforce: SalesforceSettings | None
@@ -144,6 +172,7 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
 
     Raises:
         OptionError: One is missing or malformed.
+        PricesError: The model has no price, or the table is wrong.
     """
     ours = options.view_as(RescoringOptions)
     project = options.view_as(GoogleCloudOptions).project
@@ -156,21 +185,30 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
     for name in ("accounts_per_call", "max_calls_in_flight", "batch_size", "batch_shards"):
         if getattr(ours, name) < 1:
             raise OptionError(f"--{name} is {getattr(ours, name)}: 1 or more is wanted")
+    if ours.prompt_version not in prompt_versions():
+        raise OptionError(
+            f"--prompt_version is {ours.prompt_version!r}: one of {', '.join(prompt_versions())} is wanted"
+        )
+    prices = load_prices(Path(ours.prices) if ours.prices else None)
+    gemini = GeminiSettings(
+        project=project,
+        location=ours.location,
+        model=ours.model,
+        prompt_version=_prompt_version("--prompt_version", ours.prompt_version),
+        deadline_seconds=ours.call_deadline_seconds,
+        max_calls_in_flight=ours.max_calls_in_flight,
+    )
     return RescoringConfig(
         project=project,
         subscription=_path(project, "subscriptions", ours.subscription, _SUBSCRIPTION, "--subscription"),
         dead_letter_topic=_path(project, "topics", ours.dead_letter_topic, _TOPIC, "--dead_letter_topic"),
         dataset=_checked(DatasetId, ours.dataset, "--dataset"),
         crm_dataset=_checked(DatasetId, ours.crm_dataset, "--crm_dataset"),
-        gemini=GeminiSettings(
-            project=project,
-            location=ours.location,
-            model=ours.model,
-            prompt_version=ours.prompt_version,
-            deadline_seconds=ours.call_deadline_seconds,
-            max_calls_in_flight=ours.max_calls_in_flight,
-        ),
+        gemini=gemini,
         accounts_per_call=ours.accounts_per_call,
+        price=price_of(prices, ours.model),
+        budget=_budget(ours, project),
+        shadow=_shadow(ours, gemini, prices),
         materiality=load_materiality(Path(ours.materiality) if ours.materiality else None),
         schemas=load_avro_schemas(Path(ours.schemas) if ours.schemas else None),
         salesforce=_salesforce(ours),
@@ -209,6 +247,42 @@ def _switch(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise argparse.ArgumentTypeError("true or false is wanted")
     return text.lower() == "true"
+
+
+def _prompt_version(flag: str, version: str) -> str:
+    if version not in prompt_versions():
+        raise OptionError(f"{flag} is {version!r}: one of {', '.join(prompt_versions())} is wanted")
+    return version
+
+
+def _budget(options: RescoringOptions, project: str) -> TokenBudget | None:
+    """Return how many tokens a day may cost; None: as many as it takes."""
+    if options.daily_token_budget is None:
+        return None
+    if options.daily_token_budget < 1:
+        raise OptionError(f"--daily_token_budget is {options.daily_token_budget}: 1 or more is wanted")
+    return TokenBudget(
+        daily_tokens=options.daily_token_budget,
+        action=BudgetAction(options.budget_action),
+        project=project,
+        dataset=options.dataset,
+    )
+
+
+def _shadow(options: RescoringOptions, gemini: GeminiSettings, prices: Mapping[str, Price]) -> ShadowConfig | None:
+    """Return what scores a sample a second time; None: nothing does."""
+    if options.shadow_model is None and options.shadow_prompt is None:
+        return None
+    shadow = replace(
+        gemini,
+        model=options.shadow_model or gemini.model,
+        prompt_version=_prompt_version("--shadow_prompt", options.shadow_prompt or gemini.prompt_version),
+    )
+    if shadow == gemini:
+        raise OptionError("--shadow_model and --shadow_prompt are those that score already: name another")
+    if not 0 < options.shadow_percent <= _WHOLE:
+        raise OptionError(f"--shadow_percent is {options.shadow_percent:g}: more than 0, and at most 100, is wanted")
+    return ShadowConfig(shadow, price_of(prices, shadow.model), options.shadow_percent)
 
 
 def _salesforce(options: RescoringOptions) -> SalesforceSettings | None:

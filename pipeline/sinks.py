@@ -9,10 +9,12 @@ import orjson
 import structlog
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import StandardOptions
 
 from schemas.dead_letter import DeadLetter, dead_letter_row, message_attributes
 from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
 from schemas.record import Record
+from schemas.score import Score
 from schemas.tables import Table
 from transforms.errors import WarehouseUnavailable
 from transforms.held_inserts import HeldInserts
@@ -27,6 +29,27 @@ INSERT_WAIT_SECONDS: Final = 1
 """How long a row waits for others to be inserted with it."""
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass
+class WriteShadowScores(beam.PTransform):
+    """Score of a shadow → its row; one that BigQuery refuses is logged and counted, and is no dead letter."""
+
+    project: str
+    dataset: str
+    table: Table
+
+    def expand(self, shadows: beam.PCollection[Score]) -> beam.PCollection[None]:
+        """Insert the rows under their score_ids, behind a barrier: no failure here has Gemini asked again."""
+        return (
+            shadows
+            | "Reshuffle shadows" >> beam.Reshuffle()
+            | "Insert shadows" >> InsertRows(self.project, self.dataset, self.table, table_row, _score_id)
+        )
+
+
+def _score_id(score: Score) -> str:
+    return score.score_id
 
 
 def table_row(record: Record) -> dict[str, Any]:
@@ -72,13 +95,35 @@ class WriteDeadLetters(beam.PTransform):
 
 
 @dataclass
+class GatherRows(beam.PTransform):
+    """Record → lists of them that are inserted with one request, which costs more than the rows in it.
+
+    Records are gathered over bundles for a second; a bounded run has large bundles, and gathers within them.
+    """
+
+    table: str
+
+    def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[Iterable[Record]]:
+        """Gather."""
+        if not records.pipeline.options.view_as(StandardOptions).streaming:
+            return records | "Gather" >> beam.BatchElements(MAX_INSERT_ROWS, MAX_INSERT_ROWS)
+        table = self.table
+        return (
+            records
+            | "Key by table"
+            >> beam.Map(lambda record: (table, record)).with_output_types(tuple[str, records.element_type])
+            | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
+            | "Drop key" >> beam.Values()
+        )
+
+
+@dataclass
 class InsertRows(beam.PTransform):
     """Record → nothing: a row each, inserted under an identity that repeats with it; see docs/adr/004.
 
-    Rows are gathered over bundles for a second, since a request costs more than the rows in it. One that BigQuery
-    refuses is logged and counted: rows here tell of changes whose fate is decided already, and reconciling finds what
-    the ledger lacks. While BigQuery does not answer, rows are held; past the deadline of an outage the bundle fails,
-    and the runner repeats it.
+    Rows are gathered as `GatherRows` does. A row that BigQuery refuses is logged and counted: rows here tell of changes
+    whose fate is decided already, and reconciling finds what the ledger lacks. While BigQuery does not answer, rows are
+    held; past the deadline of an outage the bundle fails, and the runner repeats it.
     """
 
     project: str
@@ -90,14 +135,7 @@ class InsertRows(beam.PTransform):
 
     def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[None]:
         """Gather, then insert."""
-        name = self.table.name
-        return (
-            records
-            | "Key by table"
-            >> beam.Map(lambda record: (name, record)).with_output_types(tuple[str, records.element_type])
-            | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
-            | "Insert" >> beam.ParDo(_Insert(self))
-        )
+        return records | "Gather rows" >> GatherRows(self.table.name) | "Insert" >> beam.ParDo(_Insert(self))
 
 
 class _Insert(beam.DoFn):
@@ -108,9 +146,9 @@ class _Insert(beam.DoFn):
         self.inserted = Metrics.counter(config.table.name, "rows_inserted_total")
         self.refused = Metrics.counter(config.table.name, "rows_refused_total")
 
-    def process(self, batch: tuple[Any, Iterable[Record]]) -> None:
+    def process(self, batch: Iterable[Record]) -> None:
         to = self.config
-        for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch[1]):
+        for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch):
             failed = self.inserts.insert(rows, self.throttled)
             self.inserted.inc(len(rows) - len(failed))
             held_back = [error for error in failed.values() if isinstance(error, WarehouseUnavailable)]

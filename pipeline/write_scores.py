@@ -10,9 +10,8 @@ import orjson
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from pipeline.sinks import INSERT_WAIT_SECONDS, MAX_INSERT_ROWS, insert_requests, recorded_now, table_row
+from pipeline.sinks import GatherRows, insert_requests, recorded_now, table_row
 from pipeline.storage_write import AppendScores
-from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoredChange
 from schemas.record import replaced
@@ -54,15 +53,13 @@ class WriteScores(beam.PTransform):
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, scored: beam.PCollection[ScoredChange]) -> Any:
-        """Gather rows over bundles for a second, since a request costs more than the rows in it; then insert."""
+        """Gather, then insert."""
         if self.method is ScoreWriteMethod.STORAGE_WRITE_API_AT_LEAST_ONCE:
             appended = scored | AppendScores(self.project, self.dataset, self.table, self.pipeline_version)
             return WrittenScores(appended.outcomes, appended.dead_letters)
-        name = self.table.name
         written = (
             scored
-            | "Key by table" >> beam.Map(lambda item: (name, item)).with_output_types(tuple[str, ScoredChange])
-            | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
+            | "Gather rows" >> GatherRows(self.table.name)
             | "Insert rows" >> beam.ParDo(_InsertScores(self)).with_outputs(DEAD_LETTERS, main=OUTCOMES)
         )
         return WrittenScores(written[OUTCOMES], written[DEAD_LETTERS])
@@ -73,7 +70,7 @@ def rejected_letter(item: ScoredChange, row: dict[str, Any], error: RowError, le
     outcome = item.outcome
     received = Received(
         event_id=outcome.event_id,
-        source=item.source or SourceMessage(payload=b""),
+        source=item.source,
         trace_id=outcome.trace_id,
         account_id=outcome.account_id,
         entity_name=outcome.entity_name,
@@ -93,10 +90,10 @@ class _InsertScores(beam.DoFn):
         self.inserted = Metrics.counter(SCORES_STAGE, "rows_inserted_total")
         self.refused = Metrics.counter(SCORES_STAGE, "rows_refused_total")
 
-    def process(self, batch: tuple[Any, Iterable[ScoredChange]]) -> Iterator[Outcome | TaggedDeadLetter]:
+    def process(self, batch: Iterable[ScoredChange]) -> Iterator[Outcome | TaggedDeadLetter]:
         # A redelivery can bring a score twice: one row, and an outcome for each.
         items: dict[str, list[ScoredChange]] = {}
-        for item in batch[1]:
+        for item in batch:
             items.setdefault(item.score.score_id, []).append(item)
         for rows in insert_requests((score_id, table_row(same[0].score)) for score_id, same in items.items()):
             failed = self.inserts.insert(rows, self.throttled)

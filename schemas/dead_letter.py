@@ -31,6 +31,7 @@ class ErrorClass(StrEnum):
     MISMATCHED_SCORE = "mismatched_score"
     INVALID_SCORE = "invalid_score"
     ROW_REJECTED = "row_rejected"
+    BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 _NOT_RETRYABLE: Final = frozenset(

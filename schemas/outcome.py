@@ -99,9 +99,7 @@ class ScoredChange(Record):
 
     score: Score
     outcome: Outcome
-    source: SourceMessage | None = Field(
-        default=None, description="The change's message: what a dead letter brings back if the row is refused"
-    )
+    source: SourceMessage = Field(description="The change's message: what a dead letter brings if the row is refused")
 
 
 class ScoringResult(Record):

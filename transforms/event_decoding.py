@@ -71,9 +71,7 @@ def decode_event(payload: bytes) -> DecodedEvent:
     for name in _NOT_FIELDS:
         event.pop(name, None)
     if not is_flat:
-        event = {
-            name: _unwrap_unions(value) if isinstance(value, dict | list) else value for name, value in event.items()
-        }
+        event = {name: _unwrap_unions(it) if isinstance(it, dict | list) else it for name, it in event.items()}
     return DecodedEvent(header, event, null_is_unset, schema)
 
 
@@ -141,9 +139,12 @@ def _unwrap_unions(value: Any, depth: int = 0) -> Any:
             ((name, inner),) = value.items()
             if name in _UNION_TYPES or name.startswith(_UNION_RECORD_PREFIX):
                 return _unwrap_unions(inner, depth + 1)
-        return {name: _unwrap_unions(inner, depth + 1) for name, inner in value.items()}
+        return {
+            name: _unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner
+            for name, inner in value.items()
+        }
     if isinstance(value, list):
-        return [_unwrap_unions(inner, depth + 1) for inner in value]
+        return [_unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner for inner in value]
     return value
 
 

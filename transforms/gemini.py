@@ -30,7 +30,7 @@ from transforms.errors import (
     InvalidResponse,
     OutputTruncated,
 )
-from transforms.prompt import load_instruction, response_schema
+from transforms.prompt import DEFAULT_PROMPT_VERSION, load_instruction, response_schema
 
 DEFAULT_MODEL: Final = "gemini-3.5-flash-lite"
 DEFAULT_LOCATION: Final = "global"
@@ -49,7 +49,7 @@ class GeminiSettings:
     project: str
     location: str = DEFAULT_LOCATION
     model: str = DEFAULT_MODEL
-    prompt_version: str = "v1"
+    prompt_version: str = DEFAULT_PROMPT_VERSION
     deadline_seconds: float = 60.0
     max_calls_in_flight: int = 64
 

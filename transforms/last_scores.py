@@ -12,8 +12,6 @@ from schemas.score import Score
 from transforms.warehouse import Warehouse
 
 _LAST_SCORES_SQL: Final = importlib.resources.files("transforms").joinpath("sql", "last_scores.sql").read_text()
-_SHOWN: Final = "s.shadow IS NOT TRUE" if "shadow" in Score.model_fields else "TRUE"
-"""As in the views (schemas/tables.py): a score of a version that is tried out was not the last."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class LastScore:
 
 def last_scores_query(scores: str) -> str:
     """Return the query; `scores` is `project.dataset`, from the configuration and never from an event."""
-    return _LAST_SCORES_SQL.format(scores=scores, shown=_SHOWN)
+    return _LAST_SCORES_SQL.format(scores=scores)
 
 
 def last_score_from_row(row: Mapping[str, Any]) -> LastScore | None:

@@ -16,16 +16,21 @@ from transforms.errors import GeminiError
 from transforms.gemini import GeminiEngine, GeminiSettings, Generation, shared_engine
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
-from transforms.prompt import Prompt, render_prompt
+from transforms.prices import Price
+from transforms.prompt import Prompt, part_suspects, render_prompt, row_flags
 
 STAGE: Final = "Score accounts"
 SCORED: Final = "scored"
 
 
 def split_calls(batch: Sequence[ChangeInContext], accounts_per_call: int) -> list[list[ChangeInContext]]:
-    """Return a batch in pieces of at most `accounts_per_call`, of sizes that differ by one at most."""
-    calls = -(-len(batch) // accounts_per_call)
-    return [list(batch[number::calls]) for number in range(calls)]
+    """Return a batch in pieces of at most `accounts_per_call`, of sizes that differ by one at most.
+
+    An account whose texts seem to give orders has a call of its own: whatever they do, they do to its own score.
+    """
+    suspects, others = part_suspects(batch)
+    calls = -(-len(others) // accounts_per_call)
+    return [[item] for item in suspects] + [others[number::calls] for number in range(calls)]
 
 
 def shares(total: int, parts: int) -> list[int]:
@@ -40,8 +45,7 @@ def read_call(
     if isinstance(generation, GeminiError):
         return [(item, generation) for item in prompt.accounts.values()]
     try:
-        names = {short_id: item.context.profile.name for short_id, item in prompt.accounts.items()}
-        answers = check_answers(generation.text, names)
+        answers = check_answers(generation.text, prompt.facts)
     except GeminiError as error:
         return [(item, error) for item in prompt.accounts.values()]
     return [(item, answers[short_id]) for short_id, item in prompt.accounts.items()]
@@ -54,6 +58,8 @@ class ScoreAccounts(beam.PTransform):
     gemini: GeminiSettings
     pipeline_version: str
     accounts_per_call: int = 5
+    price: Price | None = None
+    """Of the model; None leaves cost_usd empty."""
 
     def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> beam.PCollection[ScoringResult]:
         """Score a batch's accounts, the calls of a batch side by side."""
@@ -81,6 +87,7 @@ class _Score(beam.DoFn):
     def __init__(self, config: ScoreAccounts) -> None:
         self.gemini = config.gemini
         self.accounts_per_call = config.accounts_per_call
+        self.price = config.price
         self.ledger = Ledger(STAGE, config.pipeline_version)
         self.calls = Metrics.counter(STAGE, "gemini_calls_total")
         self.call_milliseconds = Metrics.distribution(STAGE, "api_call_duration_milliseconds")
@@ -114,14 +121,19 @@ class _Score(beam.DoFn):
     def _scored(
         self, item: ChangeInContext, answer: ScoreAnswer, generation: Generation, place: int, accounts: int
     ) -> ScoringResult:
-        change = item.change
+        change, scored_at = item.change, self.ledger.now()
+        tokens = {
+            "prompt_tokens": shares(generation.prompt_tokens, accounts)[place],
+            "cached_tokens": shares(generation.cached_tokens, accounts)[place],
+            "output_tokens": shares(generation.output_tokens, accounts)[place],
+        }
         score = Score(
             account_id=change.account_id,
             score_id=score_id(change.account_id, change.event_id, self.gemini.prompt_version, self.gemini.model),
             event_ids=(change.event_id, *change.coalesced),
             change_committed_at=change.committed_at,
             change_sequence=change.sequence_number,
-            scored_at=self.ledger.now(),
+            scored_at=scored_at,
             status=ScoreStatus.SCORED,
             score=answer.score,
             tier=tier_of(answer.score),
@@ -134,11 +146,11 @@ class _Score(beam.DoFn):
             model_version=generation.model_version,
             prompt_version=self.gemini.prompt_version,
             context_hash=context_hash(item.context),
-            prompt_tokens=shares(generation.prompt_tokens, accounts)[place],
-            output_tokens=shares(generation.output_tokens, accounts)[place],
-            cached_tokens=shares(generation.cached_tokens, accounts)[place],
+            **tokens,
+            cost_usd=self.price.cost_usd(scored_at.date(), **tokens) if self.price else None,
             accounts_in_call=accounts,
             latency_ms=int(generation.latency_seconds * 1000),
+            flags=row_flags(item),
             trace_id=change.trace_id,
             pipeline_version=self.ledger.pipeline_version,
         )

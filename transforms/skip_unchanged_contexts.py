@@ -85,6 +85,7 @@ def carried_over(item: ChangeInContext, last: LastScore, scoring: Scoring, ledge
         prompt_tokens=0,
         output_tokens=0,
         cached_tokens=0,
+        cost_usd=0.0,
         accounts_in_call=None,
         latency_ms=None,
         flags=tuple(dict.fromkeys((*row.flags, UNCHANGED_CONTEXT_FLAG))),

@@ -115,7 +115,7 @@ def _write(outage: OutageSettings = OUTAGE, items: list[ScoredChange] | None = N
     written = Written()
     step = _InsertScores(WriteScores(PROJECT, SCORING_DATASET, ACCOUNT_SCORES, "1", outage=outage))
     step.throttled = written.wait  # type: ignore[assignment]
-    for output in step.process(("account_scores", items or ITEMS)):
+    for output in step.process(items or ITEMS):
         if isinstance(output, TaggedOutput):
             written.letters.append(output.value)
         else:
@@ -270,9 +270,9 @@ def test_a_ledger_row_that_is_refused_blocks_nothing_and_one_held_back_is_not_lo
     step = _Insert(to)
     if is_repeated:
         with pytest.raises(WarehouseUnavailable, match="backendError"):
-            step.process(("change_outcomes", outcomes))
+            step.process(outcomes)
     else:
-        step.process(("change_outcomes", outcomes))
+        step.process(outcomes)
         assert proxy.count(INSERTS) == 1
 
 

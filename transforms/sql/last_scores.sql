@@ -1,6 +1,6 @@
 -- The newest row of each wanted account, in the order of current_account_scores, and whether a score of it was asked for
--- within the bounds, rather than carried over. {scores} is project.dataset, {shown} leaves out what the view does; values
--- are bound as parameters. The table is filtered on its partition column.
+-- within the bounds, rather than carried over. A score of a version that is tried out was not the last. {scores} is
+-- project.dataset; values are bound as parameters. The table is filtered on its partition column.
 SELECT
   ARRAY_AGG(
     s
@@ -11,5 +11,5 @@ SELECT
   )[OFFSET(0)] AS newest,
   COUNTIF(s.status = 'scored' AND 'unchanged_context' NOT IN UNNEST(s.flags)) > 0 AS is_recent
 FROM `{scores}.account_scores` AS s
-WHERE s.account_id IN UNNEST(@account_ids) AND s.scored_at BETWEEN @since AND @until AND {shown}
+WHERE s.account_id IN UNNEST(@account_ids) AND s.scored_at BETWEEN @since AND @until AND s.shadow IS NOT TRUE
 GROUP BY s.account_id

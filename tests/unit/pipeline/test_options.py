@@ -1,13 +1,17 @@
 """The pipeline's options: defaults, paths, and errors that say what to write."""
 
 import datetime as dt
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.options import OptionError, config_from, options_help, unknown_flags
+from pipeline.options import OptionError, ShadowConfig, config_from, options_help, unknown_flags
 from pipeline.write_scores import ScoreWriteMethod
+from transforms.prices import PricesError
 from transforms.redis_store import RedisSettings
+from transforms.token_budget import BudgetAction, TokenBudget
 
 
 def test_names_become_paths_of_the_project() -> None:
@@ -29,6 +33,11 @@ def test_names_become_paths_of_the_project() -> None:
         (["--project=my-project", "--subscription=x y"], "--subscription"),
         (["--project=my-project", "--accounts_per_call=0"], "--accounts_per_call"),
         (["--project=my-project", "--batch_size=-1"], "--batch_size"),
+        (["--project=my-project", "--prompt_version=v0"], "--prompt_version is 'v0': one of v1, v2 is wanted"),
+        (["--project=my-project", "--daily_token_budget=0"], "--daily_token_budget"),
+        (["--project=my-project", "--shadow_prompt=v0"], "--shadow_prompt"),
+        (["--project=my-project", "--shadow_model=gemini-3.5-flash-lite"], "name another"),
+        (["--project=my-project", "--shadow_prompt=v1", "--shadow_percent=0"], "--shadow_percent"),
     ],
 )
 def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
@@ -99,3 +108,25 @@ def test_the_untested_way_to_write_says_so() -> None:
     """Whoever lists the options reads what has never been run."""
     text = " ".join(options_help().split())
     assert "STORAGE_WRITE_API_AT_LEAST_ONCE has never been run by this project" in text
+
+
+def test_a_model_without_a_price_is_found_at_the_start(tmp_path: Path) -> None:
+    """So is a misspelt one, and a shadow's; a price table of one's own adds what it names."""
+    for flag in ("--model", "--shadow_model"):
+        with pytest.raises(PricesError, match="gemini-4-ultra has no price"):
+            config_from(PipelineOptions(["--project=my-project", f"{flag}=gemini-4-ultra"]))
+    table = tmp_path / "prices.yaml"
+    table.write_text("models:\n  gemini-4-ultra: {input: 5, cached_input: 0.5, output: 20}\n")
+    config = config_from(PipelineOptions(["--project=my-project", "--model=gemini-4-ultra", f"--prices={table}"]))
+    assert config.price.output == 20
+
+
+def test_a_shadow_is_the_same_but_for_its_model_and_prompt() -> None:
+    """What is not named is what scores; without either there is no shadow, and without a budget no end of tokens."""
+    plain = config_from(PipelineOptions(["--project=my-project"]))
+    assert plain.shadow is None
+    assert plain.budget is None
+    arguments = ["--project=my-project", "--shadow_prompt=v1", "--shadow_percent=20", "--daily_token_budget=5000000"]
+    config = config_from(PipelineOptions([*arguments, "--budget_action=dead_letter", "--dataset=scores"]))
+    assert config.shadow == ShadowConfig(replace(config.gemini, prompt_version="v1"), config.price, 20)
+    assert config.budget == TokenBudget(5_000_000, BudgetAction.DEAD_LETTER, "my-project", "scores")

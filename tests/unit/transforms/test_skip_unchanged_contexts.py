@@ -116,7 +116,7 @@ def test_a_carried_row_has_the_score_of_before_and_the_place_of_the_change() -> 
     assert (row.change_committed_at, row.change_sequence) == item.change.order
     assert row.event_ids == (item.change.event_id, "c" * 32)
     assert row.score_id == score_id(account_id(1), item.change.event_id, "v1", "gemini-x")
-    assert (row.prompt_tokens, row.output_tokens, row.cached_tokens) == (0, 0, 0)
+    assert (row.prompt_tokens, row.output_tokens, row.cached_tokens, row.cost_usd) == (0, 0, 0, 0)
     assert (row.accounts_in_call, row.latency_ms) == (None, None)
     assert row.flags == ("suspected_instruction", "unchanged_context")
     assert row.changed_fields == ("Rating",)

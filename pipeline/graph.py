@@ -7,6 +7,7 @@ import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline import PIPELINE_VERSION
 from pipeline.options import RescoringConfig
 from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteScores, recorded_now
+from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
@@ -27,12 +28,39 @@ def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCol
 
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts that messages tell of, and account for every message."""
-    version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
+    version = PIPELINE_VERSION
 
     parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
     coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(version, **config.coalescing)
-    living = coalesced.changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
+    scored = score_changes(coalesced.changes, parsed.dead_letters, config)
+    (
+        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, *scored]
+        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
+        | "Write outcomes" >> WriteOutcomes(config.project, config.dataset, CHANGE_OUTCOMES)
+    )
+
+
+def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
+    """Score the accounts that a backfill's messages name, each once: there is nothing to coalesce."""
+    parsed = messages | "Parse change events" >> ParseChangeEvents(PIPELINE_VERSION, config.schemas)
+    dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, PIPELINE_VERSION)
+    scored = score_changes(dropped.material, parsed.dead_letters, config)
+    (
+        [parsed.outcomes, dropped.outcomes, *scored]
+        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
+        | "Write outcomes" >> WriteOutcomes(config.project, config.dataset, CHANGE_OUTCOMES)
+    )
+
+
+def score_changes(
+    changes: beam.PCollection[AccountChange],
+    unread: beam.PCollection[DeadLetter],
+    config: RescoringConfig,
+) -> tuple[beam.PCollection[Outcome], ...]:
+    """Score changes, write scores and dead letters, and return the outcomes: what a stream and a backfill share."""
+    version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
+    living = changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
     batches = living.changes | "Batch accounts" >> BatchAccounts(**config.batching)
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
@@ -48,13 +76,9 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     refused = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
     recorded = results.scored | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
     dead_lettered = (
-        [parsed.dead_letters, looked_up.dead_letters, results.dead_letters, refused]
+        [unread, looked_up.dead_letters, results.dead_letters, refused]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic)
     )
-    (
-        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, recorded, dead_lettered]
-        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
-        | "Write outcomes" >> WriteOutcomes(project, dataset, CHANGE_OUTCOMES)
-    )
+    return recorded, dead_lettered

@@ -48,6 +48,7 @@ class WriteScores(beam.PTransform):
 
     def expand(self, scored: beam.PCollection[ScoredChange]) -> beam.PCollection[DeadLetter]:
         """Stream the scores in; a row refused is a dead letter, whose outcome supersedes `scored`."""
+        is_stream = not scored.is_bounded
         written = (
             scored
             | "Make rows" >> beam.Map(lambda item: table_row(item.score)).with_output_types(dict[str, Any])
@@ -59,9 +60,10 @@ class WriteScores(beam.PTransform):
                 write_disposition=BigQueryDisposition.WRITE_APPEND,
                 insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
                 max_retries=MAX_INSERT_RETRIES,
-                # Rows are gathered over bundles: an insert for each bundle costs more than the rows in it.
-                with_auto_sharding=True,
-                triggering_frequency=INSERT_WAIT_SECONDS,
+                # Rows are gathered over bundles: an insert for each bundle costs more than the rows in it. A
+                # bounded input's bundles are large.
+                with_auto_sharding=is_stream,
+                triggering_frequency=INSERT_WAIT_SECONDS if is_stream else None,
             )
         )
         return written.failed_rows_with_errors | "Dead-letter refused" >> beam.ParDo(
@@ -148,13 +150,33 @@ class InsertRows(beam.PTransform):
 
     def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[None]:
         """Gather, then insert."""
-        name = self.table.name
+        return records | "Gather" >> GatherRows(self.table.name) | "Insert" >> beam.ParDo(_Insert(self))
+
+
+@dataclass
+class GatherRows(beam.PTransform):
+    """Record → (key, records), as many as share a request.
+
+    A stream's bundles are small, and rows are gathered over them for a second. A bounded input's are large: rows are
+    gathered within a bundle, without state, since FnApiRunner takes the timers of one GroupIntoBatches for another's.
+    """
+
+    table: str
+
+    def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[tuple[Any, Iterable[Record]]]:
+        """Gather what is to be inserted into the table."""
+        name = self.table
+        if records.is_bounded:
+            return (
+                records
+                | "Within a bundle" >> beam.BatchElements(MAX_INSERT_ROWS, MAX_INSERT_ROWS)
+                | "Key by table" >> beam.Map(lambda rows: (name, rows))
+            )
         return (
             records
             | "Key by table"
             >> beam.Map(lambda record: (name, record)).with_output_types(tuple[str, records.element_type])
-            | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
-            | "Insert" >> beam.ParDo(_Insert(self))
+            | "Over bundles" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
         )
 
 

@@ -33,9 +33,10 @@ ORDER BY account_id
 LIMIT {limit}
 """
 _LAST_SQL: Final = """
-SELECT MAX(REGEXP_EXTRACT(message_id, r'^(backfill/[^/]+)/')) AS id
+SELECT REGEXP_EXTRACT(message_id, r'^(backfill/[^/]+)/') AS id
 FROM `{dataset}.change_outcomes`
 WHERE recorded_at >= @since AND STARTS_WITH(message_id, @prefix)
+ORDER BY recorded_at DESC
 LIMIT 1
 """
 # A score counts once its row is there, not once it was handed over (docs/adr/001). What was dead-lettered has its
@@ -112,9 +113,9 @@ class BackfillWarehouse:
         return ids
 
     def last(self, now: dt.datetime) -> Backfill | None:
-        """Return the newest backfill that the ledger knows of; None: none within the last weeks."""
-        (row,) = self._ask(_LAST_SQL.format(**self._names), {"since": now - LOOK_BACK, "prefix": PREFIX})
-        return Backfill.from_id(row["id"]) if row["id"] else None
+        """Return the backfill that was at work last; None: none within the last weeks."""
+        rows = self._ask(_LAST_SQL.format(**self._names), {"since": now - LOOK_BACK, "prefix": PREFIX})
+        return Backfill.from_id(rows[0]["id"]) if rows else None
 
     def done(self, backfill: Backfill) -> frozenset[str]:
         """Return the accounts that need no score of a backfill any more, whoever scored them since."""

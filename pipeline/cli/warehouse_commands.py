@@ -33,6 +33,10 @@ def backfill(
     mirror_lag: Annotated[
         str, typer.Option(help="How far the mirror may be behind; a change since then beats the backfill.")
     ] = "15m",
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="When the mirror stood still, in place of the lag: an ISO time, UTC if it has no zone."),
+    ] = None,
     accounts_per_run: Annotated[
         int, typer.Option(min=1, help="Accounts a pipeline run; more on Dataflow, where each run is a job.")
     ] = 2500,
@@ -47,7 +51,7 @@ def backfill(
     from pipeline.commands.backfill import as_json as to_json  # noqa: PLC0415
     from pipeline.commands.backfill import backfill as backfill_accounts  # noqa: PLC0415
     from pipeline.commands.backfill_view import live_progress, render  # noqa: PLC0415 - Beam takes seconds to import
-    from pipeline.reconciliation import parse_duration  # noqa: PLC0415
+    from pipeline.reconciliation import parse_duration, parse_time  # noqa: PLC0415
 
     configure_logging(verbose=verbose)
     with one_line_errors(), ends_in_order(), live_progress(Console(stderr=True)) as on_progress:
@@ -56,6 +60,7 @@ def backfill(
             Selection(everything=everything, file=accounts, where=where),
             resume=resume,
             mirror_lag=parse_duration(mirror_lag),
+            as_of=parse_time(as_of, "--as-of") if as_of else None,
             run_size=accounts_per_run,
             on_progress=on_progress,
         )

@@ -107,6 +107,7 @@ def backfill(
     *,
     resume: bool,
     mirror_lag: dt.timedelta,
+    as_of: dt.datetime | None = None,
     run_size: int,
     on_progress: OnProgress = lambda _progress, _wanted: None,
     now: Clock = utc_now,
@@ -118,6 +119,7 @@ def backfill(
         selection: The accounts.
         resume: Whether to go on with the last backfill.
         mirror_lag: How far the CRM's mirror may be behind: what was committed since may be missing in it.
+        as_of: The time at which the mirror stood still, in place of now less the lag: for a mirror of the past.
         run_size: Accounts a pipeline run: what a crash can cost, and what memory holds.
         on_progress: Called every few seconds.
         now: The clock.
@@ -128,6 +130,8 @@ def backfill(
         RuntimeError: A run of the pipeline failed.
     """
     started = time.monotonic()
+    if resume and as_of:
+        raise ValueError("--as-of and --resume exclude each other: a backfill goes on as of its own time")
     if unknown := unknown_flags(list(arguments)):
         raise OptionError(f"{unknown[0]} is no option of the pipeline or of Beam: see rescore run --list-options")
     options = [*DEFAULT_OPTIONS, *arguments]
@@ -137,7 +141,7 @@ def backfill(
     connection = Warehouse(config.project)
     try:
         warehouse = BackfillWarehouse(connection, config.dataset, config.crm_dataset)
-        this = _last(warehouse, now()) if resume else Backfill((now() - mirror_lag).replace(microsecond=0))
+        this = _last(warehouse, now()) if resume else Backfill((as_of or now() - mirror_lag).replace(microsecond=0))
         wanted = listed if listed is not None else warehouse.accounts(chosen)
         done = warehouse.done(this) if resume else frozenset()
         before = warehouse.progress(this)

@@ -9,6 +9,7 @@ from pipeline.options import RescoringConfig, ShadowConfig
 from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteShadowScores
 from pipeline.write_scores import WriteScores
 from schemas.account_context import ChangeInContext
+from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
@@ -39,12 +40,29 @@ def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> Sc
 
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts that messages tell of, and account for every message."""
-    version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
-
+    version = PIPELINE_VERSION
     parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
     coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(version, **config.coalescing)
-    living = coalesced.changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
+    scored = score_changes(coalesced.changes, parsed.dead_letters, config)
+    write_outcomes([parsed.outcomes, dropped.outcomes, coalesced.outcomes, *scored], config)
+
+
+def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
+    """Score the accounts that a backfill's messages name, each once: there is nothing to coalesce."""
+    parsed = messages | "Parse change events" >> ParseChangeEvents(PIPELINE_VERSION, config.schemas)
+    dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, PIPELINE_VERSION)
+    scored = score_changes(dropped.material, parsed.dead_letters, config)
+    write_outcomes([parsed.outcomes, dropped.outcomes, *scored], config)
+
+
+def score_changes(
+    changes: beam.PCollection[AccountChange], unread: beam.PCollection[DeadLetter], config: RescoringConfig
+) -> tuple[beam.PCollection[Outcome], ...]:
+    """Score changes, write scores and dead letters, and return the outcomes: what a stream and a backfill share."""
+    version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
+
+    living = changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
     affordable = living.changes | "Keep to budget" >> KeepToBudget(config.budget, version)
     batches = affordable.changes | "Batch accounts" >> BatchAccounts(**config.batching)
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
@@ -69,19 +87,14 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     written = results.scored | "Write scores" >> WriteScores(
         project, dataset, ACCOUNT_SCORES, version, config.score_write_method, config.outage
     )
-    failed = [parsed, affordable, looked_up, results, written]
     dead_lettered = (
-        [step.dead_letters for step in failed]
+        [unread, affordable.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters"
         >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.outage)
     )
-    (
-        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, known.outcomes, written.outcomes, dead_lettered]
-        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
-        | "Write outcomes" >> WriteOutcomes(project, dataset, CHANGE_OUTCOMES, config.outage)
-    )
+    return known.outcomes, written.outcomes, dead_lettered
 
 
 def score_shadows(
@@ -92,4 +105,13 @@ def score_shadows(
         in_context
         | "Score shadows" >> ShadowScores(scoring(config, shadow.gemini, shadow.price), shadow.percent)
         | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
+    )
+
+
+def write_outcomes(outcomes: list[beam.PCollection[Outcome]], config: RescoringConfig) -> None:
+    """Write what became of each change to the ledger."""
+    _ = (
+        outcomes
+        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
+        | "Write outcomes" >> WriteOutcomes(config.project, config.dataset, CHANGE_OUTCOMES, config.outage)
     )

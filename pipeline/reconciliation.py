@@ -274,10 +274,22 @@ def parse_since(text: str, now: dt.datetime) -> dt.datetime:
     try:
         if _DURATION.fullmatch(text.strip()):
             return now - parse_duration(text)
+        return parse_time(text, "--since")
+    except (ValueError, OverflowError):
+        raise ValueError(f"--since is {text!r}: a duration such as 7d, or a time such as 2026-03-02T09:30Z") from None
+
+
+def parse_time(text: str, flag: str) -> dt.datetime:
+    """Return the time that an ISO text says, in UTC where it says no zone.
+
+    Raises:
+        ValueError: It says none; the message names the flag.
+    """
+    try:
         time = dt.datetime.fromisoformat(text.strip())
         return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"--since is {text!r}: a duration such as 7d, or a time such as 2026-03-02T09:30Z") from None
+        raise ValueError(f"{flag} is {text!r}: a time such as 2026-03-02T09:30Z is wanted") from None
 
 
 def _counted_as(group: LedgerGroup) -> frozenset[str]:

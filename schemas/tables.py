@@ -121,7 +121,7 @@ HISTORY_DAYS: Final = 400
 """How far back the views read: an account that has not changed for longer has no score worth reading."""
 
 _HISTORY: Final = f"scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {HISTORY_DAYS} DAY)"
-_SHOWN: Final = "shadow IS NOT TRUE" if "shadow" in Score.model_fields else "TRUE"
+SHOWN_SCORES: Final = "shadow IS NOT TRUE" if "shadow" in Score.model_fields else "TRUE"
 """Scores of a version that is tried out are in the history, and in no view."""
 
 # Commit order, whatever the order of arrival. Salesforce's times have seconds: of two changes within one, a deletion is
@@ -138,7 +138,7 @@ FROM (
     *,
     ROW_NUMBER() OVER (PARTITION BY account_id ORDER BY {_NEWEST_FIRST}) AS recency
   FROM `{{dataset}}.account_scores`
-  WHERE {{since}} AND {_SHOWN}
+  WHERE {{since}} AND {SHOWN_SCORES}
 )
 WHERE recency = 1"""  # noqa: S608 - text of ours alone
 
@@ -157,7 +157,7 @@ WITH
     FROM (
       SELECT *, ROW_NUMBER() OVER (PARTITION BY account_id, score_id ORDER BY scored_at DESC) AS copy
       FROM `{{dataset}}.account_scores`
-      WHERE {_HISTORY} AND {_SHOWN}
+      WHERE {_HISTORY} AND {SHOWN_SCORES}
     )
     WHERE copy = 1
   ),

@@ -19,7 +19,10 @@ def shard_of(account_id: str, shards: int) -> str:
 
 @dataclass
 class BatchAccounts(beam.PTransform):
-    """AccountChange → list of at most `max_batch_size` of them, the first no older than `max_wait_seconds`."""
+    """AccountChange → list of at most `max_batch_size` of them, the first no older than `max_wait_seconds`.
+
+    A bounded input, whose bundles are large, is batched within a bundle: there is no time to wait for, and no state.
+    """
 
     max_batch_size: int = 40
     max_wait_seconds: float = 1.0
@@ -27,6 +30,8 @@ class BatchAccounts(beam.PTransform):
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> beam.PCollection[Iterable[AccountChange]]:
         """Shard, then batch within a shard: the state of GroupIntoBatches is kept a key."""
+        if changes.is_bounded:
+            return changes | "Batch within a bundle" >> beam.BatchElements(self.max_batch_size, self.max_batch_size)
         shards = self.shards
         return (
             changes

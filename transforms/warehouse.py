@@ -29,7 +29,7 @@ from transforms.errors import InvalidContext, WarehouseUnavailable
 from transforms.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
 
 T = TypeVar("T")
-QueryValue = str | dt.datetime | list[str]
+QueryValue = str | int | float | dt.datetime | list[str]
 """What can be bound to a query's parameter."""
 
 CALL_TIMEOUT_SECONDS: Final = 30.0
@@ -304,7 +304,16 @@ class Warehouse:
 def _parameter(name: str, value: QueryValue) -> bigquery.ArrayQueryParameter | bigquery.ScalarQueryParameter:
     if isinstance(value, list):
         return bigquery.ArrayQueryParameter(name, "STRING", value)
-    return bigquery.ScalarQueryParameter(name, "TIMESTAMP" if isinstance(value, dt.datetime) else "STRING", value)
+    kind = next(kind for python, kind in _PARAMETER_TYPES.items() if isinstance(value, python))
+    return bigquery.ScalarQueryParameter(name, kind, value)
+
+
+_PARAMETER_TYPES: Final[Mapping[type, str]] = {
+    str: "STRING",
+    int: "INT64",
+    float: "FLOAT64",
+    dt.datetime: "TIMESTAMP",
+}
 
 
 def _schema(table: Table) -> list[bigquery.SchemaField]:

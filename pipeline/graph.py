@@ -6,8 +6,10 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline import PIPELINE_VERSION
 from pipeline.options import RescoringConfig, ShadowConfig
-from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteScores, WriteShadowScores, recorded_now
+from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteShadowScores
+from pipeline.write_scores import WriteScores
 from schemas.account_context import ChangeInContext
+from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
@@ -22,6 +24,7 @@ from transforms.prices import Price
 from transforms.reread_gaps import RereadGaps
 from transforms.score_accounts import ScoreAccounts, SplitResults
 from transforms.shadow_scores import ShadowScores
+from transforms.skip_unchanged_contexts import SkipUnchangedContexts, scoring_of
 from transforms.tombstone_deleted import TombstoneDeleted
 
 
@@ -37,41 +40,61 @@ def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> Sc
 
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts that messages tell of, and account for every message."""
-    version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
-
+    version = PIPELINE_VERSION
     parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
     coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(version, **config.coalescing)
-    living = coalesced.changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
+    scored = score_changes(coalesced.changes, parsed.dead_letters, config)
+    write_outcomes([parsed.outcomes, dropped.outcomes, coalesced.outcomes, *scored], config)
+
+
+def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
+    """Score the accounts that a backfill's messages name, each once: there is nothing to coalesce."""
+    parsed = messages | "Parse change events" >> ParseChangeEvents(PIPELINE_VERSION, config.schemas)
+    dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, PIPELINE_VERSION)
+    scored = score_changes(dropped.material, parsed.dead_letters, config)
+    write_outcomes([parsed.outcomes, dropped.outcomes, *scored], config)
+
+
+def score_changes(
+    changes: beam.PCollection[AccountChange], unread: beam.PCollection[DeadLetter], config: RescoringConfig
+) -> tuple[beam.PCollection[Outcome], ...]:
+    """Score changes, write scores and dead letters, and return the outcomes: what a stream and a backfill share."""
+    version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
+
+    living = changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
     affordable = living.changes | "Keep to budget" >> KeepToBudget(config.budget, version)
     batches = affordable.changes | "Batch accounts" >> BatchAccounts(**config.batching)
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
-    looked_up = reread.batches | "Add account context" >> AddAccountContext(project, config.crm_dataset, version)
-    scored = looked_up.in_context | "Score accounts" >> scoring(config, config.gemini, config.price)
+    looked_up = reread.batches | "Add account context" >> AddAccountContext(
+        project, config.crm_dataset, version, cache=config.cache, outage=config.outage
+    )
+    known = looked_up.in_context | "Skip unchanged contexts" >> SkipUnchangedContexts(
+        project, dataset, version, scoring_of(config.gemini), config.unchanged_lookback, config.outage
+    )
+    scored = known.changed | "Score accounts" >> scoring(config, config.gemini, config.price)
     results = (
-        [scored, living.tombstones, gone.tombstones]
+        [scored, known.carried, living.tombstones, gone.tombstones]
         | "All results" >> beam.Flatten().with_output_types(ScoringResult)
         | "Reshuffle results" >> beam.Reshuffle()
         | "Split results" >> SplitResults()
     )
 
     if config.shadow:
-        score_shadows(looked_up.in_context, config, config.shadow)
+        score_shadows(known.changed, config, config.shadow)
 
-    refused = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
-    recorded = results.scored | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
+    written = results.scored | "Write scores" >> WriteScores(
+        project, dataset, ACCOUNT_SCORES, version, config.score_write_method, config.outage
+    )
     dead_lettered = (
-        [parsed.dead_letters, affordable.dead_letters, looked_up.dead_letters, results.dead_letters, refused]
+        [unread, affordable.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
-        | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic)
+        | "Write dead letters"
+        >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.outage)
     )
-    (
-        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, recorded, dead_lettered]
-        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
-        | "Write outcomes" >> WriteOutcomes(project, dataset, CHANGE_OUTCOMES)
-    )
+    return known.outcomes, written.outcomes, dead_lettered
 
 
 def score_shadows(
@@ -82,4 +105,13 @@ def score_shadows(
         in_context
         | "Score shadows" >> ShadowScores(scoring(config, shadow.gemini, shadow.price), shadow.percent)
         | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
+    )
+
+
+def write_outcomes(outcomes: list[beam.PCollection[Outcome]], config: RescoringConfig) -> None:
+    """Write what became of each change to the ledger."""
+    _ = (
+        outcomes
+        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
+        | "Write outcomes" >> WriteOutcomes(config.project, config.dataset, CHANGE_OUTCOMES, config.outage)
     )

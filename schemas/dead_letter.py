@@ -114,6 +114,7 @@ class DeadLetter(Record):
     change_type: str | None = None
     committed_at: AwareDatetime | None = None
     source: SourceMessage
+    rejected_row: str | None = Field(default=None, description="JSON of the row that BigQuery refused, if one was")
     replay_count: int = 0
     first_failed_at: AwareDatetime
     failed_at: AwareDatetime
@@ -137,6 +138,7 @@ class DeadLetterRow(Record):
     failed_at: AwareDatetime
     payload_base64: str | None = Field(default=None, description="None over 6 MB: the message on the topic has it")
     payload_sha256: str
+    rejected_row: str | None = Field(default=None, description="JSON of the row that BigQuery refused, if one was")
     attributes: tuple[Attribute, ...] = Field(description="The original message's")
     message_id: str
     published_at: AwareDatetime | None = None
@@ -192,6 +194,7 @@ def dead_letter_row(letter: DeadLetter) -> DeadLetterRow:
             else None
         ),
         payload_sha256=hashlib.sha256(letter.source.payload).hexdigest(),
+        rejected_row=letter.rejected_row,
         attributes=tuple(Attribute(key=key, value=value) for key, value in sorted(letter.source.attributes.items())),
         message_id=letter.source.message_id,
         published_at=letter.source.published_at,

@@ -91,6 +91,10 @@ class ScoreStatus(StrEnum):
     TOMBSTONE = "tombstone"
 
 
+UNCHANGED_CONTEXT_FLAG: Final = "unchanged_context"
+"""On a row that carries the score of the account's last row over: Gemini would have read the same."""
+
+
 class Score(Record):
     """A row of `account_scores`. A tombstone has no score and nothing that follows from one."""
 

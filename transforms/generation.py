@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from schemas.score import ScoreAnswers
-from transforms.circuit import CircuitPolicy
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -29,6 +28,7 @@ from transforms.errors import (
     ServerFault,
     Unauthenticated,
 )
+from transforms.gemini_circuit import CircuitPolicy
 from transforms.prompt import DEFAULT_PROMPT_VERSION, load_instruction, response_schema
 
 DEFAULT_MODEL: Final = "gemini-3.5-flash-lite"

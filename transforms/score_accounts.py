@@ -215,7 +215,7 @@ class _Score(beam.DoFn):
             pipeline_version=self.ledger.pipeline_version,
         )
         outcome = self.ledger.outcome(Received.of(change), OutcomeKind.SCORED)
-        return ScoringResult(scored=ScoredChange(score=score, outcome=outcome))
+        return ScoringResult(scored=ScoredChange(score=score, outcome=outcome, source=change.source))
 
     def _failed(self, item: ChangeInContext, error: GeminiError) -> ScoringResult:
         letter = self.ledger.dead_letter(Received.of(item.change), error, prompt_version=self.gemini.prompt_version)

@@ -17,7 +17,7 @@ from schemas.account_context import ChangeInContext
 from schemas.dead_letter import is_retryable
 from schemas.outcome import OutcomeKind, ScoringResult
 from tests.fixtures.changes import in_context
-from transforms.circuit import CircuitPolicy
+from transforms.gemini_circuit import CircuitPolicy
 from transforms.generation import GeminiSettings
 from transforms.score_accounts import ScoreAccounts, _Score
 from transforms.scoring_engine import ScoringEngine

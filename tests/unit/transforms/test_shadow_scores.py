@@ -43,7 +43,7 @@ def _score_or_fail(batch: list[ChangeInContext]) -> list[ScoringResult]:
             pipeline_version="1",
         )
         outcome = LEDGER.outcome(received, OutcomeKind.SCORED)
-        results.append(ScoringResult(scored=ScoredChange(score=score, outcome=outcome)))
+        results.append(ScoringResult(scored=ScoredChange(score=score, outcome=outcome, source=change.source)))
     return results
 
 

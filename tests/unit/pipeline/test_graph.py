@@ -80,6 +80,7 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
         ("google.genai", "transforms/gemini.py"),
         ("google.cloud.bigquery", "transforms/warehouse.py"),
         ("simple_salesforce", "transforms/salesforce.py"),
+        ("google.cloud.aiplatform", "pipeline/experiments.py"),
     ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:

@@ -96,6 +96,7 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
         ("google.cloud.bigquery", "transforms/warehouse.py"),
         ("simple_salesforce", "transforms/salesforce.py"),
         ("redis", "transforms/redis_store.py"),
+        ("google.cloud.aiplatform", "pipeline/experiments.py"),
     ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:

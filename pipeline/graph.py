@@ -92,7 +92,9 @@ def score_changes(
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters"
-        >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.outage)
+        >> WriteDeadLetters(
+            project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.gemini.model, config.outage
+        )
     )
     return known.outcomes, written.outcomes, dead_lettered
 

@@ -93,7 +93,7 @@ def score_changes(
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters"
         >> WriteDeadLetters(
-            project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.outage, config.gemini.model
+            project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.gemini.model, config.outage
         )
     )
     return known.outcomes, written.outcomes, dead_lettered

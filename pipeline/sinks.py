@@ -81,14 +81,14 @@ class WriteDeadLetters(beam.PTransform):
     dataset: str
     table: Table
     topic: str
-    outage: OutageSettings = field(default_factory=OutageSettings)
     model: str | None = None
+    outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[Outcome]:
         """Publish first: whatever goes wrong behind it, with the row or the ledger, the message is there."""
         published = letters | "Publish" >> PublishDeadLetters(self.topic, self.model)
-        to = (self.project, self.dataset, self.table)
         row = partial(_letter_row, model=self.model)
+        to = (self.project, self.dataset, self.table)
         _ = published | "Insert letters" >> InsertRows(*to, row, _letter_id, self.outage)
         return published | "Record dead-lettered" >> beam.Map(dead_lettered).with_output_types(Outcome)
 

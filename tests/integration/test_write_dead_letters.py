@@ -17,6 +17,7 @@ from schemas.outcome import Outcome
 from schemas.tables import DEAD_LETTERS
 from tests.fixtures.letters import letter
 from tests.integration.pubsub_targets import Target, embedded, wait_until
+from transforms.outage import OutageSettings
 from transforms.warehouse import Warehouse
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
@@ -40,7 +41,7 @@ def _write(runner: str, topic: str, *letters: DeadLetter, dataset: str) -> None:
         outcomes = (
             pipeline
             | beam.Create(letters).with_output_types(DeadLetter)
-            | WriteDeadLetters(PROJECT, dataset, DEAD_LETTERS, topic, "gemini-x")
+            | WriteDeadLetters(PROJECT, dataset, DEAD_LETTERS, topic, "gemini-x", OutageSettings(deadline_seconds=1))
         )
         _ = outcomes | beam.Map(_note).with_output_types(Outcome)
 
@@ -75,7 +76,7 @@ def test_a_letter_is_published_though_its_row_can_t_be_written(
     topic = broker.topic()
     subscription = broker.subscription(topic)
     letters = [letter(number) for number in range(5)]
-    with pytest.raises(Exception, match=r"WarehouseUnavailable|insert into nowhere"):
+    with pytest.raises(Exception, match="BigQuery: "):
         _write(runner, topic, *letters, dataset="nowhere")
     messages = _messages(broker, subscription, len(letters))
     assert {it.data for it in messages} == {it.source.payload for it in letters}
@@ -96,7 +97,7 @@ def test_attributes_of_any_name_are_published(runner: str, broker: Target, wareh
     topic = broker.topic()
     subscription = broker.subscription(topic)
     attributes = {"timeout": "5", "retry": "no", "topic": "x", "data": "y", "ordering_key": "k", "self": "me"}
-    with pytest.raises(Exception, match=r"WarehouseUnavailable|insert into nowhere"):
+    with pytest.raises(Exception, match="BigQuery: "):
         _write(runner, topic, letter(1, source=SourceMessage(payload=b"x", attributes=attributes)), dataset="nowhere")
     (message,) = _messages(broker, subscription, 1)
     assert attributes.items() <= dict(message.attributes).items()

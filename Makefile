@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test check generate bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,10 @@ check: install ## Lint, check types and the direction of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+generate: install ## Write what follows from the code: table schemas for Terraform, the job graph's picture
+	@$(BIN)/python -m pipeline.table_schemas infrastructure/schemas
+	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
 
 bench: install ## Measure what docs/benchmarks.md reports
 	@$(BIN)/python -m tests.benchmarks

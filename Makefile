@@ -33,8 +33,9 @@ check: install ## Lint, check types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-generate: install ## Write what follows from the code: table schemas for Terraform, the job graph's picture
+generate: install ## Write what follows from the code: schemas and metadata for the infrastructure, the job graph
 	@$(BIN)/python -m pipeline.table_schemas infrastructure/schemas
+	@$(BIN)/python -m pipeline.template_metadata infrastructure/flex_template/metadata.json
 	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
 
 bench: install ## Measure what docs/benchmarks.md reports
@@ -43,6 +44,9 @@ bench: install ## Measure what docs/benchmarks.md reports
 lock: install ## Pin the dependencies anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" --extra local --extra evaluation --extra dev setup.py -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11.9 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --constraint requirements.txt \
+	  setup.py -o infrastructure/flex_template/requirements.txt
 
 clean: ## Remove .venv, builds and caches
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage*

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check generate bench lock clean
+.PHONY: help install demo test check infra-check generate bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ demo: install ## Rescore 200 generated accounts on a local stack and report
 
 test: install ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+infra-check: install ## Check the infrastructure: Terraform's format, types and tests, checkov's rules
+	@infrastructure/check.sh
 
 check: install ## Lint, check types and the direction of imports
 	@$(BIN)/ruff check .

@@ -1,0 +1,11 @@
+# Production. The names with `example` are the owner's to fill in.
+project_id  = "example-rescoring-production"
+environment = "production"
+
+workers = {
+  min = 2
+  max = 20
+}
+
+operators     = ["group:rescoring-oncall@example.com"]
+score_readers = ["group:revops@example.com"]

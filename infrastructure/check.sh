@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Check the infrastructure: format, types, tests with mocked providers, and checkov's rules. Calls nothing of Google's.
 #
-# The providers come from their registry where it can be reached, else from the runner that TERRAFORM_OFFLINE names: it takes
-# a folder and commands, and runs them with a provider that knows the schemas only.
+# The providers come from their registry where it can be reached, else from the runner that TERRAFORM_OFFLINE names: it
+# takes a folder and commands, and runs them with a provider that knows the schemas only.
 set -euo pipefail
-cd "$(dirname "$0")"
 
 CHECKOV=checkov==3.3.30
-OFFLINE=${TERRAFORM_OFFLINE:-../../shared/tools/terraform-offline/terraform-offline}
+root=$(cd "$(dirname "$0")/.." && pwd)
+OFFLINE=$(realpath -m "${TERRAFORM_OFFLINE:-$root/../shared/tools/terraform-offline/terraform-offline}")
+cd "$root/infrastructure"
 export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_CLI_ARGS=-no-color
 export TF_REGISTRY_CLIENT_TIMEOUT=10 TF_REGISTRY_DISCOVERY_RETRY=1
 
@@ -48,12 +49,14 @@ quietly "$runner" . "$init" 'terraform validate' "$tests/deployment.tftest.hcl" 
   "$tests/environments.tftest.hcl -var-file=environments/staging.tfvars" \
   "$tests/environments.tftest.hcl -var-file=environments/production.tfvars"
 quietly "$runner" bootstrap "$init" 'terraform validate' 'terraform test'
-echo "terraform: formatted, valid, tests pass ($([[ $runner == in_order ]] && echo "the registry's providers" || echo 'schemas only'))"
+[[ $runner == in_order ]] && providers="the registry's providers" || providers='providers of schemas only'
+echo "terraform: formatted, valid, tests pass, with $providers"
 
 uv=../.venv/bin/uv
 if ! quietly "$uv" tool run --python 3.11 "$CHECKOV" --version; then
   echo "checkov: skipped: $CHECKOV can't be installed here" >&2
   exit 0
 fi
-quietly "$uv" tool run --python 3.11 "$CHECKOV" --directory . --framework terraform,dockerfile --quiet --compact --skip-download
+quietly "$uv" tool run --python 3.11 "$CHECKOV" --directory . --framework terraform,dockerfile \
+  --quiet --compact --skip-download
 echo "checkov: every rule passes, or its exception gives a reason"

@@ -17,3 +17,8 @@ output "job_id" {
   description = "The running job; null before the first images."
   value       = one(google_dataflow_flex_template_job.rescoring[*].job_id)
 }
+
+output "running_images" {
+  description = "The images that were deployed last, for a plan that leaves them as they are; null before the first."
+  value       = var.images
+}

@@ -77,7 +77,7 @@ run "nothing_disappears" {
   }
   assert {
     condition     = length(google_pubsub_subscription.rescoring.dead_letter_policy) == 0 && google_pubsub_subscription.rescoring.enable_exactly_once_delivery != true
-    error_message = "Dataflow supports neither on the subscription it reads (docs/adr/063)."
+    error_message = "Neither is for a subscription that Dataflow reads (docs/adr/063)."
   }
   assert {
     condition     = google_pubsub_subscription.dead_letter_hold.enable_exactly_once_delivery && length(google_pubsub_subscription.dead_letter_hold.dead_letter_policy) == 0

@@ -2,7 +2,7 @@
 # What deploy.yml does to an environment; a person with the rights can do the same by hand.
 #
 #   infrastructure/deploy.sh plan ENVIRONMENT              what would change; reads only
-#   infrastructure/deploy.sh images ENVIRONMENT VERSION    push build/images/*.tar, or find what VERSION pushed before
+#   infrastructure/deploy.sh images ENVIRONMENT VERSION    find the images of VERSION, or push build/images/*.tar
 #   infrastructure/deploy.sh update ENVIRONMENT            apply; the job is updated in place
 #   infrastructure/deploy.sh drain ENVIRONMENT             apply; the job is drained, then started anew
 set -euo pipefail
@@ -16,14 +16,13 @@ export TF_IN_AUTOMATION=1 TF_INPUT=0
 terraform init -backend-config="environments/$environment.gcs.tfbackend" -reconfigure >/dev/null
 mkdir -p "$(dirname "$images")"
 
-reference() { # target: push its archive, or find it under the version's tag; print it by digest
+reference() { # target: find it under the version's tag, or push its archive; print it by digest
   local name=$registry/$1 archive=$root/build/images/$1.tar digest
-  if [[ -e $archive ]]; then
+  # A version's image stays what it was first: tags are immutable, and a second build need not be the same bytes.
+  if ! digest=$(skopeo inspect --format '{{.Digest}}' "docker://$name:$version" 2>/dev/null); then
     skopeo copy --quiet --preserve-digests --digestfile "$archive.digest" \
       "oci-archive:$archive" "docker://$name:$version" >&2
     digest=$(<"$archive.digest")
-  else
-    digest=$(skopeo inspect --format '{{.Digest}}' "docker://$name:$version")
   fi
   echo "$name@$digest"
 }

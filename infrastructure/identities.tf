@@ -1,12 +1,9 @@
-# An account for each job that is done, with what that job needs and no more. Who deploys is made in bootstrap/.
+# What each account may, and no more. The accounts themselves, the right to call Gemini, and who may act as whom are made
+# in bootstrap/ by the project's owner: whoever deploys can't widen them (docs/adr/064).
 
 locals {
-  accounts = {
-    worker   = "Workers and the template's launcher machine: read changes, score, write"
-    launcher = "Starts, updates and drains the job"
-    replay   = "Lists dead letters and replays them"
-    api      = "Answers questions about scores"
-  }
+  email  = { for job in ["worker", "launcher", "replay", "api"] : job => "rescoring-${job}@${var.project_id}.iam.gserviceaccount.com" }
+  member = { for job, email in local.email : job => "serviceAccount:${email}" }
 
   # Tables that the pipeline writes; the replay's journal is the replay operator's.
   written_by_worker = {
@@ -19,34 +16,16 @@ locals {
   }
 }
 
-resource "google_service_account" "of" {
-  for_each = local.accounts
-
-  account_id   = "rescoring-${each.key}"
-  display_name = "Account rescoring: ${each.key}"
-  description  = each.value
-
-  depends_on = [google_project_service.used]
-}
-
-# The predefined role for Vertex AI may also train, deploy and delete.
-resource "google_project_iam_custom_role" "gemini_caller" {
-  role_id     = "accountRescoringGeminiCaller"
-  title       = "Account rescoring: asks Gemini"
-  description = "Calls a published model, and nothing else"
-  permissions = ["aiplatform.endpoints.predict"]
-}
-
 resource "google_project_iam_member" "worker" {
   for_each = {
     dataflow = "roles/dataflow.worker"
     queries  = "roles/bigquery.jobUser"
-    gemini   = google_project_iam_custom_role.gemini_caller.id
+    gemini   = "projects/${var.project_id}/roles/accountRescoringGeminiCaller"
   }
 
   project = var.project_id
   role    = each.value
-  member  = google_service_account.of["worker"].member
+  member  = local.member["worker"]
 }
 
 resource "google_pubsub_subscription_iam_member" "worker_reads" {
@@ -54,7 +33,7 @@ resource "google_pubsub_subscription_iam_member" "worker_reads" {
 
   subscription = google_pubsub_subscription.rescoring.id
   role         = each.value
-  member       = google_service_account.of["worker"].member
+  member       = local.member["worker"]
 }
 
 resource "google_pubsub_topic_iam_member" "worker_dead_letters" {
@@ -62,7 +41,7 @@ resource "google_pubsub_topic_iam_member" "worker_dead_letters" {
 
   topic  = google_pubsub_topic.changes["account-changes-dead-letter"].id
   role   = each.value
-  member = google_service_account.of["worker"].member
+  member = local.member["worker"]
 }
 
 resource "google_bigquery_table_iam_member" "worker_writes" {
@@ -71,13 +50,13 @@ resource "google_bigquery_table_iam_member" "worker_writes" {
   dataset_id = google_bigquery_dataset.account_scoring.dataset_id
   table_id   = each.value
   role       = "roles/bigquery.dataEditor"
-  member     = google_service_account.of["worker"].member
+  member     = local.member["worker"]
 }
 
 resource "google_bigquery_dataset_iam_member" "worker_context" {
   dataset_id = google_bigquery_dataset.crm.dataset_id
   role       = "roles/bigquery.dataViewer"
-  member     = google_service_account.of["worker"].member
+  member     = local.member["worker"]
 }
 
 resource "google_storage_bucket_iam_member" "staging" {
@@ -88,7 +67,7 @@ resource "google_storage_bucket_iam_member" "staging" {
 
   bucket = google_storage_bucket.staging.name
   role   = each.value.role
-  member = google_service_account.of[each.value.account].member
+  member = local.member[each.value.account]
 }
 
 resource "google_artifact_registry_repository_iam_member" "images" {
@@ -97,20 +76,14 @@ resource "google_artifact_registry_repository_iam_member" "images" {
   repository = google_artifact_registry_repository.images.name
   location   = google_artifact_registry_repository.images.location
   role       = "roles/artifactregistry.reader"
-  member     = google_service_account.of[each.value].member
+  member     = local.member[each.value]
 }
 
 resource "google_project_iam_member" "launcher" {
   #checkov:skip=CKV_GCP_49:To start a job is what this account is for; it may act as the worker's account alone.
   project = var.project_id
   role    = "roles/dataflow.developer"
-  member  = google_service_account.of["launcher"].member
-}
-
-resource "google_service_account_iam_member" "launcher_as_worker" {
-  service_account_id = google_service_account.of["worker"].name
-  role               = "roles/iam.serviceAccountUser"
-  member             = google_service_account.of["launcher"].member
+  member  = local.member["launcher"]
 }
 
 resource "google_pubsub_subscription_iam_member" "replay_reads" {
@@ -121,7 +94,7 @@ resource "google_pubsub_subscription_iam_member" "replay_reads" {
 
   subscription = each.value
   role         = "roles/pubsub.subscriber"
-  member       = google_service_account.of["replay"].member
+  member       = local.member["replay"]
 }
 
 resource "google_pubsub_topic_iam_member" "replay_publishes" {
@@ -129,7 +102,7 @@ resource "google_pubsub_topic_iam_member" "replay_publishes" {
 
   topic  = google_pubsub_topic.changes[each.value].id
   role   = "roles/pubsub.publisher"
-  member = google_service_account.of["replay"].member
+  member = local.member["replay"]
 }
 
 resource "google_bigquery_table_iam_member" "replay_journal" {
@@ -138,12 +111,12 @@ resource "google_bigquery_table_iam_member" "replay_journal" {
   dataset_id = google_bigquery_dataset.account_scoring.dataset_id
   table_id   = each.value
   role       = "roles/bigquery.dataEditor"
-  member     = google_service_account.of["replay"].member
+  member     = local.member["replay"]
 }
 
 resource "google_bigquery_dataset_iam_member" "scoring_readers" {
   for_each = merge(
-    { for account in ["replay", "api"] : account => google_service_account.of[account].member },
+    { for account in ["replay", "api"] : account => local.member[account] },
     { for member in var.score_readers : member => member },
   )
 
@@ -157,22 +130,11 @@ resource "google_project_iam_member" "queries" {
 
   project = var.project_id
   role    = "roles/bigquery.jobUser"
-  member  = google_service_account.of[each.value].member
+  member  = local.member[each.value]
 }
 
 resource "google_pubsub_topic_iam_member" "api_publishes" {
   topic  = google_pubsub_topic.changes["account-changes"].id
   role   = "roles/pubsub.publisher"
-  member = google_service_account.of["api"].member
-}
-
-# People act as these accounts for an hour at a time; no key of an account is ever made.
-resource "google_service_account_iam_member" "operators" {
-  for_each = {
-    for pair in setproduct(["launcher", "replay"], var.operators) : "${pair[0]} ${pair[1]}" => { account = pair[0], member = pair[1] }
-  }
-
-  service_account_id = google_service_account.of[each.value.account].name
-  role               = "roles/iam.serviceAccountTokenCreator"
-  member             = each.value.member
+  member = local.member["api"]
 }

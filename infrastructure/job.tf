@@ -50,7 +50,7 @@ resource "google_dataflow_flex_template_job" "rescoring" {
   transform_name_mapping  = var.transform_name_mapping
   labels                  = local.labels
 
-  service_account_email   = google_service_account.of["worker"].email
+  service_account_email   = local.email["worker"]
   sdk_container_image     = var.images.worker
   machine_type            = var.workers.machine_type
   num_workers             = var.workers.min

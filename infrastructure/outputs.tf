@@ -3,11 +3,6 @@ output "images" {
   value       = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
 }
 
-output "service_accounts" {
-  description = "The accounts, by what they do."
-  value       = { for name, account in google_service_account.of : name => account.email }
-}
-
 output "staging_bucket" {
   description = "Where jobs are staged and templates kept."
   value       = google_storage_bucket.staging.name

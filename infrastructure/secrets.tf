@@ -28,5 +28,5 @@ resource "google_secret_manager_secret_iam_member" "reader" {
 
   secret_id = google_secret_manager_secret.held[each.key].id
   role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.of[each.value].member
+  member    = local.member[each.value]
 }

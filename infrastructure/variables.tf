@@ -122,12 +122,6 @@ variable "deletion_protection" {
   default     = true
 }
 
-variable "operators" {
-  description = "Who may act as the replay operator and as the launcher: members such as group:revops-oncall@example.com."
-  type        = list(string)
-  default     = []
-}
-
 variable "score_readers" {
   description = "Who may read scores: members such as group:sales-ops@example.com."
   type        = list(string)

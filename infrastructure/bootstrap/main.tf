@@ -1,15 +1,18 @@
 # Made once a project, by its owner and from their own machine: what a deployment needs before it can deploy.
 #
-#   terraform init && terraform apply -var project_id=… -var repository=OWNER/NAME -var environment=staging
-#   terraform init -migrate-state -backend-config=bucket=… -backend-config=prefix=bootstrap   # then the state moves there
+#   terraform init
+#   terraform apply -var project_id=P -var environment=staging -var repository=OWNER/NAME -var repository_owner_id=N
+#
+# and then the state moves into the bucket that this made; backend.tf stays out of the repository:
+#
+#   echo 'terraform { backend "gcs" {} }' > backend.tf
+#   terraform init -migrate-state -backend-config=bucket=P-terraform -backend-config=prefix=bootstrap
 #
 # GitHub's workflows get no key: they exchange the token of their run for an hour's access, bound to repository and
 # environment (docs/adr/064).
 
 terraform {
   required_version = ">= 1.9"
-
-  backend "gcs" {}
 
   required_providers {
     google = {
@@ -34,15 +37,13 @@ locals {
     "sts.googleapis.com",
   ])
 
-  # What infrastructure/ makes, service by service. None of them is owner or editor.
+  # What infrastructure/ makes, service by service. None of them makes accounts or roles, or acts as another account.
   deployer_roles = toset([
     "roles/artifactregistry.admin",
     "roles/bigquery.admin",
     "roles/compute.networkAdmin",
     "roles/compute.securityAdmin",
     "roles/dataflow.developer",
-    "roles/iam.roleAdmin",
-    "roles/iam.serviceAccountAdmin",
     "roles/monitoring.editor",
     "roles/pubsub.admin",
     "roles/redis.admin",
@@ -59,6 +60,16 @@ locals {
     "roles/dataflow.developer",
     "roles/dataflow.worker",
   ]
+
+  # An account for each job that is done. What the first four may is in infrastructure/identities.tf.
+  accounts = {
+    worker   = "Workers and the template's launcher machine: read changes, score, write"
+    launcher = "Starts, updates and drains the job"
+    replay   = "Lists dead letters and replays them"
+    api      = "Answers questions about scores"
+    deployer = "Applies infrastructure/ from GitHub"
+    planner  = "Plans infrastructure/ from GitHub, for pull requests"
+  }
 
   # A run's token says which repository and which of its environments it is for; each account is one environment's.
   subjects = {
@@ -115,10 +126,11 @@ resource "google_iam_workload_identity_pool_provider" "github" {
 }
 
 resource "google_service_account" "of" {
-  for_each = local.subjects
+  for_each = local.accounts
 
   account_id   = "rescoring-${each.key}"
   display_name = "Account rescoring: ${each.key}"
+  description  = each.value
 
   depends_on = [google_project_service.used]
 }
@@ -132,8 +144,7 @@ resource "google_service_account_iam_member" "github" {
 }
 
 resource "google_project_iam_member" "deployer" {
-  #checkov:skip=CKV_GCP_41:The worker's account must be given to the job; it is bounded to that account below.
-  #checkov:skip=CKV_GCP_49:It makes the accounts of infrastructure/identities.tf, and may give them the roles of grantable_roles only.
+  #checkov:skip=CKV_GCP_49:It starts the job; it may act as the worker's account alone, by a grant on that account.
   for_each = local.deployer_roles
 
   project = var.project_id
@@ -156,18 +167,32 @@ resource "google_project_iam_member" "deployer_grants" {
 }
 
 # Dataflow runs a job as the worker's account for whoever may act as it.
-resource "google_project_iam_member" "deployer_acts" {
-  #checkov:skip=CKV_GCP_41:Bounded by its condition to the worker's account.
-  #checkov:skip=CKV_GCP_49:Bounded by its condition to the worker's account.
-  project = var.project_id
-  role    = "roles/iam.serviceAccountUser"
-  member  = google_service_account.of["deployer"].member
+resource "google_service_account_iam_member" "acts_as_worker" {
+  for_each = toset(["deployer", "launcher"])
 
-  condition {
-    title       = "the-worker-only"
-    description = "Acts as the worker's account and no other"
-    expression  = "resource.name.endsWith('/serviceAccounts/rescoring-worker@${var.project_id}.iam.gserviceaccount.com')"
+  service_account_id = google_service_account.of["worker"].name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.of[each.value].member
+}
+
+# People act as these accounts for an hour at a time; no key of an account is ever made.
+resource "google_service_account_iam_member" "operators" {
+  for_each = {
+    for pair in setproduct(["launcher", "replay"], var.operators) :
+    "${pair[0]} ${pair[1]}" => { account = pair[0], member = pair[1] }
   }
+
+  service_account_id = google_service_account.of[each.value.account].name
+  role               = "roles/iam.serviceAccountTokenCreator"
+  member             = each.value.member
+}
+
+# The predefined role for Vertex AI may also train, deploy and delete.
+resource "google_project_iam_custom_role" "gemini_caller" {
+  role_id     = "accountRescoringGeminiCaller"
+  title       = "Account rescoring: asks Gemini"
+  description = "Calls a published model, and nothing else"
+  permissions = ["aiplatform.endpoints.predict"]
 }
 
 # A pull request's plan reads what there is, and the state; it writes nowhere, not even a lock. The basic role of viewer

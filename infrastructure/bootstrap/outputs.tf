@@ -9,6 +9,6 @@ output "workload_identity_provider" {
 }
 
 output "service_accounts" {
-  description = "For the GitHub environments' variable DEPLOY_SERVICE_ACCOUNT: the deployer's, and the planner's for NAME-plan."
+  description = "The accounts, by what they do. GitHub's variable DEPLOY_SERVICE_ACCOUNT is the deployer's, and the planner's in NAME-plan."
   value       = { for name, account in google_service_account.of : name => account.email }
 }

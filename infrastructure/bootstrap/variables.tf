@@ -38,3 +38,9 @@ variable "repository_owner_id" {
     error_message = "The owner's id is a number: gh api users/OWNER --jq .id"
   }
 }
+
+variable "operators" {
+  description = "Who may act as the replay operator and as the launcher: members such as group:revops-oncall@example.com."
+  type        = list(string)
+  default     = []
+}

@@ -7,5 +7,4 @@ workers = {
   max = 20
 }
 
-operators     = ["group:rescoring-oncall@example.com"]
 score_readers = ["group:revops@example.com"]

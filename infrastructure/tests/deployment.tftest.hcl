@@ -9,18 +9,6 @@ mock_provider "google" {
     override_during = plan
     defaults        = { id = "projects/example-rescoring/subscriptions/mocked" }
   }
-  mock_resource "google_service_account" {
-    override_during = plan
-    defaults = {
-      email  = "rescoring-worker@example-rescoring.iam.gserviceaccount.com"
-      member = "serviceAccount:rescoring-worker@example-rescoring.iam.gserviceaccount.com"
-      name   = "projects/example-rescoring/serviceAccounts/rescoring-worker@example-rescoring.iam.gserviceaccount.com"
-    }
-  }
-  mock_resource "google_project_iam_custom_role" {
-    override_during = plan
-    defaults        = { id = "projects/example-rescoring/roles/mocked" }
-  }
   mock_resource "google_redis_instance" {
     override_during = plan
     defaults = {
@@ -130,12 +118,14 @@ run "accounts_may_what_they_need" {
   command = plan
 
   assert {
-    condition     = toset([for it in google_project_iam_member.worker : it.role if startswith(it.role, "roles/")]) == toset(["roles/bigquery.jobUser", "roles/dataflow.worker"])
+    condition = toset([for it in google_project_iam_member.worker : it.role]) == toset([
+      "projects/example-rescoring/roles/accountRescoringGeminiCaller", "roles/bigquery.jobUser", "roles/dataflow.worker",
+    ])
     error_message = "The worker has two roles on the project and the right to call a model."
   }
   assert {
-    condition     = google_project_iam_custom_role.gemini_caller.permissions == toset(["aiplatform.endpoints.predict"])
-    error_message = "To call a model is all of Vertex AI that the worker may."
+    condition     = toset([for it in google_secret_manager_secret_iam_member.reader : it.member]) == toset(["serviceAccount:rescoring-api@example-rescoring.iam.gserviceaccount.com", "serviceAccount:rescoring-worker@example-rescoring.iam.gserviceaccount.com"])
+    error_message = "A secret has one reader, the one that needs it."
   }
   assert {
     condition     = google_bigquery_dataset_iam_member.worker_context.role == "roles/bigquery.dataViewer"

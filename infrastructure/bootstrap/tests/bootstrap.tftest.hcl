@@ -42,12 +42,34 @@ run "the_deployer_is_no_owner" {
   command = plan
 
   assert {
-    condition     = length(setintersection(local.deployer_roles, ["roles/owner", "roles/editor", "roles/resourcemanager.projectIamAdmin", "roles/iam.serviceAccountUser"])) == 0
-    error_message = "A role as good as owner must be bounded by a condition."
+    condition     = length(setintersection(local.deployer_roles, ["roles/owner", "roles/editor", "roles/resourcemanager.projectIamAdmin", "roles/iam.roleAdmin", "roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountTokenCreator", "roles/iam.serviceAccountUser"])) == 0
+    error_message = "None of its roles is as good as owner, or leads to one that is."
   }
   assert {
     condition     = strcontains(google_project_iam_member.deployer_grants.condition[0].expression, "hasOnly(['projects/example-staging/roles/accountRescoringGeminiCaller', 'roles/bigquery.jobUser', 'roles/dataflow.developer', 'roles/dataflow.worker'])")
     error_message = "The deployer gives the pipeline's roles only."
+  }
+}
+
+run "the_right_to_call_gemini_is_no_more" {
+  command = plan
+
+  assert {
+    condition     = google_project_iam_custom_role.gemini_caller.permissions == toset(["aiplatform.endpoints.predict"])
+    error_message = "To call a model is all of Vertex AI that the worker may."
+  }
+}
+
+run "operators_act_for_an_hour" {
+  command = plan
+
+  variables {
+    operators = ["group:oncall@example.com"]
+  }
+
+  assert {
+    condition     = toset(keys(google_service_account_iam_member.operators)) == toset(["launcher group:oncall@example.com", "replay group:oncall@example.com"])
+    error_message = "Operators launch and replay; they act as no other account."
   }
 }
 

@@ -8,3 +8,12 @@ workers = {
 }
 
 score_readers = ["group:revops@example.com"]
+
+# To reread gaps from Salesforce:
+#
+# salesforce_hosts_reachable = true
+# pipeline_parameters = {
+#   salesforce_login_url = "https://example.my.salesforce.com"
+#   salesforce_client_id = "…"
+#   salesforce_secret    = "projects/example-rescoring-production/secrets/salesforce-client-secret"
+# }

@@ -31,7 +31,8 @@ infra-check: install ## Check the infrastructure: Terraform's format, types and 
 	@infrastructure/check.sh
 
 coverage: install ## Run every test, and ask that 85 % of the code was run
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=85
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 900 \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 check: install ## Lint, check types, the direction of imports, and for weaknesses
 	@$(BIN)/ruff check .

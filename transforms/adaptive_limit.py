@@ -11,7 +11,7 @@ from typing import Final
 
 from transforms.throttling import ThrottledTime
 
-BACK_OFF: Final = 0.95
+BACK_OFF: Final = 0.97
 """What is left of the limit on the first 429 after calls were made by the present limit."""
 
 SLOWEST_GROWTH: Final = 0.025

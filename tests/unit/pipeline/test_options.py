@@ -4,6 +4,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.options import OptionError, config_from, options_help, unknown_flags
+from transforms.generation import TransportKind
 
 
 def test_names_become_paths_of_the_project() -> None:
@@ -14,6 +15,23 @@ def test_names_become_paths_of_the_project() -> None:
     assert config.gemini.project == "my-project"
 
 
+def test_the_engine_has_its_options() -> None:
+    """How patient it is with Gemini, and what carries its calls."""
+    gemini = config_from(
+        PipelineOptions(
+            [
+                "--project=p-1",
+                "--gemini_outage_deadline_seconds=60",
+                "--call_deadline_seconds=7",
+                "--max_prompt_tokens=900",
+                "--gemini_transport=sdk",
+            ]
+        )
+    ).gemini
+    assert (gemini.outage_deadline_seconds, gemini.deadline_seconds, gemini.max_prompt_tokens) == (60, 7, 900)
+    assert gemini.transport is TransportKind.SDK
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -22,6 +40,9 @@ def test_names_become_paths_of_the_project() -> None:
         (["--project=p-1", "--subscription=x y"], "--subscription"),
         (["--project=p-1", "--accounts_per_call=0"], "--accounts_per_call"),
         (["--project=p-1", "--batch_size=-1"], "--batch_size"),
+        (["--project=p-1", "--max_prompt_tokens=0"], "--max_prompt_tokens"),
+        (["--project=p-1", "--call_deadline_seconds=0"], "--call_deadline_seconds"),
+        (["--project=p-1", "--gemini_outage_deadline_seconds=-5"], "--gemini_outage_deadline_seconds"),
     ],
 )
 def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:

@@ -3,16 +3,22 @@
 import datetime as dt
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from schemas.outcome import OutcomeKind
+from transforms.query_guard import guard_rules
 from transforms.warehouse import Warehouse
+
+MAX_ROWS: Final = 1_000_000
+"""Of an answer."""
 
 _PROGRESS_SQL: Final = """
 SELECT
   (SELECT COUNT(DISTINCT message_id) FROM `{dataset}.change_outcomes` WHERE recorded_at >= @since) AS messages,
-  (SELECT COUNT(*) FROM `{dataset}.account_scores` WHERE scored_at >= @since) AS score_rows,
+  (
+    SELECT COUNT(*) FROM `{dataset}.account_scores` WHERE scored_at >= @since AND shadow IS NOT TRUE
+  ) AS score_rows,
   COUNTIF(received > 0 AND finals = 0) AS unexplained,
   SUM(IF(refused > 0, 0, scored)) AS scored_rows,
   SUM(received) AS received_rows,
@@ -44,7 +50,7 @@ WHERE recorded_at >= @since AND outcome = 'scored' AND published_at IS NOT NULL
 _ACCOUNTS_SQL: Final = """
 SELECT COUNT(DISTINCT account_id) AS accounts
 FROM `{dataset}.account_scores`
-WHERE scored_at >= @since AND status = 'scored'
+WHERE scored_at >= @since AND status = 'scored' AND shadow IS NOT TRUE
 """
 _HIGHEST_SQL: Final = """
 SELECT s.account_id, a.name, s.score, s.tier, s.confidence, s.summary, s.recommended_action, s.drivers
@@ -93,6 +99,10 @@ class LedgerReport:
     def __init__(self, warehouse: Warehouse, dataset: str, crm_dataset: str, *, since: dt.datetime) -> None:
         self._warehouse = warehouse
         self._since = since
+        # A row for each score that was written: a demo's worth.
+        self._rules = replace(
+            guard_rules(warehouse.project, dataset, crm_dataset), default_rows=MAX_ROWS, max_rows=MAX_ROWS
+        )
         self._names = {
             "dataset": f"{warehouse.project}.{dataset}",
             "crm": f"{warehouse.project}.{crm_dataset}",
@@ -126,7 +136,7 @@ class LedgerReport:
         )
 
     def _query(self, sql: str) -> list[Mapping[str, Any]]:
-        return list(self._warehouse.query(sql.format(**self._names), {"since": self._since}))
+        return self._warehouse.guarded_query(sql.format(**self._names), {"since": self._since}, rules=self._rules)
 
 
 def percentiles(seconds: list[float]) -> dict[str, float | None]:

@@ -4,7 +4,8 @@ One query groups the ledger by what was recorded of each; what that means is dec
 
 - A row that repeats counts once: Pub/Sub and BigQuery deliver at least once.
 - `skipped/duplicate` explains a further delivery. It is no outcome of the event, and no second one.
-- `dead_lettered/row_rejected` supersedes the `scored` or `tombstoned` whose row was refused (docs/adr/001).
+- `dead_lettered/row_rejected` supersedes the outcome whose row was refused, where scores go over the Storage Write API
+  (docs/adr/032).
 - Into which event a change was coalesced is a detail of the outcome, and makes no second one.
 - An outcome without `received` is no fault: the event was received before the time that is looked at. It is counted
   among the outcomes and in `without_received`.
@@ -19,17 +20,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 from schemas.dead_letter import ErrorClass
+from schemas.identifiers import DatasetId, checked
 from schemas.outcome import OutcomeKind, SkipReason
 from transforms.errors import WarehouseUnavailable
+from transforms.query_guard import guard_rules
 from transforms.warehouse import Warehouse
 
 DUPLICATE: Final = f"{OutcomeKind.SKIPPED}:{SkipReason.DUPLICATE}"
 ROW_REJECTED: Final = f"{OutcomeKind.DEAD_LETTERED}:{ErrorClass.ROW_REJECTED}"
-_SUPERSEDED: Final = frozenset({str(OutcomeKind.SCORED), str(OutcomeKind.TOMBSTONED)})
+_SUPERSEDED: Final = frozenset(
+    {str(OutcomeKind.SCORED), str(OutcomeKind.TOMBSTONED), f"{OutcomeKind.SKIPPED}:{SkipReason.UNCHANGED_CONTEXT}"}
+)
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
-_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
 
 # A group for each combination of outcomes, of which there are few however many events: the answer is bounded, and one
 # row, whatever the ledger holds. The window is the partition filter. GROUP BY takes two NULL account ids for equal.
@@ -230,10 +234,10 @@ def read_ledger(warehouse: Warehouse, dataset: str, window: Window, *, limit: in
         ValueError: The dataset is no name.
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
-    check_dataset(dataset)
+    rules = guard_rules(warehouse.project, dataset)
     sql = _RECONCILE_SQL.format(dataset=f"{warehouse.project}.{dataset}", limit=int(limit))
     bounds = {"since": window.since, "until": window.until, "overdue_before": window.until - window.grace}
-    answer = list(warehouse.query(sql, bounds))
+    answer = warehouse.guarded_query(sql, bounds, rules=rules)
     if len(answer) != 1:
         # An empty ledger is a row too: an answer without it must not pass for a ledger in order.
         raise WarehouseUnavailable("BigQuery: query: no answer")
@@ -246,8 +250,7 @@ def check_dataset(name: str) -> None:
     Raises:
         ValueError: It can't.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"--dataset is {name!r}: letters, digits and _ are wanted")
+    checked(DatasetId, name, "--dataset")
 
 
 def parse_duration(text: str) -> dt.timedelta:
@@ -271,10 +274,22 @@ def parse_since(text: str, now: dt.datetime) -> dt.datetime:
     try:
         if _DURATION.fullmatch(text.strip()):
             return now - parse_duration(text)
+        return parse_time(text, "--since")
+    except (ValueError, OverflowError):
+        raise ValueError(f"--since is {text!r}: a duration such as 7d, or a time such as 2026-03-02T09:30Z") from None
+
+
+def parse_time(text: str, flag: str) -> dt.datetime:
+    """Return the time that an ISO text says, in UTC where it says no zone.
+
+    Raises:
+        ValueError: It says none; the message names the flag.
+    """
+    try:
         time = dt.datetime.fromisoformat(text.strip())
         return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
-        raise ValueError(f"--since is {text!r}: a duration such as 7d, or a time such as 2026-03-02T09:30Z") from None
+        raise ValueError(f"{flag} is {text!r}: a time such as 2026-03-02T09:30Z is wanted") from None
 
 
 def _counted_as(group: LedgerGroup) -> frozenset[str]:

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import tenacity
 
-from transforms.circuit import Circuit
 from transforms.errors import GeminiError, QuotaExhausted
+from transforms.gemini_circuit import Circuit
 from transforms.retries import is_out_of_attempts, is_worth_retrying, seconds_before_retry
 from transforms.throttling import ThrottledTime
 

@@ -22,7 +22,8 @@ class BatchAccounts(beam.PTransform):
     """AccountChange → list of at most `max_batch_size` of them, the first no older than `max_wait_seconds`.
 
     Batches fill up side by side in `shards`, times as many as the runner makes of each: Dataflow's autosharding decides
-    by throughput, other runners have one for each thread.
+    by throughput, other runners have one for each thread. A bounded input, whose bundles are large, is batched within a
+    bundle: there is no time to wait for, and no state.
     """
 
     max_batch_size: int = 40
@@ -31,6 +32,8 @@ class BatchAccounts(beam.PTransform):
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> beam.PCollection[Iterable[AccountChange]]:
         """Shard by change, so that a hot account is no hot key; then batch within a shard, whose state holds it."""
+        if changes.is_bounded:
+            return changes | "Batch within a bundle" >> beam.BatchElements(self.max_batch_size, self.max_batch_size)
         shards = self.shards
         return (
             changes

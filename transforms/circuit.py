@@ -1,144 +1,127 @@
-"""The circuit to Gemini: while it is open, calls are held, and one at a time probes.
+"""A circuit breaker that many threads call through at once, and a call that is given up after a total deadline.
 
-The state machine is purgatory's. Where a breaker usually refuses calls, this one has them wait: the work stays in its
-bundle, unacknowledged, and the stream stands still until Gemini answers again.
+pybreaker holds its lock while a call runs, which would let one thread of a process through at a time. So while the
+circuit is closed calls run beside each other, and only their failures are told to pybreaker; once it is open, pybreaker
+lets the one call through that probes.
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeVar
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import NoReturn, TypeVar
 
+import pybreaker
 import structlog
-from purgatory.domain.messages.events import ContextChanged
-from purgatory.domain.model import CLOSED, OPENED, Context, OpenedState
 
-from schemas.dead_letter import Severity
-from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable
-from transforms.throttling import ThrottledTime
-
-Answer = TypeVar("Answer")
-
-_TICK_SECONDS: Final = 0.001
-"""purgatory lets a probe through strictly after its time."""
+T = TypeVar("T")
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class CircuitPolicy:
-    """When the circuit opens, and how often it is probed then."""
-
-    service_failures: int = 5
-    """Calls in a row to which the service did not answer as a service should."""
-    useless_answers: int = 20
-    """Calls in a row that brought no score at all, for whatever reason: half a batch, and no fault of the accounts."""
-    probe_seconds: float = 5.0
+class CircuitOpen(Exception):
+    """The last calls failed, so that none is made for a while."""
 
 
 class Circuit:
-    """Counts how calls end, and holds them while it is open. Used from one event loop."""
+    """The circuit to one service, for all the threads of a process.
 
-    def __init__(self, policy: CircuitPolicy, is_telling: Callable[[GeminiError], bool]) -> None:
-        """Take the policy, and what says whether an error tells anything about Gemini as a whole."""
-        self._service = Context("Gemini as a service", policy.service_failures, policy.probe_seconds)
-        self._answers = Context("Gemini's answers", policy.useless_answers, policy.probe_seconds)
-        self._is_telling = is_telling
-        self._turn = asyncio.Lock()
-        self._known_open: set[str] = set()
+    Args:
+        name: What an operator reads in the log when the circuit opens and closes; once each.
+        fault: The exception that means that the service does not answer, with a text that can be logged; others pass
+            without being counted.
+        failures: So many failed calls in a row open the circuit.
+        reset_seconds: Then one call is tried again after so long.
+    """
 
-    def is_open(self) -> bool:
-        """Whether calls are held."""
-        return self._service.state != CLOSED or self._answers.state != CLOSED
+    def __init__(self, name: str, fault: type[Exception], *, failures: int, reset_seconds: float) -> None:
+        self.name = name
+        self._fault = fault
+        self._breaker = pybreaker.CircuitBreaker(
+            fail_max=failures,
+            reset_timeout=reset_seconds,
+            exclude=[lambda error: not isinstance(error, fault)],
+            listeners=[_CircuitLog()],
+            name=name,
+            throw_new_error_on_trip=False,
+        )
 
-    async def attempt(
-        self, call: Callable[[], Awaitable[Sequence[Answer | GeminiError]]], throttled: ThrottledTime
-    ) -> Sequence[Answer | GeminiError]:
-        """Make a call, at once where the circuit is closed, else when it has closed, or as the probe that closes it.
+    @property
+    def is_closed(self) -> bool:
+        """Whether calls are made."""
+        return self._breaker.current_state == pybreaker.STATE_CLOSED
 
-        Args:
-            call: Returns an answer or an error for each account, or raises GeminiError.
-            throttled: Counts the time for which the call is held.
+    def call(self, ask: Callable[[], T]) -> T:
+        """Return what a call returns.
 
         Raises:
-            GeminiError: The call's own.
+            CircuitOpen: It was not made.
+            Exception: What the call raised.
         """
-        if not self.is_open():
-            return await self._observed(call)
-        with throttled.counted():
-            await self._turn.acquire()
-            try:
-                await self._until_probe()
-            except BaseException:
-                self._turn.release()
-                raise
-        if not self.is_open():
-            self._turn.release()  # the next in line need not wait for this call's end
-            return await self._observed(call)
+        if not self.is_closed:
+            return self._through_breaker(ask)
         try:
-            return await self._observed(call)
-        finally:
-            self._turn.release()
-
-    async def _until_probe(self) -> None:
-        for breaker in (self._service, self._answers):
-            while breaker.state != CLOSED:
-                try:
-                    breaker.handle_new_request()
-                    break
-                except OpenedState:
-                    due = (breaker.opened_at or 0.0) + breaker.ttl
-                    await asyncio.sleep(max(due - time.time(), 0.0) + _TICK_SECONDS)
-
-    async def _observed(
-        self, call: Callable[[], Awaitable[Sequence[Answer | GeminiError]]]
-    ) -> Sequence[Answer | GeminiError]:
-        try:
-            answers = await call()
-        except GeminiError as error:
-            self.failed(error)
+            answer = ask()
+        except self._fault as error:
+            self._tell(partial(_raise, error))
             raise
-        errors = [answer for answer in answers if isinstance(answer, GeminiError)]
-        if errors and len(errors) == len(answers):
-            self.failed(errors[0])
-        else:
-            self.succeeded()
-        return answers
+        if self._breaker.fail_counter:
+            self._tell(lambda: None)
+        return answer
 
-    def succeeded(self) -> None:
-        """Take note of a call that brought a score."""
-        for breaker in (self._service, self._answers):
-            breaker.handle_end_request()
-        self._tell()
+    def _through_breaker(self, ask: Callable[[], T]) -> T:
+        try:
+            return self._breaker.call(ask)
+        except pybreaker.CircuitBreakerError:
+            raise CircuitOpen(f"the circuit to {self.name} is open, since the last calls failed") from None
 
-    def failed(self, error: GeminiError) -> None:
-        """Take note of a call that brought none."""
-        if not self._is_telling(error):
-            return
-        if isinstance(error, GeminiUnavailable | GeminiTimeout):
-            self._service.handle_exception(error)
-        else:
-            self._service.handle_end_request()  # it did answer
-            self._answers.handle_exception(error)
-        self._tell(error)
+    def _tell(self, outcome: Callable[[], object]) -> None:
+        try:
+            self._breaker.call(outcome)
+        except (self._fault, pybreaker.CircuitBreakerError):
+            return  # the caller raises the failure; an open circuit needs to hear of no other
 
-    def _tell(self, error: GeminiError | None = None) -> None:
-        for breaker in (self._service, self._answers):
-            while breaker.messages:
-                message = breaker.messages.pop(0)
-                if isinstance(message, ContextChanged):
-                    self._log(breaker.name, message.state, error)
 
-    def _log(self, circuit: str, state: str, error: GeminiError | None) -> None:
-        told = {"circuit": circuit}
-        if error:
-            told |= {"error_class": error.error_class.value, "error": str(error)}
-        if state == CLOSED:
-            self._known_open.discard(circuit)
-            _log.warning("the circuit is closed: calls go on", **told)
-        elif state == OPENED and circuit not in self._known_open:
-            self._known_open.add(circuit)
-            _log.critical("the circuit is open: calls are held", error_severity=Severity.CRITICAL.value, **told)
-        elif state == OPENED:
-            _log.info("a probe failed: calls are held on", **told)
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """Return what a call returns, made on a thread of its own: clients bound each wait for bytes, but not their sum.
+
+    Raises:
+        TimeoutError: It takes longer; it is left behind, and what it returns in the end is dropped.
+        Exception: What the call raised.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - the caller raises it
+            outcome.set_exception(error)
+
+    # A daemon: what was given up ends with its last wait, or with the process.
+    threading.Thread(target=run, name="within-deadline", daemon=True).start()
+    return outcome.result(timeout=seconds)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+class _CircuitLog(pybreaker.CircuitBreakerListener):
+    """Tells operators when calls stop, and why, and when they go on."""
+
+    reason = ""
+
+    def failure(self, cb: pybreaker.CircuitBreaker, exc: BaseException) -> None:  # noqa: ARG002 - pybreaker names them
+        self.reason = str(exc)
+
+    def state_change(
+        self,
+        cb: pybreaker.CircuitBreaker,
+        old_state: pybreaker.CircuitBreakerState | None,
+        new_state: pybreaker.CircuitBreakerState,
+    ) -> None:
+        # Each probe goes through half-open: only what changes for the operator is told.
+        if new_state.name == pybreaker.STATE_CLOSED:
+            _log.warning("the circuit is closed again", service=cb.name)
+        elif new_state.name == pybreaker.STATE_OPEN and old_state and old_state.name == pybreaker.STATE_CLOSED:
+            _log.error("the circuit is open: calls stop until a probe succeeds", service=cb.name, reason=self.reason)

@@ -6,6 +6,7 @@ RescoringError               has an error class, and a message without any text 
 │   ├── InvalidEvent         JSON, but not what Salesforce sends
 │   └── UnsupportedEvent     sent by Salesforce, and not to be read here
 ├── WarehouseUnavailable     BigQuery did not answer, or would not
+├── BudgetExhausted          the day's tokens are spent
 ├── SalesforceUnavailable    Salesforce did not answer, or would not: costs a re-read, never a dead letter
 └── GeminiError              a call to Gemini brought no scores
     ├── GeminiUnavailable    the service, not this call; by itself: held for longer than an outage may last
@@ -109,6 +110,12 @@ class InvalidContext(WarehouseError):
     """The warehouse's rows of an account are not what the models say."""
 
     error_class = ErrorClass.INVALID_CONTEXT
+
+
+class BudgetExhausted(RescoringError):
+    """The day's tokens are spent."""
+
+    error_class = ErrorClass.BUDGET_EXHAUSTED
 
 
 class SalesforceUnavailable(RescoringError):

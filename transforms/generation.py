@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from schemas.score import ScoreAnswers
-from transforms.circuit import CircuitPolicy
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -29,7 +28,8 @@ from transforms.errors import (
     ServerFault,
     Unauthenticated,
 )
-from transforms.prompt import load_instruction, response_schema
+from transforms.gemini_circuit import CircuitPolicy
+from transforms.prompt import DEFAULT_PROMPT_VERSION, load_instruction, response_schema
 
 DEFAULT_MODEL: Final = "gemini-3.5-flash-lite"
 DEFAULT_LOCATION: Final = "global"
@@ -61,7 +61,7 @@ class GeminiSettings:
     project: str
     location: str = DEFAULT_LOCATION
     model: str = DEFAULT_MODEL
-    prompt_version: str = "v1"
+    prompt_version: str = DEFAULT_PROMPT_VERSION
     deadline_seconds: float = 30.0
     """For one call, from the connection to the last byte of the answer."""
     outage_deadline_seconds: float = 1_800.0

@@ -20,6 +20,8 @@ from transforms.errors import GeminiError
 from transforms.generation import GeminiSettings
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
+from transforms.prices import Price
+from transforms.prompt import part_suspects, row_flags
 from transforms.scoring_engine import Answered, ScoringEngine, Tally, estimated_tokens, shared_engine
 
 STAGE: Final = "Score accounts"
@@ -45,11 +47,12 @@ def split_calls(
     """Return a batch in calls of at most `accounts_per_call` accounts and, by estimate, `max_prompt_tokens`.
 
     Calls differ in size by one account at most, unless tokens end one early; an account that is over the limit by
-    itself is a call by itself.
+    itself is a call by itself. So is one whose texts seem to give orders: what they do, they do to its own score.
     """
-    calls = -(-len(batch) // accounts_per_call)
-    even = (batch[number::calls] for number in range(calls))
-    return [call for accounts in even for call in _within(accounts, max_prompt_tokens)]
+    suspects, others = part_suspects(batch)
+    calls = -(-len(others) // accounts_per_call)
+    even = (others[number::calls] for number in range(calls))
+    return [[item] for item in suspects] + [call for accounts in even for call in _within(accounts, max_prompt_tokens)]
 
 
 def _within(accounts: Sequence[ChangeInContext], max_tokens: int) -> Iterator[list[ChangeInContext]]:
@@ -99,6 +102,8 @@ class ScoreAccounts(beam.PTransform):
     gemini: GeminiSettings
     pipeline_version: str
     accounts_per_call: int = 5
+    price: Price | None = None
+    """Of the model; None leaves cost_usd empty."""
 
     def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> beam.PCollection[ScoringResult]:
         """Score a batch's accounts, the calls of a batch side by side."""
@@ -126,6 +131,7 @@ class _Score(beam.DoFn):
     def __init__(self, config: ScoreAccounts) -> None:
         self.gemini = config.gemini
         self.accounts_per_call = config.accounts_per_call
+        self.price = config.price
         self.ledger = Ledger(STAGE, config.pipeline_version)
         self.calls = Metrics.counter(STAGE, "gemini_calls_total")
         self.call_milliseconds = Metrics.distribution(STAGE, "api_call_duration_milliseconds")
@@ -173,15 +179,21 @@ class _Score(beam.DoFn):
         return seconds
 
     def _scored(self, item: ChangeInContext, verdict: Answered) -> ScoringResult:
-        change, answer, generation = item.change, verdict.answer, verdict.generation
+        change, scored_at = item.change, self.ledger.now()
+        answer, generation = verdict.answer, verdict.generation
         place, accounts = verdict.place, verdict.accounts
+        tokens = {
+            "prompt_tokens": shares(generation.prompt_tokens, accounts)[place],
+            "cached_tokens": shares(generation.cached_tokens, accounts)[place],
+            "output_tokens": shares(generation.output_tokens, accounts)[place],
+        }
         score = Score(
             account_id=change.account_id,
             score_id=score_id(change.account_id, change.event_id, self.gemini.prompt_version, self.gemini.model),
             event_ids=(change.event_id, *change.coalesced),
             change_committed_at=change.committed_at,
             change_sequence=change.sequence_number,
-            scored_at=self.ledger.now(),
+            scored_at=scored_at,
             status=ScoreStatus.SCORED,
             score=answer.score,
             tier=tier_of(answer.score),
@@ -194,16 +206,16 @@ class _Score(beam.DoFn):
             model_version=generation.model_version,
             prompt_version=self.gemini.prompt_version,
             context_hash=context_hash(item.context),
-            prompt_tokens=shares(generation.prompt_tokens, accounts)[place],
-            output_tokens=shares(generation.output_tokens, accounts)[place],
-            cached_tokens=shares(generation.cached_tokens, accounts)[place],
+            **tokens,
+            cost_usd=self.price.cost_usd(scored_at.date(), **tokens) if self.price else None,
             accounts_in_call=accounts,
             latency_ms=int(generation.latency_seconds * 1000),
+            flags=row_flags(item),
             trace_id=change.trace_id,
             pipeline_version=self.ledger.pipeline_version,
         )
         outcome = self.ledger.outcome(Received.of(change), OutcomeKind.SCORED)
-        return ScoringResult(scored=ScoredChange(score=score, outcome=outcome))
+        return ScoringResult(scored=ScoredChange(score=score, outcome=outcome, source=change.source))
 
     def _failed(self, item: ChangeInContext, error: GeminiError) -> ScoringResult:
         letter = self.ledger.dead_letter(Received.of(item.change), error, prompt_version=self.gemini.prompt_version)

@@ -2,7 +2,7 @@
 
     settle (call_plan)        what is asked again, halved, or given up
       ask                     one call, for as long as it takes: retries, held while the circuit is open
-        attempt (circuit)     not at all while Gemini fails as a whole, but for one probe at a time
+        attempt (gemini_circuit)     not at all while Gemini fails as a whole, but for one probe at a time
           call                a slot of the adaptive limit, a deadline, the transport, the answers checked
 
 Threads hand batches over and wait; all else happens on the event loop.
@@ -25,7 +25,6 @@ from transforms.adaptive_limit import AdaptiveLimit, CallSlots
 from transforms.answers import check_answers
 from transforms.backoff import Backoff
 from transforms.call_plan import settle
-from transforms.circuit import Circuit
 from transforms.errors import (
     GeminiError,
     GeminiRefusedPrompt,
@@ -36,6 +35,7 @@ from transforms.errors import (
     QuotaExhausted,
     Unauthenticated,
 )
+from transforms.gemini_circuit import Circuit
 from transforms.gemini_rest import RestTransport
 from transforms.generation import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
 from transforms.prompt import Prompt, render_prompt
@@ -172,9 +172,8 @@ class ScoringEngine:
 
 def _read(prompt: Prompt, items: Sequence[ChangeInContext], generation: Generation, tally: Tally) -> list[Verdict]:
     """Return a verdict for each of a call's accounts, in their order."""
-    names = {short_id: item.context.profile.name for short_id, item in prompt.accounts.items()}
     try:
-        answers = check_answers(generation.text, names)
+        answers = check_answers(generation.text, prompt.facts)
     except InvalidResponse as error:
         failure = OutputTruncated("the answer's JSON ends too early") if is_cut_off(generation.text) else error
         tally.failures[type(failure)] += 1

@@ -8,12 +8,14 @@ import functools
 import importlib.resources
 import io
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import google.auth.exceptions
 import requests.exceptions
+import structlog
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
 from google.cloud import bigquery
@@ -22,13 +24,27 @@ from pydantic import ValidationError
 from schemas.account_context import AccountContext
 from schemas.record import Record
 from schemas.tables import Table, View
+from transforms.circuit import within
 from transforms.errors import InvalidContext, WarehouseUnavailable
+from transforms.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
 
-QueryValue = str | dt.datetime | list[str]
+T = TypeVar("T")
+QueryValue = str | int | float | dt.datetime | list[str]
 """What can be bound to a query's parameter."""
 
 CALL_TIMEOUT_SECONDS: Final = 30.0
 RETRY_DEADLINE_SECONDS: Final = 60.0
+
+LOOKUP_DEADLINE_SECONDS: Final = 25.0
+"""For a query that a batch waits for, and for an insert: all of it, with its retries and every byte of its answer."""
+
+LOOKUP_JOB_SECONDS: Final = 20.0
+"""After which BigQuery itself ends the job of such a query, so that it costs no more slots."""
+
+LOOKUP_CALL_SECONDS: Final = 10.0
+LOOKUP_RETRY_SECONDS: Final = 10.0
+"""Retries of such a call: longer than most hiccups; what lasts longer is an outage (transforms/outage.py)."""
+_log = structlog.stdlib.get_logger(__name__)
 
 _VENDOR_ERRORS: Final = (
     api.GoogleAPIError,
@@ -113,7 +129,7 @@ class Warehouse:
         """
         parameters: dict[str, QueryValue] = {"account_ids": list(account_ids), "since": since, "until": until}
         contexts: dict[str, AccountContext | InvalidContext] = {}
-        for row in self.query(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
+        for row in self.look_up(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
             try:
                 contexts[row["profile"]["account_id"]] = context_from_row(row)
             except InvalidContext as error:
@@ -123,14 +139,35 @@ class Warehouse:
     def query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None) -> Iterator[Mapping[str, Any]]:
         """Run a query with bound parameters and yield its rows."""
         bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
-        config = bigquery.QueryJobConfig(query_parameters=bound)
+        yield from self._rows(sql, bigquery.QueryJobConfig(query_parameters=bound))
+
+    def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
+        """Run a query that a batch waits for, and return its rows, all within a total deadline.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer in time, or refused.
+        """
+        config = bigquery.QueryJobConfig(
+            query_parameters=[_parameter(name, value) for name, value in parameters.items()],
+            job_timeout_ms=int(1_000 * LOOKUP_JOB_SECONDS),
+        )
+        return self._in_time("query", lambda: list(self._rows(sql, config)))
+
+    def _in_time(self, what: str, ask: Callable[[], T]) -> T:
+        try:
+            return within(LOOKUP_DEADLINE_SECONDS, ask)
+        except TimeoutError:
+            raise WarehouseUnavailable(f"BigQuery: {what}: no answer within {LOOKUP_DEADLINE_SECONDS:g} s") from None
+
+    def _rows(self, sql: str, config: bigquery.QueryJobConfig) -> Iterator[Mapping[str, Any]]:
+        is_lookup = config.job_timeout_ms is not None
         try:
             rows = self._client.query_and_wait(
                 sql,
                 job_config=config,
-                api_timeout=CALL_TIMEOUT_SECONDS,
-                wait_timeout=RETRY_DEADLINE_SECONDS,
-                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                api_timeout=LOOKUP_CALL_SECONDS if is_lookup else CALL_TIMEOUT_SECONDS,
+                wait_timeout=LOOKUP_DEADLINE_SECONDS if is_lookup else RETRY_DEADLINE_SECONDS,
+                retry=_LOOKUP_RETRY if is_lookup else Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
                 # The client's own retries of whole jobs would go on for ten minutes.
                 job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it
             )
@@ -140,6 +177,52 @@ class Warehouse:
             yield from rows
         except _VENDOR_ERRORS as error:
             raise _unavailable("query", error) from error
+
+    def guarded_query(
+        self, sql: str, parameters: Mapping[str, QueryValue] | None = None, *, rules: GuardRules
+    ) -> list[Mapping[str, Any]]:
+        """Run an ad-hoc query as the query guard lets it run, and return its rows.
+
+        What was added to it, BigQuery's estimate of what it reads, and how long it took are logged.
+
+        Raises:
+            QueryRefused: The guard refuses it, or it would read more than the rules allow.
+            WarehouseUnavailable: BigQuery did not answer, or can't run it.
+        """
+        guarded = guard_query(sql, rules)
+        bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
+        started = time.monotonic()
+        estimate = self._estimated_bytes(guarded, bound)
+        if estimate > rules.max_bytes_billed:
+            raise QueryRefused(
+                f"the query would read {estimate:,} bytes, {rules.max_bytes_billed:,} at most are allowed: "
+                "read fewer days or columns"
+            )
+        config = bigquery.QueryJobConfig(query_parameters=bound, maximum_bytes_billed=rules.max_bytes_billed)
+        rows = list(self._rows(guarded.sql, config))
+        _log.info(
+            "query ran",
+            estimated_bytes=estimate,
+            added=list(guarded.added),
+            rows=len(rows),
+            bigquery_query_duration_seconds=round(time.monotonic() - started, 3),
+        )
+        return rows
+
+    def _estimated_bytes(self, guarded: GuardedQuery, bound: Sequence[Any]) -> int:
+        """Return what BigQuery says a query would read, without running it."""
+        config = bigquery.QueryJobConfig(query_parameters=bound, dry_run=True, use_query_cache=False)
+        try:
+            job = self._client.query(
+                guarded.sql,
+                job_config=config,
+                timeout=CALL_TIMEOUT_SECONDS,
+                retry=Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                job_retry=None,
+            )
+        except _VENDOR_ERRORS as error:
+            raise _unavailable("query estimate", error) from error
+        return job.total_bytes_processed or 0
 
     def insert_rows(self, dataset: str, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[RefusedRow]:
         """Stream rows into a table, and return those that BigQuery refused.
@@ -152,18 +235,22 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: BigQuery did not answer, or refused the request as a whole.
         """
-        try:
-            entries = self._client.insert_rows_json(
+        what, ids = f"insert into {dataset}.{table.name}", list(rows)
+
+        def insert() -> Sequence[Mapping[str, Any]]:
+            return self._client.insert_rows_json(
                 f"{self.project}.{dataset}.{table.name}",
                 list(rows.values()),
-                row_ids=list(rows),
+                row_ids=ids,
                 skip_invalid_rows=True,
-                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
-                timeout=CALL_TIMEOUT_SECONDS,
+                retry=_LOOKUP_RETRY,
+                timeout=LOOKUP_CALL_SECONDS,
             )
+
+        try:
+            entries = self._in_time(what, insert)
         except _VENDOR_ERRORS as error:
-            raise _unavailable(f"insert into {dataset}.{table.name}", error) from error
-        ids = list(rows)
+            raise _unavailable(what, error) from error
         return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
 
     def create_dataset(self, dataset: str) -> None:
@@ -217,15 +304,27 @@ class Warehouse:
 def _parameter(name: str, value: QueryValue) -> bigquery.ArrayQueryParameter | bigquery.ScalarQueryParameter:
     if isinstance(value, list):
         return bigquery.ArrayQueryParameter(name, "STRING", value)
-    return bigquery.ScalarQueryParameter(name, "TIMESTAMP" if isinstance(value, dt.datetime) else "STRING", value)
+    kind = next(kind for python, kind in _PARAMETER_TYPES.items() if isinstance(value, python))
+    return bigquery.ScalarQueryParameter(name, kind, value)
+
+
+_PARAMETER_TYPES: Final[Mapping[type, str]] = {
+    str: "STRING",
+    int: "INT64",
+    float: "FLOAT64",
+    dt.datetime: "TIMESTAMP",
+}
 
 
 def _schema(table: Table) -> list[bigquery.SchemaField]:
     return [bigquery.SchemaField.from_api_repr(dict(column)) for column in table.columns]
 
 
-def _is_transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether BigQuery may answer the same call if it is asked again."""
+    if isinstance(error, api.Forbidden):
+        # BigQuery says so of calls that come too fast, and of what is forbidden for good.
+        return any(isinstance(it, dict) and it.get("reason") in _TRANSIENT_REASONS for it in error.errors)
     return isinstance(
         error,
         api.TooManyRequests
@@ -234,15 +333,23 @@ def _is_transient(error: Exception) -> bool:
         | api.ServiceUnavailable
         | api.GatewayTimeout
         | requests.exceptions.ConnectionError
+        | requests.exceptions.ChunkedEncodingError
         | requests.exceptions.Timeout
         | google.auth.exceptions.TransportError,
     )
 
 
+_TRANSIENT_REASONS: Final = frozenset({"rateLimitExceeded", "jobRateLimitExceeded", "backendError"})
+_LOOKUP_RETRY: Final = Retry(
+    predicate=is_transient, initial=0.25, maximum=4.0, multiplier=2.0, timeout=LOOKUP_RETRY_SECONDS
+)
+
+
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
-    # The vendor's text can quote the statement; its class and status can't.
-    status = getattr(error, "code", None)
-    return WarehouseUnavailable(f"BigQuery: {what}: {type(error).__name__}{f' {int(status)}' if status else ''}")
+    # The vendor's text can quote the statement; its class and status can't. Of retries that ran out, the last counts.
+    cause = getattr(error, "cause", None) or error
+    status = getattr(cause, "code", None)
+    return WarehouseUnavailable(f"BigQuery: {what}: {type(cause).__name__}{f' {int(status)}' if status else ''}")
 
 
 _connecting = threading.Lock()

@@ -45,10 +45,9 @@ def report(title: str, measurements: list[Measurement]) -> None:
     keep(title, [asdict(row) for row in measurements])
 
 
-def keep(title: str, table: object) -> None:
-    """Keep a table as JSON under build/, beside those of other benchmarks."""
+def keep(title: str, figures: object) -> None:
+    """Keep figures under their title in build/benchmarks.json."""
     BUILD.mkdir(exist_ok=True)
     file = BUILD / "benchmarks.json"
-    tables = json.loads(file.read_text()) if file.exists() else {}
-    tables[title] = table
-    file.write_text(json.dumps(tables, indent=2))
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(kept | {title: figures}, indent=2))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import load_crm
@@ -14,6 +15,7 @@ from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, EMAILS, OPPORTUNITIES
 from tests.fixtures.changes import COMMITTED_AT, account_id
 from transforms.errors import InvalidContext, WarehouseUnavailable
+from transforms.query_guard import QueryRefused, guard_rules
 from transforms.warehouse import ContextBounds, Warehouse
 
 BOUNDS = ContextBounds()
@@ -141,3 +143,44 @@ def _score(number: int, *, minutes: int, score: int | None, scored_at: dt.dateti
         trace_id="t",
         pipeline_version="1",
     )
+
+
+def test_an_ad_hoc_query_runs_as_the_guard_says(warehouse: Warehouse) -> None:
+    """What is added to a query works in BigQuery, and what it read and took is logged under the metric's name."""
+    now = dt.datetime.now(dt.UTC)
+    old = now - dt.timedelta(days=40)
+    scores = [_score(1, minutes=1, score=10, scored_at=now), _score(2, minutes=1, score=20, scored_at=old)]
+    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, scores)
+    rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
+    with capture_logs() as logs:
+        rows = warehouse.guarded_query("SELECT score FROM account_scoring.account_scores", rules=rules)
+        since = {"since": old - dt.timedelta(days=1)}
+        sql = (
+            "SELECT s.score FROM account_scoring.account_scores AS s WHERE s.scored_at >= @since ORDER BY score LIMIT 9"
+        )
+        all_rows = warehouse.guarded_query(sql, since, rules=rules)
+    assert [row["score"] for row in rows] == [10]
+    assert [row["score"] for row in all_rows] == [10, 20]
+    assert [entry["event"] for entry in logs] == ["query ran", "query ran"]
+    assert logs[0]["added"] == ["account_scores.scored_at: the last 30 days", "LIMIT 1000"]
+    assert logs[0]["estimated_bytes"] >= 0
+    assert logs[0]["bigquery_query_duration_seconds"] > 0
+    assert logs[1]["rows"] == 2
+    assert all("sql" not in entry for entry in logs)
+
+
+def test_a_query_that_would_read_too_much_does_not_run(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BigQuery's estimate is compared with the maximum before anything is read; the emulator estimates nothing."""
+    rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
+    monkeypatch.setattr(warehouse, "_estimated_bytes", lambda *_: rules.max_bytes_billed + 1)
+    monkeypatch.setattr(warehouse, "_rows", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(QueryRefused, match="would read 10,737,418,241 bytes"):
+        warehouse.guarded_query("SELECT 1", rules=rules)
+
+
+@pytest.mark.parametrize("sql", ["SELECT no_such_function(1)", "SELECT no_column FROM crm.accounts"])
+def test_an_ad_hoc_query_that_fails_is_no_empty_result(warehouse: Warehouse, sql: str) -> None:
+    """What BigQuery can't run is told by the estimate already."""
+    rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
+    with pytest.raises(WarehouseUnavailable):
+        warehouse.guarded_query(sql, rules=rules)

@@ -48,8 +48,12 @@ _FIRST_REPLAY_ID: Final = 1_000_001
 _NAMESPACE: Final = uuid.UUID("0b8f1f0e-8b1a-4c53-9c0a-5d2e3a7f4b61")
 
 
-def load_crm_extract(folder: Path) -> CrmRecords:
+def load_crm_extract(folder: Path, *, as_of: dt.date | None = None) -> CrmRecords:
     """Read the extract's folder; e-mails and calls are none of it.
+
+    Args:
+        folder: The folder.
+        as_of: The day at whose end to stand, with nothing known of what happened later; None: when it was taken.
 
     Raises:
         CrmExtractError: A file, column or value is missing or wrong; the message names file, line and remedy.
@@ -58,7 +62,9 @@ def load_crm_extract(folder: Path) -> CrmRecords:
     agents = {row.sales_agent for _, row in read_rows(folder / TEAMS_CSV, TeamRow)}
     accounts = _account_rows(folder / ACCOUNTS_CSV)
     deals = _pipeline_rows(folder / PIPELINE_CSV, accounts=set(accounts), products=set(prices), agents=agents)
-    taken_on = max((day for deal in deals for day in (deal.engage_date, deal.close_date) if day), default=None)
+    if as_of:
+        deals = [known for deal in deals if (known := _as_known(deal, as_of))]
+    taken_on = as_of or max((day for deal in deals for day in (deal.engage_date, deal.close_date) if day), default=None)
     if taken_on is None:
         raise CrmExtractError(f"{folder / PIPELINE_CSV}: no opportunity has a date: export those engaged as well")
     taken_at = dt.datetime.combine(taken_on, dt.time(23, 59, 59), dt.UTC)
@@ -69,6 +75,29 @@ def load_crm_extract(folder: Path) -> CrmRecords:
         accounts=tuple(_account(row, by_account[row.account], taken_at) for row in accounts.values()),
         opportunities=tuple(_opportunity(deal, prices[deal.product], taken_at) for deal in deals),
     )
+
+
+def closed_deals(folder: Path, *, after: dt.date) -> Iterator[Opportunity]:
+    """Yield the opportunities of known accounts that closed after a day: what became of what was known then.
+
+    Raises:
+        CrmExtractError: The folder can't be read.
+    """
+    for deal in load_crm_extract(folder).opportunities:
+        if deal.is_closed and deal.account_id and deal.closed_on and deal.closed_on > after:
+            yield deal
+
+
+def _as_known(deal: PipelineRow, day: dt.date) -> PipelineRow | None:
+    """Return an opportunity as it stood at the end of a day; None: nobody had engaged it yet.
+
+    One without any date may have come later: it is not known either.
+    """
+    if deal.engage_date is None or deal.engage_date > day:
+        return None
+    if deal.close_date is None or deal.close_date <= day:
+        return deal
+    return deal.model_copy(update={"deal_stage": "Engaging", "close_date": None, "close_value": None})
 
 
 def extract_change_events(source: Path | CrmRecords) -> Iterator[JsonObject]:

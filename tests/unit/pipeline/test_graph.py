@@ -5,9 +5,11 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from pipeline.graph import build_graph, read_messages
+from pipeline.graph import build_backfill, build_graph, read_messages
 from pipeline.options import config_from
 
 ROOT = Path(__file__).parents[3]
@@ -27,9 +29,11 @@ def test_steps_have_the_names_of_the_design() -> None:
         "Drop immaterial changes",
         "Coalesce by account",
         "Tombstone deleted accounts",
+        "Keep to budget",
         "Batch accounts",
         "Reread gaps",
         "Add account context",
+        "Skip unchanged contexts",
         "Score accounts",
         "Write scores",
         "Write dead letters",
@@ -38,12 +42,61 @@ def test_steps_have_the_names_of_the_design() -> None:
     assert [label for label in labels if label in flow] == flow
 
 
+def test_a_shadow_is_scored_apart() -> None:
+    """With a shadow there are two steps more, and nothing of theirs flows into outcomes or dead letters."""
+    options = PipelineOptions(["--streaming", "--project=my-project", "--shadow_prompt=v1"])
+    pipeline = beam.Pipeline(options=options)
+    config = config_from(options)
+    build_graph(read_messages(pipeline, config), config)
+    steps = {node.full_label: node for node in pipeline._current_transform().parts}
+    assert {"Score shadows", "Write shadows"} <= set(steps)
+    shadow_outputs = set(steps["Score shadows"].outputs.values())
+    readers = {label for label, node in steps.items() if shadow_outputs & set(node.inputs)}
+    assert readers == {"Write shadows"}
+
+
+def test_a_backfill_shares_the_flow_and_keeps_no_state() -> None:
+    """The same steps from the batch on; nothing waits for a timer, which FnApiRunner would confuse with another's."""
+    options = PipelineOptions(["--project=my-project"])
+    pipeline = beam.Pipeline(options=options)
+    messages = pipeline | beam.Create([PubsubMessage(b"x", {})])
+    build_backfill(messages, config_from(options))
+    labels = [node.full_label for node in pipeline._current_transform().parts]
+    flow = ["Parse change events", "Batch accounts", "Add account context", "Score accounts", "Write outcomes"]
+    assert [label for label in labels if label in flow] == flow
+    assert "Coalesce by account" not in labels
+    assert not _steps(pipeline, beam.GroupIntoBatches)
+
+
+def test_a_stream_is_batched_over_bundles() -> None:
+    """A stream's bundles are small: accounts and rows are gathered over them."""
+    options = PipelineOptions(["--streaming", "--project=my-project"])
+    pipeline = beam.Pipeline(options=options)
+    build_graph(read_messages(pipeline, config_from(options)), config_from(options))
+    assert len(_steps(pipeline, beam.GroupIntoBatches)) >= 3
+
+
+def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
+    """Return the labels of a pipeline's steps of a kind, at any depth."""
+    found: list[str] = []
+
+    class Visitor(PipelineVisitor):
+        def enter_composite_transform(self, transform_node: AppliedPTransform) -> None:
+            if isinstance(transform_node.transform, kind):
+                found.append(transform_node.full_label)
+
+    pipeline.visit(Visitor())
+    return found
+
+
 @pytest.mark.parametrize(
     ("vendor", "home"),
     [
         ("google.genai", "transforms/gemini.py"),
         ("google.cloud.bigquery", "transforms/warehouse.py"),
         ("simple_salesforce", "transforms/salesforce.py"),
+        ("redis", "transforms/redis_store.py"),
+        ("google.cloud.aiplatform", "pipeline/experiments.py"),
     ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:

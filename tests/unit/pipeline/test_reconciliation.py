@@ -150,9 +150,9 @@ def _shown(result: Reconciliation) -> str:
 class _NoAnswer:
     """A warehouse whose query fails without saying so, as an answer without rows."""
 
-    project = "p"
+    project = "my-project"
 
-    def query(self, *_: object) -> list[object]:
+    def guarded_query(self, *_: object, **__: object) -> list[object]:
         """Return nothing."""
         return []
 

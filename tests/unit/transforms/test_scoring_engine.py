@@ -10,7 +10,6 @@ import pytest
 from schemas.dead_letter import ErrorClass
 from tests.fixtures.changes import in_context
 from tests.fixtures.gemini_transport import FakeTransport, Reply, accounts_of, generation, sound_reply
-from transforms.circuit import CircuitPolicy
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -21,6 +20,7 @@ from transforms.errors import (
     QuotaExhausted,
     Unauthenticated,
 )
+from transforms.gemini_circuit import CircuitPolicy
 from transforms.generation import GeminiSettings, Generation, GenerationRequest
 from transforms.score_accounts import split_calls
 from transforms.scoring_engine import Answered, ScoringEngine, Tally, Verdict

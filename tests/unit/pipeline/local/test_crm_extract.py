@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from pipeline.local.crm.change_events import JsonObject
-from pipeline.local.crm.extract import extract_change_events, load_crm_extract
+from pipeline.local.crm.extract import closed_deals, extract_change_events, load_crm_extract
 from pipeline.local.crm.extract_rows import CrmExtractError
 from pipeline.local.crm.records import CrmRecords
 from schemas.salesforce_ids import normalize_account_id, normalize_record_id
@@ -263,3 +263,48 @@ def test_a_real_records_last_write_is_its_last_event(real: CrmRecords) -> None:
     assert dated
     for deal in dated:
         assert last[deal.opportunity_id]["commitTimestamp"] == deal.modified_at.timestamp() * 1000
+
+
+def test_as_of_a_day_nothing_of_later_is_known(folder: Path) -> None:
+    """Deals that were engaged later are not there; those that closed later are open, as any other open deal is."""
+    day = dt.date(2017, 1, 31)
+    crm = load_crm_extract(folder, as_of=day)
+    deals = {deal.name: deal for deal in crm.opportunities}
+    assert set(deals) == {"Anvil - GTX Pro", "Anvil - MG Special"}
+    open_deal = deals["Anvil - GTX Pro"]
+    assert (open_deal.stage, open_deal.is_closed, open_deal.is_won) == ("Value Proposition", False, False)
+    assert (open_deal.closed_on, open_deal.probability, open_deal.amount) == (None, 50.0, 4821.0)
+    assert deals["Anvil - MG Special"].stage == "Closed Lost"
+    assert [account.type for account in crm.accounts] == ["Prospect"] * 3
+    end = dt.datetime.combine(day, dt.time(23, 59, 59), dt.UTC)
+    assert max(it.modified_at for it in crm.accounts) <= end
+    assert max(it.modified_at for it in crm.opportunities) <= end
+    assert [deal.closed_on for deal in closed_deals(folder, after=day)] == [dt.date(2017, 3, 1)]
+    assert not list(closed_deals(folder, after=dt.date(2017, 3, 1)))
+
+
+def test_what_is_known_does_not_depend_on_what_comes(folder: Path) -> None:
+    """Won or lost, at whatever price and day, or never: as of a day before, the records are the same."""
+    day = dt.date(2017, 1, 31)
+    before = load_crm_extract(folder, as_of=day)
+    spoil(folder, "sales_pipeline.csv", "Won,2017-01-02,2017-03-01,4514", "Lost,2017-01-02,2017-12-30,0")
+    assert load_crm_extract(folder, as_of=day) == before
+    spoil(folder, "sales_pipeline.csv", "CCCC3333,Moses Frase,MG Special,,Engaging,2017-02-01,,\n", "")
+    assert load_crm_extract(folder, as_of=day) == before
+
+
+def test_nothing_of_the_real_extract_leaks(crm_extract: Path) -> None:
+    """As of the middle of 2017 no date of a record is later, and no open deal differs from one that never closed."""
+    day = dt.date(2017, 6, 30)
+    crm = load_crm_extract(crm_extract, as_of=day)
+    for deal in crm.opportunities:
+        assert deal.engaged_on is not None
+        assert deal.engaged_on <= day
+        assert deal.closed_on is None or deal.closed_on <= day
+        if not deal.is_closed:
+            assert (deal.stage, deal.probability, deal.is_won) == ("Value Proposition", 50.0, False)
+    later = {deal.opportunity_id for deal in closed_deals(crm_extract, after=day)}
+    known_closed = {deal.opportunity_id for deal in crm.opportunities if deal.is_closed}
+    assert later
+    assert known_closed
+    assert not later & known_closed

@@ -1,0 +1,254 @@
+"""Evaluation: how well scores rank accounts, judged by what happened to the accounts after they were scored.
+
+Pure, on scikit-learn (the extra `evaluation`). Two questions, since labels can be many or few an account: did the
+account buy within the horizon, and was an opportunity that closed within it won?
+"""
+
+import datetime as dt
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from sklearn import config_context
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from schemas.score import Tier
+
+DEFAULT_HORIZON: Final = dt.timedelta(days=90)
+"""What a score speaks of: the chance to buy in the next 90 days."""
+
+RESAMPLES: Final = 200
+_SEED: Final = 1
+_CONFIDENCE: Final = 0.95
+
+
+@dataclass(frozen=True)
+class ScoredAccount:
+    """A score that stood at the time of the evaluation, and what made it."""
+
+    account_id: str
+    score: int
+    tier: Tier
+    prompt_version: str
+    model: str
+
+
+@dataclass(frozen=True)
+class LabelledOutcome:
+    """An opportunity that closed: whose, whether it was won, and on which day."""
+
+    account_id: str
+    is_won: bool
+    closed_on: dt.date
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The days after `as_of` whose outcomes count: the day itself is part of what the score could know."""
+
+    as_of: dt.date
+    length: dt.timedelta = DEFAULT_HORIZON
+
+    @property
+    def until(self) -> dt.date:
+        """The last day that counts."""
+        return self.as_of + self.length
+
+    def has(self, day: dt.date) -> bool:
+        """Whether an outcome of that day counts."""
+        return self.as_of < day <= self.until
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How well scores part the good from the others; None where it can't be told, such as when all are good.
+
+    Attributes:
+        count: Accounts, or closed opportunities.
+        good: How many of them bought, or were won.
+        auc: Chance that one that is good has the higher score than one that is not; 0.5 is a coin.
+        auc_interval: Its 95 % interval, by resampling accounts.
+        top_decile_rate: Share of the good among the tenth of the accounts with the highest scores.
+        lift: That share over the share among all.
+    """
+
+    count: int
+    good: int
+    auc: float | None
+    auc_interval: tuple[float, float] | None
+    top_decile_rate: float | None
+    lift: float | None
+
+    @property
+    def rate(self) -> float | None:
+        """Share of the good."""
+        return self.good / self.count if self.count else None
+
+
+@dataclass(frozen=True)
+class TierCalibration:
+    """What became of a tier's accounts."""
+
+    tier: Tier
+    accounts: int
+    mean_score: float
+    bought: int
+    closed: int
+    won: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One prompt version and model, evaluated."""
+
+    prompt_version: str
+    model: str
+    bought: Ranking
+    won: Ranking
+    tiers: tuple[TierCalibration, ...]
+    brier: float | None
+    """Mean squared distance of score/100 from whether the account bought: 0 is best, 0.25 a constant 50."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the evaluation as JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """An account with its score, and what became of it within the horizon."""
+
+    account: ScoredAccount
+    closed: int
+    won: int
+
+
+def evaluate(
+    scores: Iterable[ScoredAccount], outcomes: Sequence[LabelledOutcome], horizon: Horizon
+) -> tuple[Evaluation, ...]:
+    """Evaluate each prompt version and model by itself, in their order.
+
+    Accounts that no label names are left out: nothing is known of them, not even that they did not buy.
+    """
+    labelled = {outcome.account_id for outcome in outcomes}
+    within: defaultdict[str, list[bool]] = defaultdict(list)
+    for outcome in outcomes:
+        if horizon.has(outcome.closed_on):
+            within[outcome.account_id].append(outcome.is_won)
+    versions: defaultdict[tuple[str, str], list[_Judged]] = defaultdict(list)
+    for account in scores:
+        if account.account_id in labelled:
+            results = within.get(account.account_id, [])
+            judged = _Judged(account, len(results), sum(results))
+            versions[account.prompt_version, account.model].append(judged)
+    return tuple(_evaluate(version, judged) for version, judged in sorted(versions.items()))
+
+
+def _evaluate(version: tuple[str, str], judged: Sequence[_Judged]) -> Evaluation:
+    return Evaluation(
+        prompt_version=version[0],
+        model=version[1],
+        bought=_ranking([(it.account.score, 1, int(it.won > 0)) for it in judged]),
+        won=_ranking([(it.account.score, it.closed, it.won) for it in judged]),
+        tiers=tuple(_calibration(tier, [it for it in judged if it.account.tier is tier]) for tier in Tier),
+        brier=_brier(judged),
+    )
+
+
+_Sample = tuple[int, int, int]
+"""An account: its score, its cases, and how many of them are good."""
+
+
+def _ranking(samples: Sequence[_Sample]) -> Ranking:
+    count, good = sum(cases for _, cases, _ in samples), sum(good for *_, good in samples)
+    top = top_decile_rate([sample for sample in samples if sample[1]])
+    return Ranking(
+        count=count,
+        good=good,
+        auc=area_under_curve(samples),
+        auc_interval=_interval(samples),
+        top_decile_rate=top,
+        lift=top / (good / count) if top is not None and good else None,
+    )
+
+
+def area_under_curve(samples: Sequence[_Sample]) -> float | None:
+    """Return the area under the ROC curve; None where all cases are alike, so that nothing can be ranked."""
+    truths, scores, weights = [], [], []
+    for score, cases, good in samples:
+        for truth, weight in ((1, good), (0, cases - good)):
+            if weight:
+                truths.append(truth)
+                scores.append(score)
+                weights.append(weight)
+    return float(roc_auc_score(truths, scores, sample_weight=weights)) if len(set(truths)) > 1 else None
+
+
+def _interval(samples: Sequence[_Sample]) -> tuple[float, float] | None:
+    """Resample accounts, whose cases belong together, and return the middle 95 % of the areas."""
+    if area_under_curve(samples) is None:
+        return None
+    dice = random.Random(_SEED)
+    # The values are ours and finite: checking them costs more than the areas do.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        drawn = [area_under_curve(dice.choices(samples, k=len(samples))) for _ in range(RESAMPLES)]
+    areas = sorted(area for area in drawn if area is not None)
+    outside = (1 - _CONFIDENCE) / 2
+    return areas[int(outside * len(areas))], areas[min(len(areas) - 1, math.ceil((1 - outside) * len(areas)))]
+
+
+def top_decile_rate(samples: Sequence[_Sample]) -> float | None:
+    """Return the share of the good among a tenth of the accounts, those with the highest scores.
+
+    Accounts of equal scores at the tenth's edge count by their part in it, whatever their order.
+    """
+    room = len(samples) / 10
+    cases = good = 0.0
+    ranked = sorted(samples, key=lambda sample: -sample[0])
+    for _, equal in groupby(ranked, key=lambda sample: sample[0]):
+        tied = list(equal)
+        part = min(1.0, room / len(tied))
+        cases += part * sum(sample[1] for sample in tied)
+        good += part * sum(sample[2] for sample in tied)
+        room -= part * len(tied)
+        if room <= 0:
+            break
+    return good / cases if cases else None
+
+
+def _calibration(tier: Tier, judged: Sequence[_Judged]) -> TierCalibration:
+    return TierCalibration(
+        tier=tier,
+        accounts=len(judged),
+        mean_score=sum(it.account.score for it in judged) / len(judged) if judged else 0.0,
+        bought=sum(it.won > 0 for it in judged),
+        closed=sum(it.closed for it in judged),
+        won=sum(it.won for it in judged),
+    )
+
+
+def _brier(judged: Sequence[_Judged]) -> float | None:
+    if not judged:
+        return None
+    truths, chances = [int(it.won > 0) for it in judged], [it.account.score / 100 for it in judged]
+    return float(brier_score_loss(truths, chances, pos_label=1))
+
+
+def metrics_of(evaluation: Evaluation) -> Mapping[str, float]:
+    """Return the figures of an evaluation by name, those that could be told."""
+    named = {
+        "auc_bought": evaluation.bought.auc,
+        "auc_won": evaluation.won.auc,
+        "lift_bought": evaluation.bought.lift,
+        "lift_won": evaluation.won.lift,
+        "bought_rate": evaluation.bought.rate,
+        "won_rate": evaluation.won.rate,
+        "brier": evaluation.brier,
+        "accounts": float(evaluation.bought.count),
+        "closed_opportunities": float(evaluation.won.count),
+    }
+    return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,69 @@
+"""Vertex AI experiments, at the edge: the one module that imports google.cloud.aiplatform."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
+
+_NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9-]+")
+_MAX_NAME: Final = 100
+
+
+class ExperimentNotRecorded(RuntimeError):
+    """Vertex AI did not take a run; the message says which status it answered with."""
+
+
+@dataclass(frozen=True)
+class ExperimentTarget:
+    """Where runs are recorded.
+
+    Attributes:
+        project: Google Cloud project.
+        location: A region of Vertex AI.
+        experiment: Its name; it is made if there is none.
+        endpoint: An address of the REST API in place of the region's own, such as that of a private endpoint.
+    """
+
+    project: str
+    location: str
+    experiment: str
+    endpoint: str | None = None
+
+
+def record_run(target: ExperimentTarget, run: str, parameters: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+    """Record a run with its parameters and metrics, and return its name; one of the same name is written over.
+
+    Raises:
+        ExperimentNotRecorded: Vertex AI did not answer, or refused.
+    """
+    from google.cloud import aiplatform  # noqa: PLC0415 - takes seconds to import, and most evaluations record nothing
+
+    name = run_name(run)
+    try:
+        aiplatform.init(
+            project=target.project,
+            location=target.location,
+            experiment=target.experiment,
+            # A managed TensorBoard costs money for as long as it stands.
+            experiment_tensorboard=False,
+            api_endpoint=target.endpoint,
+            api_transport="rest",
+        )
+        is_there = aiplatform.ExperimentRun.get(name, experiment=target.experiment) is not None
+        with aiplatform.start_run(name, resume=is_there) as recorded:
+            recorded.log_params(dict(parameters))
+            recorded.log_metrics(dict(metrics))
+    except (GoogleAPIError, GoogleAuthError) as error:
+        status = getattr(error, "code", None)
+        raise ExperimentNotRecorded(
+            f"Vertex AI experiment {target.experiment}: {type(error).__name__}{f' {int(status)}' if status else ''}"
+        ) from error
+    return name
+
+
+def run_name(text: str) -> str:
+    """Return a text as the name of a run: lower-case letters, digits and hyphens."""
+    return _NOT_IN_NAMES.sub("-", text.lower()).strip("-")[:_MAX_NAME].strip("-")

@@ -1,0 +1,92 @@
+"""Names and ids from outside, as types that hold no other text: what is refused here becomes part of no query.
+
+Sources: Google Cloud, "Creating and managing projects"; BigQuery, "Naming datasets", "Table naming"; Salesforce Help,
+"Salesforce Email Address Format Technical Standards Validation" (000384328).
+"""
+
+import re
+import unicodedata
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, StrictStr, TypeAdapter, ValidationError
+
+from schemas.salesforce_ids import normalize_account_id
+
+MAX_TABLE_BYTES: Final = 1_024
+"""Of a table's name in UTF-8."""
+
+MAX_EMAIL_CHARACTERS: Final = 80
+"""What a Salesforce field of type Email holds; RFC 5321 would allow 256."""
+
+_PROJECT: Final = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
+)
+_DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
+_TABLE_CATEGORIES: Final = ("L", "M", "N", "Pc", "Pd", "Zs")
+_EMAIL: Final = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-][A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{0,63}"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+
+
+def _project(text: str) -> str:
+    if not _PROJECT.fullmatch(text):
+        raise ValueError("6 to 30 lower-case letters, digits and hyphens are wanted, a letter first, no hyphen last")
+    return text
+
+
+def _dataset(text: str) -> str:
+    if not _DATASET.fullmatch(text):
+        raise ValueError("letters, digits and _ are wanted, 1024 at most")
+    return text
+
+
+def _table(text: str) -> str:
+    if not text or not all(unicodedata.category(char).startswith(_TABLE_CATEGORIES) for char in text):
+        raise ValueError("letters, marks, digits, connectors, dashes and spaces are wanted")
+    if len(text.encode()) > MAX_TABLE_BYTES:
+        raise ValueError(f"at most {MAX_TABLE_BYTES} bytes of UTF-8 are wanted")
+    return text
+
+
+def _email(text: str) -> str:
+    if len(text) > MAX_EMAIL_CHARACTERS or not _EMAIL.fullmatch(text):
+        raise ValueError(f"an address such as name@example.com is wanted, {MAX_EMAIL_CHARACTERS} characters at most")
+    return text.lower()
+
+
+ProjectId = Annotated[StrictStr, AfterValidator(_project)]
+"""A Google Cloud project, in the form `example.com:my-project` too, which older projects of a domain have."""
+
+DatasetId = Annotated[StrictStr, AfterValidator(_dataset)]
+TableId = Annotated[StrictStr, AfterValidator(_table)]
+CheckedAccountId = Annotated[StrictStr, AfterValidator(normalize_account_id)]
+"""A Salesforce Account's id of 15 or 18 characters, its checksum verified; becomes the form of 18."""
+
+EmailAddress = Annotated[StrictStr, AfterValidator(_email)]
+"""An address as Salesforce's Email fields and user names hold it; becomes lower case, as there.
+
+Two dots in a row and one before the @ are allowed, since Salesforce takes them; text beyond ASCII is not.
+"""
+
+_ADAPTERS: Final[dict[Any, TypeAdapter[str]]] = {
+    kind: TypeAdapter(kind) for kind in (ProjectId, DatasetId, TableId, CheckedAccountId, EmailAddress)
+}
+
+
+def checked(kind: Any, value: object, name: str) -> str:
+    """Return a value as one of the types above.
+
+    Args:
+        kind: The type.
+        value: What came from outside.
+        name: What the user knows it by, such as `--dataset`; begins the message.
+
+    Raises:
+        ValueError: The value is none of that type; the message is one line, and cuts what it quotes.
+    """
+    try:
+        return _ADAPTERS[kind].validate_python(value)
+    except ValidationError as error:
+        why = error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name} is {str(value)[:60]!r}: {why}") from None

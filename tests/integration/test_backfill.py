@@ -1,0 +1,196 @@
+"""A backfill on FnApiRunner against the local stack: scores, ledger, order, and going on where it ended."""
+
+import base64
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.commands.backfill import BackfillResult, Selection, backfill
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.gemini import Fault, GeminiStandIn
+from pipeline.local.pubsub import EmbeddedPubSub
+from pipeline.local.stack import load_crm
+from pipeline.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.resources import SCORING_DATASET, create_topics
+from schemas.change_event import AccountChange, SourceMessage
+from schemas.score import Score, ScoreStatus
+from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
+from tests.fixtures.changes import account_id
+from transforms.parse_change_events import parse_message
+from transforms.warehouse import Warehouse
+
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+CRM = generate_crm(accounts=12, seed=5, as_of=NOW)
+ALL = Selection(everything=True)
+LAG = dt.timedelta(minutes=15)
+
+
+@pytest.fixture(scope="module")
+def pubsub(environment: pytest.MonkeyPatch) -> Iterator[None]:
+    """Provide the topics that dead letters go to."""
+    with EmbeddedPubSub() as broker:
+        environment.setenv("PUBSUB_EMULATOR_HOST", broker.host)
+        create_topics("account-scoring-local")
+        yield
+
+
+@pytest.fixture
+def empty(warehouse: Warehouse, gemini: GeminiStandIn, pubsub: None) -> Warehouse:
+    """Return the warehouse with a CRM of twelve accounts, and without scores or ledger."""
+    load_crm(warehouse, CRM)
+    for table in (ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS):
+        warehouse.replace_rows(SCORING_DATASET, table, [])
+    gemini.reset()
+    gemini.configure(faults=[])
+    return warehouse
+
+
+def _backfill(
+    selection: Selection = ALL, *, resume: bool = False, run_size: int = 100, now: dt.datetime = NOW
+) -> BackfillResult:
+    arguments = ["--project=account-scoring-local", "--direct_num_workers=1", "--call_deadline_seconds=5"]
+    return backfill(
+        arguments,
+        selection,
+        resume=resume,
+        mirror_lag=LAG,
+        run_size=run_size,
+        now=lambda: now + dt.timedelta(seconds=1),
+    )
+
+
+def _current(warehouse: Warehouse) -> dict[str, Any]:
+    rows = warehouse.query("SELECT * FROM `account-scoring-local.account_scoring.current_account_scores`")
+    return {row["account_id"]: row for row in rows}
+
+
+def _reconciled(warehouse: Warehouse) -> Reconciliation:
+    now = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    window = Window(since=now - dt.timedelta(hours=2), until=now, grace=dt.timedelta(0))
+    return judge(read_ledger(warehouse, SCORING_DATASET, window, limit=5), window, limit=5)
+
+
+def test_every_account_is_scored_and_accounted_for(empty: Warehouse, gemini: GeminiStandIn) -> None:
+    """In runs of five: each account has its score as of the time, a call for each run, and the ledger is in order."""
+    seen: list[int] = []
+    result = backfill(
+        ["--project=account-scoring-local", "--direct_num_workers=1"],
+        ALL,
+        resume=False,
+        mirror_lag=LAG,
+        run_size=5,
+        on_progress=lambda _progress, wanted: seen.append(wanted),
+        now=lambda: NOW,
+    )
+    assert result.is_ok
+    assert result.document()["outcomes"] == {"scored": 12}
+    current = _current(empty)
+    assert set(current) == {profile.account_id for profile in CRM.accounts}
+    assert {row["change_committed_at"] for row in current.values()} == {NOW - LAG}
+    assert {row["change_sequence"] for row in current.values()} == {0}
+    assert gemini.stats().calls == 3
+    assert set(seen) == {12}
+    reconciled = _reconciled(empty)
+    assert reconciled.is_ok
+    assert reconciled.counts["received"] == reconciled.counts["scored"] == 12
+
+
+def test_a_filter_names_the_accounts(empty: Warehouse) -> None:
+    """Only those of the mirror that fulfil the condition are scored."""
+    industry = CRM.accounts[0].industry
+    result = _backfill(Selection(where=f"industry = '{industry}'"))
+    assert result.wanted == sum(profile.industry == industry for profile in CRM.accounts)
+    assert set(_current(empty)) == {it.account_id for it in CRM.accounts if it.industry == industry}
+
+
+def test_an_account_that_the_mirror_lacks_fails_alone_and_can_be_replayed(empty: Warehouse, tmp_path: Path) -> None:
+    """It is dead-lettered with a message that this service reads as the same event; the others are scored."""
+    unknown = account_id(999)
+    file = tmp_path / "accounts.txt"
+    file.write_text(f"{CRM.accounts[0].account_id}\n{unknown}\n", "utf-8")
+    result = _backfill(Selection(file=file))
+    assert result.document()["outcomes"] == {"scored": 1, "dead_lettered:account_not_found": 1}
+    assert not result.is_ok
+    (letter,) = empty.query("SELECT * FROM `account-scoring-local.account_scoring.dead_letters`")
+    (change,) = parse_message(SourceMessage(payload=base64.b64decode(letter["payload_base64"])))
+    assert isinstance(change, AccountChange)
+    assert (change.account_id, change.event_id) == (unknown, letter["event_id"])
+    assert _reconciled(empty).is_ok
+
+
+def test_a_newer_change_wins_whenever_it_comes(empty: Warehouse) -> None:
+    """A change committed after the backfill's time keeps its place, one committed before it gives way."""
+    newer, older = (CRM.accounts[number].account_id for number in (0, 1))
+    known = [_scored(newer, NOW - dt.timedelta(minutes=1)), _scored(older, NOW - dt.timedelta(hours=1))]
+    empty.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, known)
+    _backfill()
+    current = _current(empty)
+    assert current[newer]["score_id"] == known[0].score_id
+    assert current[older]["change_committed_at"] > known[1].change_committed_at
+
+
+def test_a_backfill_goes_on_where_it_ended(empty: Warehouse, gemini: GeminiStandIn, tmp_path: Path) -> None:
+    """Accounts with a score since it began are left out, those that failed too; the rest are scored as of its time."""
+    half = tmp_path / "half.txt"
+    half.write_text("\n".join([account_id(998), *(profile.account_id for profile in CRM.accounts[:6])]), "utf-8")
+    first = _backfill(Selection(file=half))
+    calls = gemini.stats().calls
+    resumed = _backfill(resume=True, now=NOW + dt.timedelta(hours=1))
+    assert resumed.backfill == first.backfill
+    assert (resumed.wanted, resumed.already_done) == (12, 6)
+    assert resumed.without_outcome == 0
+    assert resumed.document()["outcomes"] == {"scored": 12, "dead_lettered:account_not_found": 1}
+    assert set(_current(empty)) == {profile.account_id for profile in CRM.accounts}
+    assert gemini.stats().calls - calls == 2
+    again = _backfill(resume=True, now=NOW + dt.timedelta(hours=2))
+    assert (again.already_done, again.without_outcome) == (12, 0)
+    assert gemini.stats().calls - calls == 2
+    assert _reconciled(empty).is_ok
+
+
+def test_a_score_whose_row_was_lost_is_made_again(empty: Warehouse) -> None:
+    """The ledger's word is not enough: an account without a row is scored once more, and counts once."""
+    _backfill()
+    empty.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
+    resumed = _backfill(resume=True)
+    assert resumed.already_done == 0
+    assert len(_current(empty)) == 12
+    reconciled = _reconciled(empty)
+    assert reconciled.is_ok
+    assert reconciled.counts["scored"] == 12
+
+
+def test_what_gemini_refuses_is_dead_lettered_and_not_scored_again(empty: Warehouse, gemini: GeminiStandIn) -> None:
+    """An account's own fault costs that account; resuming leaves it to the dead letters' replay."""
+    gemini.configure(faults=[Fault(kind="finish_safety")])
+    result = _backfill()
+    assert result.document()["outcomes"] == {"dead_lettered:blocked_response": 12}
+    gemini.configure(faults=[])
+    resumed = _backfill(resume=True)
+    assert resumed.already_done == 12
+    assert not resumed.is_ok
+    assert not _current(empty)
+
+
+def test_there_must_be_something_to_resume(empty: Warehouse) -> None:
+    """Without a backfill in the ledger the message says to leave the flag out."""
+    with pytest.raises(ValueError, match="leave --resume out"):
+        _backfill(resume=True)
+
+
+def _scored(of: str, committed_at: dt.datetime) -> Score:
+    return Score(
+        account_id=of,
+        score_id=f"known-{of}",
+        event_ids=("e",),
+        change_committed_at=committed_at,
+        change_sequence=1,
+        scored_at=dt.datetime.now(dt.UTC),
+        status=ScoreStatus.SCORED,
+        score=50,
+        trace_id="t",
+        pipeline_version="1",
+    )

@@ -1,0 +1,59 @@
+"""Recording runs with Google's own client, over REST, in a stand-in for Vertex AI's metadata service."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.experiments import ExperimentNotRecorded, ExperimentTarget, record_run, run_name
+from pipeline.local.gemini import GeminiStandIn
+from tests.integration.vertex_experiments_stand_in import VertexExperiments, vertex_experiments
+
+PARAMETERS = {"prompt_version": "v1", "model": "gemini-3.5-flash-lite"}
+
+
+@pytest.fixture
+def service(gemini: GeminiStandIn) -> Iterator[VertexExperiments]:
+    """Return a service that knows nothing yet; the Gemini stand-in brings the credentials."""
+    with vertex_experiments() as started:
+        yield started
+
+
+def _target(service: VertexExperiments) -> ExperimentTarget:
+    return ExperimentTarget("account-scoring-local", "us-central1", "account-scores", service.url)
+
+
+def test_a_run_has_its_parameters_and_metrics(service: VertexExperiments) -> None:
+    """The experiment is made at its first run; the run ends as complete."""
+    name = record_run(_target(service), "v1-gemini-3.5-flash-lite-2026-03-02", PARAMETERS, {"auc_won": 0.61})
+    assert name == "v1-gemini-3-5-flash-lite-2026-03-02"
+    run = service.runs()[name]
+    assert run["_params"] == PARAMETERS
+    assert run["_metrics"] == {"auc_won": 0.61}
+    assert run["_state"] == "COMPLETE"
+    (experiment,) = (it for it in service.contexts.values() if it["schemaTitle"] == "system.Experiment")
+    assert experiment["displayName"] == "account-scores"
+    assert len(service.children[experiment["name"]]) == 1
+
+
+def test_the_same_evaluation_is_one_run(service: VertexExperiments) -> None:
+    """Evaluating again writes the newer figures over; another version is another run."""
+    record_run(_target(service), "v1", PARAMETERS, {"auc_won": 0.61})
+    record_run(_target(service), "v1", PARAMETERS, {"auc_won": 0.62})
+    record_run(_target(service), "v2", PARAMETERS, {"auc_won": 0.63})
+    assert {name: run["_metrics"]["auc_won"] for name, run in service.runs().items()} == {"v1": 0.62, "v2": 0.63}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_one_line_without_the_services_text(service: VertexExperiments, status: int) -> None:
+    """The message names the experiment and the status."""
+    service.refuse = status
+    with pytest.raises(ExperimentNotRecorded, match=str(status)) as refused:
+        record_run(_target(service), "v1", PARAMETERS, {})
+    assert "account-scores" in str(refused.value)
+    assert "SECRET" not in str(refused.value)
+
+
+def test_names_of_runs_are_what_vertex_takes() -> None:
+    """Lower-case letters, digits and hyphens, a bounded number, none at the ends."""
+    assert run_name("V1 / gemini-3.5 (Flash)") == "v1-gemini-3-5-flash"
+    assert len(run_name("x" * 500)) <= 100

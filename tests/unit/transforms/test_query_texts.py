@@ -1,0 +1,143 @@
+# ruff: noqa: E501, S608 - the strings are hostile on purpose; no query is run
+"""No text from outside becomes part of a query: 10,000 hostile strings in every identifier and value."""
+
+import datetime as dt
+import random
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+import sqlglot
+
+from pipeline.reconciliation import Window, read_ledger
+from schemas.identifiers import CheckedAccountId, DatasetId, EmailAddress, ProjectId, TableId, checked
+from tests.fixtures.changes import NOW
+from transforms.errors import WarehouseUnavailable
+from transforms.query_guard import guard_rules
+from transforms.warehouse import ContextBounds, Warehouse, context_query
+
+SEED: Final = 20261125
+COUNT: Final = 10_000
+_FRAGMENTS: Final = (
+    "'", '"', "`", "\\", "\\'", "''", "--", "#", "/*", "*/", ";", " ", "\n", "\r", "\t", "\x00", "{", "}", "{crm}",
+    "{dataset}", "%s", "%(x)s", "@since", "@@x", "?", "$1", "OR 1=1", "UNION ALL SELECT", "DROP TABLE crm.accounts",
+    "EXECUTE IMMEDIATE", "r'", "b'", "'''", '"""', "\u2019", "\uff07", "\u02bc", "\u200b", "\u202e", "\ud800", "é", "用",
+    "a", "crm", "crm.accounts", "my-project", "001000000000001AAA", "x@y.z", "0", "-", "_", ".", "..", ":", "NULL",
+)  # fmt: skip
+PLAIN: Final = "plain_name"
+
+
+@pytest.fixture(scope="module")
+def hostile() -> list[str]:
+    """Return strings that end quotes, comments and statements, hold placeholders, or look almost right."""
+    dice = random.Random(SEED)
+    return ["".join(dice.choices(_FRAGMENTS, k=dice.randint(1, 6))) for _ in range(COUNT)]
+
+
+class _Client:
+    """Takes the text and the parameters of each query, and answers nothing."""
+
+    def __init__(self) -> None:
+        self.texts: set[str] = set()
+        self.values: list[Any] = []
+
+    def query_and_wait(self, sql: str, *, job_config: Any, **_: Any) -> Any:
+        self.texts.add(sql)
+        self.values += [getattr(it, "values", None) or it.value for it in job_config.query_parameters]
+        return _NoRows()
+
+    def query(self, sql: str, **_: Any) -> Any:
+        self.texts.add(sql)
+        return _Estimate()
+
+
+class _NoRows(list[Mapping[str, Any]]):
+    schema = ("x",)
+
+
+class _Estimate:
+    total_bytes_processed = 0
+
+
+def _warehouse(client: _Client) -> Warehouse:
+    warehouse = Warehouse.__new__(Warehouse)
+    warehouse.project = "my-project"
+    warehouse._client = client  # type: ignore[assignment] # what is asked of it
+    return warehouse
+
+
+def test_values_are_bound_and_change_no_text(hostile: list[str]) -> None:
+    """Whatever the ids and values are, the text is the same, and the values arrive as they were, one by one."""
+    client = _Client()
+    warehouse = _warehouse(client)
+    for text in hostile:
+        warehouse.account_contexts(
+            [text], crm_dataset="crm", since=NOW, until=NOW, bounds=ContextBounds(lookback=dt.timedelta(1))
+        )
+        list(warehouse.query("SELECT @x", {"x": text}))
+    assert client.texts == {context_query("my-project.crm", ContextBounds()), "SELECT @x"}
+    assert [value for value in client.values if isinstance(value, str)] == hostile
+    assert [value for value in client.values if isinstance(value, list)] == [[text] for text in hostile]
+
+
+def test_values_of_guarded_queries_change_no_text(hostile: list[str]) -> None:
+    """The guard reads the statement alone; a tenth of the strings, since it parses each time."""
+    client = _Client()
+    warehouse, rules = _warehouse(client), guard_rules("my-project", "account_scoring", "crm")
+    for text in hostile[::10]:
+        warehouse.guarded_query("SELECT @x", {"x": text}, rules=rules)
+    assert client.texts == {"SELECT @x LIMIT 1000"}
+    assert client.values == hostile[::10]
+
+
+def _words(sql: str) -> list[str]:
+    return [token.text for token in sqlglot.tokenize(sql, read="bigquery")]
+
+
+def test_identifiers_are_refused_or_are_one_name(hostile: list[str]) -> None:
+    """A text that passes for a project, dataset or table makes a query with the same words but for that name."""
+    passed = 0
+    for kind in (ProjectId, DatasetId, TableId):
+        wanted = _words(f"SELECT * FROM `{PLAIN}` WHERE x")
+        for text in hostile:
+            try:
+                name = checked(kind, text, "x")
+            except ValueError:
+                continue
+            passed += 1
+            found = _words(f"SELECT * FROM `{name}` WHERE x")
+            assert [name if word == PLAIN else word for word in wanted] == found, (SEED, text)
+    assert passed > 0
+
+
+def test_account_ids_and_addresses_are_refused_or_plain(hostile: list[str]) -> None:
+    """No text passes for an account's id that is none; no address has a blank, a quotation mark or a control."""
+    for text in hostile:
+        for kind, allowed in ((CheckedAccountId, str.isalnum), (EmailAddress, lambda it: not set(it) & set(' "\\\n;'))):
+            try:
+                taken = checked(kind, text, "x")
+            except ValueError:
+                continue
+            assert allowed(taken), (SEED, text)
+
+
+def test_a_datasets_name_can_not_alter_the_ledgers_query(hostile: list[str]) -> None:
+    """`--dataset` is refused before anything is asked, or the query is the one that any other name would give."""
+    (plain,) = _ledger_query(PLAIN)
+    taken = 0
+    for text in hostile:
+        queries = _ledger_query(text)
+        taken += len(queries)
+        assert queries <= {plain.replace(f".{PLAIN}.", f".{text}.")}, (SEED, text)
+    assert 0 < taken < COUNT
+
+
+def _ledger_query(dataset: str) -> set[str]:
+    """Return the text with which BigQuery would be asked; none if the name is refused."""
+    client = _Client()
+    window = Window(since=NOW - dt.timedelta(days=1), until=NOW, grace=dt.timedelta(minutes=1))
+    try:
+        read_ledger(_warehouse(client), dataset, window, limit=1)
+    except (ValueError, WarehouseUnavailable):  # refused, or asked and, without a row, no answer
+        return client.texts
+    return pytest.fail("there was an answer")

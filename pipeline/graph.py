@@ -5,8 +5,10 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline import PIPELINE_VERSION
-from pipeline.options import RescoringConfig
-from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteScores, recorded_now
+from pipeline.options import RescoringConfig, ShadowConfig
+from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteShadowScores
+from pipeline.write_scores import WriteScores
+from schemas.account_context import ChangeInContext
 from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
@@ -15,9 +17,14 @@ from transforms.add_account_context import AddAccountContext
 from transforms.batch_accounts import BatchAccounts
 from transforms.coalesce_by_account import CoalesceByAccount
 from transforms.drop_immaterial_changes import DropImmaterialChanges
+from transforms.generation import GeminiSettings
+from transforms.keep_to_budget import KeepToBudget
 from transforms.parse_change_events import ParseChangeEvents
+from transforms.prices import Price
 from transforms.reread_gaps import RereadGaps
 from transforms.score_accounts import ScoreAccounts, SplitResults
+from transforms.shadow_scores import ShadowScores
+from transforms.skip_unchanged_contexts import SkipUnchangedContexts, scoring_of
 from transforms.tombstone_deleted import TombstoneDeleted
 
 
@@ -26,19 +33,19 @@ def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCol
     return pipeline | "Read change events" >> ReadFromPubSub(subscription=config.subscription, with_attributes=True)
 
 
+def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> ScoreAccounts:
+    """Return the step that scores accounts, with one of the configuration's models and prompts."""
+    return ScoreAccounts(gemini, PIPELINE_VERSION, config.accounts_per_call, price)
+
+
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts that messages tell of, and account for every message."""
     version = PIPELINE_VERSION
-
     parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
     coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(version, **config.coalescing)
     scored = score_changes(coalesced.changes, parsed.dead_letters, config)
-    (
-        [parsed.outcomes, dropped.outcomes, coalesced.outcomes, *scored]
-        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
-        | "Write outcomes" >> WriteOutcomes(config.project, config.dataset, CHANGE_OUTCOMES)
-    )
+    write_outcomes([parsed.outcomes, dropped.outcomes, coalesced.outcomes, *scored], config)
 
 
 def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
@@ -46,39 +53,65 @@ def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringC
     parsed = messages | "Parse change events" >> ParseChangeEvents(PIPELINE_VERSION, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, PIPELINE_VERSION)
     scored = score_changes(dropped.material, parsed.dead_letters, config)
-    (
-        [parsed.outcomes, dropped.outcomes, *scored]
-        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
-        | "Write outcomes" >> WriteOutcomes(config.project, config.dataset, CHANGE_OUTCOMES)
-    )
+    write_outcomes([parsed.outcomes, dropped.outcomes, *scored], config)
 
 
 def score_changes(
-    changes: beam.PCollection[AccountChange],
-    unread: beam.PCollection[DeadLetter],
-    config: RescoringConfig,
+    changes: beam.PCollection[AccountChange], unread: beam.PCollection[DeadLetter], config: RescoringConfig
 ) -> tuple[beam.PCollection[Outcome], ...]:
     """Score changes, write scores and dead letters, and return the outcomes: what a stream and a backfill share."""
     version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
+
     living = changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
-    batches = living.changes | "Batch accounts" >> BatchAccounts(**config.batching)
+    affordable = living.changes | "Keep to budget" >> KeepToBudget(config.budget, version)
+    batches = affordable.changes | "Batch accounts" >> BatchAccounts(**config.batching)
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
-    looked_up = reread.batches | "Add account context" >> AddAccountContext(project, config.crm_dataset, version)
-    scored = looked_up.in_context | "Score accounts" >> ScoreAccounts(config.gemini, version, config.accounts_per_call)
+    looked_up = reread.batches | "Add account context" >> AddAccountContext(
+        project, config.crm_dataset, version, cache=config.cache, outage=config.outage
+    )
+    known = looked_up.in_context | "Skip unchanged contexts" >> SkipUnchangedContexts(
+        project, dataset, version, scoring_of(config.gemini), config.unchanged_lookback, config.outage
+    )
+    scored = known.changed | "Score accounts" >> scoring(config, config.gemini, config.price)
     results = (
-        [scored, living.tombstones, gone.tombstones]
+        [scored, known.carried, living.tombstones, gone.tombstones]
         | "All results" >> beam.Flatten().with_output_types(ScoringResult)
         | "Reshuffle results" >> beam.Reshuffle()
         | "Split results" >> SplitResults()
     )
 
-    refused = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version)
-    recorded = results.scored | "Record scored" >> beam.Map(recorded_now).with_output_types(Outcome)
+    if config.shadow:
+        score_shadows(known.changed, config, config.shadow)
+
+    written = results.scored | "Write scores" >> WriteScores(
+        project, dataset, ACCOUNT_SCORES, version, config.score_write_method, config.outage
+    )
     dead_lettered = (
-        [unread, looked_up.dead_letters, results.dead_letters, refused]
+        [unread, affordable.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
-        | "Write dead letters" >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic)
+        | "Write dead letters"
+        >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.outage)
     )
-    return recorded, dead_lettered
+    return known.outcomes, written.outcomes, dead_lettered
+
+
+def score_shadows(
+    in_context: beam.PCollection[list[ChangeInContext]], config: RescoringConfig, shadow: ShadowConfig
+) -> None:
+    """Score a sample a second time, apart from the scores: no outcome and no dead letter comes of it."""
+    _ = (
+        in_context
+        | "Score shadows" >> ShadowScores(scoring(config, shadow.gemini, shadow.price), shadow.percent)
+        | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
+    )
+
+
+def write_outcomes(outcomes: list[beam.PCollection[Outcome]], config: RescoringConfig) -> None:
+    """Write what became of each change to the ledger."""
+    _ = (
+        outcomes
+        | "All outcomes" >> beam.Flatten().with_output_types(Outcome)
+        | "Write outcomes" >> WriteOutcomes(config.project, config.dataset, CHANGE_OUTCOMES, config.outage)
+    )

@@ -16,7 +16,9 @@ MAX_ROWS: Final = 1_000_000
 _PROGRESS_SQL: Final = """
 SELECT
   (SELECT COUNT(DISTINCT message_id) FROM `{dataset}.change_outcomes` WHERE recorded_at >= @since) AS messages,
-  (SELECT COUNT(*) FROM `{dataset}.account_scores` WHERE scored_at >= @since) AS score_rows,
+  (
+    SELECT COUNT(*) FROM `{dataset}.account_scores` WHERE scored_at >= @since AND shadow IS NOT TRUE
+  ) AS score_rows,
   COUNTIF(received > 0 AND finals = 0) AS unexplained,
   SUM(IF(refused > 0, 0, scored)) AS scored_rows,
   SUM(received) AS received_rows,
@@ -48,7 +50,7 @@ WHERE recorded_at >= @since AND outcome = 'scored' AND published_at IS NOT NULL
 _ACCOUNTS_SQL: Final = """
 SELECT COUNT(DISTINCT account_id) AS accounts
 FROM `{dataset}.account_scores`
-WHERE scored_at >= @since AND status = 'scored'
+WHERE scored_at >= @since AND status = 'scored' AND shadow IS NOT TRUE
 """
 _HIGHEST_SQL: Final = """
 SELECT s.account_id, a.name, s.score, s.tier, s.confidence, s.summary, s.recommended_action, s.drivers

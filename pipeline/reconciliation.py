@@ -4,7 +4,8 @@ One query groups the ledger by what was recorded of each; what that means is dec
 
 - A row that repeats counts once: Pub/Sub and BigQuery deliver at least once.
 - `skipped/duplicate` explains a further delivery. It is no outcome of the event, and no second one.
-- `dead_lettered/row_rejected` supersedes the `scored` or `tombstoned` whose row was refused (docs/adr/001).
+- `dead_lettered/row_rejected` supersedes the outcome whose row was refused, where scores go over the Storage Write API
+  (docs/adr/032).
 - Into which event a change was coalesced is a detail of the outcome, and makes no second one.
 - An outcome without `received` is no fault: the event was received before the time that is looked at. It is counted
   among the outcomes and in `without_received`.
@@ -27,7 +28,9 @@ from transforms.warehouse import Warehouse
 
 DUPLICATE: Final = f"{OutcomeKind.SKIPPED}:{SkipReason.DUPLICATE}"
 ROW_REJECTED: Final = f"{OutcomeKind.DEAD_LETTERED}:{ErrorClass.ROW_REJECTED}"
-_SUPERSEDED: Final = frozenset({str(OutcomeKind.SCORED), str(OutcomeKind.TOMBSTONED)})
+_SUPERSEDED: Final = frozenset(
+    {str(OutcomeKind.SCORED), str(OutcomeKind.TOMBSTONED), f"{OutcomeKind.SKIPPED}:{SkipReason.UNCHANGED_CONTEXT}"}
+)
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")

@@ -1,28 +1,25 @@
 """Where results end: the tables of the dataset, and the dead-letter topic."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import apache_beam as beam
 import orjson
 import structlog
-from apache_beam.io.gcp.bigquery import BigQueryDisposition, RetryStrategy, WriteToBigQuery
 from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import StandardOptions
 
-from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, dead_letter_row, message_attributes
 from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
 from schemas.record import Record
+from schemas.score import Score
 from schemas.tables import Table
-from transforms.errors import RowRejected
-from transforms.ledger import Ledger, Received, utc_now
-from transforms.warehouse import shared_warehouse
-
-SCORES_STAGE: Final = "Write scores"
-MAX_INSERT_RETRIES: Final = 5
-"""Of rows that BigQuery refused for a passing reason; Beam's default of 10,000 lets one row block a bundle."""
+from transforms.errors import WarehouseUnavailable
+from transforms.held_inserts import HeldInserts
+from transforms.ledger import utc_now
+from transforms.outage import OutageSettings, ThrottledSeconds
 
 MAX_INSERT_ROWS: Final = 500
 MAX_INSERT_BYTES: Final = 8_000_000
@@ -31,73 +28,33 @@ MAX_INSERT_BYTES: Final = 8_000_000
 INSERT_WAIT_SECONDS: Final = 1
 """How long a row waits for others to be inserted with it."""
 
-RefusedRow = tuple[str, dict[str, Any], list[Any]]
-"""Table, row, and BigQuery's errors."""
-
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass
-class WriteScores(beam.PTransform):
-    """ScoredChange → DeadLetter, with the row, for a score that BigQuery refuses."""
+class WriteShadowScores(beam.PTransform):
+    """Score of a shadow → its row; one that BigQuery refuses is logged and counted, and is no dead letter."""
 
     project: str
     dataset: str
     table: Table
-    pipeline_version: str
 
-    def expand(self, scored: beam.PCollection[ScoredChange]) -> beam.PCollection[DeadLetter]:
-        """Stream the scores in; a row refused is a dead letter, whose outcome supersedes `scored`."""
-        is_stream = not scored.is_bounded
-        written = (
-            scored
-            | "Make rows" >> beam.Map(lambda item: table_row(item.score)).with_output_types(dict[str, Any])
-            | "Insert rows"
-            >> WriteToBigQuery(
-                table=f"{self.project}:{self.dataset}.{self.table.name}",
-                method=WriteToBigQuery.Method.STREAMING_INSERTS,
-                create_disposition=BigQueryDisposition.CREATE_NEVER,
-                write_disposition=BigQueryDisposition.WRITE_APPEND,
-                insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
-                max_retries=MAX_INSERT_RETRIES,
-                # Rows are gathered over bundles: an insert for each bundle costs more than the rows in it. A
-                # bounded input's bundles are large.
-                with_auto_sharding=is_stream,
-                triggering_frequency=INSERT_WAIT_SECONDS if is_stream else None,
-            )
+    def expand(self, shadows: beam.PCollection[Score]) -> beam.PCollection[None]:
+        """Insert the rows under their score_ids, behind a barrier: no failure here has Gemini asked again."""
+        return (
+            shadows
+            | "Reshuffle shadows" >> beam.Reshuffle()
+            | "Insert shadows" >> InsertRows(self.project, self.dataset, self.table, table_row, _score_id)
         )
-        return written.failed_rows_with_errors | "Dead-letter refused" >> beam.ParDo(
-            _RefusedScore(self.pipeline_version)
-        )
+
+
+def _score_id(score: Score) -> str:
+    return score.score_id
 
 
 def table_row(record: Record) -> dict[str, Any]:
     """Return a record as the JSON row of its table: dates in ISO 8601, empty columns left out."""
     return record.model_dump(mode="json", exclude_none=True)
-
-
-def refusal_reasons(errors: list[Any]) -> str:
-    """Return BigQuery's reasons and the columns they name; its messages can quote values, and stay behind."""
-    named = (error for error in errors if isinstance(error, dict))
-    return ", ".join(sorted({f"{e.get('reason') or 'unknown'} at {e.get('location') or 'the row'}" for e in named}))
-
-
-class _RefusedScore(beam.DoFn):
-    def __init__(self, pipeline_version: str) -> None:
-        self.ledger = Ledger(SCORES_STAGE, pipeline_version)
-        self.refused = Metrics.counter(SCORES_STAGE, "rows_refused_total")
-
-    def process(self, refused: RefusedRow) -> Iterator[DeadLetter]:
-        table, row, errors = refused
-        self.refused.inc()
-        received = Received(
-            event_id=row["event_ids"][0],
-            account_id=row["account_id"],
-            trace_id=row["trace_id"],
-            source=SourceMessage(payload=orjson.dumps(row)),
-        )
-        error = RowRejected(f"{table} refused the score: {refusal_reasons(errors)}")
-        yield self.ledger.dead_letter(received, error, prompt_version=row.get("prompt_version"))
 
 
 @dataclass
@@ -107,10 +64,12 @@ class WriteOutcomes(beam.PTransform):
     project: str
     dataset: str
     table: Table
+    outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, outcomes: beam.PCollection[Outcome]) -> beam.PCollection[None]:
         """Insert the rows under their identities."""
-        return outcomes | "Insert outcomes" >> InsertRows(self.project, self.dataset, self.table, table_row, outcome_id)
+        to = (self.project, self.dataset, self.table)
+        return outcomes | "Insert outcomes" >> InsertRows(*to, table_row, outcome_id, self.outage)
 
 
 @dataclass
@@ -121,6 +80,7 @@ class WriteDeadLetters(beam.PTransform):
     dataset: str
     table: Table
     topic: str
+    outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[Outcome]:
         """Publish and write side by side: whatever goes wrong with the row, the message is published."""
@@ -129,17 +89,41 @@ class WriteDeadLetters(beam.PTransform):
             | "Make messages" >> beam.Map(dead_letter_message).with_output_types(PubsubMessage)
             | "Publish" >> WriteToPubSub(self.topic, with_attributes=True)
         )
-        _ = letters | "Insert letters" >> InsertRows(self.project, self.dataset, self.table, _letter_row, _letter_id)
+        to = (self.project, self.dataset, self.table)
+        _ = letters | "Insert letters" >> InsertRows(*to, _letter_row, _letter_id, self.outage)
         return letters | "Record dead-lettered" >> beam.Map(dead_lettered).with_output_types(Outcome)
+
+
+@dataclass
+class GatherRows(beam.PTransform):
+    """Record → lists of them that are inserted with one request, which costs more than the rows in it.
+
+    Records are gathered over bundles for a second; a bounded run has large bundles, and gathers within them.
+    """
+
+    table: str
+
+    def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[Iterable[Record]]:
+        """Gather."""
+        if not records.pipeline.options.view_as(StandardOptions).streaming:
+            return records | "Gather" >> beam.BatchElements(MAX_INSERT_ROWS, MAX_INSERT_ROWS)
+        table = self.table
+        return (
+            records
+            | "Key by table"
+            >> beam.Map(lambda record: (table, record)).with_output_types(tuple[str, records.element_type])
+            | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
+            | "Drop key" >> beam.Values()
+        )
 
 
 @dataclass
 class InsertRows(beam.PTransform):
     """Record → nothing: a row each, inserted under an identity that repeats with it; see docs/adr/004.
 
-    Rows are gathered over bundles for a second, since a request costs more than the rows in it. One that BigQuery
-    refuses is logged and counted: rows here tell of changes whose fate is decided already, and reconciling finds what
-    the ledger lacks. If BigQuery does not answer, the bundle fails, and the runner repeats it.
+    Rows are gathered as `GatherRows` does. A row that BigQuery refuses is logged and counted: rows here tell of changes
+    whose fate is decided already, and reconciling finds what the ledger lacks. While BigQuery does not answer, rows are
+    held; past the deadline of an outage the bundle fails, and the runner repeats it.
     """
 
     project: str
@@ -147,54 +131,32 @@ class InsertRows(beam.PTransform):
     table: Table
     row_of: Callable[[Any], dict[str, Any]]
     id_of: Callable[[Any], str]
+    outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[None]:
         """Gather, then insert."""
-        return records | "Gather" >> GatherRows(self.table.name) | "Insert" >> beam.ParDo(_Insert(self))
-
-
-@dataclass
-class GatherRows(beam.PTransform):
-    """Record → (key, records), as many as share a request.
-
-    A stream's bundles are small, and rows are gathered over them for a second. A bounded input's are large: rows are
-    gathered within a bundle, without state, since FnApiRunner takes the timers of one GroupIntoBatches for another's.
-    """
-
-    table: str
-
-    def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[tuple[Any, Iterable[Record]]]:
-        """Gather what is to be inserted into the table."""
-        name = self.table
-        if records.is_bounded:
-            return (
-                records
-                | "Within a bundle" >> beam.BatchElements(MAX_INSERT_ROWS, MAX_INSERT_ROWS)
-                | "Key by table" >> beam.Map(lambda rows: (name, rows))
-            )
-        return (
-            records
-            | "Key by table"
-            >> beam.Map(lambda record: (name, record)).with_output_types(tuple[str, records.element_type])
-            | "Over bundles" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
-        )
+        return records | "Gather rows" >> GatherRows(self.table.name) | "Insert" >> beam.ParDo(_Insert(self))
 
 
 class _Insert(beam.DoFn):
     def __init__(self, config: InsertRows) -> None:
         self.config = config
+        self.inserts = HeldInserts(config.project, config.dataset, config.table, config.outage)
+        self.throttled = ThrottledSeconds(config.table.name)
         self.inserted = Metrics.counter(config.table.name, "rows_inserted_total")
         self.refused = Metrics.counter(config.table.name, "rows_refused_total")
 
-    def process(self, batch: tuple[Any, Iterable[Record]]) -> None:
+    def process(self, batch: Iterable[Record]) -> None:
         to = self.config
-        for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch[1]):
-            refused = shared_warehouse(to.project).insert_rows(to.dataset, to.table, rows)
-            self.inserted.inc(len(rows) - len(refused))
-            self.refused.inc(len(refused))
-            for row in refused:
-                event_id, reasons = rows[row.row_id].get("event_id"), refusal_reasons(list(row.errors))
-                _log.error("row refused", table=to.table.name, event_id=event_id, reasons=reasons)
+        for rows in insert_requests((to.id_of(record), to.row_of(record)) for record in batch):
+            failed = self.inserts.insert(rows, self.throttled)
+            self.inserted.inc(len(rows) - len(failed))
+            held_back = [error for error in failed.values() if isinstance(error, WarehouseUnavailable)]
+            self.refused.inc(len(failed) - len(held_back))
+            for row_id, error in failed.items():
+                _log.error("row refused", event_id=rows[row_id].get("event_id"), reason=str(error))
+            if held_back:
+                raise held_back[0]  # the runner repeats the bundle: these rows are not at fault
 
 
 def insert_requests(

@@ -6,13 +6,15 @@ Source of the fields' meaning: Change Data Capture Developer Guide, "Change Even
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, AliasGenerator, AwareDatetime, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from schemas.record import Record
 from schemas.salesforce_ids import AccountId, RecordId
+
+_T = TypeVar("_T")
 
 ACCOUNT_ENTITY: Final = "Account"
 RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
@@ -35,7 +37,11 @@ class ChangeType(StrEnum):
     @property
     def is_gap(self) -> bool:
         """Whether the event carries a header only, so that the record must be read again."""
-        return self.value.startswith("GAP_")
+        return self in GAPS
+
+
+GAPS: Final = frozenset(kind for kind in ChangeType if kind.value.startswith("GAP_"))
+"""The change types of events that carry a header only."""
 
 
 def _text(value: object) -> object:
@@ -49,12 +55,13 @@ def _whole_number(value: object) -> object:
     return value
 
 
-def _sorted_by_name(values: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(sorted(values.items()))
+def by_name(mapping: Mapping[str, _T]) -> dict[str, _T]:
+    """Return the mapping in the order of its names: equal values then have equal bytes."""
+    return dict(sorted(mapping.items()) if len(mapping) > 1 else mapping)
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-Values = Annotated[dict[str, Any], AfterValidator(_sorted_by_name)]
+Values = Annotated[dict[str, Any], AfterValidator(by_name)]
 """JSON values by (dotted) field name, in the order of the names: two equal changes then have equal bytes."""
 
 EPOCH_MS_2000: Final = 946_684_800_000
@@ -81,14 +88,13 @@ class ChangeEventHeader(Record):
     diff_fields: tuple[str, ...] = ()
 
 
-class ChangeEvent(Record):
+class ChangeEvent(NamedTuple):
     """A change event without its envelope: header, and field values as the sender gave them (unions unwrapped)."""
 
     header: ChangeEventHeader
-    body: dict[str, Any] = Field(description="What JSON can hold")
-    null_is_unset: bool = Field(
-        default=False, description="The sender writes null for every field it has no value of (Kafka connectors)"
-    )
+    body: dict[str, Any]
+    null_is_unset: bool = False
+    """Whether the sender writes null for every field it has no value of (Kafka connectors)."""
 
 
 class SourceMessage(Record):
@@ -102,7 +108,9 @@ class SourceMessage(Record):
     @property
     def replay_count(self) -> int:
         """How often an operator has replayed the message; attributes of strangers that are no count are 0."""
-        text = self.attributes.get("replay_count", "0")
+        text = self.attributes.get("replay_count")
+        if text is None:
+            return 0
         return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_COUNT_DIGITS else 0
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -31,6 +32,7 @@ class ErrorClass(StrEnum):
     MISMATCHED_SCORE = "mismatched_score"
     INVALID_SCORE = "invalid_score"
     ROW_REJECTED = "row_rejected"
+    BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 _NOT_RETRYABLE: Final = frozenset(
@@ -45,6 +47,46 @@ _NOT_RETRYABLE: Final = frozenset(
         ErrorClass.ROW_REJECTED,
     }
 )
+
+
+class Severity(StrEnum):
+    """How much an operator should mind an error; logs and alerts use it."""
+
+    LOW = "LOW"
+    """An item's own fault, expected now and then."""
+    MEDIUM = "MEDIUM"
+    """A fault of an answer or a row: many of them are a defect."""
+    HIGH = "HIGH"
+    """Something that the service needs does not answer as it should."""
+    CRITICAL = "CRITICAL"
+    """The service stands still."""
+
+
+_SEVERITIES: Final[Mapping[ErrorClass, Severity]] = {
+    ErrorClass.UNDECODABLE: Severity.LOW,
+    ErrorClass.INVALID_EVENT: Severity.LOW,
+    ErrorClass.UNSUPPORTED_EVENT: Severity.LOW,
+    ErrorClass.ACCOUNT_NOT_FOUND: Severity.LOW,
+    ErrorClass.INVALID_CONTEXT: Severity.MEDIUM,
+    ErrorClass.BIGQUERY_UNAVAILABLE: Severity.CRITICAL,
+    ErrorClass.GEMINI_UNAVAILABLE: Severity.CRITICAL,
+    ErrorClass.GEMINI_TIMEOUT: Severity.HIGH,
+    ErrorClass.BUDGET_EXHAUSTED: Severity.HIGH,
+    ErrorClass.PROMPT_TOO_LARGE: Severity.MEDIUM,
+    ErrorClass.OUTPUT_TRUNCATED: Severity.MEDIUM,
+    ErrorClass.INVALID_RESPONSE: Severity.MEDIUM,
+    ErrorClass.BLOCKED_RESPONSE: Severity.LOW,
+    ErrorClass.BLOCKED_PROMPT: Severity.LOW,
+    ErrorClass.MISSING_SCORE: Severity.LOW,
+    ErrorClass.MISMATCHED_SCORE: Severity.MEDIUM,
+    ErrorClass.INVALID_SCORE: Severity.MEDIUM,
+    ErrorClass.ROW_REJECTED: Severity.HIGH,
+}
+
+
+def severity_of(error_class: ErrorClass) -> Severity:
+    """Return how much an operator should mind an error of this class."""
+    return _SEVERITIES[error_class]
 
 
 def is_retryable(error_class: ErrorClass) -> bool:
@@ -72,6 +114,7 @@ class DeadLetter(Record):
     change_type: str | None = None
     committed_at: AwareDatetime | None = None
     source: SourceMessage
+    rejected_row: str | None = Field(default=None, description="JSON of the row that BigQuery refused, if one was")
     replay_count: int = 0
     first_failed_at: AwareDatetime
     failed_at: AwareDatetime
@@ -95,6 +138,7 @@ class DeadLetterRow(Record):
     failed_at: AwareDatetime
     payload_base64: str | None = Field(default=None, description="None over 6 MB: the message on the topic has it")
     payload_sha256: str
+    rejected_row: str | None = Field(default=None, description="JSON of the row that BigQuery refused, if one was")
     attributes: tuple[Attribute, ...] = Field(description="The original message's")
     message_id: str
     published_at: AwareDatetime | None = None
@@ -150,6 +194,7 @@ def dead_letter_row(letter: DeadLetter) -> DeadLetterRow:
             else None
         ),
         payload_sha256=hashlib.sha256(letter.source.payload).hexdigest(),
+        rejected_row=letter.rejected_row,
         attributes=tuple(Attribute(key=key, value=value) for key, value in sorted(letter.source.attributes.items())),
         message_id=letter.source.message_id,
         published_at=letter.source.published_at,

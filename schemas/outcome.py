@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field
 
+from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, ErrorClass
 from schemas.record import Record
 from schemas.score import Score
@@ -98,6 +99,7 @@ class ScoredChange(Record):
 
     score: Score
     outcome: Outcome
+    source: SourceMessage = Field(description="The change's message: what a dead letter brings if the row is refused")
 
 
 class ScoringResult(Record):

@@ -15,13 +15,13 @@ ACCOUNT_KEY_PREFIX: Final = "001"
 OVERFLOW_RECORD_ID: Final = "000000000000000AAA"
 """The dummy id of a GAP_OVERFLOW event; it names no record."""
 
+_OVERFLOW_RECORD_IDS: Final = frozenset({OVERFLOW_RECORD_ID, OVERFLOW_RECORD_ID[:15]})
 _CHECKSUM_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _ID_15: Final = re.compile(r"[0-9A-Za-z]{15}\Z")
 _ID_18: Final = re.compile(r"[0-9A-Za-z]{15}[A-Za-z0-5]{3}\Z")
 _WILDCARD: Final = re.compile(r"[0-9A-Za-z]{3}\*\Z")
 
 
-@functools.lru_cache(maxsize=16_384)
 def id_checksum(id_15: str) -> str:
     """Return the three checksum characters of a 15-character id."""
     chunks = (id_15[start : start + 5] for start in (0, 5, 10))
@@ -31,6 +31,7 @@ def id_checksum(id_15: str) -> str:
     )
 
 
+@functools.lru_cache(maxsize=32_768)
 def normalize_record_id(text: str) -> str:
     """Return the 18-character form of a record id whose checksum, if it has one, was verified.
 
@@ -49,9 +50,10 @@ def normalize_record_id(text: str) -> str:
 
 def names_no_record(text: str) -> bool:
     """Whether an entry of `recordIds` stands for a whole entity: a wildcard (`001*`) or the dummy of an overflow."""
-    return text == OVERFLOW_RECORD_ID or text == OVERFLOW_RECORD_ID[:15] or bool(_WILDCARD.match(text))
+    return text in _OVERFLOW_RECORD_IDS or ("*" in text and bool(_WILDCARD.match(text)))
 
 
+@functools.lru_cache(maxsize=32_768)
 def normalize_account_id(text: str) -> str:
     """Return the 18-character form of an Account's id.
 

@@ -33,26 +33,42 @@ def tier_of(score: int) -> Tier:
     return next(tier for floor, tier in _TIER_FLOORS if score >= floor)
 
 
+MAX_FACTOR: Final = 120
+MAX_EVIDENCE: Final = 400
+MAX_ACTION: Final = 400
+MAX_SUMMARY: Final = 800
+"""Characters of an answer's texts. Gemini is told of less, and takes no lengths in its schema."""
+
+
 class Driver(Record):
     """One reason for a score."""
 
-    factor: str = Field(min_length=1, max_length=120, description="The fact, in a few words")
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    factor: str = Field(min_length=1, max_length=MAX_FACTOR, description="The fact, in a few words")
     impact: Impact = Field(description="Whether it raises or lowers the score")
-    evidence: str = Field(max_length=400, description="Where in the account's data it stands")
+    evidence: str = Field(max_length=MAX_EVIDENCE, description="Where in the account's data it stands")
 
 
 class ScoreAnswer(Record):
-    """What Gemini must return for one account. Numbers are taken as they are or refused, never clamped."""
+    """What Gemini must return for one account. Numbers are taken as they are or refused, never clamped.
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    It is written in the order of these fields: the reasons before the score that follows from them.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore", str_strip_whitespace=True)
 
     id: str = Field(description="The id of the account, copied from the request")
     account_name: str = Field(description="The name of the account with that id, copied from its profile")
+    drivers: tuple[Driver, ...] = Field(min_length=1, max_length=5, description="The strongest first")
     score: int = Field(ge=0, le=100, description="Likelihood to buy in the next 90 days: 0 (none) to 100 (certain)")
     confidence: float = Field(ge=0, le=1, description="0 (a guess) to 1 (certain), by how much the data tells")
-    drivers: tuple[Driver, ...] = Field(min_length=1, max_length=5, description="The strongest first")
-    recommended_action: str = Field(min_length=1, max_length=400, description="The next step for the account's owner")
-    summary: str = Field(min_length=1, max_length=800, description="The score explained in one or two sentences")
+    recommended_action: str = Field(
+        min_length=1, max_length=MAX_ACTION, description="The next step for the account's owner"
+    )
+    summary: str = Field(
+        min_length=1, max_length=MAX_SUMMARY, description="The score explained in one or two sentences"
+    )
 
 
 class ScoreAnswers(Record):
@@ -61,11 +77,22 @@ class ScoreAnswers(Record):
     scores: tuple[ScoreAnswer, ...] = Field(description="One entry for each account, in any order")
 
 
+class Flag(StrEnum):
+    """What a reader of a score should know of it."""
+
+    SUSPECTED_INSTRUCTIONS = "suspected_instructions"
+    """A text of the account speaks to a model rather than about the account."""
+
+
 class ScoreStatus(StrEnum):
     """What a row of `account_scores` says of its account."""
 
     SCORED = "scored"
     TOMBSTONE = "tombstone"
+
+
+UNCHANGED_CONTEXT_FLAG: Final = "unchanged_context"
+"""On a row that carries the score of the account's last row over: Gemini would have read the same."""
 
 
 class Score(Record):
@@ -92,9 +119,15 @@ class Score(Record):
     prompt_tokens: int | None = Field(default=None, description="This account's share of its call's prompt")
     output_tokens: int | None = Field(default=None, description="This account's share of its call's answer")
     cached_tokens: int | None = Field(default=None, description="This account's share of the cached prompt")
+    cost_usd: float | None = Field(
+        default=None, description="This account's share of the call, by the price table; NULL where it has no price"
+    )
     accounts_in_call: int | None = None
     latency_ms: int | None = Field(default=None, description="Of the call")
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = Field(default=(), description="What a reader should know, such as suspected_instructions")
+    shadow: bool | None = Field(
+        default=None, description="True: a second score by another model or prompt, to compare; no reader acts on it"
+    )
     trace_id: str
     pipeline_version: str
 

@@ -11,9 +11,11 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.account_context import AccountContext, ChangeInContext
 from schemas.change_event import AccountChange
+from transforms.context_cache import CacheSettings, ContextCache, shared_cache
 from transforms.context_overlay import context_from_change, overlay
 from transforms.errors import AccountNotFound, WarehouseError, WarehouseUnavailable
 from transforms.ledger import Ledger, Received
+from transforms.outage import Hold, OutageSettings, ThrottledSeconds, shared_hold
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
 from transforms.warehouse import ContextBounds, Warehouse, shared_warehouse
 
@@ -45,12 +47,18 @@ def join_contexts(
 
 @dataclass
 class AddAccountContext(beam.PTransform):
-    """list of AccountChange → list of ChangeInContext (main), DeadLetter; one query a batch."""
+    """list of AccountChange → list of ChangeInContext (main), DeadLetter; at most one query a batch.
+
+    Accounts whose contexts are cached, and were read after their changes, are not asked for. While BigQuery does not
+    answer, batches are held; they become dead letters past the deadline of an outage only.
+    """
 
     project: str
     crm_dataset: str
     pipeline_version: str
     bounds: ContextBounds = field(default_factory=ContextBounds)
+    cache: CacheSettings | None = None
+    outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, batches: beam.PCollection[Iterable[AccountChange]]) -> Any:
         """Look up a batch's accounts together."""
@@ -59,9 +67,7 @@ class AddAccountContext(beam.PTransform):
 
 class _LookUp(beam.DoFn):
     def __init__(self, config: AddAccountContext) -> None:
-        self.project = config.project
-        self.crm_dataset = config.crm_dataset
-        self.bounds = config.bounds
+        self.config = config
         self.ledger = Ledger(STAGE, config.pipeline_version)
         self.queries = Metrics.counter(STAGE, "queries_total")
         self.query_milliseconds = Metrics.distribution(STAGE, "bigquery_query_duration_milliseconds")
@@ -69,12 +75,17 @@ class _LookUp(beam.DoFn):
         self.failed = Metrics.counter(STAGE, "failed_total")
 
     def setup(self) -> None:
-        self.warehouse: Warehouse = shared_warehouse(self.project)
+        to = self.config
+        self.warehouse: Warehouse = shared_warehouse(to.project)
+        self.hold: Hold = shared_hold(f"BigQuery {to.project}.{to.crm_dataset}", to.outage)
+        scope = f"{to.project}.{to.crm_dataset} {to.bounds}"
+        self.cache: ContextCache | None = shared_cache(to.cache, scope) if to.cache else None
+        self.throttled = ThrottledSeconds(STAGE)
 
     def process(self, batch: Iterable[AccountChange]) -> Iterator[list[ChangeInContext] | TaggedDeadLetter]:
         changes = list(batch)
         in_context = []
-        for joined in join_contexts(changes, self._look_up(changes)):
+        for joined in join_contexts(changes, self._contexts(changes)):
             if isinstance(joined, ChangeInContext):
                 in_context.append(joined)
             else:
@@ -85,20 +96,40 @@ class _LookUp(beam.DoFn):
         if in_context:
             yield in_context
 
-    def _look_up(self, changes: list[AccountChange]) -> Mapping[str, AccountContext | WarehouseError]:
-        account_ids = sorted({change.account_id for change in changes})
-        started = self.ledger.now()
-        oldest = min(change.committed_at for change in changes)
+    def _contexts(self, changes: list[AccountChange]) -> Mapping[str, AccountContext | WarehouseError]:
+        """Return what the cache has, and what the warehouse has of the rest."""
+        cached = self._cached(changes)
+        missing = [change for change in changes if change.account_id not in cached]
+        if not missing:
+            return cached
         try:
-            return self.warehouse.account_contexts(
-                account_ids,
-                crm_dataset=self.crm_dataset,
-                since=min(oldest, started) - self.bounds.lookback,
-                until=started + dt.timedelta(days=1),
-                bounds=self.bounds,
-            )
+            return {**cached, **self.hold.call(lambda: self._look_up(missing), self.throttled)}
         except WarehouseUnavailable as error:
-            return dict.fromkeys(account_ids, error)
+            return {**cached, **{change.account_id: error for change in missing}}
+
+    def _cached(self, changes: list[AccountChange]) -> dict[str, AccountContext]:
+        if self.cache is None:
+            return {}
+        found = self.cache.find(changes, self.ledger.now())
+        for store, hits in found.hits.items():
+            Metrics.counter(STAGE, f"cache_hits_{store}_total").inc(hits)
+        return found.contexts
+
+    def _look_up(self, changes: list[AccountChange]) -> Mapping[str, AccountContext | WarehouseError]:
+        started = self.ledger.now()
+        bounds, oldest = self.config.bounds, min(change.committed_at for change in changes)
+        self.queries.inc()
+        try:
+            contexts = self.warehouse.account_contexts(
+                sorted({change.account_id for change in changes}),
+                crm_dataset=self.config.crm_dataset,
+                since=min(oldest, started) - bounds.lookback,
+                until=started + dt.timedelta(days=1),
+                bounds=bounds,
+            )
         finally:
-            self.queries.inc()
             self.query_milliseconds.update(int((self.ledger.now() - started) / dt.timedelta(milliseconds=1)))
+        if self.cache:
+            found = {account_id: it for account_id, it in contexts.items() if isinstance(it, AccountContext)}
+            self.cache.keep(found, read_at=started)
+        return contexts

@@ -8,9 +8,11 @@ Source: Pub/Sub API Guide, "Event Deserialization Considerations".
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from schemas.change_event import ChangeEventHeader
+from schemas.record import replaced
 from transforms.avro_schemas import AvroSchemas, EventSchema, SchemaReference, find_schema
 from transforms.errors import UnsupportedEvent
 
@@ -20,7 +22,7 @@ _BITMAP_STARTS: Final = frozenset("0123456789-")
 
 def is_bitmap(entry: str) -> bool:
     """Whether an entry of `changedFields` is a bitmap, or was meant as one: no field's name starts like that."""
-    return entry.lstrip()[:1] in _BITMAP_STARTS
+    return (entry if entry[:1].isalpha() else entry.lstrip())[:1] in _BITMAP_STARTS
 
 
 def decode_bitmaps(entries: Iterable[str], schema: EventSchema) -> tuple[str, ...]:
@@ -40,12 +42,8 @@ def name_fields(
     Raises:
         UnsupportedEvent: There are bitmaps, and their schema is not known, or can't be theirs.
     """
-    lists = {
-        "changed_fields": header.changed_fields,
-        "nulled_fields": header.nulled_fields,
-        "diff_fields": header.diff_fields,
-    }
-    if not any(is_bitmap(entry) for entries in lists.values() for entry in entries or ()):
+    lists = (header.changed_fields or (), header.nulled_fields or (), header.diff_fields)
+    if not any(map(is_bitmap, chain.from_iterable(lists))):
         return header
     schema = find_schema(reference, schemas)
     if not {field.name for field in schema.fields}.issuperset(body):
@@ -53,8 +51,13 @@ def name_fields(
             "changedFields are raw bitmaps, and the schema found for the event lacks fields that it carries, so it is "
             "another's: register the one that the event was written with"
         )
-    decoded = {name: decode_bitmaps(entries, schema) for name, entries in lists.items() if entries is not None}
-    return header.model_copy(update=decoded)
+    changed, nulled, partial = (decode_bitmaps(entries, schema) for entries in lists)
+    return replaced(
+        header,
+        changed_fields=None if header.changed_fields is None else changed,
+        nulled_fields=None if header.nulled_fields is None else nulled,
+        diff_fields=partial,
+    )
 
 
 def _names(entry: str, schema: EventSchema) -> Iterator[str]:

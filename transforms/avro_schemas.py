@@ -66,6 +66,9 @@ class SchemaReference:
         )
 
 
+NO_REFERENCE: Final = SchemaReference()
+
+
 @dataclass(frozen=True)
 class AvroSchemas(Mapping[str, EventSchema]):
     """The registered schemas by id."""

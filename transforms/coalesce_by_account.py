@@ -15,7 +15,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from schemas.change_event import AccountChange
 from schemas.outcome import OutcomeKind, SkipReason
-from transforms.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
+from transforms.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, Decisions, end_window, receive
 from transforms.coders import RecordCoder
 from transforms.ledger import Ledger
 from transforms.outputs import OUTCOMES, TaggedOutcome
@@ -116,7 +116,7 @@ class _MergeBursts(beam.DoFn):
     ) -> _Outputs:
         now = self.clock()
         self.received.inc()
-        before = account.read() or AccountState()
+        before = account.read() or NEW_ACCOUNT
         state, decisions = receive(before, element[1], now, self.limits)
         yield from self._outcomes(decisions)
         if state is before:

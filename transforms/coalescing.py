@@ -14,16 +14,15 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field
 
-from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.change_event import AccountChange, ChangeType, SourceMessage, by_name
 from schemas.outcome import OutcomeKind, SkipReason
-from schemas.record import Record
+from schemas.record import Record, replaced, trusted
 from transforms.ledger import Received
 from transforms.record_changes import (
     DELETIONS,
     Mention,
     Rank,
     RecordChanges,
-    by_name,
     newest_first,
     newest_mentions,
     newest_of,
@@ -31,6 +30,7 @@ from transforms.record_changes import (
 )
 
 _FEWEST_RECORDS: Final = 2
+_FEWEST_IN_ORDER: Final = 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Delivery(Record):
     @classmethod
     def of(cls, change: AccountChange) -> "Delivery":
         """Return the facts of a change."""
-        return cls(
+        return _delivery(
             event_id=change.event_id,
             committed_at=change.committed_at,
             sequence_number=change.sequence_number,
@@ -104,7 +104,7 @@ class Delivery(Record):
         """Return the pair for the ledger, which asks a source for all but its payload."""
         return Received(
             event_id=self.event_id,
-            source=SourceMessage(
+            source=_source_message(
                 payload=b"",
                 attributes={"replay_count": str(self.replay_count)},
                 message_id=self.message_id,
@@ -122,13 +122,14 @@ class Delivery(Record):
 class Pending(Record):
     """The burst that is being waited for. Of the newest event the message is kept, of the others what the ledger needs.
 
-    `elsewhere` and `forgotten` stand for records beyond `max_records`: the names of their changed fields, and the
-    newest event whose values were given up, before which no value of a record that comes back is believed.
+    Most bursts are of one event: its fields are its own, and `records` is None until another comes. `elsewhere` and
+    `forgotten` stand for records beyond `max_records`: the names of their changed fields, and the newest event whose
+    values were given up, before which no value of a record that comes back is believed.
     """
 
-    newest: AccountChange = Field(description="Its fields are kept in `records`")
+    newest: AccountChange = Field(description="Its fields are kept in `records`, once there are any")
     others: tuple[Delivery, ...] = Field(default=(), description="Newest first")
-    records: dict[str, RecordChanges]
+    records: dict[str, RecordChanges] | None = None
     elsewhere: dict[str, Mention] = Field(default_factory=dict)
     forgotten: Rank | None = None
     opened_at: float = Field(description="Epoch seconds")
@@ -139,6 +140,11 @@ class Pending(Record):
         if event_id == self.newest.event_id:
             return Delivery.of(self.newest)
         return next((other for other in self.others if other.event_id == event_id), None)
+
+
+_delivery: Final = trusted(Delivery)
+_pending: Final = trusted(Pending)
+_source_message: Final = trusted(SourceMessage)
 
 
 class AccountState(Record):
@@ -153,6 +159,11 @@ class AccountState(Record):
     def is_due(self, now: float) -> bool:
         """Whether the burst that is pending has been waited for long enough."""
         return self.pending is not None and self.pending.ends_at <= now
+
+
+_account_state: Final = trusted(AccountState)
+NEW_ACCOUNT: Final = AccountState()
+"""What is remembered of an account before its first change, and after its state has expired."""
 
 
 @dataclass(frozen=True)
@@ -180,13 +191,13 @@ def receive(
     twin = pending.delivery_of(change.event_id) if pending else None
     if pending and twin:
         kept, unwanted = _with_repeat(pending, change, twin)
-        after = state if kept is pending else state.model_copy(update={"pending": kept})
+        after = state if kept is pending else replaced(state, pending=kept)
         return after, (_skipped(unwanted, SkipReason.DUPLICATE),)
     reason = _refusal(state, change)
     if reason:
         return state, (_skipped(Received.of(change), reason),)
     pending, decisions = _with_change(pending, change, now, limits)
-    return state.model_copy(update={"pending": pending}), decisions
+    return replaced(state, pending=pending), decisions
 
 
 def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountState, AccountChange | None, Decisions]:
@@ -199,10 +210,11 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
         return state, None, ()
     change = merged_change(pending)
     gone_on = {change.event_id: change.source.replay_count}
-    gone_on |= {other.event_id: other.replay_count for other in pending.others}
+    for other in pending.others:
+        gone_on[other.event_id] = other.replay_count
     recent = (*gone_on.items(), *(seen for seen in state.recent if seen[0] not in gone_on))
-    emitted = AccountState(emitted=tuple(change.order), recent=recent[: limits.max_recent_ids])
-    return emitted, change, _coalesced(pending.others, change)
+    emitted = _account_state(emitted=change.order, recent=recent[: limits.max_recent_ids])
+    return emitted, change, _coalesced(pending.others, change) if pending.others else ()
 
 
 def merged_change(pending: Pending) -> AccountChange:
@@ -217,6 +229,8 @@ def merged_change(pending: Pending) -> AccountChange:
     if they have a gap, the change is that gap, with the values that are known since: the record must be read again.
     """
     newest = pending.newest
+    if pending.records is None:
+        return newest
     account = pending.records.get(newest.account_id)
     shown, change_type = pending.records[newest.record_id], newest.change_type
     if account and (account.standing() in DELETIONS or account.standing().is_gap):
@@ -224,22 +238,21 @@ def merged_change(pending: Pending) -> AccountChange:
     mentions = pending.elsewhere
     for record in pending.records.values():
         mentions = newest_mentions(mentions, record.changed if record is shown else record.named_with_entity())
-    return newest.model_copy(
-        update={
-            "entity_name": shown.entity_name,
-            "record_id": shown.record_id,
-            "change_type": change_type,
-            "changed_fields": newest_first(mentions),
-            "coalesced": tuple(other.event_id for other in pending.others),
-            **shown.fields(),
-        }
+    return replaced(
+        newest,
+        entity_name=shown.entity_name,
+        record_id=shown.record_id,
+        change_type=change_type,
+        changed_fields=newest_first(mentions),
+        coalesced=tuple(other.event_id for other in pending.others),
+        **shown.fields(),
     )
 
 
 def _refusal(state: AccountState, change: AccountChange) -> SkipReason | None:
-    seen = dict(state.recent).get(change.event_id)
-    if seen is not None and change.source.replay_count <= seen:
-        return SkipReason.DUPLICATE
+    for event_id, replay_count in state.recent:
+        if event_id == change.event_id and change.source.replay_count <= replay_count:
+            return SkipReason.DUPLICATE
     if state.emitted is not None and change.order < state.emitted:
         return SkipReason.STALE
     return None
@@ -251,9 +264,10 @@ def _with_repeat(pending: Pending, change: AccountChange, twin: Delivery) -> tup
     if arrived.preference >= twin.preference:
         return pending, Received.of(change)
     if twin.event_id == pending.newest.event_id:
-        return pending.model_copy(update={"newest": _without_fields(change)}), twin.received(change.account_id)
+        newest = _in_order(change) if pending.records is None else _without_fields(change)
+        return replaced(pending, newest=newest), twin.received(change.account_id)
     others = tuple(arrived if other is twin else other for other in pending.others)
-    return pending.model_copy(update={"others": others}), twin.received(change.account_id)
+    return replaced(pending, others=others), twin.received(change.account_id)
 
 
 def _with_change(
@@ -263,32 +277,37 @@ def _with_change(
 
     What leaves is coalesced into the newest event so far, which may itself be coalesced into a newer one in the end.
     """
-    said, bare = RecordChanges.of(change), _without_fields(change)
     waits = max(limits.window_seconds, limits.gap_delay_seconds if change.change_type.is_gap else 0.0)
     ends_at = now + waits
     if pending is None:
-        return Pending(newest=bare, records={said.record_id: said}, opened_at=now, ends_at=ends_at), ()
+        return _pending(newest=_in_order(change), elsewhere={}, opened_at=now, ends_at=ends_at), ()
+    said, bare, records = RecordChanges.of(change), _without_fields(change), pending.records
+    if records is None:
+        first = RecordChanges.of(pending.newest)
+        records = {first.record_id: first}
+        pending = replaced(pending, newest=_without_fields(pending.newest), records=records)
     newest, older = (bare, pending.newest) if said.newest > rank_of(pending.newest) else (pending.newest, bare)
     others = sorted((*pending.others, Delivery.of(older)), key=lambda other: other.rank, reverse=True)
     kept, leaving = others[: limits.max_pending - 1], others[limits.max_pending - 1 :]
     latest = max(pending.opened_at + limits.max_window_seconds, now + waits if change.change_type.is_gap else 0.0)
-    grown = pending.model_copy(
-        update={
-            "newest": newest,
-            "others": tuple(kept),
-            "ends_at": min(max(pending.ends_at, ends_at), latest),
-            **_with_record(pending, said, limits.max_records),
-        }
+    grown = replaced(
+        pending,
+        newest=newest,
+        others=tuple(kept),
+        ends_at=min(max(pending.ends_at, ends_at), latest),
+        **_with_record(pending, records, said, limits.max_records),
     )
     return grown, _coalesced(leaving, newest)
 
 
-def _with_record(pending: Pending, said: RecordChanges, max_records: int) -> dict[str, object]:
+def _with_record(
+    pending: Pending, records: dict[str, RecordChanges], said: RecordChanges, max_records: int
+) -> dict[str, object]:
     """Return the parts of Pending that tell of records; the account's own and the newest are never given up."""
-    before = pending.records.get(said.record_id)
+    before = records.get(said.record_id)
     if before is None and said.record_id != pending.newest.account_id:
-        said = said.model_copy(update={"known_since": newest_of(said.known_since, pending.forgotten)})
-    records = pending.records | {said.record_id: before.joined(said) if before else said}
+        said = replaced(said, known_since=newest_of(said.known_since, pending.forgotten))
+    records = records | {said.record_id: before.joined(said) if before else said}
     if len(records) <= max_records:
         return {"records": by_name(records)}
     related = (record for record in records.values() if record.record_id != pending.newest.account_id)
@@ -300,10 +319,16 @@ def _with_record(pending: Pending, said: RecordChanges, max_records: int) -> dic
     }
 
 
+def _in_order(change: AccountChange) -> AccountChange:
+    """Return the change with its message's attributes by name: their order is that of a protobuf map, none."""
+    attributes = change.source.attributes
+    if len(attributes) < _FEWEST_IN_ORDER:
+        return change
+    return replaced(change, source=replaced(change.source, attributes=by_name(attributes)))
+
+
 def _without_fields(change: AccountChange) -> AccountChange:
-    attributes = by_name(change.source.attributes)  # their order is that of a protobuf map: none
-    nothing: dict[str, object] = {"changed_fields": (), "nulled_fields": (), "values": {}, "enriched": {}}
-    return change.model_copy(update={**nothing, "source": change.source.model_copy(update={"attributes": attributes})})
+    return replaced(_in_order(change), changed_fields=(), nulled_fields=(), values={}, enriched={})
 
 
 def _skipped(received: Received, reason: SkipReason) -> Decision:

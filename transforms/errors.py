@@ -6,26 +6,66 @@ RescoringError               has an error class, and a message without any text 
 │   ├── InvalidEvent         JSON, but not what Salesforce sends
 │   └── UnsupportedEvent     sent by Salesforce, and not to be read here
 ├── WarehouseUnavailable     BigQuery did not answer, or would not
+├── BudgetExhausted          the day's tokens are spent
 ├── SalesforceUnavailable    Salesforce did not answer, or would not: costs a re-read, never a dead letter
 └── GeminiError              a call to Gemini brought no scores
-    ├── GeminiUnavailable    the service: 429, 5xx, 401, 403, 404, connection lost
-    ├── GeminiTimeout        no answer within the deadline
+    ├── GeminiUnavailable    the service, not this call; by itself: held for longer than an outage may last
+    │   ├── QuotaExhausted   429
+    │   ├── ServerFault      5xx, 499
+    │   ├── ConnectionLost   before the whole answer was there
+    │   ├── Unauthenticated  401, or no token to be had
+    │   └── AccessRefused    403, 404, and every status that nobody expects
+    ├── GeminiTimeout        no whole answer within the deadline
     ├── GeminiRefusedPrompt  400: this prompt, as it stands
     ├── BlockedPrompt        promptFeedback.blockReason
-    ├── BlockedResponse      no content, and a finish reason that says why
-    ├── OutputTruncated      MAX_TOKENS
-    └── InvalidResponse      content that is not the JSON asked for
+    ├── BlockedResponse      no content, since a filter withheld it
+    │   └── EndedEarly       no content, for a reason that may not come again: RECITATION, OTHER, unknown ones
+    ├── OutputTruncated      MAX_TOKENS, or JSON that ends too early
+    ├── InvalidResponse      content that is not the JSON asked for
+    └── AnswerError          the JSON asked for, but one account's entry can't be taken
+        ├── MissingScore     no entry
+        ├── MismatchedScore  two entries, or one that repeats another account's fact
+        └── InvalidScore     the entry breaks the schema
 """
 
+from enum import StrEnum
 from typing import ClassVar
 
-from schemas.dead_letter import ErrorClass
+from schemas.dead_letter import ErrorClass, Severity, severity_of
+
+
+class Handling(StrEnum):
+    """What is done about a call, or an account, that failed."""
+
+    SLOW_DOWN = "slow_down"
+    """Fewer calls at once, and the same call again; hold if it stays so."""
+    RETRY = "retry"
+    """The same call again, a few times with growing waits; hold while every call fails so, else split."""
+    REFRESH = "refresh"
+    """New credentials and the same call again, once; then hold."""
+    HOLD = "hold"
+    """Keep the work and stop calling until a probe succeeds."""
+    RETRY_ONCE = "retry_once"
+    """The same call once more; then split."""
+    SPLIT = "split"
+    """Halve the call until the account that does it stands alone."""
+    ASK_AGAIN = "ask_again"
+    """Keep the other accounts' answers, and ask for this account alone."""
+    GIVE_UP = "give_up"
+    """Nothing more: what is left becomes dead letters."""
 
 
 class RescoringError(Exception):
     """An error with a class; the message names the thing and the remedy, and carries no text of the CRM's."""
 
     error_class: ClassVar[ErrorClass]
+    passing_severity: ClassVar[Severity | None] = None
+    """Of an error that is got over as a rule, and does not end as a dead letter at once."""
+
+    @classmethod
+    def severity(cls) -> Severity:
+        """Return how much an operator should mind it."""
+        return cls.passing_severity or severity_of(cls.error_class)
 
 
 class RefusedEvent(RescoringError):
@@ -72,6 +112,12 @@ class InvalidContext(WarehouseError):
     error_class = ErrorClass.INVALID_CONTEXT
 
 
+class BudgetExhausted(RescoringError):
+    """The day's tokens are spent."""
+
+    error_class = ErrorClass.BUDGET_EXHAUSTED
+
+
 class SalesforceUnavailable(RescoringError):
     """Salesforce did not answer, or refused to; it has no error class, since the change goes on without the re-read."""
 
@@ -85,51 +131,114 @@ class RowRejected(RescoringError):
 class GeminiError(RescoringError):
     """A call to Gemini brought no scores."""
 
+    handling: ClassVar[Handling]
+
 
 class GeminiUnavailable(GeminiError):
-    """Gemini refused or failed as a service."""
+    """Gemini refused or failed as a service, for longer than an outage may last."""
 
     error_class = ErrorClass.GEMINI_UNAVAILABLE
+    handling = Handling.GIVE_UP
+
+
+class QuotaExhausted(GeminiUnavailable):
+    """429: the quota, which is shared, has nothing left at the moment."""
+
+    handling = Handling.SLOW_DOWN
+    passing_severity = Severity.LOW
+
+    def __init__(self, retry_after_seconds: float | None = None) -> None:
+        super().__init__("Gemini's quota is exhausted (429)")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ServerFault(GeminiUnavailable):
+    """5xx or 499: Gemini failed, and may not the next time."""
+
+    handling = Handling.RETRY
+    passing_severity = Severity.MEDIUM
+
+    def __init__(self, status: int, retry_after_seconds: float | None = None) -> None:
+        super().__init__(f"Gemini answered with HTTP status {status}")
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ConnectionLost(GeminiUnavailable):
+    """The connection did not come about, or broke before the whole answer was there."""
+
+    handling = Handling.RETRY
+    passing_severity = Severity.MEDIUM
+
+
+class Unauthenticated(GeminiUnavailable):
+    """401, or the token endpoint gave no token."""
+
+    handling = Handling.REFRESH
+
+
+class AccessRefused(GeminiUnavailable):
+    """403, 404 or a status that nobody expects: an operator has to see to it."""
+
+    handling = Handling.HOLD
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"Gemini answered with HTTP status {status}: see to permissions and to the model's name")
+        self.status = status
 
 
 class GeminiTimeout(GeminiError):
     """Gemini did not finish its answer within the deadline."""
 
     error_class = ErrorClass.GEMINI_TIMEOUT
+    handling = Handling.RETRY_ONCE
 
 
 class GeminiRefusedPrompt(GeminiError):
     """Gemini refused this request as invalid; the prompt is the only part of it that varies."""
 
     error_class = ErrorClass.PROMPT_TOO_LARGE
+    handling = Handling.SPLIT
 
 
 class BlockedPrompt(GeminiError):
     """Gemini's filters blocked the prompt."""
 
     error_class = ErrorClass.BLOCKED_PROMPT
+    handling = Handling.SPLIT
 
 
 class BlockedResponse(GeminiError):
-    """Gemini ended without content for a reason that is not the length."""
+    """Gemini's filters withheld the content."""
 
     error_class = ErrorClass.BLOCKED_RESPONSE
+    handling = Handling.SPLIT
+
+
+class EndedEarly(BlockedResponse):
+    """Gemini ended without content for a reason that may not come again."""
+
+    handling = Handling.RETRY_ONCE
 
 
 class OutputTruncated(GeminiError):
-    """Gemini ran into the limit of output tokens."""
+    """Gemini ran into the limit of output tokens, or its JSON ends too early."""
 
     error_class = ErrorClass.OUTPUT_TRUNCATED
+    handling = Handling.SPLIT
 
 
 class InvalidResponse(GeminiError):
     """Gemini answered with something else than the JSON it was asked for."""
 
     error_class = ErrorClass.INVALID_RESPONSE
+    handling = Handling.RETRY_ONCE
 
 
 class AnswerError(GeminiError):
     """Gemini answered in the form asked for, but one account's entry can't be taken."""
+
+    handling = Handling.ASK_AGAIN
 
 
 class MissingScore(AnswerError):

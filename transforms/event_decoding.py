@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from transforms.avro_schemas import SchemaReference
+from transforms.avro_schemas import NO_REFERENCE, SchemaReference
 from transforms.errors import InvalidEvent, Undecodable
 
 MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
@@ -27,7 +27,8 @@ _MAX_ENVELOPES: Final = 6
 _NOT_FIELDS: Final = frozenset({_HEADER, "Id", "ReplayId", "_ObjectType", "_EventType"})
 _KAFKA_MARK: Final = "_ObjectType"
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}\Z")
-_CONTAINERS: Final = (dict, list)
+_FLAT_OBJECTS: Final = 2
+_HEADER_ARRAYS: Final = 4
 _UNION_TYPES: Final = frozenset({"string", "int", "long", "float", "double", "boolean", "bytes", "array", "map"})
 _UNION_RECORD_PREFIX: Final = "com.sforce.eventbus."
 
@@ -55,22 +56,43 @@ def decode_event(payload: bytes) -> DecodedEvent:
     """
     if len(payload) > MAX_EVENT_BYTES:
         raise InvalidEvent(f"{len(payload):,} bytes: a change event has at most 1 MB, {MAX_EVENT_BYTES:,} encoded")
-    event, schema = _find_event(_load(payload))
-    header = _unwrap_unions(event[_HEADER])
+    document, is_flat = _load(payload)
+    schema = NO_REFERENCE
+    if type(document) is not dict or _HEADER not in document:
+        document, schema = _find_event(document)
+        is_flat = False
+    event: JsonObject = document
+    header = event[_HEADER] if is_flat else _unwrap_unions(event[_HEADER])
     if not isinstance(header, dict):
         raise InvalidEvent(f"{_HEADER} is a {_json_type(header)}: an object is wanted")
     if "recordIds" not in header and "recordId" in header:
         header["recordIds"] = [header.pop("recordId")]
-    body = {
-        name: _unwrap_unions(value) if isinstance(value, _CONTAINERS) else value
-        for name, value in event.items()
-        if name not in _NOT_FIELDS
-    }
-    return DecodedEvent(header, body, _KAFKA_MARK in event, schema)
+    null_is_unset = _KAFKA_MARK in event
+    for name in _NOT_FIELDS:
+        event.pop(name, None)
+    if not is_flat:
+        event = {name: _unwrap_unions(it) if isinstance(it, dict | list) else it for name, it in event.items()}
+    return DecodedEvent(header, event, null_is_unset, schema)
 
 
-def _load(text: bytes) -> object:
-    """Parse JSON, or base64 of JSON, or JSON within a JSON string."""
+def _load(text: bytes) -> tuple[object, bool]:
+    """Parse JSON, or base64 of JSON.
+
+    The second value says whether the text has no more objects than an event and its header, and no more arrays than a
+    header: then there is no union to unwrap. Counting brackets is far cheaper than looking at each value.
+    """
+    if not text.startswith(b"{"):
+        text = _json_in(text)
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # The error's own text may quote the message; its position does not.
+        raise Undecodable(f"no JSON, from character {error.pos} on: a change event in JSON is wanted") from None
+    return document, text.count(b"{") <= _FLAT_OBJECTS and text.count(b"[") <= _HEADER_ARRAYS
+
+
+def _json_in(text: bytes) -> bytes:
+    """Return what may be JSON in a text that does not start as an object: without white space, out of base64."""
     stripped = text.strip()
     if not stripped:
         raise Undecodable("the message is empty: a change event in JSON is wanted")
@@ -78,12 +100,7 @@ def _load(text: bytes) -> object:
         stripped = _from_base64(stripped)
     if stripped.startswith(b"<"):
         raise Undecodable("XML, such as an Outbound Message: publish change events, as JSON")
-    try:
-        document = orjson.loads(stripped)
-    except orjson.JSONDecodeError as error:
-        # The error's own text may quote the message; its position does not.
-        raise Undecodable(f"no JSON, from character {error.pos} on: a change event in JSON is wanted") from None
-    return document
+    return stripped
 
 
 def _from_base64(text: bytes) -> bytes:
@@ -96,10 +113,10 @@ def _from_base64(text: bytes) -> bytes:
 
 def _find_event(document: object) -> tuple[JsonObject, SchemaReference]:
     """Take envelopes off until the object that holds the ChangeEventHeader; the nearest one names the schema."""
-    schema = SchemaReference()
+    schema = NO_REFERENCE
     for _ in range(_MAX_ENVELOPES):
         if isinstance(document, str):
-            document = _load(document.encode())
+            document, _ = _load(document.encode())
         elif not isinstance(document, dict):
             raise InvalidEvent(f"a JSON {_json_type(document)}: publish one change event, an object, a message")
         elif _HEADER in document:
@@ -122,9 +139,12 @@ def _unwrap_unions(value: Any, depth: int = 0) -> Any:
             ((name, inner),) = value.items()
             if name in _UNION_TYPES or name.startswith(_UNION_RECORD_PREFIX):
                 return _unwrap_unions(inner, depth + 1)
-        return {name: _unwrap_unions(inner, depth + 1) for name, inner in value.items()}
+        return {
+            name: _unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner
+            for name, inner in value.items()
+        }
     if isinstance(value, list):
-        return [_unwrap_unions(inner, depth + 1) for inner in value]
+        return [_unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner for inner in value]
     return value
 
 

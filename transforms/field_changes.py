@@ -3,25 +3,23 @@
 Source: Change Data Capture Developer Guide, "Change Event Body Fields".
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
 
-from schemas.change_event import ChangeEvent, ChangeType
+from schemas.change_event import GAPS, ChangeEvent, ChangeType
 
 Fields = Mapping[str, Any]
 
 _WHOLE_RECORD = frozenset({ChangeType.CREATE, ChangeType.UNDELETE})
 
 
-@dataclass(frozen=True)
-class FieldChanges:
+class FieldChanges(NamedTuple):
     """Fields by dotted name. A changed field that is in neither `nulled` nor `values` has an unknown new value."""
 
-    changed: tuple[str, ...] = ()
-    nulled: tuple[str, ...] = ()
-    values: dict[str, Any] = field(default_factory=dict)
-    enriched: dict[str, Any] = field(default_factory=dict)
+    changed: tuple[str, ...]
+    nulled: tuple[str, ...]
+    values: dict[str, Any]
+    enriched: dict[str, Any]
 
 
 def field_changes(event: ChangeEvent) -> FieldChanges:
@@ -31,28 +29,33 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     A DELETE changes no field; what it carries is enrichment. An UPDATE lists its changed fields, and the value of one
     it lists without sending is unknown.
     """
-    if event.header.change_type.is_gap:
-        return FieldChanges()
-    present = _leaves(event.body)
+    change_type = event.header.change_type
+    if change_type in GAPS:
+        return FieldChanges((), (), {}, {})
+    present = event.body
     known = {name: value for name, value in present.items() if value is not None}
-    if event.header.change_type in _WHOLE_RECORD:
-        return FieldChanges(changed=tuple(known), values=known)
-    if event.header.change_type is ChangeType.DELETE:
-        return FieldChanges(enriched=known)
+    if dict in map(type, known.values()):
+        present = _leaves(event.body)
+        known = {name: value for name, value in present.items() if value is not None}
+    if change_type in _WHOLE_RECORD:
+        return FieldChanges(tuple(known), (), known, {})
+    if change_type is ChangeType.DELETE:
+        return FieldChanges((), (), {}, known)
     return _update(event, present, known)
 
 
 def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:
-    changed = tuple(dict.fromkeys(event.header.changed_fields or _changed_by_presence(event, present)))
+    header = event.header
+    changed = dict.fromkeys(header.changed_fields or _changed_by_presence(event, present))
     nulled = _nulled(event, changed, present)
-    partial = frozenset(event.header.diff_fields)
-    values = {
-        name: value
-        for name, value in known.items()
-        if _is_named(name, changed) and not _is_named(name, partial) and not _is_named(name, nulled)
-    }
-    enriched = {name: value for name, value in known.items() if not _is_named(name, changed)}
-    return FieldChanges(changed, nulled, values, enriched)
+    unknown = {*header.diff_fields, *nulled}
+    values, enriched = {}, {}
+    for name, value in known.items():
+        if not _is_named(name, changed):
+            enriched[name] = value
+        elif not _is_named(name, unknown):
+            values[name] = value
+    return FieldChanges(tuple(changed), nulled, values, enriched)
 
 
 def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:
@@ -64,22 +67,20 @@ def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:
     ]
 
 
-def _nulled(event: ChangeEvent, changed: tuple[str, ...], present: Fields) -> tuple[str, ...]:
+def _nulled(event: ChangeEvent, changed: Iterable[str], present: Fields) -> tuple[str, ...]:
     """Return the cleared fields: those nulledFields names or, where the sender knows no such list, changed nulls."""
     if event.header.nulled_fields is not None:
-        return event.header.nulled_fields
+        return tuple(dict.fromkeys(event.header.nulled_fields))
     return tuple(name for name in changed if name in present and present[name] is None)
 
 
-def _is_named(name: str, names: tuple[str, ...] | frozenset[str]) -> bool:
+def _is_named(name: str, names: Container[str]) -> bool:
     """Whether a field, or the compound field it is part of, is among the names."""
     return name in names or ("." in name and name.split(".", 1)[0] in names)
 
 
 def _leaves(body: dict[str, Any]) -> dict[str, Any]:
     """Return fields by name, the parts of a compound one by dotted name; a compound null is one null."""
-    if not any(isinstance(value, dict) for value in body.values()):
-        return body
     leaves: dict[str, Any] = {}
     for name, value in body.items():
         if isinstance(value, dict):

@@ -3,13 +3,18 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
+from schemas.record import trusted
 from transforms.errors import RescoringError
 
 Clock = Callable[[], dt.datetime]
+
+_outcome: Final = trusted(Outcome)
+_dead_letter: Final = trusted(DeadLetter)
 
 
 def utc_now() -> dt.datetime:
@@ -17,8 +22,7 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-@dataclass(frozen=True)
-class Received:
+class Received(NamedTuple):
     """What the ledger knows of a (change event, account) pair; of a message that can't be read, little."""
 
     event_id: str
@@ -62,7 +66,7 @@ class Ledger:
         coalesced_into: str | None = None,
     ) -> Outcome:
         """Return the ledger's row for a (change event, account)."""
-        return Outcome(
+        return _outcome(
             event_id=received.event_id,
             account_id=received.account_id,
             outcome=outcome,
@@ -86,7 +90,7 @@ class Ledger:
     ) -> DeadLetter:
         """Return the dead letter of what failed; its message's attributes tell of earlier failures."""
         now = self.now()
-        return DeadLetter(
+        return _dead_letter(
             error_class=error.error_class,
             stage=self.stage,
             error_message=str(error),

@@ -5,9 +5,9 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Final, Never
@@ -20,6 +20,7 @@ from schemas.outcome import SkipReason
 ENTITIES: Final = (ACCOUNT_ENTITY, "Contact", "Opportunity", "Task", "Event")
 _DEFAULTS: Final = "materiality.yaml"
 _NEVER: Final = "never"
+_MATCHES_KEPT: Final = 4_096
 _CLIENT: Final = re.compile(r"(?:\A|;)\s*client=([^;]*)")
 _GLOB: Final = re.compile(r"[A-Za-z*][\w*]*(?:\.[A-Za-z*][\w*]*)?\Z", re.ASCII)
 _STR: Final = "tag:yaml.org,2002:str"
@@ -53,7 +54,22 @@ class EntityFields:
 
     def matter(self, name: str) -> bool:
         """Whether a changed field, or part of a compound field, matters."""
-        return bool(_including(self.include).fullmatch(name)) and not _excluding(self.exclude).fullmatch(name)
+        return self.matcher(name)
+
+    @cached_property
+    def matcher(self) -> Callable[[str], bool]:
+        """`matter`, which is asked of the same few hundred names again and again."""
+        included, excluded = _including(self.include), _excluding(self.exclude)
+
+        @lru_cache(maxsize=_MATCHES_KEPT)  # names come from events: there is no telling how many
+        def matters(name: str) -> bool:
+            return bool(included.fullmatch(name)) and not excluded.fullmatch(name)
+
+        return matters
+
+    def __reduce__(self) -> tuple[type["EntityFields"], tuple[object, ...]]:
+        """Travel to workers as plain values, without what was compiled from them."""
+        return EntityFields, (self.entity, self.include, self.exclude)
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ class Materiality:
             return ()
         # A cleared field has changed, also where changedFields forgot it.
         changed = dict.fromkeys((*change.changed_fields, *change.nulled_fields))
-        return tuple(name for name in changed if rules.matter(name))
+        return tuple(filter(rules.matcher, changed))
 
     def _is_own(self, change: AccountChange) -> bool:
         if not self.own_clients:

@@ -21,10 +21,12 @@ from schemas.change_event import (
     ChangeEventHeader,
     ChangeType,
     SourceMessage,
+    by_name,
     event_id,
     payload_event_id,
 )
 from schemas.outcome import OutcomeKind, SkipReason
+from schemas.record import trusted
 from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
 from transforms.avro_bitmaps import name_fields
 from transforms.avro_schemas import NO_SCHEMAS, AvroSchemas
@@ -37,8 +39,14 @@ from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter, TaggedO
 STAGE: Final = "Parse change events"
 CHANGES: Final = "changes"
 
+_CHANGE_TYPES: Final = frozenset(ChangeType)
 _NUMBERS: Final = ("AnnualRevenue", "NumberOfEmployees")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+_validated_header: Final = ChangeEventHeader.__pydantic_validator__.validate_python
+_account_change: Final = trusted(AccountChange)
+_source_message: Final = trusted(SourceMessage)
 
 
 @dataclass(frozen=True)
@@ -80,30 +88,33 @@ def parse_change_event(payload: bytes, *, schemas: AvroSchemas = NO_SCHEMAS) -> 
         InvalidEvent: No change event, or one with impossible values.
         UnsupportedEvent: A changeType that is not known, or field bitmaps that can't be decoded.
     """
-    decoded = decode_event(payload)
-    body = decoded.body
-    _refuse_unknown_change_type(decoded.header)
+    raw_header, body, null_is_unset, schema = decode_event(payload)
+    _refuse_unknown_change_type(raw_header.get("changeType"))
     try:
-        header = ChangeEventHeader.model_validate(decoded.header)
-        event = ChangeEvent(header=header, body=body, null_is_unset=decoded.null_is_unset)
+        header = _validated_header(raw_header)
     except ValidationError as error:
         raise InvalidEvent(_where_and_why(error)) from None
     for name in _NUMBERS:
-        _refuse_impossible_number(name, body.get(name))
-    return event.model_copy(update={"header": name_fields(header, body, decoded.schema, schemas)})
+        if body.get(name) is not None:
+            _refuse_impossible_number(name, body[name])
+    return ChangeEvent(name_fields(header, body, schema, schemas), body, null_is_unset)
 
 
 def account_changes(event: ChangeEvent, source: SourceMessage) -> Iterator[ParsedRecord]:
     """Yield what an event says of each of its records; a malformed id costs that record alone."""
+    committed_at = dt.datetime.fromtimestamp(event.header.commit_timestamp / 1000, dt.UTC)
+    trace_id = _trace_id(source.attributes)
     for record_id in dict.fromkeys(event.header.record_ids):
-        received = _received(event.header, record_id, source)
+        received = _received(event.header, record_id, source, committed_at, trace_id)
         try:
-            yield _record_change(event, received)
+            yield _record_change(event, received, committed_at)
         except RefusedEvent as error:
             yield Refusal(received, error)
 
 
-def _received(header: ChangeEventHeader, record_id: str, source: SourceMessage) -> Received:
+def _received(
+    header: ChangeEventHeader, record_id: str, source: SourceMessage, committed_at: dt.datetime, trace_id: str | None
+) -> Received:
     """Return the ledger's view of a record, whose id is normalised if it can be: both its forms are one record."""
     try:
         record_id = normalize_record_id(record_id)
@@ -114,15 +125,15 @@ def _received(header: ChangeEventHeader, record_id: str, source: SourceMessage) 
     return Received(
         event_id=identity,
         source=source,
-        trace_id=_trace_id(source.attributes) or identity,
+        trace_id=trace_id or identity,
         entity_name=header.entity_name,
         record_id=record_id,
         change_type=header.change_type.value,
-        committed_at=dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC),
+        committed_at=committed_at,
     )
 
 
-def _record_change(event: ChangeEvent, received: Received) -> AccountChange | NoChange:
+def _record_change(event: ChangeEvent, received: Received, committed_at: dt.datetime) -> AccountChange | NoChange:
     header, record_id = event.header, received.record_id or ""
     if header.entity_name != ACCOUNT_ENTITY and header.entity_name not in RELATED_ENTITIES:
         return NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
@@ -132,38 +143,37 @@ def _record_change(event: ChangeEvent, received: Received) -> AccountChange | No
     if account_id is None:
         return NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
     try:
-        normalize_record_id(record_id)
+        record_id = normalize_record_id(record_id)
         account_id = normalize_account_id(str(account_id))
     except ValueError as error:
         raise InvalidEvent(str(error)) from None
-    changes = field_changes(event)
-    return AccountChange(
+    changed, nulled, values, enriched = field_changes(event)
+    return _account_change(
         event_id=received.event_id,
         account_id=account_id,
         entity_name=header.entity_name,
         record_id=record_id,
         change_type=header.change_type,
-        committed_at=received.committed_at,
+        committed_at=committed_at,
         sequence_number=header.sequence_number,
         transaction_key=header.transaction_key,
         change_origin=header.change_origin,
-        changed_fields=changes.changed,
-        nulled_fields=changes.nulled,
-        values=changes.values,
-        enriched=changes.enriched,
+        changed_fields=changed,
+        nulled_fields=nulled,
+        values=by_name(values),
+        enriched=by_name(enriched),
         trace_id=received.trace_id,
         source=received.source,
     )
 
 
-def _refuse_unknown_change_type(header: dict[str, Any]) -> None:
-    change_type = header.get("changeType")
-    if isinstance(change_type, str) and change_type not in ChangeType.__members__:
+def _refuse_unknown_change_type(change_type: object) -> None:
+    if isinstance(change_type, str) and change_type not in _CHANGE_TYPES:
         raise UnsupportedEvent(f"changeType {change_type[:24]!r} is not one of {', '.join(ChangeType)}")
 
 
 def _refuse_impossible_number(name: str, value: Any) -> None:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return
     raise InvalidEvent(f"{name} is no number of 0 or more")
 
@@ -176,6 +186,8 @@ def _where_and_why(error: ValidationError) -> str:
 
 def _trace_id(attributes: dict[str, str]) -> str | None:
     """Return the W3C trace id that the publisher sent along, if it did."""
+    if not attributes:
+        return None
     parent = attributes.get("traceparent") or attributes.get("googclient_traceparent") or ""
     match = _TRACEPARENT.match(parent)
     return match.group(1) if match else None
@@ -223,7 +235,7 @@ class _ParseMessage(beam.DoFn):
 
 
 def _source(message: PubsubMessage) -> SourceMessage:
-    return SourceMessage(
+    return _source_message(
         payload=message.data or b"",
         attributes=dict(message.attributes or {}),
         message_id=message.message_id or "",

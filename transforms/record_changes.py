@@ -6,12 +6,12 @@ Every part is a maximum over ranks, so that the order in which events arrive dec
 import datetime as dt
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import AwareDatetime, Field
 
-from schemas.change_event import AccountChange, ChangeType
-from schemas.record import Record
+from schemas.change_event import AccountChange, ChangeType, by_name
+from schemas.record import Record, replaced, trusted
 
 Rank = tuple[AwareDatetime, int, str]
 """(committed_at, sequence_number, event_id): the id only settles which of two simultaneous events is the newer."""
@@ -23,7 +23,6 @@ DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
 
 _WHOLE_GAPS: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
 _NEVER: Final[Mention] = ((dt.datetime.min.replace(tzinfo=dt.UTC), -1, ""), -1)
-_T = TypeVar("_T")
 
 
 class FactKind(StrEnum):
@@ -41,6 +40,9 @@ class Fact(Record):
     kind: FactKind
     value: Any = None
     place: int = 0
+
+
+_fact: Final = trusted(Fact)
 
 
 class RecordChanges(Record):
@@ -67,13 +69,13 @@ class RecordChanges(Record):
         rank = rank_of(change)
         facts: dict[str, Fact] = {}
         if not change.change_type.is_gap:
-            facts |= {name: Fact(at=rank, kind=FactKind.CARRIED, value=it) for name, it in change.enriched.items()}
+            facts |= {name: _fact(at=rank, kind=FactKind.CARRIED, value=it) for name, it in change.enriched.items()}
         if not change.change_type.is_gap and change.change_type not in DELETIONS:
-            facts |= {name: Fact(at=rank, kind=FactKind.CHANGED, value=it) for name, it in change.values.items()}
+            facts |= {name: _fact(at=rank, kind=FactKind.CHANGED, value=it) for name, it in change.values.items()}
             cleared = enumerate(change.nulled_fields)
-            facts |= {name: Fact(at=rank, kind=FactKind.CLEARED, place=place) for place, name in cleared}
+            facts |= {name: _fact(at=rank, kind=FactKind.CLEARED, place=place) for place, name in cleared}
         names = dict.fromkeys(change.changed_fields)
-        return cls(
+        return _record_changes(
             entity_name=change.entity_name,
             record_id=change.record_id,
             newest=rank,
@@ -90,13 +92,12 @@ class RecordChanges(Record):
         facts = self.facts | {
             name: fact for name, fact in other.facts.items() if name not in self.facts or fact.at > self.facts[name].at
         }
-        return newer.model_copy(
-            update={
-                "known_since": newest_of(self.known_since, other.known_since),
-                "gap": max((gap for gap in (self.gap, other.gap) if gap), default=None),
-                "changed": newest_mentions(self.changed, other.changed),
-                "facts": by_name(facts),
-            }
+        return replaced(
+            newer,
+            known_since=newest_of(self.known_since, other.known_since),
+            gap=max((gap for gap in (self.gap, other.gap) if gap), default=None),
+            changed=newest_mentions(self.changed, other.changed),
+            facts=by_name(facts),
         )
 
     def standing(self) -> ChangeType:
@@ -146,6 +147,9 @@ class RecordChanges(Record):
         return {f"{self.entity_name}.{name}": mention for name, mention in self.changed.items()}
 
 
+_record_changes: Final = trusted(RecordChanges)
+
+
 def rank_of(change: AccountChange) -> Rank:
     """Return an event's position among the account's."""
     return (change.committed_at, change.sequence_number, change.event_id)
@@ -166,11 +170,6 @@ def newest_first(mentions: Mapping[str, Mention]) -> tuple[str, ...]:
     """Return the fields in the order of the newest event that lists them, then of the next, without duplicates."""
     in_place = sorted(mentions, key=lambda name: mentions[name][1])
     return tuple(sorted(in_place, key=lambda name: mentions[name][0], reverse=True))
-
-
-def by_name(mapping: Mapping[str, _T]) -> dict[str, _T]:
-    """Return the mapping in the order of its names: equal states then have equal bytes."""
-    return dict(sorted(mapping.items()))
 
 
 def _whole(name: str) -> str:

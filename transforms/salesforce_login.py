@@ -77,7 +77,7 @@ class SalesforceSettings:
         """
         if not _HTTPS_HOST.match(self.login_url):
             raise ValueError("login_url: https:// and a host is wanted, such as https://acme.my.salesforce.com")
-        if not _VARIABLE.match(self.secret) and not _SECRET_VERSION.match(self.secret):
+        if not is_secret_name(self.secret):
             raise ValueError("secret: name an environment variable, or projects/P/secrets/S/versions/V")
         if not _VERSION.match(self.api_version):
             raise ValueError(f"api_version: a number such as {DEFAULT_API_VERSION} is wanted")
@@ -87,6 +87,11 @@ class SalesforceSettings:
             raise ValueError("username: JWT bearer needs the integration user's")
         if self.flow is AuthFlow.CLIENT_CREDENTIALS and self.login_url in _SHARED_HOSTS:
             raise ValueError("login_url: Salesforce takes client credentials at your My Domain only")
+
+
+def is_secret_name(text: str) -> bool:
+    """Whether a text names an environment variable, or a version in Secret Manager, and so is no secret itself."""
+    return bool(_VARIABLE.match(text) or _SECRET_VERSION.match(text))
 
 
 class SecretUnavailable(SalesforceUnavailable):

@@ -40,7 +40,7 @@ def tombstone(change: AccountChange, ledger: Ledger) -> ScoringResult:
         pipeline_version=ledger.pipeline_version,
     )
     outcome = ledger.outcome(Received.of(change), OutcomeKind.TOMBSTONED)
-    return ScoringResult(scored=ScoredChange(score=row, outcome=outcome))
+    return ScoringResult(scored=ScoredChange(score=row, outcome=outcome, source=change.source))
 
 
 @dataclass

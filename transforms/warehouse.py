@@ -9,9 +9,9 @@ import importlib.resources
 import io
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import google.auth.exceptions
 import requests.exceptions
@@ -24,15 +24,26 @@ from pydantic import ValidationError
 from schemas.account_context import AccountContext
 from schemas.record import Record
 from schemas.tables import Table, View
+from transforms.circuit import within
 from transforms.errors import InvalidContext, WarehouseUnavailable
 from transforms.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
 
+T = TypeVar("T")
 QueryValue = str | int | float | dt.datetime | list[str]
 """What can be bound to a query's parameter."""
 
 CALL_TIMEOUT_SECONDS: Final = 30.0
 RETRY_DEADLINE_SECONDS: Final = 60.0
 
+LOOKUP_DEADLINE_SECONDS: Final = 25.0
+"""For a query that a batch waits for, and for an insert: all of it, with its retries and every byte of its answer."""
+
+LOOKUP_JOB_SECONDS: Final = 20.0
+"""After which BigQuery itself ends the job of such a query, so that it costs no more slots."""
+
+LOOKUP_CALL_SECONDS: Final = 10.0
+LOOKUP_RETRY_SECONDS: Final = 10.0
+"""Retries of such a call: longer than most hiccups; what lasts longer is an outage (transforms/outage.py)."""
 _log = structlog.stdlib.get_logger(__name__)
 
 _VENDOR_ERRORS: Final = (
@@ -118,7 +129,7 @@ class Warehouse:
         """
         parameters: dict[str, QueryValue] = {"account_ids": list(account_ids), "since": since, "until": until}
         contexts: dict[str, AccountContext | InvalidContext] = {}
-        for row in self.query(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
+        for row in self.look_up(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
             try:
                 contexts[row["profile"]["account_id"]] = context_from_row(row)
             except InvalidContext as error:
@@ -130,14 +141,33 @@ class Warehouse:
         bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
         yield from self._rows(sql, bigquery.QueryJobConfig(query_parameters=bound))
 
+    def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
+        """Run a query that a batch waits for, and return its rows, all within a total deadline.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer in time, or refused.
+        """
+        config = bigquery.QueryJobConfig(
+            query_parameters=[_parameter(name, value) for name, value in parameters.items()],
+            job_timeout_ms=int(1_000 * LOOKUP_JOB_SECONDS),
+        )
+        return self._in_time("query", lambda: list(self._rows(sql, config)))
+
+    def _in_time(self, what: str, ask: Callable[[], T]) -> T:
+        try:
+            return within(LOOKUP_DEADLINE_SECONDS, ask)
+        except TimeoutError:
+            raise WarehouseUnavailable(f"BigQuery: {what}: no answer within {LOOKUP_DEADLINE_SECONDS:g} s") from None
+
     def _rows(self, sql: str, config: bigquery.QueryJobConfig) -> Iterator[Mapping[str, Any]]:
+        is_lookup = config.job_timeout_ms is not None
         try:
             rows = self._client.query_and_wait(
                 sql,
                 job_config=config,
-                api_timeout=CALL_TIMEOUT_SECONDS,
-                wait_timeout=RETRY_DEADLINE_SECONDS,
-                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                api_timeout=LOOKUP_CALL_SECONDS if is_lookup else CALL_TIMEOUT_SECONDS,
+                wait_timeout=LOOKUP_DEADLINE_SECONDS if is_lookup else RETRY_DEADLINE_SECONDS,
+                retry=_LOOKUP_RETRY if is_lookup else Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
                 # The client's own retries of whole jobs would go on for ten minutes.
                 job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it
             )
@@ -187,7 +217,7 @@ class Warehouse:
                 guarded.sql,
                 job_config=config,
                 timeout=CALL_TIMEOUT_SECONDS,
-                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
+                retry=Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
                 job_retry=None,
             )
         except _VENDOR_ERRORS as error:
@@ -205,18 +235,22 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: BigQuery did not answer, or refused the request as a whole.
         """
-        try:
-            entries = self._client.insert_rows_json(
+        what, ids = f"insert into {dataset}.{table.name}", list(rows)
+
+        def insert() -> Sequence[Mapping[str, Any]]:
+            return self._client.insert_rows_json(
                 f"{self.project}.{dataset}.{table.name}",
                 list(rows.values()),
-                row_ids=list(rows),
+                row_ids=ids,
                 skip_invalid_rows=True,
-                retry=Retry(predicate=_is_transient, timeout=RETRY_DEADLINE_SECONDS),
-                timeout=CALL_TIMEOUT_SECONDS,
+                retry=_LOOKUP_RETRY,
+                timeout=LOOKUP_CALL_SECONDS,
             )
+
+        try:
+            entries = self._in_time(what, insert)
         except _VENDOR_ERRORS as error:
-            raise _unavailable(f"insert into {dataset}.{table.name}", error) from error
-        ids = list(rows)
+            raise _unavailable(what, error) from error
         return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
 
     def create_dataset(self, dataset: str) -> None:
@@ -286,8 +320,11 @@ def _schema(table: Table) -> list[bigquery.SchemaField]:
     return [bigquery.SchemaField.from_api_repr(dict(column)) for column in table.columns]
 
 
-def _is_transient(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether BigQuery may answer the same call if it is asked again."""
+    if isinstance(error, api.Forbidden):
+        # BigQuery says so of calls that come too fast, and of what is forbidden for good.
+        return any(isinstance(it, dict) and it.get("reason") in _TRANSIENT_REASONS for it in error.errors)
     return isinstance(
         error,
         api.TooManyRequests
@@ -296,15 +333,23 @@ def _is_transient(error: Exception) -> bool:
         | api.ServiceUnavailable
         | api.GatewayTimeout
         | requests.exceptions.ConnectionError
+        | requests.exceptions.ChunkedEncodingError
         | requests.exceptions.Timeout
         | google.auth.exceptions.TransportError,
     )
 
 
+_TRANSIENT_REASONS: Final = frozenset({"rateLimitExceeded", "jobRateLimitExceeded", "backendError"})
+_LOOKUP_RETRY: Final = Retry(
+    predicate=is_transient, initial=0.25, maximum=4.0, multiplier=2.0, timeout=LOOKUP_RETRY_SECONDS
+)
+
+
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
-    # The vendor's text can quote the statement; its class and status can't.
-    status = getattr(error, "code", None)
-    return WarehouseUnavailable(f"BigQuery: {what}: {type(error).__name__}{f' {int(status)}' if status else ''}")
+    # The vendor's text can quote the statement; its class and status can't. Of retries that ran out, the last counts.
+    cause = getattr(error, "cause", None) or error
+    status = getattr(cause, "code", None)
+    return WarehouseUnavailable(f"BigQuery: {what}: {type(cause).__name__}{f' {int(status)}' if status else ''}")
 
 
 _connecting = threading.Lock()

@@ -35,8 +35,7 @@ STALL_SECONDS: Final = 90.0
 
 STOP_TIMEOUT_SECONDS: Final = 10.0
 SAMPLE_COALESCING: Final = ("--coalesce_seconds=1", "--coalesce_max_seconds=5", "--batch_wait_seconds=0.5")
-EXTRACT_COALESCING: Final = ("--coalesce_seconds=10", "--coalesce_max_seconds=20")
-"""Samples are a handful of changes within seconds; an extract is more than a year of them within minutes."""
+"""Samples are a handful of changes within seconds; an extract's, more than a year of them, meet the usual windows."""
 
 GARBAGE_SHARE: Final = 0.02
 SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.25
@@ -48,7 +47,7 @@ class DemoInput:
 
     crm: CrmRecords
     events: Iterable[bytes]
-    coalescing: tuple[str, ...] = SAMPLE_COALESCING
+    coalescing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,13 +87,14 @@ def generated_input(accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInpu
     crm = generate_crm(accounts=accounts, seed=seed, as_of=as_of)
     count = int(accounts * SAMPLE_EVENTS_PER_ACCOUNT)
     start = as_of - dt.timedelta(hours=8)
-    return DemoInput(crm, generate_events(crm, count=count, seed=seed, start=start, garbage_share=GARBAGE_SHARE))
+    events = generate_events(crm, count=count, seed=seed, start=start, garbage_share=GARBAGE_SHARE)
+    return DemoInput(crm, events, SAMPLE_COALESCING)
 
 
 def extract_input(folder: Path) -> DemoInput:
     """Return a CRM extract, and each opportunity's engage and close as a change event in time order."""
     crm = load_crm_extract(folder)
-    return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)), EXTRACT_COALESCING)
+    return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)))
 
 
 def run_demo(
@@ -201,7 +201,7 @@ def _temporary_folder() -> Iterator[Path]:
 def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
     """Return the events of files, and a generated CRM that they need not know."""
     events = list(read_event_files(path))
-    return DemoInput(generate_crm(accounts=accounts, seed=seed, as_of=as_of), events)
+    return DemoInput(generate_crm(accounts=accounts, seed=seed, as_of=as_of), events, SAMPLE_COALESCING)
 
 
 def as_json(result: DemoResult) -> str:

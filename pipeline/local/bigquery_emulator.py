@@ -16,12 +16,13 @@ STOP_TIMEOUT_SECONDS: Final = 10.0
 
 
 class BigQueryEmulator:
-    """bqemulator on a free port; a context manager."""
+    """bqemulator on a free port, which it keeps when it is started again; a context manager."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._ports: list[int] = []
         self.url = ""
 
     def start(self) -> None:
@@ -33,7 +34,8 @@ class BigQueryEmulator:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         # bqemulator needs DuckDB's spatial extension, which DuckDB would download; the wheel brings it along.
         duckdb_extensions.import_extension("spatial")
-        rest_port, grpc_port = _free_ports(2)
+        self._ports = self._ports or _free_ports(2)
+        rest_port, grpc_port = self._ports
         log_path = self.data_dir / "bqemulator.log"
         self._log = log_path.open("ab")
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and arguments of ours
@@ -68,6 +70,12 @@ class BigQueryEmulator:
         if self._log:
             self._log.close()
             self._log = None
+
+    def kill(self) -> None:
+        """End the emulator as a crash would."""
+        if self._process:
+            self._process.kill()
+        self.stop()
 
     def __enter__(self) -> Self:
         self.start()

@@ -40,9 +40,22 @@ class GeminiProcess:
 
     def stats(self) -> dict[str, Any]:
         """Return what the stand-in counted: calls, accounts, tokens."""
-        with urllib.request.urlopen(f"{self.url}/admin/stats", timeout=10) as answer:  # noqa: S310 - http on loopback
-            stats: dict[str, Any] = json.load(answer)
-            return stats
+        return self._admin("GET", "stats")
+
+    def configure(self, **changes: Any) -> None:
+        """Replace fields of the stand-in's configuration."""
+        self._admin("PUT", "config", changes)
+
+    def reset(self) -> None:
+        """Count anew."""
+        self._admin("POST", "reset")
+
+    def _admin(self, method: str, what: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+        body = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(f"{self.url}/admin/{what}", data=body, method=method)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - http on loopback
+            document: dict[str, Any] = json.load(answer)
+            return document
 
     def stop(self) -> None:
         """End the stand-in."""

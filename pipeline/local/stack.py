@@ -28,6 +28,7 @@ class LocalStack:
     data_dir: Path
     environment: Mapping[str, str]
     gemini: GeminiProcess
+    bigquery: BigQueryEmulator
     warehouse: Warehouse
 
 
@@ -64,7 +65,7 @@ def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) 
         parts.callback(warehouse.close)
         create_topics(PROJECT)
         create_tables(warehouse)
-        yield LocalStack(PROJECT, data_dir, environment, gemini, warehouse)
+        yield LocalStack(PROJECT, data_dir, environment, gemini, bigquery, warehouse)
 
 
 def load_crm(warehouse: Warehouse, crm: CrmRecords) -> None:

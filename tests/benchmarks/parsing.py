@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas.change_event import AccountChange, ChangeEventHeader, SourceMessage
 from tests.benchmarks.ratios import report, side_by_side
 from tests.fixtures.changes import payload
-from transforms.coalescing import AccountState, CoalescingLimits, end_window, receive
+from transforms.coalescing import NEW_ACCOUNT, CoalescingLimits, end_window, receive
 from transforms.materiality import Immaterial, load_materiality
 from transforms.parse_change_events import parse_message
 
@@ -38,7 +38,7 @@ def run() -> None:
         (change,) = parse_message(source)
         if not isinstance(change, AccountChange) or isinstance(materiality.decide(change), Immaterial):
             raise TypeError("the event is a material change")
-        state, _ = receive(AccountState(), change, 0.0, limits)
+        state, _ = receive(NEW_ACCOUNT, change, 0.0, limits)
         return end_window(state, limits)
 
     stages = {

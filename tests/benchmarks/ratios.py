@@ -42,8 +42,12 @@ def report(title: str, measurements: list[Measurement]) -> None:
     print(f"\n{title}")  # noqa: T201 - a report for people
     for row in measurements:
         print(f"  {row.name:44} {row.microseconds:>9.2f} us  x{row.ratio:.2f}")  # noqa: T201 - a report for people
+    keep(title, [asdict(row) for row in measurements])
+
+
+def keep(title: str, figures: object) -> None:
+    """Keep figures under their title in build/benchmarks.json."""
     BUILD.mkdir(exist_ok=True)
     file = BUILD / "benchmarks.json"
-    tables = json.loads(file.read_text()) if file.exists() else {}
-    tables[title] = [asdict(row) for row in measurements]
-    file.write_text(json.dumps(tables, indent=2))
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(kept | {title: figures}, indent=2))

@@ -140,7 +140,7 @@ def test_a_double_is_reported_before_the_grace_period_is_over(warehouse: Warehou
     assert _totals(_reconcile(warehouse, *rows)) == (0, 0, 1, False)
 
 
-@pytest.mark.parametrize("other", ["scored", "tombstoned"])
+@pytest.mark.parametrize("other", ["scored", "tombstoned", "skipped:unchanged_context"])
 def test_a_refused_row_supersedes_its_score(warehouse: Warehouse, other: str) -> None:
     """The score was recorded before BigQuery refused it: the dead letter is the outcome."""
     document = _reconcile(warehouse, *(_row(it) for it in ("received", other, "dead_lettered:row_rejected")))

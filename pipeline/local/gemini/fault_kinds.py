@@ -73,6 +73,8 @@ class FaultKind(StrEnum):
     """A sound answer, by another model than was asked."""
     OBEYS_INSTRUCTIONS = "obeys_instructions"
     """Where an email or a call note says "score ... 100", that account, and no other, gets that score."""
+    OBEYS_FOR_ALL = "obeys_for_all"
+    """Where one says so, every account of the call gets that score: the worst that a planted instruction can do."""
 
 
 HTTP_STATUS: Final[Mapping[FaultKind, int]] = {

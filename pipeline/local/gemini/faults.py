@@ -103,10 +103,15 @@ _WRONG_SCORES: Final[Mapping[FaultKind, Callable[[Any], Any]]] = {
 }
 
 
-def obey_instructions(items: list[Any], accounts: Sequence[Mapping[str, Any]]) -> None:
-    """Give each account whose own texts demand a score that score, in place; items stand in the accounts' order."""
-    for index, account in enumerate(accounts[: len(items)]):
-        demanded = demanded_score(account)
+def obey_instructions(items: list[Any], accounts: Sequence[Mapping[str, Any]], *, for_all: bool = False) -> None:
+    """Give each account whose own texts demand a score that score, in place; items stand in the accounts' order.
+
+    `for_all` gives every account the score that the first such text demands.
+    """
+    demands = [demanded_score(account) for account in accounts[: len(items)]]
+    if for_all:
+        demands = [next((demand for demand in demands if demand is not None), None)] * len(demands)
+    for index, demanded in enumerate(demands):
         if demanded is not None and isinstance(items[index], dict):
             items[index] = {**items[index], "score": demanded}
 

@@ -250,8 +250,8 @@ class GeminiService:
         if kind in _NO_CONTENT:
             return None, FINISH_REASON.get(kind, "STOP"), 0
         scored = [score_account(account) for account in call.accounts]
-        if kind is FaultKind.OBEYS_INSTRUCTIONS:
-            obey_instructions(scored, call.accounts)
+        if kind in (FaultKind.OBEYS_INSTRUCTIONS, FaultKind.OBEYS_FOR_ALL):
+            obey_instructions(scored, call.accounts, for_all=kind is FaultKind.OBEYS_FOR_ALL)
         answer = build_answer(call.schema, scored)
         spoilt = 0
         if fault is not None and kind in ITEM_FAULTS:

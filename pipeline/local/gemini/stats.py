@@ -1,5 +1,6 @@
 """What the stand-in has counted since its start or its last reset."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ class GeminiStats(Record):
     peak_in_flight: int
     latency_seconds_sum: float = Field(description="By the latency model, over the calls that were answered with 200")
     busy_seconds_sum: float = Field(description="Measured from a call's arrival to its end")
+    span_seconds: float = Field(description="From the first call's arrival to the end of the last that has ended")
     count_tokens_calls: int
     tokens_granted: int
 
@@ -44,12 +46,16 @@ class Counts:
     peak_in_flight: int = 0
     latency_seconds_sum: float = 0.0
     busy_seconds_sum: float = 0.0
+    span_seconds: float = 0.0
     count_tokens_calls: int = 0
     tokens_granted: int = 0
+    _first_arrival: float | None = None
 
     def arrive(self) -> int:
         """Count a call that has arrived, and return its number, from 1."""
         self.calls += 1
+        if self._first_arrival is None:
+            self._first_arrival = time.perf_counter()
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         return self.calls
@@ -65,7 +71,9 @@ class Counts:
         if fault is not None:
             self.by_fault[fault.value] += 1
         self.busy_seconds_sum += busy_seconds
+        if self._first_arrival is not None:
+            self.span_seconds = time.perf_counter() - self._first_arrival
 
     def snapshot(self) -> GeminiStats:
         """Return a copy."""
-        return GeminiStats(**vars(self))
+        return GeminiStats(**{name: value for name, value in vars(self).items() if not name.startswith("_")})

@@ -29,15 +29,30 @@ def test_steps_have_the_names_of_the_design() -> None:
         "Drop immaterial changes",
         "Coalesce by account",
         "Tombstone deleted accounts",
+        "Keep to budget",
         "Batch accounts",
         "Reread gaps",
         "Add account context",
+        "Skip unchanged contexts",
         "Score accounts",
         "Write scores",
         "Write dead letters",
         "Write outcomes",
     ]
     assert [label for label in labels if label in flow] == flow
+
+
+def test_a_shadow_is_scored_apart() -> None:
+    """With a shadow there are two steps more, and nothing of theirs flows into outcomes or dead letters."""
+    options = PipelineOptions(["--streaming", "--project=my-project", "--shadow_prompt=v1"])
+    pipeline = beam.Pipeline(options=options)
+    config = config_from(options)
+    build_graph(read_messages(pipeline, config), config)
+    steps = {node.full_label: node for node in pipeline._current_transform().parts}
+    assert {"Score shadows", "Write shadows"} <= set(steps)
+    shadow_outputs = set(steps["Score shadows"].outputs.values())
+    readers = {label for label, node in steps.items() if shadow_outputs & set(node.inputs)}
+    assert readers == {"Write shadows"}
 
 
 def test_a_backfill_shares_the_flow_and_keeps_no_state() -> None:
@@ -80,6 +95,7 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
         ("google.genai", "transforms/gemini.py"),
         ("google.cloud.bigquery", "transforms/warehouse.py"),
         ("simple_salesforce", "transforms/salesforce.py"),
+        ("redis", "transforms/redis_store.py"),
         ("google.cloud.aiplatform", "pipeline/experiments.py"),
     ],
 )

@@ -1,9 +1,17 @@
 """The pipeline's options: defaults, paths, and errors that say what to write."""
 
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.options import OptionError, config_from, options_help, unknown_flags
+from pipeline.options import OptionError, ShadowConfig, config_from, options_help, unknown_flags
+from pipeline.write_scores import ScoreWriteMethod
+from transforms.prices import PricesError
+from transforms.redis_store import RedisSettings
+from transforms.token_budget import BudgetAction, TokenBudget
 
 
 def test_names_become_paths_of_the_project() -> None:
@@ -25,6 +33,11 @@ def test_names_become_paths_of_the_project() -> None:
         (["--project=my-project", "--subscription=x y"], "--subscription"),
         (["--project=my-project", "--accounts_per_call=0"], "--accounts_per_call"),
         (["--project=my-project", "--batch_size=-1"], "--batch_size"),
+        (["--project=my-project", "--prompt_version=v0"], "--prompt_version is 'v0': one of v1, v2 is wanted"),
+        (["--project=my-project", "--daily_token_budget=0"], "--daily_token_budget"),
+        (["--project=my-project", "--shadow_prompt=v0"], "--shadow_prompt"),
+        (["--project=my-project", "--shadow_model=gemini-3.5-flash-lite"], "name another"),
+        (["--project=my-project", "--shadow_prompt=v1", "--shadow_percent=0"], "--shadow_percent"),
     ],
 )
 def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
@@ -44,3 +57,76 @@ def test_options_are_listed_with_their_defaults() -> None:
     assert "--subscription" in text
     assert "(default: account-changes-rescoring)" in text
     assert "--coalesce_seconds" in text
+
+
+def test_the_cache_and_the_outage_are_as_configured() -> None:
+    """By default contexts are cached in the process alone; zero seconds switch the cache off."""
+    config = config_from(PipelineOptions(["--project=my-project"]))
+    assert config.cache
+    assert config.cache.redis is None
+    assert config.unchanged_lookback == dt.timedelta(days=7)
+    assert config.score_write_method is ScoreWriteMethod.STREAMING_INSERTS
+    options = [
+        "--redis_url=CACHE_REDIS_URL",
+        "--bigquery_outage_deadline_seconds=5",
+        "--skip_unchanged_contexts=false",
+        "--score_write_method=STORAGE_WRITE_API_AT_LEAST_ONCE",
+    ]
+    config = config_from(PipelineOptions(["--project=my-project", *options]))
+    assert config.cache
+    assert config.cache.redis == RedisSettings("CACHE_REDIS_URL")
+    assert config.outage.deadline_seconds == 5
+    assert config.unchanged_lookback == dt.timedelta(0)
+    assert config.score_write_method is ScoreWriteMethod.STORAGE_WRITE_API_AT_LEAST_ONCE
+    assert config_from(PipelineOptions(["--project=my-project", "--context_cache_seconds=0"])).cache is None
+
+
+def test_a_password_in_the_redis_url_is_refused_and_not_repeated() -> None:
+    """Options are shown in Dataflow's console, and in the process list."""
+    with pytest.raises(OptionError, match="--redis_url has a password") as refusal:
+        config_from(PipelineOptions(["--project=my-project", "--redis_url=redis://:planted-3K@cache:6379/0"]))
+    assert "planted-3K" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--mirror_lag_seconds=-1",
+        "--context_cache_seconds=-1",
+        "--unchanged_context_days=-1",
+        "--bigquery_outage_deadline_seconds=-1",
+        "--redis_url=https://cache",
+    ],
+)
+def test_an_impossible_value_is_named_with_its_option(option: str) -> None:
+    """The error says which option to mend."""
+    with pytest.raises(OptionError, match=option.partition("=")[0]):
+        config_from(PipelineOptions(["--project=my-project", option]))
+
+
+def test_the_untested_way_to_write_says_so() -> None:
+    """Whoever lists the options reads what has never been run."""
+    text = " ".join(options_help().split())
+    assert "STORAGE_WRITE_API_AT_LEAST_ONCE has never been run by this project" in text
+
+
+def test_a_model_without_a_price_is_found_at_the_start(tmp_path: Path) -> None:
+    """So is a misspelt one, and a shadow's; a price table of one's own adds what it names."""
+    for flag in ("--model", "--shadow_model"):
+        with pytest.raises(PricesError, match="gemini-4-ultra has no price"):
+            config_from(PipelineOptions(["--project=my-project", f"{flag}=gemini-4-ultra"]))
+    table = tmp_path / "prices.yaml"
+    table.write_text("models:\n  gemini-4-ultra: {input: 5, cached_input: 0.5, output: 20}\n")
+    config = config_from(PipelineOptions(["--project=my-project", "--model=gemini-4-ultra", f"--prices={table}"]))
+    assert config.price.output == 20
+
+
+def test_a_shadow_is_the_same_but_for_its_model_and_prompt() -> None:
+    """What is not named is what scores; without either there is no shadow, and without a budget no end of tokens."""
+    plain = config_from(PipelineOptions(["--project=my-project"]))
+    assert plain.shadow is None
+    assert plain.budget is None
+    arguments = ["--project=my-project", "--shadow_prompt=v1", "--shadow_percent=20", "--daily_token_budget=5000000"]
+    config = config_from(PipelineOptions([*arguments, "--budget_action=dead_letter", "--dataset=scores"]))
+    assert config.shadow == ShadowConfig(replace(config.gemini, prompt_version="v1"), config.price, 20)
+    assert config.budget == TokenBudget(5_000_000, BudgetAction.DEAD_LETTER, "my-project", "scores")

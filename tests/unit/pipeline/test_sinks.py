@@ -6,13 +6,14 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sinks import dead_letter_message, insert_requests, refusal_reasons, table_row
+from pipeline.sinks import dead_letter_message, insert_requests, table_row
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import dead_letter_row
 from schemas.outcome import OutcomeKind
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import NOW, change
 from transforms.errors import InvalidScore
+from transforms.held_inserts import refusal_reasons
 from transforms.ledger import Ledger, Received
 
 LEDGER = Ledger("Score accounts", "1", now=lambda: NOW)

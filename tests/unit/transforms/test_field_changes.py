@@ -39,7 +39,7 @@ def test_an_explicit_null_is_cleared_over_cometd() -> None:
 def test_a_changed_field_that_the_body_lacks_is_unknown() -> None:
     """It changed, and is neither cleared nor known."""
     changes = _changes({}, changedFields=["Industry"])
-    assert changes == FieldChanges(changed=("Industry",))
+    assert changes == FieldChanges(changed=("Industry",), nulled=(), values={}, enriched={})
 
 
 def test_compound_fields_have_dotted_names() -> None:
@@ -70,7 +70,7 @@ def test_diff_text_is_no_value() -> None:
 
 def test_a_gap_clears_nothing() -> None:
     """A gap event has no body, and what it lacks did not change."""
-    assert _changes({}, changeType="GAP_UPDATE", changedFields=None) == FieldChanges()
+    assert _changes({}, changeType="GAP_UPDATE", changedFields=None) == FieldChanges((), (), {}, {})
 
 
 def test_create_changes_every_field_it_has() -> None:
@@ -83,7 +83,7 @@ def test_create_changes_every_field_it_has() -> None:
 def test_delete_changes_no_field() -> None:
     """What a DELETE carries is enrichment."""
     changes = _changes({"Name": "Acme"}, changeType="DELETE", changedFields=[])
-    assert changes == FieldChanges(enriched={"Name": "Acme"})
+    assert changes == FieldChanges((), (), values={}, enriched={"Name": "Acme"})
 
 
 def test_without_changed_fields_they_are_inferred() -> None:

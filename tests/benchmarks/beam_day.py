@@ -1,0 +1,122 @@
+"""`python -m tests.benchmarks.beam_day [SEED]`: the day of 100,000 deliveries through Beam, in a batch run.
+
+First the stages from parsing to coalescing alone, for their CPU; then the whole graph: BigQuery emulator, Gemini
+stand-in, embedded Pub/Sub, and `rescore reconcile` over the ledger that came out. A batch run has no pauses, so that
+each account's changes become one: the share that reaches Gemini in a day of streaming is reconciled_day.py's.
+"""
+
+import base64
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+
+from pipeline.commands.reconcile import reconcile
+from pipeline.graph import build_graph
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.stack import PROJECT, load_crm, local_stack
+from pipeline.logs import configure_logging
+from pipeline.options import config_from
+from pipeline.resources import SCORING_DATASET
+from tests.benchmarks.org_day import ACCOUNTS, DAY_START, Arrival, arrivals, simulate
+from tests.benchmarks.ratios import keep
+from transforms.coalesce_by_account import CoalesceByAccount
+from transforms.drop_immaterial_changes import DropImmaterialChanges
+from transforms.materiality import load_materiality
+from transforms.parse_change_events import ParseChangeEvents
+from transforms.warehouse import Warehouse
+
+# Beam measures each value that it puts into its cache of state by walking the globals of every module: half a
+# millisecond with this pipeline's modules, thrice for each event (docs/adr/005). On Dataflow the cache is turned off by
+# --max_cache_memory_usage_mb=0; FnApiRunner's embedded worker takes no option, and has a constant.
+worker_handlers.STATE_CACHE_SIZE_MB = 0
+
+_NEWEST = """
+SELECT account_id, MAX(STRUCT(UNIX_MILLIS(change_committed_at) AS at, change_sequence AS sequence)) AS newest
+FROM `{dataset}.account_scores`
+WHERE scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)
+GROUP BY account_id
+"""
+
+
+def read_day(path: str) -> Iterator[PubsubMessage]:
+    """Yield the messages of a file of base64 lines; what a graph holds itself, Beam compresses at length."""
+    with Path(path).open("rb") as lines:
+        for number, line in enumerate(lines):
+            yield PubsubMessage(base64.b64decode(line), {}, str(number))
+
+
+def to_coalesced(path: str) -> float:
+    """Return the CPU seconds of a batch run from bytes to coalesced changes, reading and starting included."""
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+    parsed = _messages(pipeline, path) | "Parse change events" >> ParseChangeEvents("1")
+    dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(load_materiality(), "1")
+    coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount("1")
+    for number, ends in enumerate((parsed.outcomes, parsed.dead_letters, dropped.outcomes, *coalesced)):
+        _ = ends | f"Count {number}" >> beam.combiners.Count.Globally()
+    started = time.process_time()
+    pipeline.run().wait_until_finish()
+    return time.process_time() - started
+
+
+def whole_graph(path: str) -> float:
+    """Run the pipeline over a day; return the seconds it took."""
+    options = PipelineOptions([f"--project={PROJECT}", "--batch_size=100"])
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+    build_graph(_messages(pipeline, path), config_from(options))
+    started = time.monotonic()
+    pipeline.run().wait_until_finish()
+    return time.monotonic() - started
+
+
+def overtaken(warehouse: Warehouse, came: list[Arrival]) -> int:
+    """Return how many accounts have another newest change in account_scores than came for them."""
+    expected = {
+        account_id: (round(change.committed_at.timestamp() * 1000), change.sequence_number)
+        for account_id, change in simulate(came).newest.items()
+    }
+    rows = warehouse.query(_NEWEST.format(dataset=f"{PROJECT}.{SCORING_DATASET}"))
+    found = {row["account_id"]: (row["newest"]["at"], row["newest"]["sequence"]) for row in rows}
+    return sum(found.get(account_id) != order for account_id, order in expected.items())
+
+
+def run(seed: int) -> None:
+    """Print what a day's batch run costs, and what its ledger says."""
+    configure_logging(verbose=False)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    came = arrivals(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "day"
+        file.write_bytes(b"".join(base64.b64encode(arrival.payload) + b"\n" for arrival in came))
+        rate = len(came) / to_coalesced(str(file))
+        print(f"bytes to coalesced, FnApiRunner: {rate:,.0f} events/s of CPU")  # noqa: T201 - a report for people
+        with local_stack(Path(folder)) as stack:
+            load_crm(stack.warehouse, generate_crm(accounts=ACCOUNTS, seed=seed, as_of=DAY_START))
+            seconds = whole_graph(str(file))
+            calls = stack.gemini.stats()["calls"]
+            result = reconcile(project=PROJECT, dataset=SCORING_DATASET, since="1h", grace="1s", limit=20).document()
+            wrong = overtaken(stack.warehouse, came)
+    print(f"the whole graph: {seconds:,.0f} s, {calls:,} calls to Gemini")  # noqa: T201
+    print(f"reconcile: ok {result['ok']}, unexplained {result['unexplained']}, double {result['double']}")  # noqa: T201
+    print(f"accounts whose newest score is of another change: {wrong}")  # noqa: T201
+    print(result["counts"])  # noqa: T201
+    keep("a day through Beam", {"events_per_cpu_second": rate, "seconds": seconds, "calls": calls, "overtaken": wrong})
+
+
+def _messages(pipeline: beam.Pipeline, path: str) -> beam.PCollection[PubsubMessage]:
+    return (
+        pipeline
+        | "Name the day" >> beam.Create([path], reshuffle=False)
+        | "Read the day" >> beam.FlatMap(read_day).with_output_types(PubsubMessage)
+    )
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]) if len(sys.argv) > 1 else 1)

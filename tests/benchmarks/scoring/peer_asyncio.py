@@ -1,0 +1,57 @@
+"""Peer, and the ceiling: a pure asyncio subscriber that knows the server's cap, and has no Beam to feed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from google import genai
+
+from schemas.account_context import ChangeInContext
+from tests.benchmarks.scoring.ours import settings
+from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid, prompt_of
+from transforms.gemini_rest import RestTransport
+from transforms.generation import GenerationRequest
+
+
+def score_with_genai(accounts: Sequence[ChangeInContext], cap: int) -> int:
+    """Score accounts over google-genai, `cap` calls at once, and return how many have a valid score."""
+
+    async def run() -> int:
+        client = genai.Client(vertexai=True, project=PROJECT, location=LOCATION)
+
+        async def call(prompt: str) -> bool:
+            response = await client.aio.models.generate_content(model=MODEL, contents=prompt, config=config())
+            return is_valid(response.text)
+
+        return await _all(accounts, cap, call)
+
+    return asyncio.run(run())
+
+
+def score_with_rest(accounts: Sequence[ChangeInContext], cap: int) -> int:
+    """Score accounts over the lean transport: what is left is the server's time."""
+
+    async def run() -> int:
+        transport = RestTransport(settings())
+
+        async def call(prompt: str) -> bool:
+            return is_valid((await transport.generate(GenerationRequest(prompt, 1))).text)
+
+        scored = await _all(accounts, cap, call)
+        await transport.close()
+        return scored
+
+    return asyncio.run(run())
+
+
+async def _all(accounts: Sequence[ChangeInContext], cap: int, call: Callable[[str], Awaitable[bool]]) -> int:
+    waiting = iter(accounts)
+    scored = 0
+
+    async def work() -> None:
+        nonlocal scored
+        for item in waiting:
+            is_scored = await call(prompt_of(item))
+            scored += is_scored
+
+    await asyncio.gather(*(work() for _ in range(cap)))
+    return scored

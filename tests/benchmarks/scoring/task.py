@@ -1,0 +1,41 @@
+"""The task as a user of another tool has it: a prompt for an account, and a check of what comes back."""
+
+import functools
+from typing import Final
+
+from google.genai import types
+from pydantic import ValidationError
+
+from pipeline.local.stack import PROJECT
+from schemas.account_context import ChangeInContext
+from schemas.score import ScoreAnswers
+from transforms.generation import OUTPUT_TOKENS_PER_ACCOUNT
+from transforms.prompt import load_instruction, render_prompt, response_schema
+
+MODEL: Final = "gemini-3.5-flash-lite"
+LOCATION: Final = "global"
+__all__ = ["LOCATION", "MODEL", "PROJECT", "config", "is_valid", "prompt_of"]
+
+
+def prompt_of(item: ChangeInContext) -> str:
+    """Return the prompt for one account: the same text that ours sends for it."""
+    return render_prompt([item]).text
+
+
+@functools.cache
+def config() -> types.GenerateContentConfig:
+    """Return what google-genai is given besides."""
+    return types.GenerateContentConfig(
+        system_instruction=load_instruction("v1"),
+        response_mime_type="application/json",
+        response_json_schema=response_schema(ScoreAnswers),
+        max_output_tokens=OUTPUT_TOKENS_PER_ACCOUNT,
+    )
+
+
+def is_valid(text: str | None) -> bool:
+    """Whether a response holds one valid answer."""
+    try:
+        return len(ScoreAnswers.model_validate_json(text or "").scores) == 1
+    except ValidationError:
+        return False

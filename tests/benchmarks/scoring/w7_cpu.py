@@ -1,0 +1,101 @@
+"""W7: the client's CPU for one call, of google-genai as it is, as lean as its options make it, and of ours."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+
+from google import genai
+from google.genai import types
+
+from tests.benchmarks.scoring import ours
+from tests.benchmarks.scoring.accounts import all_accounts
+from tests.benchmarks.scoring.contest import report, stand_in
+from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid
+from transforms.gemini import SdkTransport
+from transforms.gemini_rest import RestTransport
+from transforms.generation import GenerationRequest, fixed_part, read_response
+from transforms.prompt import render_prompt
+from transforms.scoring_engine import ScoringEngine, Tally
+
+CALLS = 1_000
+AT_ONCE = 20
+
+Call = Callable[[str], Awaitable[object]]
+
+
+def run(rounds: int, accounts: int) -> None:
+    """Measure; the stand-in answers at once, in a process of its own, whose CPU is not counted."""
+    prompts = [render_prompt([item]).text for item in all_accounts()[:200]]
+    milliseconds: dict[str, list[float]] = {}
+    with stand_in(latency="instant") as gemini:
+        for _ in range(rounds):
+            for name, seconds in asyncio.run(_clients(prompts)).items():
+                milliseconds.setdefault(name, []).append(seconds * 1000)
+            milliseconds.setdefault("the whole engine: prompt, call, answers checked", []).append(_engine() * 1000)
+        calls = gemini.stats()["calls"]
+    medians = {name: statistics.median(times) for name, times in milliseconds.items()}
+    base = medians["google-genai, raw response (our SDK transport)"]
+    rows = [
+        {"client": name, "CPU ms/call": round(one, 3), "to our SDK transport": f"x{one / base:.2f}"}
+        for name, one in medians.items()
+    ]
+    report(f"W7: CPU of a call, {CALLS} calls a round, {calls} in all", rows)
+
+
+async def _clients(prompts: list[str]) -> dict[str, float]:
+    client = genai.Client(vertexai=True, project=PROJECT, location=LOCATION)
+    sdk, rest = SdkTransport(ours.settings()), RestTransport(ours.settings())
+    lean = _leanest_genai()
+
+    async def plain(prompt: str) -> object:
+        return is_valid((await client.aio.models.generate_content(model=MODEL, contents=prompt, config=config())).text)
+
+    async def by_options(prompt: str) -> object:
+        raw = (await client.aio.models.generate_content(model=MODEL, contents=prompt, config=lean)).sdk_http_response
+        return read_response((raw.body if raw else None) or "", 0)
+
+    calls: dict[str, Call] = {
+        "google-genai": plain,
+        "google-genai, raw response (our SDK transport)": lambda prompt: sdk.generate(GenerationRequest(prompt, 1)),
+        "google-genai, raw response and extra_body": by_options,
+        "REST over aiohttp (our default)": lambda prompt: rest.generate(GenerationRequest(prompt, 1)),
+    }
+    seconds = {name: await _cpu_seconds(call, prompts) for name, call in calls.items()}
+    await sdk.close()
+    await rest.close()
+    await client.aio.aclose()
+    return seconds
+
+
+def _leanest_genai() -> types.GenerateContentConfig:
+    """Return a configuration that has google-genai convert as little as its public options allow."""
+    body = fixed_part(ours.settings())
+    return types.GenerateContentConfig(
+        should_return_http_response=True, http_options=types.HttpOptions(extra_body=body)
+    )
+
+
+async def _cpu_seconds(call: Call, prompts: list[str]) -> float:
+    """Return the CPU seconds of this process for one of many calls."""
+    await call(prompts[0])
+    numbers = iter(range(CALLS))
+
+    async def work() -> None:
+        for number in numbers:
+            await call(prompts[number % len(prompts)])
+
+    started = time.process_time()
+    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    return (time.process_time() - started) / CALLS
+
+
+def _engine() -> float:
+    engine = ScoringEngine(ours.settings(max_calls_in_flight=AT_ONCE))
+    accounts = [[item] for item in all_accounts()[:CALLS]]
+    engine.submit(accounts[:1], Tally()).result()
+    started = time.process_time()
+    engine.submit(accounts, Tally()).result()
+    seconds = time.process_time() - started
+    engine.close()
+    return seconds / len(accounts)

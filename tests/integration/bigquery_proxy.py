@@ -1,0 +1,175 @@
+"""A proxy in front of the BigQuery emulator that refuses, fails and stalls as BigQuery does.
+
+The emulator takes any row; BigQuery does not. Faults are told to the proxy, each for so many calls; what no fault meets
+is passed on. The shapes of the answers are those of the REST reference: tabledata.insertAll, "Error messages".
+"""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+INSERTS: Final = "/insertAll"
+QUERIES: Final = "/queries"
+ALWAYS: Final = 1_000_000
+
+_NOT_PASSED_ON: Final = frozenset({"host", "content-length", "connection", "transfer-encoding"})
+
+
+@dataclass
+class Fault:
+    """What happens to calls whose path has `on` in it, `times` times.
+
+    `kind` is one of: status (the call as a whole is refused with `status` and `reason`), rows (the rows whose insert
+    ids are listed are refused with `reason`, the others passed on), silence (no answer for `seconds`), cut_off (the
+    answer ends in its midst), dripping (it comes byte by byte, one each `seconds`), dropped (the connection ends).
+    """
+
+    kind: str
+    on: str = "/"
+    times: int = 1
+    status: int = 503
+    reason: str = "backendError"
+    location: str = "score"
+    rows: Sequence[str] = ()
+    seconds: float = 30.0
+
+
+class BigQueryProxy:
+    """The proxy on a free port of loopback; a context manager."""
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = urlsplit(upstream).netloc
+        self.faults: list[Fault] = []
+        self.calls: list[str] = []
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.proxy = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """What BIGQUERY_EMULATOR_HOST takes."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def fault_for(self, path: str) -> Fault | None:
+        """Return the fault that meets a call, and count it."""
+        with self._lock:
+            self.calls.append(path)
+            for fault in self.faults:
+                if fault.on in path and fault.times > 0:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def count(self, part: str) -> int:
+        """Return how many calls had a path with `part` in it."""
+        return sum(part in path for path in self.calls)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._thread.join(10)
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    proxy: BigQueryProxy
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gave up is no fault of the test's."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        fault = self.server.proxy.fault_for(self.path)
+        match fault.kind if fault else "":
+            case "":
+                self._answer(*self._passed_on(body))
+            case "status":
+                assert fault
+                self._answer(fault.status, _error_document(fault))
+            case "rows":
+                assert fault
+                self._refuse_rows(body, fault)
+            case "silence":
+                assert fault
+                self.server.proxy.stopping.wait(fault.seconds)
+                self.close_connection = True
+            case "cut_off":
+                status, answer = self._passed_on(body)
+                self._answer(status, answer[: len(answer) // 2], length=len(answer))
+                self.close_connection = True
+            case "dripping":
+                assert fault
+                self._drip(*self._passed_on(body), fault.seconds)
+            case "dropped":
+                self.close_connection = True
+            case kind:
+                raise ValueError(f"{kind} is no fault")
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 - names that http.server looks up
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing: the calls are counted."""
+
+    def _passed_on(self, body: bytes) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.server.proxy.upstream, timeout=60)
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in _NOT_PASSED_ON}
+        try:
+            connection.request(self.command, self.path, body, {**headers, "Accept-Encoding": "identity"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def _refuse_rows(self, body: bytes, fault: Fault) -> None:
+        request = json.loads(body)
+        refused = [index for index, row in enumerate(request["rows"]) if row["insertId"] in fault.rows]
+        kept = [row for row in request["rows"] if row["insertId"] not in fault.rows]
+        if kept:
+            self._passed_on(json.dumps({**request, "rows": kept}).encode())
+        error = {"reason": fault.reason, "location": fault.location, "message": "SECRET of a value", "debugInfo": ""}
+        entries = [{"index": index, "errors": [error]} for index in refused]
+        answer = {"kind": "bigquery#tableDataInsertAllResponse"} | ({"insertErrors": entries} if entries else {})
+        self._answer(200, json.dumps(answer).encode())
+
+    def _answer(self, status: int, body: bytes, *, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _drip(self, status: int, body: bytes, seconds: float) -> None:
+        self._answer(status, b"", length=len(body))
+        for byte in body:
+            if self.server.proxy.stopping.is_set():
+                return
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(seconds)
+
+
+def _error_document(fault: Fault) -> bytes:
+    errors = [{"message": "SECRET of a statement", "domain": "global", "reason": fault.reason}]
+    return json.dumps({"error": {"code": fault.status, "message": "SECRET", "errors": errors}}).encode()

@@ -1,0 +1,246 @@
+"""Context lookups against the emulator and a real Redis: what is found, what hostile text does, what a kill costs."""
+
+import datetime as dt
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.stack import PROJECT, load_crm
+from pipeline.resources import CRM_DATASET, SCORING_DATASET
+from pipeline.sinks import table_row
+from schemas.account_context import AccountContext, AccountProfile, ChangeInContext, context_hash
+from schemas.change_event import AccountChange
+from schemas.score import Driver, Impact, Score, ScoreStatus
+from schemas.tables import ACCOUNT_SCORES, ACCOUNTS
+from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
+from tests.fixtures.hostile_text import hostile_text
+from tests.fixtures.redis_server import PASSWORD, RedisServer
+from transforms.add_account_context import AddAccountContext, _LookUp
+from transforms.context_cache import CacheSettings, ContextCache, ProcessStore, Store
+from transforms.last_scores import LastScore, read_last_scores
+from transforms.ledger import Ledger
+from transforms.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.redis_store import RedisSettings, RedisStore
+from transforms.skip_unchanged_contexts import Scoring, carried_over, skip_reason
+from transforms.warehouse import ContextBounds, Warehouse
+
+CRM = generate_crm(accounts=40, seed=5, as_of=COMMITTED_AT)
+SCORED_AT = dt.datetime.now(dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def mirrored(warehouse: Warehouse) -> Warehouse:
+    """Return the warehouse with a CRM of 40 accounts."""
+    load_crm(warehouse, CRM)
+    return warehouse
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """Return a running Redis."""
+    with RedisServer() as server:
+        yield server
+
+
+def _changes() -> list[AccountChange]:
+    return [
+        change(number, account_id=profile.account_id, record_id=profile.account_id)
+        for number, profile in enumerate(CRM.accounts)
+    ]
+
+
+class _Counted:
+    """A warehouse that counts its queries."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.warehouse = warehouse
+        self.queries = 0
+
+    def account_contexts(self, *arguments: object, **bounds: object) -> object:
+        self.queries += 1
+        return self.warehouse.account_contexts(*arguments, **bounds)  # type: ignore[arg-type]
+
+
+def _worker(
+    warehouse: _Counted, monkeypatch: pytest.MonkeyPatch, server: RedisServer, *, has_own_tier: bool = True
+) -> _LookUp:
+    """Return the step as a new worker process has it: an empty cache of its own, and Redis behind it."""
+    monkeypatch.setenv("TEST_REDIS_URL", server.url)
+    step = _LookUp(AddAccountContext(PROJECT, CRM_DATASET, "1"))
+    step.warehouse = warehouse  # type: ignore[assignment]
+    step.hold = Hold("test", OutageSettings(probe_seconds=0.1))
+    step.throttled = ThrottledSeconds("test")
+    stores: list[Store] = [ProcessStore(600, 10**7)] if has_own_tier else []
+    stores.append(RedisStore(RedisSettings("TEST_REDIS_URL"), 600))
+    step.cache = ContextCache(stores, "crm", CacheSettings())
+    return step
+
+
+def _in_context(step: _LookUp) -> list[ChangeInContext]:
+    (batch,) = step.process(_changes())
+    assert isinstance(batch, list)
+    return batch
+
+
+def test_workers_share_what_they_read(
+    mirrored: Warehouse, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> None:
+    """The second worker asks BigQuery nothing, and has the same contexts; all of it behind a password."""
+    warehouse = _Counted(mirrored)
+    first = _in_context(_worker(warehouse, monkeypatch, redis_server))
+    assert (len(first), redis_server.keys()) == (40, 40)
+    assert _in_context(_worker(warehouse, monkeypatch, redis_server)) == first
+    assert warehouse.queries == 1
+
+
+def test_redis_dies_and_comes_back(
+    mirrored: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    redis_server: RedisServer,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Killed amid batches it costs queries, no change; started again it is used again; its password is in no log."""
+    monkeypatch.setattr("transforms.redis_store._RESET_SECONDS", 0.2)
+    warehouse = _Counted(mirrored)
+    step = _worker(warehouse, monkeypatch, redis_server, has_own_tier=False)
+    expected = _in_context(step)
+    redis_server.kill()
+    for _ in range(5):
+        assert _in_context(step) == expected
+    assert warehouse.queries == 6
+    redis_server.start()
+    time.sleep(0.3)
+    assert _in_context(step) == expected
+    assert redis_server.keys() == 40
+    assert _in_context(step) == expected
+    assert warehouse.queries == 7
+    captured = capfd.readouterr()
+    told = captured.out + captured.err + caplog.text
+    assert told.count("circuit is open") == 1
+    assert PASSWORD not in told
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(hostile_text, min_size=250, max_size=250))
+def test_hostile_ids_are_looked_up_as_text(mirrored: Warehouse, values: list[str]) -> None:
+    """2,000 hostile strings beside a real id: both queries run, and find the real one's rows alone."""
+    real = CRM.accounts[0].account_id
+    wanted = sorted({real, *values})
+    until = COMMITTED_AT + dt.timedelta(days=1)
+    found = mirrored.account_contexts(
+        wanted, crm_dataset=CRM_DATASET, since=COMMITTED_AT, until=until, bounds=ContextBounds()
+    )
+    assert set(found) == {real}
+    assert read_last_scores(mirrored, SCORING_DATASET, wanted, since=COMMITTED_AT, until=until) == {}
+
+
+def test_hostile_text_of_a_record_comes_back_as_it_is(mirrored: Warehouse) -> None:
+    """What the CRM holds is data on its whole way through BigQuery, the context, and the cache's bytes."""
+    hostile = ["'); DROP TABLE crm.accounts; --", "`{crm}` @since \\' \u202e \u2028", '"""', "\U0001f4a5%s${x}"]
+    rows = [
+        AccountProfile(account_id=account_id(900 + number), name=name, industry=name, modified_at=COMMITTED_AT)
+        for number, name in enumerate(hostile)
+    ]
+    mirrored.insert_rows(CRM_DATASET, ACCOUNTS, {row.account_id: row.model_dump(mode="json") for row in rows})
+    found = mirrored.account_contexts(
+        [row.account_id for row in rows],
+        crm_dataset=CRM_DATASET,
+        since=COMMITTED_AT,
+        until=COMMITTED_AT,
+        bounds=ContextBounds(),
+    )
+    assert {it.profile.name for it in found.values() if isinstance(it, AccountContext)} == set(hostile)
+
+
+def _score(number: int, minutes: int, **fields: object) -> Score:
+    defaults: dict[str, object] = {
+        "account_id": account_id(number),
+        "score_id": f"{number}-{minutes}",
+        "event_ids": (f"{minutes:032d}",),
+        "change_committed_at": COMMITTED_AT + dt.timedelta(minutes=minutes),
+        "change_sequence": 1,
+        "scored_at": SCORED_AT,
+        "status": ScoreStatus.SCORED,
+        "score": 40,
+        "confidence": 0.5,
+        "drivers": (Driver(factor="Renewal", impact=Impact.POSITIVE, evidence="opportunities"),),
+        "context_hash": context_hash(context(number)),
+        "prompt_version": "v1",
+        "model": "m",
+        "trace_id": "t",
+        "pipeline_version": "1",
+    }
+    return Score.model_validate(defaults | fields)
+
+
+def _last_scores(warehouse: Warehouse, *rows: Score) -> dict[str, LastScore]:
+    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, rows)
+    accounts = sorted({row.account_id for row in rows} | {account_id(99)})
+    since, until = SCORED_AT - dt.timedelta(days=7), SCORED_AT + dt.timedelta(days=1)
+    return read_last_scores(warehouse, SCORING_DATASET, accounts, since=since, until=until)
+
+
+def test_the_last_score_is_the_newest_by_commit_order(mirrored: Warehouse) -> None:
+    """Whatever order the rows came in; with its drivers, times and flags as they were written."""
+    newest = _score(1, 9, flags=("suspected_instruction",))
+    last = _last_scores(mirrored, _score(1, 5), newest, _score(1, 1), _score(2, 3))
+    assert set(last) == {account_id(1), account_id(2)}
+    assert last[account_id(1)] == LastScore(row=newest, is_recent=True)
+
+
+def test_a_tombstone_is_the_last_row_of_a_deleted_account(mirrored: Warehouse) -> None:
+    """It is newer by commit order, or of the same second: either way what follows is scored."""
+    gone = _score(1, 5, status=ScoreStatus.TOMBSTONE, score=None, context_hash=None, drivers=(), score_id="gone")
+    last = _last_scores(mirrored, _score(1, 5), gone)
+    assert last[account_id(1)].row.status is ScoreStatus.TOMBSTONE
+
+
+def test_a_carried_row_keeps_no_score_fresh(mirrored: Warehouse) -> None:
+    """A score that was asked for before the bounds is asked for again, however often it was carried over since."""
+    long_ago = _score(1, 1, scored_at=SCORED_AT - dt.timedelta(days=8))
+    carried = _score(1, 5, flags=("unchanged_context",))
+    assert _last_scores(mirrored, long_ago, carried)[account_id(1)].is_recent is False
+    assert _last_scores(mirrored, _score(1, 1), carried)[account_id(1)].is_recent is True
+
+
+def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse) -> None:
+    """Hot, Cold, Hot again; the last is skipped, and the row of the second comes in after it: the account is Hot.
+
+    In the view as BigQuery has it, and whatever the times at which the rows were written.
+    """
+    hot = _score(1, 1, score=90, scored_at=SCORED_AT - dt.timedelta(minutes=9))
+    item = ChangeInContext(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
+    scoring = Scoring("v1", "m")
+    last = _last_scores(mirrored, hot)[account_id(1)]
+    assert skip_reason(item, last, scoring) == "unchanged_context"
+    carried = carried_over(item, last, scoring, Ledger("Skip unchanged contexts", "1")).scored
+    assert carried
+    late_cold = _score(1, 3, score=10, scored_at=SCORED_AT + dt.timedelta(minutes=1))
+    mirrored.insert_rows(
+        SCORING_DATASET, ACCOUNT_SCORES, {row.score_id: table_row(row) for row in (carried.score, late_cold)}
+    )
+    (row,) = mirrored.query(
+        f"SELECT score, flags, change_committed_at FROM `{PROJECT}.{SCORING_DATASET}.current_account_scores`"  # noqa: S608
+    )
+    assert (row["score"], row["flags"]) == (90, ["unchanged_context"])
+    assert row["change_committed_at"] == item.change.committed_at
+    # And the next change is compared with the carried row, which is the newest.
+    since, until = SCORED_AT - dt.timedelta(days=7), SCORED_AT + dt.timedelta(days=1)
+    newest = read_last_scores(mirrored, SCORING_DATASET, [account_id(1)], since=since, until=until)[account_id(1)]
+    assert newest.row.score_id == carried.score.score_id
+    replayed_cold = ChangeInContext(change=change(1, committed_at=late_cold.change_committed_at), context=context(1))
+    assert skip_reason(replayed_cold, newest, scoring) == "stale"
+
+
+def test_what_was_read_and_written_is_recognised(mirrored: Warehouse) -> None:
+    """The hash on a row that went through BigQuery is that of the same context read again, and of no other."""
+    item = ChangeInContext(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
+    last = _last_scores(mirrored, _score(1, 1))[account_id(1)]
+    assert skip_reason(item, last, Scoring("v1", "m")) == "unchanged_context"
+    other = item.model_copy(update={"context": context(1, emails=())})
+    assert skip_reason(other, last, Scoring("v1", "m")) is None

@@ -1,0 +1,252 @@
+"""The two transports are one to the engine: they send the same request, and read the same of every answer."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
+from pipeline.local.stack import PROJECT
+from tests.fixtures.changes import in_context
+from transforms.errors import (
+    AccessRefused,
+    BlockedPrompt,
+    BlockedResponse,
+    ConnectionLost,
+    EndedEarly,
+    GeminiError,
+    GeminiRefusedPrompt,
+    InvalidResponse,
+    OutputTruncated,
+    QuotaExhausted,
+    ServerFault,
+    Unauthenticated,
+)
+from transforms.gemini import SdkTransport
+from transforms.gemini_rest import RestTransport, endpoint
+from transforms.generation import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
+from transforms.prompt import render_prompt
+from transforms.scoring_engine import make_transport
+
+KINDS = list(TransportKind)
+Result = TypeVar("Result")
+
+
+@pytest.fixture(autouse=True)
+def _sound(gemini: GeminiStandIn) -> None:
+    gemini.configure(faults=[], latency="instant", max_concurrency=None, retry_after_seconds=None)
+    gemini.reset()
+
+
+def _settings(kind: TransportKind, **fields: Any) -> GeminiSettings:
+    return GeminiSettings(project=PROJECT, transport=kind, **fields)
+
+
+def _request(accounts: int = 2) -> GenerationRequest:
+    return GenerationRequest(render_prompt([in_context(number) for number in range(accounts)]).text, accounts)
+
+
+def _with_transport(settings: GeminiSettings, work: Callable[[Transport], Awaitable[Result]]) -> Result:
+    async def session() -> Result:
+        transport = make_transport(settings)
+        try:
+            return await work(transport)
+        finally:
+            await transport.close()
+
+    return asyncio.run(session())
+
+
+def _generate(settings: GeminiSettings, request: GenerationRequest | None = None) -> Generation:
+    return _with_transport(settings, lambda transport: transport.generate(request or _request()))
+
+
+@pytest.mark.parametrize(("kind", "made"), [(TransportKind.REST, RestTransport), (TransportKind.SDK, SdkTransport)])
+def test_the_settings_name_the_transport(kind: TransportKind, made: type[Transport]) -> None:
+    """Each of its names has its implementation."""
+    assert type(make_transport(_settings(kind))) is made
+
+
+class _Recorder(BaseHTTPRequestHandler):
+    """Keeps what it is sent, and answers nothing useful."""
+
+    seen: ClassVar[list[tuple[str, dict[str, str], Any]]]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append((self.path, dict(self.headers), body))
+        self.send_response(400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def recorded(
+    gemini: GeminiStandIn,  # brings credentials
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[list[tuple[str, dict[str, str], Any]]]:
+    """Return what a server in Gemini's place is sent."""
+
+    class Recorder(_Recorder):
+        seen: ClassVar[list[tuple[str, dict[str, str], Any]]] = []
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}/")
+    yield Recorder.seen
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.mark.parametrize("location", ["global", "europe-west4"])
+def test_both_send_the_same_request(recorded: list[tuple[str, dict[str, str], Any]], location: str) -> None:
+    """Path, body and the headers that count are equal, field by field."""
+    for kind in KINDS:
+        with pytest.raises(GeminiRefusedPrompt):
+            _generate(_settings(kind, location=location))
+    (path, headers, body), (sdk_path, sdk_headers, sdk_body) = recorded
+    assert path == sdk_path
+    assert body == sdk_body
+    assert body["generationConfig"]["maxOutputTokens"] == 3_000
+    for name in ("Content-Type", "Authorization"):
+        assert headers[name].split(".")[0] == sdk_headers[name].split(".")[0]
+
+
+@pytest.mark.parametrize("location", ["global", "us", "eu", "us-central1", "europe-west4"])
+def test_both_go_to_the_same_host(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without GOOGLE_VERTEX_BASE_URL, the endpoint is the one that google-genai chooses."""
+    from google import genai  # noqa: PLC0415 - the reference, and nothing else in these tests
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+
+    monkeypatch.delenv("GOOGLE_VERTEX_BASE_URL")
+    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    client = genai.Client(vertexai=True, project=PROJECT, location=location, credentials=credentials)
+    base = client._api_client._http_options.base_url
+    assert base
+    assert endpoint(_settings(TransportKind.REST, location=location)).startswith(f"{base.rstrip('/')}/v1beta1/projects")
+
+
+def test_both_read_the_same_answer(gemini: GeminiStandIn) -> None:
+    """Text, model and tokens; the stand-in gives the same prompt the same answer."""
+    answers = []
+    for kind in KINDS:
+        gemini.reset()
+        answer = _generate(_settings(kind))
+        answers.append((answer.text, answer.model_version, answer.prompt_tokens, answer.output_tokens))
+        assert answer.latency_seconds > 0
+    assert answers[0] == answers[1]
+    assert json.loads(answers[0][0])["scores"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("http_400", GeminiRefusedPrompt),
+        ("http_401", Unauthenticated),
+        ("http_403", AccessRefused),
+        ("http_404", AccessRefused),
+        ("http_429", QuotaExhausted),
+        ("http_499", ServerFault),
+        ("http_500", ServerFault),
+        ("http_503", ServerFault),
+        ("http_504", ServerFault),
+        ("connection_dropped", ConnectionLost),
+        ("connection_dropped_mid_answer", ConnectionLost),
+        ("max_tokens", OutputTruncated),
+        ("finish_safety", BlockedResponse),
+        ("finish_blocklist", BlockedResponse),
+        ("finish_spii", BlockedResponse),
+        ("finish_prohibited_content", BlockedResponse),
+        ("finish_recitation", EndedEarly),
+        ("finish_other", EndedEarly),
+        ("finish_language", EndedEarly),
+        ("finish_malformed_function_call", EndedEarly),
+        ("finish_unknown", EndedEarly),
+        ("no_candidates", BlockedResponse),
+        ("prompt_blocked", BlockedPrompt),
+    ],
+)
+def test_both_map_each_fault_to_the_same_error(
+    gemini: GeminiStandIn, kind: TransportKind, fault: str, error: type[GeminiError]
+) -> None:
+    """The engine can't tell which of them it drives; nothing of the prompt is in the message."""
+    gemini.configure(faults=[Fault(kind=FaultKind(fault))])
+    with pytest.raises(GeminiError) as failure:
+        _generate(_settings(kind))
+    assert type(failure.value) is error
+    assert "Company" not in str(failure.value)
+    assert gemini.stats().calls == 1, "a transport does not retry by itself"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_pass_on_what_the_server_asks_to_wait(gemini: GeminiStandIn, kind: TransportKind) -> None:
+    """Retry-After is in the error."""
+    gemini.configure(max_concurrency=0, retry_after_seconds=7)
+    with pytest.raises(QuotaExhausted) as failure:
+        _generate(_settings(kind))
+    assert failure.value.retry_after_seconds == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_share_one_new_token_among_calls_that_were_refused(gemini: GeminiStandIn, kind: TransportKind) -> None:
+    """Ten refused calls cost one token; the next call bears it."""
+
+    async def work(transport: Transport) -> Generation:
+        await transport.generate(_request())
+        before = gemini.stats().tokens_granted
+        await asyncio.gather(*(transport.refresh_credentials() for _ in range(10)))
+        assert gemini.stats().tokens_granted == before + 1
+        return await transport.generate(_request())
+
+    assert _with_transport(_settings(kind), work).text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_tell_when_there_are_no_credentials(kind: TransportKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that can't be found are a matter of the service, not of an account."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+    with pytest.raises(Unauthenticated):
+        _generate(_settings(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_tell_when_nobody_listens(
+    kind: TransportKind, gemini: GeminiStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is refused is lost."""
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(ConnectionLost):
+        _generate(_settings(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_refuse_what_is_no_response_of_the_api(
+    kind: TransportKind, gemini: GeminiStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that something in between answers with is an invalid response, not scores and not a crash."""
+
+    class Page(_Recorder):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            page = b"<html>portal</html>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(InvalidResponse):
+            _generate(_settings(kind))
+        server.shutdown()

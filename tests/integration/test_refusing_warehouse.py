@@ -1,0 +1,332 @@
+"""BigQuery that refuses rows, fails and stalls, through Google's client: nothing is lost, and nothing flooded out."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.metrics import MetricsFilter
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that
+
+import transforms.coders  # noqa: F401 - registers how the models travel
+from pipeline.local.bigquery_emulator import BigQueryEmulator
+from pipeline.local.gemini import GeminiStandIn
+from pipeline.resources import CRM_DATASET, SCORING_DATASET, create_tables
+from pipeline.sinks import InsertRows, _Insert, table_row
+from pipeline.write_scores import SCORES_STAGE, WriteScores, _InsertScores
+from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.outcome import Outcome, OutcomeKind, ScoredChange, outcome_id
+from schemas.score import Score, ScoreStatus, score_id
+from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, CHANGE_OUTCOMES
+from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, change, context
+from tests.integration.bigquery_proxy import ALWAYS, INSERTS, QUERIES, BigQueryProxy, Fault
+from transforms import warehouse as warehouse_module
+from transforms.errors import WarehouseUnavailable
+from transforms.ledger import Ledger, Received
+from transforms.outage import OutageSettings
+from transforms.warehouse import ContextBounds, Warehouse
+
+PROJECT = "account-scoring-proxied"
+LEDGER = Ledger("Score accounts", "1", now=lambda: NOW)
+OUTAGE = OutageSettings(deadline_seconds=60, probe_seconds=0.1)
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiStandIn) -> Iterator[BigQueryEmulator]:
+    """Return an emulator; the Gemini stand-in brings the credentials."""
+    folder: Path = tmp_path_factory.mktemp("bigquery")
+    with BigQueryEmulator(folder) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def behind(emulator: BigQueryEmulator, environment: pytest.MonkeyPatch) -> Iterator[BigQueryProxy]:
+    """Return the proxy in front of it, which is where this process's client goes, and tables behind it."""
+    with BigQueryProxy(emulator.url) as proxy:
+        environment.setenv("BIGQUERY_EMULATOR_HOST", proxy.url)
+        warehouse = Warehouse(PROJECT)
+        create_tables(warehouse)
+        yield proxy
+        warehouse.close()
+
+
+@pytest.fixture
+def proxy(behind: BigQueryProxy) -> Iterator[BigQueryProxy]:
+    """Return the proxy without faults."""
+    behind.faults, behind.calls = [], []
+    yield behind
+    behind.faults = []
+
+
+@pytest.fixture
+def warehouse(proxy: BigQueryProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+    """Return a connection through the proxy, whose own retries are few."""
+    connection = Warehouse(PROJECT)
+    connection.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
+    yield connection
+    connection.close()
+
+
+def _scored(number: int) -> ScoredChange:
+    item = change(number)
+    row = Score(
+        account_id=item.account_id,
+        score_id=score_id(item.account_id, item.event_id, "v1", "m"),
+        event_ids=(item.event_id,),
+        change_committed_at=item.committed_at,
+        change_sequence=item.sequence_number,
+        scored_at=NOW,
+        status=ScoreStatus.SCORED,
+        score=50,
+        prompt_version="v1",
+        trace_id=item.trace_id,
+        pipeline_version="1",
+    )
+    outcome = LEDGER.outcome(Received.of(item), OutcomeKind.SCORED)
+    return ScoredChange(score=row, outcome=outcome, source=item.source)
+
+
+ITEMS = [_scored(number) for number in range(6)]
+IDS = [item.score.score_id for item in ITEMS]
+
+
+@dataclass
+class Written:
+    """What became of scores, and for how many seconds they stood still."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    seconds_held: float = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Count."""
+        self.seconds_held += seconds
+
+
+def _write(outage: OutageSettings = OUTAGE, items: list[ScoredChange] | None = None) -> Written:
+    """Write six scores, or others, with the step that inserts them."""
+    written = Written()
+    step = _InsertScores(WriteScores(PROJECT, SCORING_DATASET, ACCOUNT_SCORES, "1", outage=outage))
+    step.throttled = written.wait  # type: ignore[assignment]
+    for output in step.process(items or ITEMS):
+        if isinstance(output, TaggedOutput):
+            written.letters.append(output.value)
+        else:
+            written.outcomes.append(output)
+    return written
+
+
+def _in_table(warehouse: Warehouse) -> Counter[str]:
+    rows = warehouse.query(f"SELECT score_id FROM `{PROJECT}.{SCORING_DATASET}.account_scores`")  # noqa: S608 - names of ours
+    return Counter(row["score_id"] for row in rows)
+
+
+def test_a_row_that_is_in_the_table_is_scored(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """Six rows go in with one request, under their score ids, and are recorded; one that is refused is a letter."""
+    proxy.faults = [Fault("rows", on=INSERTS, reason="invalid", rows=IDS[:1])]
+    taken = sorted(it.outcome.event_id for it in ITEMS[1:])
+
+    def check_outcomes(outcomes: list[Outcome]) -> None:
+        assert sorted(it.event_id for it in outcomes) == taken
+        assert {it.outcome for it in outcomes} == {OutcomeKind.SCORED}
+
+    def check_letters(letters: list[DeadLetter]) -> None:
+        assert [it.source for it in letters] == [ITEMS[0].source]
+
+    pipeline = TestPipeline(runner=FnApiRunner())
+    scored = pipeline | beam.Create(ITEMS).with_output_types(ScoredChange)
+    written = scored | WriteScores(PROJECT, SCORING_DATASET, ACCOUNT_SCORES, "1", outage=OUTAGE)
+    assert_that(written.outcomes, check_outcomes, label="outcomes")
+    assert_that(written.dead_letters, check_letters, label="letters")
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = result.metrics().query(MetricsFilter().with_namespace(SCORES_STAGE))["counters"]
+    counted = {it.key.metric.name: it.committed for it in counters}
+    assert counted == {"rows_inserted_total": 5, "rows_refused_total": 1}
+    assert _in_table(warehouse) == Counter(IDS[1:])
+    assert proxy.count(INSERTS) == 1
+
+
+def test_refused_rows_are_dead_letters_with_event_and_row(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """Two rows are refused: each has one outcome, and its letter brings the event's bytes, and the row beside them.
+
+    The others are in the table. Nothing is sent a second time, and BigQuery's own words, which can quote a value, stay
+    behind.
+    """
+    proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason="invalid", rows=IDS[:2])]
+    written = _write()
+    assert {it.event_id for it in written.outcomes} == {it.outcome.event_id for it in ITEMS[2:]}
+    assert {it.event_id for it in written.letters} == {it.outcome.event_id for it in ITEMS[:2]}
+    for letter in written.letters:
+        item = next(it for it in ITEMS if it.outcome.event_id == letter.event_id)
+        assert letter.error_class is ErrorClass.ROW_REJECTED
+        assert letter.source == item.source
+        assert letter.rejected_row
+        assert json.loads(letter.rejected_row) == table_row(item.score)
+        assert "invalid at score" in letter.error_message
+        assert "SECRET" not in letter.error_message
+        assert letter.prompt_version == "v1"
+    assert _in_table(warehouse) == Counter(IDS[2:])
+    assert proxy.count(INSERTS) == 1
+
+
+def test_a_score_that_comes_twice_is_one_row(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """A redelivery and its first delivery have an outcome each."""
+    written = _write(items=[*ITEMS, *ITEMS[:2]])
+    assert (len(written.outcomes), written.letters) == (8, [])
+    assert _in_table(warehouse) == Counter(IDS)
+
+
+def test_rows_refused_for_a_passing_reason_are_sent_again_alone(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """What is in the table is not sent twice, and nothing is dead-lettered."""
+    proxy.faults = [Fault("rows", on=INSERTS, times=2, reason="backendError", rows=IDS[:2])]
+    written = _write()
+    assert (len(written.outcomes), written.letters) == (6, [])
+    assert _in_table(warehouse) == Counter(IDS)
+    assert proxy.count(INSERTS) == 3
+
+
+def test_rows_that_never_pass_can_be_replayed(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """Past the deadline of an outage they are letters of the class that a replay mends; no endless retry."""
+    proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason="backendError", rows=IDS[:1])]
+    written = _write(OutageSettings(deadline_seconds=0.5, probe_seconds=0.1))
+    assert len(written.outcomes) == 5
+    ((letter),) = written.letters
+    assert (letter.error_class, letter.source) == (ErrorClass.BIGQUERY_UNAVAILABLE, ITEMS[0].source)
+    assert written.seconds_held >= 0.4
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", on=INSERTS, status=503),
+        Fault("status", on=INSERTS, status=500, times=2),
+        Fault("status", on=INSERTS, status=429, reason="rateLimitExceeded"),
+        Fault("status", on=INSERTS, status=403, reason="rateLimitExceeded"),
+        Fault("dropped", on=INSERTS, times=2),
+        Fault("cut_off", on=INSERTS),
+    ],
+    ids=["503", "500", "429", "403 too fast", "dropped", "cut off"],
+)
+def test_hiccups_of_an_insert_are_retried(warehouse: Warehouse, proxy: BigQueryProxy, fault: Fault) -> None:
+    """Every row is recorded once, whatever happened on its way."""
+    proxy.faults = [fault]
+    written = _write()
+    assert (len(written.outcomes), written.letters) == (6, [])
+    assert set(_in_table(warehouse)) == set(IDS)
+
+
+@pytest.mark.parametrize(("status", "reason"), [(403, "accessDenied"), (404, "notFound"), (400, "invalid")])
+def test_a_request_refused_as_a_whole_is_held_and_not_its_rows_fault(
+    warehouse: Warehouse, proxy: BigQueryProxy, status: int, reason: str
+) -> None:
+    """A permission that is missing, or a table, holds the rows until an operator has mended it: no letter."""
+    proxy.faults = [Fault("status", on=INSERTS, status=status, reason=reason, times=12)]
+    written = _write()
+    assert (len(written.outcomes), written.letters) == (6, [])
+    assert _in_table(warehouse) == Counter(IDS)
+    assert proxy.count(INSERTS) == 13
+    assert written.seconds_held > 0
+
+
+def test_past_the_deadline_an_insert_fails_its_bundle(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """The runner repeats it: scores that are paid for wait where they are durable, and are no dead letters."""
+    proxy.faults = [Fault("status", on=INSERTS, status=403, reason="accessDenied", times=ALWAYS)]
+    with pytest.raises(WarehouseUnavailable, match=r"insert into account_scoring\.account_scores: Forbidden 403"):
+        _write(OutageSettings(deadline_seconds=0.3, probe_seconds=0.1))
+
+
+def test_ledger_rows_are_held_too(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """An outage costs the ledger no row."""
+    warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, [])
+    proxy.faults = [Fault("status", on=INSERTS, status=403, reason="accessDenied", times=3)]
+    outcomes = [item.outcome for item in ITEMS]
+    with TestPipeline(runner=FnApiRunner()) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(outcomes).with_output_types(Outcome)
+            | InsertRows(PROJECT, SCORING_DATASET, CHANGE_OUTCOMES, table_row, outcome_id, OUTAGE)
+        )
+    rows = warehouse.query(f"SELECT event_id FROM `{PROJECT}.{SCORING_DATASET}.change_outcomes`")  # noqa: S608 - names of ours
+    assert sorted(row["event_id"] for row in rows) == sorted(it.event_id for it in outcomes)
+
+
+@pytest.mark.parametrize(("reason", "is_repeated"), [("invalid", False), ("backendError", True)])
+def test_a_ledger_row_that_is_refused_blocks_nothing_and_one_held_back_is_not_lost(
+    warehouse: Warehouse, proxy: BigQueryProxy, reason: str, *, is_repeated: bool
+) -> None:
+    """The first is logged, and the bundle is done; for the second the bundle fails, and the runner repeats it."""
+    outcomes = [item.outcome for item in ITEMS]
+    proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason=reason, rows=[outcome_id(outcomes[0])])]
+    outage = OutageSettings(deadline_seconds=0.3, probe_seconds=0.1)
+    to = InsertRows(PROJECT, SCORING_DATASET, CHANGE_OUTCOMES, table_row, outcome_id, outage)
+    step = _Insert(to)
+    if is_repeated:
+        with pytest.raises(WarehouseUnavailable, match="backendError"):
+            step.process(outcomes)
+    else:
+        step.process(outcomes)
+        assert proxy.count(INSERTS) == 1
+
+
+def _look_up(warehouse: Warehouse) -> set[str]:
+    found = warehouse.account_contexts(
+        [account_id(1)], crm_dataset=CRM_DATASET, since=COMMITTED_AT, until=NOW, bounds=ContextBounds()
+    )
+    return set(found)
+
+
+@pytest.fixture
+def mirrored(warehouse: Warehouse, proxy: BigQueryProxy) -> Warehouse:
+    """Return a warehouse whose mirror has one account."""
+    warehouse.replace_rows(CRM_DATASET, ACCOUNTS, [])
+    warehouse.insert_rows(CRM_DATASET, ACCOUNTS, {"1": table_row(context(1).profile)})
+    proxy.calls = []
+    return warehouse
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", on=QUERIES, status=503, times=2),
+        Fault("status", on=QUERIES, status=429),
+        Fault("dropped", on=QUERIES, times=2),
+        Fault("cut_off", on=QUERIES),
+    ],
+    ids=["503", "429", "dropped", "cut off"],
+)
+def test_hiccups_of_a_lookup_are_retried(mirrored: Warehouse, proxy: BigQueryProxy, fault: Fault) -> None:
+    """The answer comes all the same."""
+    proxy.faults = [fault]
+    assert _look_up(mirrored) == {account_id(1)}
+    assert proxy.count(QUERIES) > 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_refusals_of_a_lookup_are_not_retried(mirrored: Warehouse, proxy: BigQueryProxy, status: int) -> None:
+    """Asked again, BigQuery would say the same; what it says stays out of the error."""
+    proxy.faults = [Fault("status", on=QUERIES, status=status, reason="accessDenied", times=ALWAYS)]
+    with pytest.raises(WarehouseUnavailable, match=str(status)) as refusal:
+        _look_up(mirrored)
+    assert "SECRET" not in str(refusal.value)
+    assert proxy.count(QUERIES) <= 3  # the client itself renews its credentials twice after 401
+
+
+@pytest.mark.parametrize("kind", ["silence", "dripping"])
+def test_no_lookup_outlasts_its_deadline(
+    mirrored: Warehouse, proxy: BigQueryProxy, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Neither silence nor an answer that comes byte by byte, each in time, holds a batch for longer."""
+    monkeypatch.setattr(warehouse_module, "LOOKUP_DEADLINE_SECONDS", 1.0)
+    proxy.faults = [Fault(kind, on=QUERIES, times=ALWAYS, seconds=30.0 if kind == "silence" else 0.05)]
+    started = time.monotonic()
+    with pytest.raises(WarehouseUnavailable, match="no answer within 1 s"):
+        _look_up(mirrored)
+    assert time.monotonic() - started < 10

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.replay scored|rates|payloads [NUMBER]`: dead letters by the ten thousand.
 
-scored     letters of every class, replayed (and the replay killed on its way), then scored by `rescore run`
+scored     letters of every class, replayed (and the replay killed on its way), then scored by the graph
 rates      letters a second against the rate asked for, and the ceiling
 payloads   SHA-256 of arbitrary payloads before and after, on our broker and on Google's emulator
 """

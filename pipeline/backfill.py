@@ -32,19 +32,39 @@ SELECT account_id FROM `{crm}.accounts`
 ORDER BY account_id
 LIMIT {limit}
 """
+# A crash can leave scores without their ledger rows: a change of sequence 0 is a backfill's, Salesforce counts from 1.
 _LAST_SQL: Final = """
-SELECT REGEXP_EXTRACT(message_id, r'^(backfill/[^/]+)/') AS id
-FROM `{dataset}.change_outcomes`
-WHERE recorded_at >= @since AND STARTS_WITH(message_id, @prefix)
-ORDER BY recorded_at DESC
+SELECT id
+FROM (
+  SELECT REGEXP_EXTRACT(message_id, r'^(backfill/[^/]+)/') AS id, recorded_at AS at
+  FROM `{dataset}.change_outcomes`
+  WHERE recorded_at >= @since AND STARTS_WITH(message_id, @prefix)
+  UNION ALL
+  SELECT CONCAT(@prefix, FORMAT_TIMESTAMP('%Y-%m-%dT%H:%M:%SZ', change_committed_at)) AS id, scored_at AS at
+  FROM `{dataset}.account_scores`
+  WHERE scored_at >= @since AND change_sequence = 0
+)
+ORDER BY at DESC
 LIMIT 1
 """
-# A score counts once its row is there, not once it was handed over (docs/adr/001). What was dead-lettered has its
-# outcome, and is replayed, not scored again.
+# An account is done once it has both its row and its outcome: either alone is what a crash leaves, and what
+# docs/adr/001 allows. What was dead-lettered has its outcome, and is replayed, not scored again.
 _DONE_SQL: Final = f"""
 SELECT account_id
 FROM `{{dataset}}.account_scores`
-WHERE scored_at >= @as_of AND change_committed_at >= @as_of AND {SHOWN_SCORES}
+WHERE
+  scored_at >= @as_of
+  AND change_committed_at >= @as_of
+  AND {SHOWN_SCORES}
+  AND (
+    change_committed_at > @as_of
+    OR change_sequence > 0
+    OR account_id IN (
+      SELECT account_id
+      FROM `{{dataset}}.change_outcomes`
+      WHERE recorded_at >= @as_of AND STARTS_WITH(message_id, @prefix) AND outcome IN ('scored', 'skipped')
+    )
+  )
 UNION DISTINCT
 SELECT account_id
 FROM `{{dataset}}.change_outcomes`
@@ -52,7 +72,7 @@ WHERE
   recorded_at >= @as_of
   AND STARTS_WITH(message_id, @prefix)
   AND account_id IS NOT NULL
-  AND outcome IN ('dead_lettered', 'skipped')
+  AND outcome IN ('dead_lettered', 'skipped', 'tombstoned')
 LIMIT {MAX_ACCOUNTS}
 """  # noqa: S608 - text of ours alone
 # By event and not by message: what BigQuery refuses is dead-lettered without its message.

@@ -30,7 +30,9 @@ from transforms.tombstone_deleted import TombstoneDeleted
 
 def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCollection[PubsubMessage]:
     """Return the subscription's messages."""
-    return pipeline | "Read change events" >> ReadFromPubSub(subscription=config.subscription, with_attributes=True)
+    return pipeline | "Read change events" >> ReadFromPubSub(
+        subscription=config.subscription, id_label=config.id_label, with_attributes=True
+    )
 
 
 def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> ScoreAccounts:

@@ -10,6 +10,7 @@ from google.cloud import pubsub_v1
 from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS
 from transforms.warehouse import Warehouse
 
+JOB_NAME: Final = "account-rescoring"
 TOPIC: Final = "account-changes"
 DEAD_LETTER_TOPIC: Final = "account-changes-dead-letter"
 PARKING_LOT_TOPIC: Final = "account-changes-parking-lot"

@@ -163,6 +163,18 @@ def test_a_score_whose_row_was_lost_is_made_again(empty: Warehouse) -> None:
     assert reconciled.counts["scored"] == 12
 
 
+def test_a_score_without_its_outcome_is_made_again(empty: Warehouse) -> None:
+    """A crash can leave rows of which the ledger says nothing: the backfill is found by them, and fills the ledger."""
+    first = _backfill()
+    empty.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, [])
+    resumed = _backfill(resume=True, now=NOW + dt.timedelta(minutes=5))
+    assert (resumed.backfill, resumed.already_done) == (first.backfill, 0)
+    reconciled = _reconciled(empty)
+    assert reconciled.is_ok
+    assert reconciled.counts["received"] == reconciled.counts["scored"] == 12
+    assert len(_current(empty)) == 12
+
+
 def test_what_gemini_refuses_is_dead_lettered_and_not_scored_again(empty: Warehouse, gemini: GeminiStandIn) -> None:
     """An account's own fault costs that account; resuming leaves it to the dead letters' replay."""
     gemini.configure(faults=[Fault(kind="finish_safety")])

@@ -6,7 +6,7 @@ from typing import Final
 REMEDIES: Final = MappingProxyType(
     {
         "undecodable": "No JSON. Find the publisher by the original attributes and have it mended; a replay helps only"
-        " once the parser can read such bytes. Else leave it, or have it parked.",
+        " once the parser can read such bytes. Else leave it: it is kept for 31 days.",
         "invalid_event": "JSON, but no change event, or one with impossible values. `show` says where. Mend the sender"
         " and have it publish the change anew; a replay of the same bytes fails again.",
         "unsupported_event": "A changeType or field bitmap that can't be read here. For bitmaps: add the Avro schema"

@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test coverage check security audit infra-check images generate bench lock clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Set up .venv with every pinned dependency and the command rescore
 
@@ -27,11 +27,41 @@ demo: install ## Rescore 200 generated accounts on a local stack and report
 test: install ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: install ## Lint, check types and the direction of imports
+infra-check: install ## Check the infrastructure: Terraform's format, types and tests, checkov's rules
+	@infrastructure/check.sh
+
+coverage: install ## Run every test, and ask that 85 % of the code was run
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 900 \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+check: install ## Lint, check types, the direction of imports, and for weaknesses
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory security
+
+security: install ## Look for weaknesses in the code and the workflows, and for what GitHub would not understand
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml schemas transforms pipeline infrastructure setup.py
+	@$(BIN)/zizmor --quiet --offline .github
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+
+audit: install ## Look for known vulnerabilities of the dependencies; asks a public database
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement infrastructure/flex_template/requirements.txt
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
+
+images: ## Build the Flex Template's images as archives in build/images; needs Docker's buildx
+	@mkdir -p build/images
+	@docker buildx inspect rescoring >/dev/null 2>&1 || docker buildx create --name rescoring >/dev/null
+	@for target in launcher worker; do docker buildx build --builder rescoring --provenance=false --target $$target \
+	  --file infrastructure/flex_template/Dockerfile --output type=oci,dest=build/images/$$target.tar . || exit 1; done
+
+generate: install ## Write what follows from the code: schemas and metadata for the infrastructure, the job graph
+	@$(BIN)/python -m pipeline.table_schemas infrastructure/schemas
+	@$(BIN)/python -m pipeline.template_metadata infrastructure/flex_template/metadata.json
+	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
 
 bench: install ## Measure what docs/benchmarks.md reports
 	@$(BIN)/python -m tests.benchmarks
@@ -39,6 +69,9 @@ bench: install ## Measure what docs/benchmarks.md reports
 lock: install ## Pin the dependencies anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" --extra local --extra evaluation --extra dev setup.py -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --python-version 3.11.9 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --constraint requirements.txt \
+	  setup.py -o infrastructure/flex_template/requirements.txt
 
 clean: ## Remove .venv, builds and caches
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage*

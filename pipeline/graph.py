@@ -30,7 +30,9 @@ from transforms.tombstone_deleted import TombstoneDeleted
 
 def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCollection[PubsubMessage]:
     """Return the subscription's messages."""
-    return pipeline | "Read change events" >> ReadFromPubSub(subscription=config.subscription, with_attributes=True)
+    return pipeline | "Read change events" >> ReadFromPubSub(
+        subscription=config.subscription, id_label=config.id_label, with_attributes=True
+    )
 
 
 def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> ScoreAccounts:
@@ -92,7 +94,9 @@ def score_changes(
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters"
-        >> WriteDeadLetters(project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.outage)
+        >> WriteDeadLetters(
+            project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.gemini.model, config.outage
+        )
     )
     return known.outcomes, written.outcomes, dead_lettered
 

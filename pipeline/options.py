@@ -59,6 +59,7 @@ class RescoringOptions(PipelineOptions):
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
         add("--subscription", default=SUBSCRIPTION, help="Change events: a name, or projects/…")
+        add("--id_label", default="", help="Message attribute by which Dataflow drops repetitions: see docs/adr/061")
         add("--dead_letter_topic", default=DEAD_LETTER_TOPIC, help="What failed: a name, or projects/…")
         add("--dataset", default=SCORING_DATASET, help="Dataset of scores, ledger and dead letters")
         add("--crm_dataset", default=CRM_DATASET, help="Dataset with the CRM's mirror, which context comes from")
@@ -161,6 +162,7 @@ class RescoringConfig:
 
     project: str
     subscription: str
+    id_label: str | None
     dead_letter_topic: str
     dataset: str
     crm_dataset: str
@@ -216,6 +218,7 @@ def config_from(options: PipelineOptions) -> RescoringConfig:
     return RescoringConfig(
         project=project,
         subscription=_path(project, "subscriptions", ours.subscription, _SUBSCRIPTION, "--subscription"),
+        id_label=ours.id_label or None,
         dead_letter_topic=_path(project, "topics", ours.dead_letter_topic, _TOPIC, "--dead_letter_topic"),
         dataset=_checked(DatasetId, ours.dataset, "--dataset"),
         crm_dataset=_checked(DatasetId, ours.crm_dataset, "--crm_dataset"),

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import apache_beam as beam
 import orjson
 import structlog
-from apache_beam.io.gcp.pubsub import PubsubMessage, WriteToPubSub
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import StandardOptions
 
-from schemas.dead_letter import DeadLetter, dead_letter_row, message_attributes
+from pipeline.publish_dead_letters import PublishDeadLetters
+from schemas.dead_letter import DeadLetter, dead_letter_row
 from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
 from schemas.record import Record
 from schemas.score import Score
@@ -80,18 +81,16 @@ class WriteDeadLetters(beam.PTransform):
     dataset: str
     table: Table
     topic: str
+    model: str | None = None
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[Outcome]:
-        """Publish and write side by side: whatever goes wrong with the row, the message is published."""
-        _ = (
-            letters
-            | "Make messages" >> beam.Map(dead_letter_message).with_output_types(PubsubMessage)
-            | "Publish" >> WriteToPubSub(self.topic, with_attributes=True)
-        )
+        """Publish first: whatever goes wrong behind it, with the row or the ledger, the message is there."""
+        published = letters | "Publish" >> PublishDeadLetters(self.topic, self.model)
+        row = partial(_letter_row, model=self.model)
         to = (self.project, self.dataset, self.table)
-        _ = letters | "Insert letters" >> InsertRows(*to, _letter_row, _letter_id, self.outage)
-        return letters | "Record dead-lettered" >> beam.Map(dead_lettered).with_output_types(Outcome)
+        _ = published | "Insert letters" >> InsertRows(*to, row, _letter_id, self.outage)
+        return published | "Record dead-lettered" >> beam.Map(dead_lettered).with_output_types(Outcome)
 
 
 @dataclass
@@ -176,17 +175,12 @@ def insert_requests(
         yield request
 
 
-def _letter_row(letter: DeadLetter) -> dict[str, Any]:
-    return table_row(dead_letter_row(letter))
+def _letter_row(letter: DeadLetter, model: str | None) -> dict[str, Any]:
+    return table_row(dead_letter_row(letter, model))
 
 
 def _letter_id(letter: DeadLetter) -> str:
     return dead_letter_row(letter).dead_letter_id
-
-
-def dead_letter_message(letter: DeadLetter) -> PubsubMessage:
-    """Return the message of a letter: the payload as it came, what went wrong in the attributes."""
-    return PubsubMessage(letter.source.payload, message_attributes(letter))
 
 
 def recorded_now(scored: ScoredChange) -> Outcome:

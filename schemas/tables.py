@@ -11,6 +11,7 @@ from schemas.account_context import AccountProfile, Call, Email, Opportunity
 from schemas.dead_letter import DeadLetterRow
 from schemas.outcome import Outcome
 from schemas.record import Record
+from schemas.replay import DeadLetterReplay, ReplayLease
 from schemas.score import Score
 
 
@@ -103,7 +104,11 @@ CHANGE_OUTCOMES: Final = Table(
 DEAD_LETTERS: Final = Table(
     name="dead_letters", model=DeadLetterRow, partition_column="failed_at", clustering=("error_class", "event_id")
 )
-SCORING_TABLES: Final = (ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS)
+DEAD_LETTER_REPLAYS: Final = Table(
+    name="dead_letter_replays", model=DeadLetterReplay, partition_column="recorded_at", clustering=("replay_id",)
+)
+DEAD_LETTER_REPLAY_LEASE: Final = Table(name="dead_letter_replay_lease", model=ReplayLease)
+SCORING_TABLES: Final = (ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS, DEAD_LETTER_REPLAYS, DEAD_LETTER_REPLAY_LEASE)
 
 ACCOUNTS: Final = Table(name="accounts", model=AccountProfile, clustering=("account_id",))
 OPPORTUNITIES: Final = Table(

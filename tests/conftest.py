@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Timing decides no test: a property holds on a slow machine too.
+settings.register_profile("account-rescoring", deadline=None)
+settings.load_profile("account-rescoring")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from transforms.throttling import ThrottledTime
 
-BACK_OFF: Final = 0.95
+BACK_OFF: Final = 0.97
 """What is left of the limit on the first 429 after calls were made by the present limit."""
 
 SLOWEST_GROWTH: Final = 0.025
@@ -38,15 +38,15 @@ class AdaptiveLimit:
     """Number of the last event; a call remembers the number under which it was made."""
     _step: float = field(default=INITIAL_LIMIT, init=False)
     _answers_in_round: int = field(default=0, init=False)
-    _value_before_event: float = field(default=0.0, init=False)
+    _highest_value: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.value = min(self.value, float(self.ceiling))
 
     @property
     def is_lowered(self) -> bool:
-        """Whether it is lower than before the last 429: calls that wait, wait for Gemini's quota."""
-        return self.value < min(self._value_before_event, self.ceiling)
+        """Whether it is lower than it was before a 429: calls that wait, wait for Gemini's quota."""
+        return self.value < min(self._highest_value, self.ceiling)
 
     @property
     def is_at_floor(self) -> bool:
@@ -72,7 +72,7 @@ class AdaptiveLimit:
         """
         if event == self.event:
             self.event += 1
-            self._value_before_event = self.value
+            self._highest_value = max(self._highest_value, self.value)
             self.value *= BACK_OFF
             self._step, self._answers_in_round = min(1.0, self.value * SLOWEST_GROWTH), 0
         self.value = max(1.0, min(self.value, float(in_flight)))

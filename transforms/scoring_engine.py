@@ -12,18 +12,18 @@ import asyncio
 import functools
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-import tenacity
 
 from schemas.account_context import ChangeInContext
 from schemas.score import ScoreAnswer
 from transforms.adaptive_limit import AdaptiveLimit, CallSlots
 from transforms.answers import check_answers
+from transforms.backoff import Backoff
 from transforms.call_plan import settle
 from transforms.errors import (
     GeminiError,
@@ -39,7 +39,6 @@ from transforms.gemini_circuit import Circuit
 from transforms.gemini_rest import RestTransport
 from transforms.generation import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
 from transforms.prompt import Prompt, render_prompt
-from transforms.retries import is_out_of_attempts, is_worth_retrying, seconds_before_retry
 from transforms.throttling import ThrottledTime
 
 CHARACTERS_PER_TOKEN: Final = 4
@@ -118,21 +117,27 @@ class ScoringEngine:
         if estimated_tokens(prompt.text) > self.settings.max_prompt_tokens:
             raise GeminiRefusedPrompt(f"the prompt is over --max_prompt_tokens={self.settings.max_prompt_tokens}")
         call = functools.partial(self._call, prompt, items, tally)
-        backoff = _Backoff(self._circuit, len(items), tally.throttled)
-        retrying = tenacity.AsyncRetrying(
-            retry=backoff.is_worth_another_attempt,
-            wait=backoff.seconds,
-            stop=backoff.is_over,
-            sleep=backoff.sleep,
-            reraise=True,
-        )
         seconds = self.settings.outage_deadline_seconds
         try:
             async with asyncio.timeout(seconds):
-                verdicts: Sequence[Verdict] = await retrying(self._circuit.attempt, call, tally.throttled)
-                return verdicts
+                return await self._persist(call, len(items), tally.throttled)
         except TimeoutError:
             raise GeminiUnavailable(f"Gemini was unavailable for {seconds:g} s") from None
+
+    async def _persist(
+        self, call: Callable[[], Awaitable[Sequence[Verdict]]], accounts: int, throttled: ThrottledTime
+    ) -> Sequence[Verdict]:
+        async def attempt() -> Sequence[Verdict]:
+            verdicts = await self._circuit.attempt(call, throttled)
+            if accounts == 1 and isinstance(verdicts[0], GeminiError) and self._circuit.is_open():
+                raise verdicts[0]  # one of so many useless answers that it proves nothing against the account
+            return verdicts
+
+        try:
+            return await attempt()  # tenacity's machinery is for the calls that fail: it takes a tenth of a call's CPU
+        except GeminiError as error:
+            backoff = Backoff(self._circuit, accounts, throttled)
+            return await backoff.retrying(error, attempt)
 
     async def _call(self, prompt: Prompt, items: Sequence[ChangeInContext], tally: Tally) -> Sequence[Verdict]:
         event = await self._slots.take(tally.throttled)
@@ -163,49 +168,6 @@ class ScoringEngine:
         except Unauthenticated:
             await self._transport.refresh_credentials()
             return await self._transport.generate(request)
-
-
-class _Backoff:
-    """What tenacity asks for one call: whether to go on, when, and on whose account the wait goes.
-
-    While the circuit is open, an account that stands alone is held on. A call for several is rather split after some
-    attempts: if one of its accounts is what fails, the others' calls will succeed, and close the circuit.
-    """
-
-    def __init__(self, circuit: Circuit, accounts: int, throttled: ThrottledTime) -> None:
-        self._circuit = circuit
-        self._is_alone = accounts == 1
-        self._throttled = throttled
-        self._is_throttled = False
-
-    def is_worth_another_attempt(self, state: tenacity.RetryCallState) -> bool:
-        """Whether the service failed, or the call was useless amid so many others that the service must be ill."""
-        if state.outcome is None:
-            return False
-        error = state.outcome.exception()
-        if error and is_worth_retrying(error):
-            return True
-        is_useless = isinstance(error or state.outcome.result()[0], GeminiError)
-        return is_useless and self._is_alone and self._circuit.is_open()
-
-    def is_over(self, state: tenacity.RetryCallState) -> bool:
-        """Whether there were attempts enough."""
-        error = state.outcome.exception() if state.outcome else None
-        return is_out_of_attempts(error, state.attempt_number) and not (self._is_alone and self._circuit.is_open())
-
-    def seconds(self, state: tenacity.RetryCallState) -> float:
-        """Return how long to wait."""
-        error = state.outcome.exception() if state.outcome else None
-        self._is_throttled = isinstance(error, QuotaExhausted) or self._circuit.is_open()
-        return seconds_before_retry(state)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait; on the account of throttling where that is why."""
-        if self._is_throttled:
-            with self._throttled.counted():
-                await asyncio.sleep(seconds)
-        else:
-            await asyncio.sleep(seconds)
 
 
 def _read(prompt: Prompt, items: Sequence[ChangeInContext], generation: Generation, tally: Tally) -> list[Verdict]:

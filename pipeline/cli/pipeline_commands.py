@@ -114,4 +114,5 @@ def run(
         typer.echo(options_help())
         return
     with one_line_errors():
-        run_pipeline(context.args)
+        ended_well = run_pipeline(context.args)
+    raise typer.Exit(0 if ended_well else 1)

@@ -6,34 +6,63 @@ from types import FrameType
 from typing import Final
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+import structlog
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.runner import PipelineResult
+from apache_beam.utils.retry import PermanentException
 
+from pipeline.dataflow import ENDED_WELL, require_job_to_update
 from pipeline.graph import build_graph, read_messages
 from pipeline.options import OptionError, config_from, unknown_flags
+from pipeline.resources import JOB_NAME
 
-WORKER_DEFAULTS: Final = ("--max_cache_memory_usage_mb=0",)
-"""Beam measures what it puts into its cache of state, at half a millisecond a value: see docs/adr/005."""
+DEFAULT_ARGUMENTS: Final = ("--streaming", f"--job_name={JOB_NAME}", "--max_cache_memory_usage_mb=0")
+"""Beam's default is a new name for each submission, under which no job could ever be updated; and it measures what it
+puts into its cache of state, at half a millisecond a value (docs/adr/005)."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
-def run(arguments: list[str]) -> None:
-    """Build the graph from command-line options, run it, and wait for its end.
+def run(arguments: list[str]) -> bool:
+    """Build the graph from command-line options, run it, and wait for its end unless `--no_wait_until_finish`.
 
     Args:
         arguments: Beam's options and ours, `--name=value` each.
 
+    Returns:
+        Whether it ended well, as far as it was waited for; a failed job's reason is logged.
+
     Raises:
-        OptionError: An option is unknown, missing or malformed.
+        OptionError: An option is unknown, missing or malformed, or names a job that is not there, or one that is.
     """
     if unknown := unknown_flags(arguments):
         raise OptionError(f"{unknown[0]} is no option of the pipeline or of Beam: see rescore run --list-options")
-    options = PipelineOptions(["--streaming", *WORKER_DEFAULTS, *arguments])
+    options = PipelineOptions([*DEFAULT_ARGUMENTS, *arguments])
     config = config_from(options)
+    if options.view_as(GoogleCloudOptions).update:
+        require_job_to_update(options)
     pipeline = beam.Pipeline(options=options)
     build_graph(read_messages(pipeline, config), config)
     # A Dataflow job goes on without this process; the DirectRunner's threads end with it.
     signal.signal(signal.SIGTERM, _leave)
-    result = pipeline.run()
-    result.wait_until_finish()
+    try:
+        result = pipeline.run()
+    except PermanentException as error:  # the name is taken
+        raise OptionError(f"{error} Or replace it: --update") from error
+    return options.view_as(StandardOptions).no_wait_until_finish or ended_well(result)
+
+
+def ended_well(result: PipelineResult) -> bool:
+    """Wait for the end of a running pipeline, and say whether it was a good one: done, drained, or updated."""
+    try:
+        result.wait_until_finish()
+    except DataflowRuntimeException as error:
+        if error.result.state in ENDED_WELL:
+            return True
+        _log.error("the job ended", state=error.result.state, reason=str(error))
+        return False
+    return True
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -32,6 +32,7 @@ class Target:
     name: str
     publisher: Any
     subscriber: Any
+    host: str
     _serial: Iterator[str] = field(default_factory=lambda: iter(lambda: uuid.uuid4().hex[:12], ""))
 
     def name_of(self, collected: str) -> str:
@@ -223,7 +224,7 @@ def _clients(name: str, host: str) -> Iterator[Target]:
         )
         subscriber = pubsub_v1.SubscriberClient()
     try:
-        yield Target(name, publisher, subscriber)
+        yield Target(name, publisher, subscriber, host)
     finally:
         publisher.stop()
         publisher.transport.close()

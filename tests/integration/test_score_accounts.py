@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import apache_beam as beam
 import pytest
 
 from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
@@ -19,7 +20,7 @@ from schemas.outcome import OutcomeKind, ScoringResult
 from tests.fixtures.changes import in_context
 from transforms.gemini_circuit import CircuitPolicy
 from transforms.generation import GeminiSettings
-from transforms.score_accounts import ScoreAccounts, _Score
+from transforms.score_accounts import THROTTLED_COUNTER, ScoreAccounts, _Score
 from transforms.scoring_engine import ScoringEngine
 
 BATCH = [in_context(number) for number in range(10)]
@@ -290,6 +291,22 @@ def test_whatever_happens_each_account_ends_once(engine: ScoringEngine, gemini: 
         results = list(threads.map(lambda batch: _score(engine, batch), batches))
     assert [_ids(result) for result in results] == [sorted(i.change.event_id for i in batch) for batch in batches]
     assert gemini.stats().by_fault
+
+
+def test_the_pipelines_counters_tell_what_the_batches_cost(gemini: GeminiStandIn) -> None:
+    """Scores, calls, tokens and failures are Beam's counters, and so are the seconds in which the stream was held."""
+    gemini.configure(max_concurrency=1, latency={"mean_seconds": 0.3}, faults=[Fault(kind=FaultKind.PROSE, limit=1)])
+    settings = dataclasses.replace(SETTINGS, max_calls_in_flight=33)  # an engine of its own
+    pipeline = beam.Pipeline(runner="DirectRunner")
+    pipeline | beam.Create([BATCH]) | ScoreAccounts(settings, "1", accounts_per_call=2)
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = {one.key.metric.name: one.committed for one in result.metrics().query()["counters"]}
+    stats = gemini.stats()
+    assert counters["scored_total"] == 10
+    assert counters["gemini_calls_total"] == stats.calls
+    assert counters["vertex_ai_token_usage_total"] == stats.prompt_tokens + stats.output_tokens
+    assert counters[THROTTLED_COUNTER] >= 1, "four of five calls wait for 0.3 s each, at least"
 
 
 def test_another_model_that_answered_is_on_the_row(engine: ScoringEngine, gemini: GeminiStandIn) -> None:

@@ -26,6 +26,8 @@ MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_KEY_BYTES = 256
 MAX_ATTRIBUTE_VALUE_BYTES = 1024
 MAX_ORDERING_KEY_BYTES = 1024
+CLIENT_ATTRIBUTE_PREFIX = "googclient_"
+"""What Google's own clients put before the attributes that they add, such as a trace's parent."""
 
 MUTABLE_TOPIC_FIELDS = frozenset({"labels", "message_retention_duration"})
 MUTABLE_SUBSCRIPTION_FIELDS = frozenset(
@@ -148,7 +150,8 @@ def _check_message(message: PubsubMessage) -> None:
     if len(message.attributes) > MAX_ATTRIBUTES:
         raise InvalidArgumentError(f"A message has at most {MAX_ATTRIBUTES} attributes")
     for key, value in message.attributes.items():
-        if not 0 < len(key.encode()) <= MAX_ATTRIBUTE_KEY_BYTES or key.startswith("goog"):
+        is_reserved = key.startswith("goog") and not key.startswith(CLIENT_ATTRIBUTE_PREFIX)
+        if not 0 < len(key.encode()) <= MAX_ATTRIBUTE_KEY_BYTES or is_reserved:
             raise InvalidArgumentError(
                 f"An attribute's key has 1 to {MAX_ATTRIBUTE_KEY_BYTES} bytes and does not start with goog"
             )

@@ -51,6 +51,10 @@ class _Load:
             list(step.process(list(itertools.islice(accounts, BATCH))))
             self.batch_seconds.append(time.monotonic() - started)
 
+    def throttled_seconds(self) -> int:
+        """Return what the steps have counted so far."""
+        return sum(step.throttled.value for step in self.steps)
+
 
 def run(rounds: int, accounts: int) -> None:
     """Measure."""
@@ -83,6 +87,7 @@ def _round(gemini: GeminiProcess, free_seconds: float) -> dict[str, float]:
         thread.start()
     _watch(gemini, 5.0)  # until the cap is found for the first time
     gemini.reset()
+    warmed_up = (len(load.batch_seconds), load.throttled_seconds())
     watched = [_watch(gemini, PHASE_SECONDS)]
     for cap in (LOW, HIGH):
         gemini.configure(max_concurrency=cap)
@@ -92,9 +97,9 @@ def _round(gemini: GeminiProcess, free_seconds: float) -> dict[str, float]:
     for thread in threads:
         thread.join()
     load.engine.close()
-    # One thread's time within `process`, less what the same batch takes when nothing holds it back.
-    truth = sum(seconds - free_seconds for seconds in load.batch_seconds)
-    counted = sum(step.throttled.value for step in load.steps)
+    # The threads' time within `process`, less what the same batches take when nothing holds them back.
+    truth = sum(seconds - free_seconds for seconds in load.batch_seconds[warmed_up[0] :])
+    counted = load.throttled_seconds() - warmed_up[1]
     possible = PHASE_SECONDS * (2 * HIGH + LOW) / SECONDS
     refused = stats["by_status"].get("429", 0)
     return {

@@ -1,6 +1,7 @@
 """W5: every change is about one account, and comes in a bundle of its own: no key and no bundle may slow scoring."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -57,5 +58,5 @@ def batches_of_single_bundles() -> Counter[int]:
     return _sizes
 
 
-def _count(batch: list[AccountChange]) -> None:
+def _count(batch: Iterable[AccountChange]) -> None:
     _sizes[len(list(batch))] += 1

@@ -9,6 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.options import OptionError, ShadowConfig, config_from, options_help, unknown_flags
 from pipeline.write_scores import ScoreWriteMethod
+from transforms.generation import TransportKind
 from transforms.prices import PricesError
 from transforms.redis_store import RedisSettings
 from transforms.token_budget import BudgetAction, TokenBudget
@@ -20,6 +21,23 @@ def test_names_become_paths_of_the_project() -> None:
     assert config.subscription == "projects/my-project/subscriptions/account-changes-rescoring"
     assert config.dead_letter_topic == "projects/other/topics/dead"
     assert config.gemini.project == "my-project"
+
+
+def test_the_engine_has_its_options() -> None:
+    """How patient it is with Gemini, and what carries its calls."""
+    gemini = config_from(
+        PipelineOptions(
+            [
+                "--project=my-project",
+                "--gemini_outage_deadline_seconds=60",
+                "--call_deadline_seconds=7",
+                "--max_prompt_tokens=900",
+                "--gemini_transport=sdk",
+            ]
+        )
+    ).gemini
+    assert (gemini.outage_deadline_seconds, gemini.deadline_seconds, gemini.max_prompt_tokens) == (60, 7, 900)
+    assert gemini.transport is TransportKind.SDK
 
 
 @pytest.mark.parametrize(
@@ -38,6 +56,9 @@ def test_names_become_paths_of_the_project() -> None:
         (["--project=my-project", "--shadow_prompt=v0"], "--shadow_prompt"),
         (["--project=my-project", "--shadow_model=gemini-3.5-flash-lite"], "name another"),
         (["--project=my-project", "--shadow_prompt=v1", "--shadow_percent=0"], "--shadow_percent"),
+        (["--project=my-project", "--max_prompt_tokens=0"], "--max_prompt_tokens"),
+        (["--project=my-project", "--call_deadline_seconds=0"], "--call_deadline_seconds"),
+        (["--project=my-project", "--gemini_outage_deadline_seconds=-5"], "--gemini_outage_deadline_seconds"),
     ],
 )
 def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:

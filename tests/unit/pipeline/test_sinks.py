@@ -6,7 +6,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sinks import dead_letter_message, insert_requests, table_row
+from pipeline.publish_dead_letters import dead_letter_message
+from pipeline.sinks import insert_requests, table_row
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import dead_letter_row
 from schemas.outcome import OutcomeKind
@@ -25,7 +26,7 @@ LETTER = LEDGER.dead_letter(
 def test_a_dead_letter_is_the_original_message() -> None:
     """The payload is byte for byte what was published, with the original attributes beside the envelope's."""
     message = dead_letter_message(LETTER)
-    assert message.data == b"\x00\xff<"
+    assert message.payload == b"\x00\xff<"
     assert message.attributes["origin"] == "x"
     assert message.attributes["error_class"] == "invalid_score"
     assert message.attributes["retryable"] == "true"

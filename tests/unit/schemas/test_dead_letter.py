@@ -15,6 +15,7 @@ from schemas.dead_letter import (
     dead_letter_row,
     is_retryable,
     message_attributes,
+    original_attributes,
 )
 from tests.fixtures.changes import NOW
 
@@ -52,11 +53,11 @@ def test_a_payload_too_large_for_a_row_stays_on_the_topic() -> None:
 
 
 def test_original_attributes_keep_their_names() -> None:
-    """The envelope is added to the original attributes, none of which is renamed."""
+    """The envelope is added to the original attributes; the model is told where there was a prompt."""
     attributes = message_attributes(_letter(SourceMessage(payload=b"x", attributes={"source": "bridge", "a": "b"})))
     assert attributes["source"] == "bridge"
     assert attributes["a"] == "b"
-    assert set(attributes) == {"source", "a"} | ENVELOPE_ATTRIBUTES
+    assert set(attributes) == {"source", "a"} | ENVELOPE_ATTRIBUTES - {"model"}
     assert attributes["error_class"] == "undecodable"
     assert attributes["retryable"] == "false"
 
@@ -68,3 +69,11 @@ def test_an_outage_is_retryable_and_garbage_is_not() -> None:
     assert is_retryable(ErrorClass.MISSING_SCORE)
     assert not is_retryable(ErrorClass.UNDECODABLE)
     assert not is_retryable(ErrorClass.INVALID_EVENT)
+
+
+def test_an_original_attribute_with_the_envelopes_name_is_kept() -> None:
+    """A sender may have an event_id of its own; a replay gives it back."""
+    attributes = message_attributes(_letter(SourceMessage(payload=b"x", attributes={"event_id": "theirs"})))
+    assert attributes["event_id"] == "e1"
+    assert attributes["original.event_id"] == "theirs"
+    assert original_attributes(attributes) == {"event_id": "theirs"}

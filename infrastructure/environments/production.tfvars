@@ -1,0 +1,19 @@
+# Production. The names with `example` are the owner's to fill in.
+project_id  = "example-rescoring-production"
+environment = "production"
+
+workers = {
+  min = 2
+  max = 20
+}
+
+score_readers = ["group:revops@example.com"]
+
+# To reread gaps from Salesforce:
+#
+# salesforce_hosts_reachable = true
+# pipeline_parameters = {
+#   salesforce_login_url = "https://example.my.salesforce.com"
+#   salesforce_client_id = "…"
+#   salesforce_secret    = "projects/example-rescoring-production/secrets/salesforce-client-secret"
+# }

@@ -1,0 +1,142 @@
+# When somebody is told, and of what. Each alert has its section in docs/monitoring.md; a test compares, and looks each
+# counter up in the code. The queries are PromQL: Dataflow's counters are gauges of a running total.
+
+locals {
+  runbook = "See docs/monitoring.md, section"
+
+  # A pipeline's counters in a window; an update starts them from nought, and a fall is no rise.
+  counted = "dataflow_googleapis_com:job_user_counter{monitored_resource=\"dataflow_job\",job_name=\"${local.job_name}\",metric_name=\"%s\"}"
+  counter = {
+    for name in ["scored_total", "account_scoring_errors_total", "vertex_ai_token_usage_total", "rows_refused_total", "messages_total", "refused_total", "gemini_calls_total"] :
+    name => format(local.counted, name)
+  }
+
+  waiting = "pubsub_googleapis_com:subscription_num_undelivered_messages{monitored_resource=\"pubsub_subscription\",subscription_id=\"%s\"}"
+  oldest  = "pubsub_googleapis_com:subscription_oldest_unacked_message_age{monitored_resource=\"pubsub_subscription\",subscription_id=\"%s\"}"
+  system  = "dataflow_googleapis_com:%s{monitored_resource=\"dataflow_job\",job_name=\"${local.job_name}\"}"
+  gemini  = "aiplatform_googleapis_com:publisher_online_serving_model_invocation_count{monitored_resource=\"aiplatform.googleapis.com/PublisherModel\"%s}"
+
+  gemini_ratio = join(" / ", [
+    "sum(increase(${format(local.gemini, ",response_code=~\"429|5..\"")}[10m]))",
+    "sum(increase(${format(local.gemini, "")}[10m]))",
+  ])
+  dead_letter_ratio = join(" / ", [
+    "sum(clamp_min(delta(${local.counter["account_scoring_errors_total"]}[30m]), 0))",
+    "clamp_min(sum(clamp_min(delta(${local.counter["scored_total"]}[30m]), 0)), 1)",
+  ])
+
+  alerts = {
+    "job-is-not-running" = {
+      title    = "The job is not running"
+      severity = "CRITICAL"
+      query    = "absent(${format(local.system, "job_system_lag")})"
+      duration = "900s"
+    }
+    "job-failed" = {
+      title    = "The job has failed"
+      severity = "CRITICAL"
+      query    = "max(${format(local.system, "job_is_failed")}) > 0"
+      duration = "0s"
+    }
+    "backlog-grows-old" = {
+      title    = "Changes wait too long"
+      severity = "ERROR"
+      query    = "max(${format(local.oldest, google_pubsub_subscription.rescoring.name)}) > ${var.alert_thresholds.backlog_age_seconds}"
+      duration = "300s"
+    }
+    "nothing-is-scored" = {
+      title    = "Messages come, and nothing is scored"
+      severity = "ERROR"
+      query    = "sum(clamp_min(delta(${local.counter["messages_total"]}[30m]), 0)) > 100 and sum(clamp_min(delta(${local.counter["scored_total"]}[30m]), 0)) == 0"
+      duration = "600s"
+    }
+    "gemini-refuses" = {
+      title    = "Gemini refuses calls"
+      severity = "ERROR"
+      query    = "${local.gemini_ratio} > ${var.alert_thresholds.gemini_error_ratio}"
+      duration = "600s"
+    }
+    "many-dead-letters" = {
+      title    = "Many changes are dead-lettered"
+      severity = "ERROR"
+      query    = "${local.dead_letter_ratio} > ${var.alert_thresholds.dead_letter_ratio}"
+      duration = "300s"
+    }
+    "rows-refused" = {
+      title    = "BigQuery refuses rows"
+      severity = "ERROR"
+      query    = "sum(clamp_min(delta(${local.counter["rows_refused_total"]}[30m]), 0)) > 0"
+      duration = "0s"
+    }
+    "events-refused" = {
+      title    = "Messages that are no change event"
+      severity = "WARNING"
+      query    = "sum(clamp_min(delta(${local.counter["refused_total"]}[1h]), 0)) > 50"
+      duration = "0s"
+    }
+    "tokens-run-away" = {
+      title    = "More tokens than planned"
+      severity = "WARNING"
+      query    = "sum(clamp_min(delta(${local.counter["vertex_ai_token_usage_total"]}[1h]), 0)) > ${var.alert_thresholds.tokens_an_hour}"
+      duration = "0s"
+    }
+    "dead-letters-wait" = {
+      title    = "Dead letters wait for a replay"
+      severity = "WARNING"
+      query    = "max(${format(local.waiting, google_pubsub_subscription.dead_letter_hold.name)}) > ${var.alert_thresholds.held_dead_letters}"
+      duration = "3600s"
+    }
+    "dead-letters-expire" = {
+      title    = "Dead letters near their end in the hold"
+      severity = "ERROR"
+      query    = "max(${format(local.oldest, google_pubsub_subscription.dead_letter_hold.name)}) > ${min(var.alert_thresholds.held_dead_letter_age_days, var.retention.dead_messages_days - 1) * local.day_seconds}"
+      duration = "0s"
+    }
+    "parking-lot-fills" = {
+      title    = "Something is parked"
+      severity = "WARNING"
+      query    = "max(${format(local.waiting, google_pubsub_subscription.parking_lot_hold.name)}) > 0"
+      duration = "300s"
+    }
+    "archive-falls-behind" = {
+      title    = "Dead letters don't reach their archive"
+      severity = "WARNING"
+      query    = "max(${format(local.oldest, google_pubsub_subscription.dead_letter_archive.name)}) > 3600"
+      duration = "300s"
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "of" {
+  for_each = local.alerts
+
+  display_name          = "Account rescoring (${var.environment}): ${each.value.title}"
+  combiner              = "OR"
+  severity              = each.value.severity
+  notification_channels = var.notification_channels
+  user_labels           = local.labels
+
+  conditions {
+    display_name = each.value.title
+
+    condition_prometheus_query_language {
+      query               = each.value.query
+      duration            = each.value.duration
+      evaluation_interval = "60s"
+      # Counters of a job that has not run yet are unknown to Cloud Monitoring.
+      disable_metric_validation = true
+    }
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    subject   = each.value.title
+    content   = "${local.runbook} `${each.key}`: what it means, and what to do."
+  }
+
+  depends_on = [google_project_service.used]
+}

@@ -1,0 +1,32 @@
+# The secrets' places. Their values are put there by hand or by a rotation, never by Terraform, whose state would hold them.
+
+locals {
+  secrets = {
+    "salesforce-client-secret" = "worker"
+    "api-signing-key"          = "api"
+  }
+}
+
+resource "google_secret_manager_secret" "held" {
+  for_each = local.secrets
+
+  secret_id = each.key
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_secret_manager_secret_iam_member" "reader" {
+  for_each = local.secrets
+
+  secret_id = google_secret_manager_secret.held[each.key].id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = local.member[each.value]
+}

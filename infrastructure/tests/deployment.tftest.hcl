@@ -1,0 +1,231 @@
+# The plan of an environment, with providers that answer nothing by themselves: what is made, and who may what.
+
+mock_provider "google" {
+  mock_resource "google_pubsub_topic" {
+    override_during = plan
+    defaults        = { id = "projects/example-rescoring/topics/mocked" }
+  }
+  mock_resource "google_pubsub_subscription" {
+    override_during = plan
+    defaults        = { id = "projects/example-rescoring/subscriptions/mocked" }
+  }
+  mock_resource "google_redis_instance" {
+    override_during = plan
+    defaults = {
+      host = "10.20.1.3"
+      port = 6379
+    }
+  }
+}
+mock_provider "google-beta" {}
+
+variables {
+  project_id  = "example-rescoring"
+  environment = "staging"
+  images = {
+    launcher = "europe-west1-docker.pkg.dev/p/account-rescoring/launcher@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    worker   = "europe-west1-docker.pkg.dev/p/account-rescoring/worker@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+  }
+}
+
+run "tables_are_those_of_the_models" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for name in ["account_scoring/account_scores", "account_scoring/change_outcomes", "account_scoring/dead_letters", "crm/accounts"] :
+      contains(keys(google_bigquery_table.of), name)
+    ])
+    error_message = "A table of schemas/tables.py is not made."
+  }
+  assert {
+    condition     = google_bigquery_table.of["account_scoring/account_scores"].time_partitioning[0].field == "scored_at"
+    error_message = "Scores are partitioned by the day they were made."
+  }
+  assert {
+    condition     = google_bigquery_table.of["account_scoring/account_scores"].clustering == tolist(["account_id"])
+    error_message = "Scores are clustered by account."
+  }
+  assert {
+    condition     = length(google_bigquery_table.of["crm/accounts"].time_partitioning) == 0
+    error_message = "Accounts are not partitioned."
+  }
+  assert {
+    condition     = strcontains(google_bigquery_table.view["account_scoring/current_account_scores"].view[0].query, "`example-rescoring.account_scoring.account_scores`")
+    error_message = "The view reads the table of this project."
+  }
+}
+
+run "nothing_disappears" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for it in [google_pubsub_subscription.rescoring, google_pubsub_subscription.dead_letter_hold, google_pubsub_subscription.parking_lot_hold, google_pubsub_subscription.dead_letter_archive] : it.expiration_policy[0].ttl == ""])
+    error_message = "A subscription that nobody reads for a month must not be deleted with its messages."
+  }
+  assert {
+    condition     = length(google_pubsub_subscription.rescoring.dead_letter_policy) == 0 && google_pubsub_subscription.rescoring.enable_exactly_once_delivery != true
+    error_message = "Neither is for a subscription that Dataflow reads (docs/adr/063)."
+  }
+  assert {
+    condition     = google_pubsub_subscription.dead_letter_hold.enable_exactly_once_delivery && length(google_pubsub_subscription.dead_letter_hold.dead_letter_policy) == 0
+    error_message = "The hold delivers once, and hands back without counting."
+  }
+  assert {
+    condition     = google_pubsub_subscription.dead_letter_hold.message_retention_duration == "2678400s"
+    error_message = "Dead letters are held for as long as Pub/Sub allows."
+  }
+  assert {
+    condition     = google_pubsub_subscription.dead_letter_archive.dead_letter_policy[0].max_delivery_attempts == 20 && google_pubsub_subscription.dead_letter_archive.bigquery_config[0].write_metadata
+    error_message = "The archive keeps attributes, and parks what BigQuery refuses."
+  }
+  assert {
+    condition     = google_bigquery_table.dead_letter_messages.deletion_protection
+    error_message = "Tables are protected unless an environment says otherwise."
+  }
+}
+
+run "workers_are_private_and_the_job_is_drained" {
+  command = plan
+
+  assert {
+    condition     = google_dataflow_flex_template_job.rescoring[0].ip_configuration == "WORKER_IP_PRIVATE" && google_compute_subnetwork.workers.private_ip_google_access
+    error_message = "Workers have no public address, and reach Google's APIs."
+  }
+  assert {
+    condition     = google_dataflow_flex_template_job.rescoring[0].on_delete == "drain"
+    error_message = "A job that goes finishes what it has."
+  }
+  assert {
+    condition     = google_dataflow_flex_template_job.rescoring[0].name == "account-rescoring"
+    error_message = "The name is what an update finds."
+  }
+  assert {
+    condition     = google_dataflow_flex_template_job.rescoring[0].parameters.dataflow_service_options == "min_num_workers=1,worker_utilization_hint=0.5"
+    error_message = "The autoscaler is told how few workers and how much waiting."
+  }
+  assert {
+    condition     = jsondecode(google_storage_bucket_object.template[0].content).image == var.images.launcher
+    error_message = "The template starts the image that was built."
+  }
+  assert {
+    condition     = length(google_compute_router_nat.egress) == 0
+    error_message = "Without Salesforce nothing leads out."
+  }
+}
+
+run "accounts_may_what_they_need" {
+  command = plan
+
+  assert {
+    condition = toset([for it in google_project_iam_member.worker : it.role]) == toset([
+      "projects/example-rescoring/roles/accountRescoringGeminiCaller", "roles/bigquery.jobUser", "roles/dataflow.worker",
+    ])
+    error_message = "The worker has two roles on the project and the right to call a model."
+  }
+  assert {
+    condition     = toset([for it in google_secret_manager_secret_iam_member.reader : it.member]) == toset(["serviceAccount:rescoring-api@example-rescoring.iam.gserviceaccount.com", "serviceAccount:rescoring-worker@example-rescoring.iam.gserviceaccount.com"])
+    error_message = "A secret has one reader, the one that needs it."
+  }
+  assert {
+    condition     = google_bigquery_dataset_iam_member.worker_context.role == "roles/bigquery.dataViewer"
+    error_message = "The worker only reads the mirror."
+  }
+  assert {
+    condition     = toset(keys(google_pubsub_topic_iam_member.replay_publishes)) == toset(["account-changes", "account-changes-parking-lot"])
+    error_message = "A replay publishes changes, or parks them."
+  }
+}
+
+run "without_images_there_is_no_job_yet" {
+  command = plan
+
+  variables {
+    images = null
+  }
+
+  assert {
+    condition     = length(google_dataflow_flex_template_job.rescoring) == 0 && output.job_id == null
+    error_message = "The first apply makes the registry that images are pushed to."
+  }
+}
+
+run "redis_is_optional_and_private" {
+  command = plan
+
+  variables {
+    images = null
+    redis  = {}
+  }
+
+  assert {
+    condition     = google_redis_instance.context_cache[0].connect_mode == "PRIVATE_SERVICE_ACCESS"
+    error_message = "Only the workers' network reaches the cache."
+  }
+}
+
+run "salesforce_needs_a_way_out" {
+  command = plan
+
+  variables {
+    salesforce_hosts_reachable = true
+  }
+
+  assert {
+    condition     = length(google_compute_router_nat.egress) == 1
+    error_message = "Gaps are reread through Cloud NAT."
+  }
+}
+
+run "every_alert_says_what_to_do" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for key, policy in google_monitoring_alert_policy.of : strcontains(policy.documentation[0].content, key)])
+    error_message = "An alert names its section of docs/monitoring.md."
+  }
+  assert {
+    condition     = length(jsondecode(google_monitoring_dashboard.rescoring.dashboard_json).mosaicLayout.tiles) == length(local.tiles)
+    error_message = "The dashboard shows every tile."
+  }
+}
+
+run "an_unknown_option_stops_the_plan" {
+  command = plan
+
+  variables {
+    pipeline_parameters = { modle = "gemini-3.5-flash-lite" }
+  }
+
+  expect_failures = [google_dataflow_flex_template_job.rescoring]
+}
+
+run "a_value_that_cannot_be_stops_the_plan" {
+  command = plan
+
+  variables {
+    pipeline_parameters = { accounts_per_call = "0" }
+  }
+
+  expect_failures = [google_dataflow_flex_template_job.rescoring]
+}
+
+run "images_are_named_by_digest" {
+  command = plan
+
+  variables {
+    images = { launcher = "launcher:latest", worker = "worker:latest" }
+  }
+
+  expect_failures = [var.images]
+}
+
+run "pubsub_keeps_a_month_at_most" {
+  command = plan
+
+  variables {
+    retention = { dead_messages_days = 60 }
+  }
+
+  expect_failures = [var.retention]
+}

@@ -1,0 +1,148 @@
+variable "project_id" {
+  description = "The Google Cloud project of this environment."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "A project id has 6 to 30 lower-case letters, digits and hyphens, and starts with a letter."
+  }
+}
+
+variable "environment" {
+  description = "Which of the environments this is."
+  type        = string
+
+  validation {
+    condition     = contains(["staging", "production"], var.environment)
+    error_message = "The environment is staging or production."
+  }
+}
+
+variable "region" {
+  description = "Where workers, buckets and secrets are."
+  type        = string
+  default     = "europe-west1"
+}
+
+variable "bigquery_location" {
+  description = "Where the datasets are; a dataset never moves."
+  type        = string
+  default     = "EU"
+}
+
+variable "images" {
+  description = "The Flex Template's launcher and the workers' image, by digest. None yet: no job is made."
+  type = object({
+    launcher = string
+    worker   = string
+  })
+  default = null
+
+  validation {
+    condition     = var.images == null ? true : alltrue([for image in values(var.images) : can(regex("@sha256:[0-9a-f]{64}$", image))])
+    error_message = "Images are named by digest (…@sha256:…), so that what was tested is what runs."
+  }
+}
+
+variable "pipeline_parameters" {
+  description = "Options of the pipeline that differ from their defaults, as `rescore run --list-options` names them."
+  type        = map(string)
+  default     = {}
+}
+
+variable "transform_name_mapping" {
+  description = "For an update that renames steps: the old label to the new one. Empty again with the next release."
+  type        = map(string)
+  default     = {}
+}
+
+variable "workers" {
+  description = "Machine type, the fewest and the most workers, threads a worker process, and the CPU use to aim at (docs/adr/060)."
+  type = object({
+    machine_type     = optional(string, "n2-standard-2")
+    min              = optional(number, 1)
+    max              = optional(number, 10)
+    threads          = optional(number, 24)
+    utilization_hint = optional(number, 0.5)
+  })
+  default = {}
+
+  validation {
+    condition     = var.workers.min >= 1 && var.workers.max >= var.workers.min
+    error_message = "There is at least one worker, and the most are no fewer than the fewest."
+  }
+
+  validation {
+    condition     = var.workers.utilization_hint >= 0.1 && var.workers.utilization_hint <= 0.9
+    error_message = "Dataflow takes a utilization hint from 0.1 to 0.9."
+  }
+}
+
+variable "subnetwork_cidr" {
+  description = "Addresses of the workers' subnetwork."
+  type        = string
+  default     = "10.20.0.0/24"
+}
+
+variable "salesforce_hosts_reachable" {
+  description = "Whether workers may reach the internet through Cloud NAT: only to reread gaps from Salesforce."
+  type        = bool
+  default     = false
+}
+
+variable "redis" {
+  description = "A Redis instance as the context cache's second tier; null: none."
+  type = object({
+    memory_size_gb = optional(number, 1)
+    tier           = optional(string, "BASIC")
+  })
+  default = null
+}
+
+variable "retention" {
+  description = "How long messages and rows are kept."
+  type = object({
+    # Pub/Sub keeps messages 31 days at most.
+    change_messages_days = optional(number, 7)
+    dead_messages_days   = optional(number, 31)
+    # The view of current scores reads 400 days; the ledger answers for as long as somebody may ask.
+    partitions_days = optional(number, 400)
+  })
+  default = {}
+
+  validation {
+    condition     = max(var.retention.change_messages_days, var.retention.dead_messages_days) <= 31
+    error_message = "Pub/Sub keeps messages 31 days at most."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether tables and datasets with rows in them are safe from terraform destroy."
+  type        = bool
+  default     = true
+}
+
+variable "score_readers" {
+  description = "Who may read scores: members such as group:sales-ops@example.com."
+  type        = list(string)
+  default     = []
+}
+
+variable "notification_channels" {
+  description = "Where alerts go: ids of Cloud Monitoring notification channels."
+  type        = list(string)
+  default     = []
+}
+
+variable "alert_thresholds" {
+  description = "When an alert fires; docs/monitoring.md says what to do then."
+  type = object({
+    backlog_age_seconds       = optional(number, 900)
+    dead_letter_ratio         = optional(number, 0.05)
+    gemini_error_ratio        = optional(number, 0.2)
+    tokens_an_hour            = optional(number, 20000000)
+    held_dead_letters         = optional(number, 1000)
+    held_dead_letter_age_days = optional(number, 21)
+  })
+  default = {}
+}

@@ -1,0 +1,1 @@
+"""Dead letters after they were written: seen, understood, published again, or parked."""

@@ -1,0 +1,179 @@
+"""The journal of replays: written before a letter is acknowledged, read by whoever resumes or asks."""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas.outcome import OutcomeKind
+from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate, ReplayedLetter
+from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
+from transforms.errors import WarehouseUnavailable
+from transforms.ledger import Clock, utc_now
+from transforms.warehouse import Warehouse
+
+_PROGRESS_SQL: Final = """
+SELECT
+  MAX_BY(entry, recorded_at) AS last,
+  MAX(recorded_at) AS last_at,
+  MAX_BY(IFNULL(message, ''), recorded_at) AS message,
+  SUM(replayed) AS replayed,
+  SUM(parked) AS parked,
+  MAX(came_back) AS came_back
+FROM `{journal}`
+WHERE replay_id = @replay_id
+"""
+_START_SQL: Final = """
+SELECT * EXCEPT (letters)
+FROM `{journal}`
+WHERE entry = 'started' AND {condition}
+ORDER BY recorded_at DESC
+LIMIT 1
+"""
+_LETTERS_SQL: Final = """
+SELECT DISTINCT letter.dead_letter_id, letter.event_id, letter.account_id, letter.replay_count, letter.fate
+FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
+WHERE replay_id = @replay_id
+"""
+_JOURNALLED_SQL: Final = """
+SELECT DISTINCT letter.dead_letter_id FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
+"""
+_CAME_BACK_SQL: Final = """
+SELECT COUNT(DISTINCT CONCAT(again.event_id, IFNULL(again.account_id, ''))) AS came_back
+FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
+JOIN `{letters}` AS again
+  ON again.event_id = letter.event_id
+  AND IFNULL(again.account_id, '') = IFNULL(letter.account_id, '')
+  AND again.replay_count >= letter.replay_count
+WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed' AND again.failed_at >= @since
+"""
+# A letter's change has one final outcome, or was delivered again besides; the one that stands is not the duplicate.
+# What could not be read as an event when it failed has another identity once it can: the message tells it.
+_OUTCOMES_SQL: Final = """
+WITH
+  letters AS (
+    SELECT DISTINCT
+      letter.event_id, IFNULL(letter.account_id, '') AS account_id, letter.replay_count, letter.published_message_id
+    FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
+    WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed'
+  ),
+  finals AS (
+    SELECT event_id, IFNULL(account_id, '') AS account_id, replay_count, message_id, outcome
+    FROM `{ledger}`
+    WHERE outcome != 'received' AND IFNULL(reason, '') != 'duplicate' AND recorded_at >= @since
+  ),
+  by_event AS (
+    SELECT event_id, account_id, replay_count, MIN(outcome) AS outcome FROM finals GROUP BY 1, 2, 3
+  ),
+  by_message AS (SELECT message_id, MIN(outcome) AS outcome FROM finals GROUP BY 1)
+SELECT COALESCE(by_event.outcome, by_message.outcome, 'pending') AS outcome, COUNT(*) AS letters
+FROM letters
+LEFT JOIN by_event
+  ON by_event.event_id = letters.event_id
+  AND by_event.account_id = letters.account_id
+  AND by_event.replay_count = letters.replay_count
+LEFT JOIN by_message ON by_message.message_id = letters.published_message_id
+GROUP BY 1
+"""
+PENDING: Final = "pending"
+
+
+@dataclass(frozen=True)
+class ReplayProgress:
+    """How far a replay is, as its journal tells."""
+
+    start: DeadLetterReplay
+    last: JournalEntry
+    last_at: dt.datetime
+    message: str | None
+    replayed: int
+    parked: int
+    came_back: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more to do for it: it did not come to its end."""
+        return self.last is not JournalEntry.FINISHED
+
+
+class ReplayJournal:
+    """`dead_letter_replays` of one dataset; calls raise WarehouseUnavailable."""
+
+    def __init__(self, warehouse: Warehouse, dataset: str, *, now: Clock = utc_now) -> None:
+        self._warehouse = warehouse
+        self._dataset = dataset
+        self._now = now
+        names = {"journal": DEAD_LETTER_REPLAYS, "letters": DEAD_LETTERS, "ledger": CHANGE_OUTCOMES}
+        self._tables = {key: f"{warehouse.project}.{dataset}.{table.name}" for key, table in names.items()}
+
+    def write(
+        self,
+        start: DeadLetterReplay,
+        entry: JournalEntry,
+        letters: Sequence[ReplayedLetter] = (),
+        *,
+        came_back: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Write a row of a replay, and return when BigQuery has it.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer, or refused the row: the letters must not be acknowledged.
+        """
+        row = start.model_copy(
+            update={
+                "entry_id": uuid.uuid4().hex,
+                "entry": entry,
+                "recorded_at": self._now(),
+                "replayed": sum(letter.fate is LetterFate.REPLAYED for letter in letters),
+                "parked": sum(letter.fate is LetterFate.PARKED for letter in letters),
+                "came_back": came_back,
+                "message": message,
+                "letters": tuple(letters),
+            }
+        )
+        document = row.model_dump(mode="json", exclude_none=True)
+        if self._warehouse.insert_rows(self._dataset, DEAD_LETTER_REPLAYS, {row.entry_id: document}):
+            raise WarehouseUnavailable(f"BigQuery refused a row of {DEAD_LETTER_REPLAYS.name}: has the table drifted?")
+
+    def progress(self, replay_id: str | None = None) -> ReplayProgress | None:
+        """Return how far a replay is; the last one where none is named; None if there is none."""
+        condition = "replay_id = @replay_id" if replay_id else "TRUE"
+        starts = self._query(_START_SQL, condition=condition, replay_id=replay_id or "")
+        for row in starts:
+            start = DeadLetterReplay.model_validate(dict(row))
+            (sums,) = self._query(_PROGRESS_SQL, replay_id=start.replay_id)
+            return ReplayProgress(
+                start=start,
+                last=JournalEntry(sums["last"]),
+                last_at=sums["last_at"],
+                message=sums["message"] or None,
+                replayed=sums["replayed"] or 0,
+                parked=sums["parked"] or 0,
+                came_back=sums["came_back"] or 0,
+            )
+        return None
+
+    def letters(self, replay_id: str) -> Iterable[Mapping[str, Any]]:
+        """Return the letters that a replay has taken."""
+        return self._query(_LETTERS_SQL, replay_id=replay_id)
+
+    def journalled(self) -> frozenset[str]:
+        """Return the `dead_letter_id` of every letter that any replay has taken."""
+        return frozenset(row["dead_letter_id"] for row in self._query(_JOURNALLED_SQL))
+
+    def came_back(self, start: DeadLetterReplay) -> int:
+        """Return how many of a replay's letters have failed again, as `dead_letters` tells."""
+        (row,) = self._query(_CAME_BACK_SQL, replay_id=start.replay_id, since=start.recorded_at)
+        return int(row["came_back"])
+
+    def outcomes(self, start: DeadLetterReplay) -> dict[str, int]:
+        """Return what became of a replay's letters, by outcome; `pending` have none yet."""
+        rows = self._query(_OUTCOMES_SQL, replay_id=start.replay_id, since=start.recorded_at)
+        counts = {row["outcome"]: row["letters"] for row in rows}
+        known = [*OutcomeKind, PENDING]
+        return {name: counts[name] for name in known if name in counts}
+
+    def _query(self, sql: str, *, condition: str = "TRUE", **parameters: str | dt.datetime) -> list[Mapping[str, Any]]:
+        return list(self._warehouse.query(sql.format(**self._tables, condition=condition), parameters))

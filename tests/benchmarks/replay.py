@@ -1,0 +1,135 @@
+"""`python -m tests.benchmarks.replay scored|rates|payloads [NUMBER]`: dead letters by the ten thousand.
+
+scored     letters of every class, replayed (and the replay killed on its way), then scored by the graph
+rates      letters a second against the rate asked for, and the ceiling
+payloads   SHA-256 of arbitrary payloads before and after, on our broker and on Google's emulator
+"""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pipeline.commands.dead_letters_replay import Session, replay
+from pipeline.dead_letters.letter_filter import LetterFilter
+from pipeline.dead_letters.replay_request import ReplayRequest
+from pipeline.local.bigquery_emulator import BigQueryEmulator
+from pipeline.local.credentials import credentials_environment, write_service_account_file
+from pipeline.local.gemini import GeminiStandIn
+from pipeline.local.stack import PROJECT
+from pipeline.resources import create_tables
+from schemas.change_event import SourceMessage
+from tests.benchmarks.replay_scored import scored
+from tests.fixtures.letters import letter
+from tests.integration.pubsub_targets import Target, embedded, google_emulator
+from tests.integration.replay_places import Stage, stage_on
+from transforms.warehouse import Warehouse
+
+SEED: Final = 6
+LETTERS: Final = {"scored": 10_000, "rates": 10_000, "payloads": 20_000}
+RATES: Final = (10.0, 100.0, 1_000.0, 100_000.0)
+SECONDS_A_RATE: Final = 10.0
+QUIET_SECONDS: Final = 2.0
+
+
+def rates(count: int) -> None:
+    """Print how fast letters go at each rate that is asked for; the last one asks for more than there is."""
+    print("rate asked for   letters   letters/s")  # noqa: T201 - a report for people
+    with _warehouse() as warehouse, _broker(embedded()) as target:
+        for rate in RATES:
+            number = int(min(count, rate * SECONDS_A_RATE))
+            stage = stage_on(target, warehouse, ack_deadline_seconds=60)
+            stage.hold(letter(one) for one in range(number))
+            reached = _replay(stage, rate, number)
+            print(f"{rate:>14,.0f}   {number:>7,}   {reached:>9,.1f}")  # noqa: T201 - a report for people
+
+
+def payloads(count: int) -> None:
+    """Print whether every payload came back as it was, on each broker."""
+    with tempfile.TemporaryDirectory() as folder, _warehouse() as warehouse:
+        for running in (embedded(), google_emulator(Path(folder))):
+            with _broker(running) as target:
+                _compare(stage_on(target, warehouse, ack_deadline_seconds=60), count)
+
+
+def _compare(stage: Stage, count: int) -> None:
+    dice = random.Random(SEED)
+    sent: Counter[str] = Counter()
+
+    def letters() -> Iterator[Any]:
+        for number in range(count):
+            payload = dice.randbytes(int(dice.expovariate(1 / 600))) or b"\x00"
+            sent[_digest(payload)] += 1
+            yield letter(number, source=SourceMessage(payload=payload, attributes={"number": str(number)}))
+
+    stage.hold(letters())
+    reached = _replay(stage, 100_000.0, count)
+    came = Counter(_digest(message.data) for message in stage.taken(stage.changes))
+    same = sum((came & sent).values())
+    verdict = f"{same:,} of {count:,} payloads equal, {came.total() - same} more, {len(stage.left())} left"
+    print(f"{stage.target.name}: seed {SEED}: {verdict}; {reached:,.0f} letters/s")  # noqa: T201 - a report for people
+
+
+def _replay(stage: Stage, rate: float, count: int) -> float:
+    """Replay all, and return letters a second from the first pull to the last acknowledgement."""
+    moments: list[float] = []
+    request = ReplayRequest(LetterFilter(), count, rate, is_forced=False, reason="a benchmark")
+    session = Session(stage.place, QUIET_SECONDS, lambda _totals: moments.append(time.monotonic()))
+    started = time.monotonic()
+    result = replay(session, request)
+    if result.totals.replayed != count:
+        raise RuntimeError(f"{result.totals.replayed} of {count} letters were replayed")
+    overhead = time.monotonic() - started - result.seconds
+    return count / (moments[-1] - started - overhead)
+
+
+@contextmanager
+def _broker(running: Any) -> Iterator[Target]:
+    with running as target, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
+        yield target
+
+
+@contextmanager
+def _warehouse() -> Iterator[Warehouse]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as environment,
+        GeminiStandIn() as tokens,  # for its token endpoint
+    ):
+        key = write_service_account_file(Path(folder) / "key.json", tokens.token_url, PROJECT)
+        for name, value in credentials_environment(key).items():
+            environment.setenv(name, value)
+        with BigQueryEmulator(Path(folder)) as emulator:
+            environment.setenv("BIGQUERY_EMULATOR_HOST", emulator.url)
+            warehouse = Warehouse(PROJECT)
+            create_tables(warehouse)
+            yield warehouse
+            warehouse.close()
+
+
+def _digest(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+if __name__ == "__main__":
+    what = sys.argv[1] if len(sys.argv) > 1 else ""
+    if what not in LETTERS:
+        sys.exit(__doc__)
+    # google-auth reads this one as it is imported, which has happened: the run is begun again with it.
+    if os.environ.get("GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED") != "false":
+        again = [sys.executable, "-m", "tests.benchmarks.replay", *sys.argv[1:]]
+        sys.exit(subprocess.call(again, env={**os.environ, "GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED": "false"}))
+    number_of_letters = int(sys.argv[2]) if len(sys.argv) > 2 else LETTERS[what]
+    work: dict[str, Callable[[int], None]] = {"scored": scored, "rates": rates, "payloads": payloads}
+    work[what](number_of_letters)

@@ -1,0 +1,209 @@
+"""Letters of every class, replayed after their causes are mended, and scored: the whole way, by the commands."""
+
+import datetime as dt
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from google.cloud import pubsub_v1
+
+from pipeline.commands.reconcile import reconcile
+from pipeline.dead_letters.replay_journal import ReplayJournal
+from pipeline.graph import build_graph
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.stack import LocalStack, load_crm, local_stack
+from pipeline.message_publisher import MessagePublisher
+from pipeline.options import config_from
+from pipeline.publish_dead_letters import dead_letter_message
+from pipeline.resources import DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
+from pipeline.sinks import insert_requests, table_row
+from schemas.change_event import AccountChange, SourceMessage, payload_event_id
+from schemas.dead_letter import ErrorClass, dead_letter_row
+from schemas.outcome import OutcomeKind, dead_lettered, outcome_id
+from schemas.record import Record
+from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTERS
+from tests.fixtures.changes import payload
+from transforms.errors import RefusedEvent, RescoringError
+from transforms.ledger import Ledger, Received
+from transforms.parse_change_events import parse_message
+
+SEED: Final = 6
+KILLS: Final = 3
+POLL_SECONDS: Final = 0.5
+MIN_RATE: Final = 20
+SECONDS: Final = 10
+"""That the replay takes at the rate it is asked for, at least."""
+
+VERSION_BEFORE: Final = "0.0.9"
+
+
+def scored(count: int) -> None:
+    """Print what became of so many letters, an account each, of every class in turn."""
+    with tempfile.TemporaryDirectory() as folder, local_stack(Path(folder)) as stack:
+        _say(f"{count:,} letters of {len(ErrorClass)} classes, seed {SEED}")
+        crm = generate_crm(accounts=count, seed=SEED, as_of=dt.datetime.now(dt.UTC))
+        load_crm(stack.warehouse, crm)
+        hold_letters(stack, [account.account_id for account in crm.accounts])
+        _replay_and_kill(stack, count)
+        outcomes, seconds = score(stack)
+        _say(f"what became of them: {outcomes}; {seconds:.0f} s, {sum(outcomes.values()) / seconds:.0f} letters/s")
+        _report(stack, count)
+
+
+def hold_letters(stack: LocalStack, accounts: list[str]) -> None:
+    """Write a letter for each account, as an earlier version did that failed: message, row, and ledger."""
+    now = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=30)
+    publisher = MessagePublisher()
+    letters, received = [], []
+    for number, (account, error) in enumerate(zip(accounts, cycle(_errors()), strict=False)):
+        source = SourceMessage(payload=payload(recordIds=[account]), message_id=f"before-{number}", published_at=now)
+        ledger = Ledger("Before", VERSION_BEFORE, now=lambda: now)
+        of = _received(source, error)
+        received.append(ledger.outcome(of, OutcomeKind.RECEIVED))
+        letters.append(ledger.dead_letter(of, error, prompt_version="v1"))
+    topic = f"projects/{stack.project}/topics/{DEAD_LETTER_TOPIC}"
+    publisher.publish(topic, [dead_letter_message(letter) for letter in letters])
+    publisher.close()
+    _insert(stack, DEAD_LETTERS, ((row.dead_letter_id, row) for row in map(dead_letter_row, letters)))
+    outcomes = [*received, *map(dead_lettered, letters)]
+    _insert(stack, CHANGE_OUTCOMES, ((outcome_id(outcome), outcome) for outcome in outcomes))
+
+
+def _errors() -> list[RescoringError]:
+    """Return an error of each class, as the tree of errors has them, and those that share a class with another."""
+    kinds: list[type[RescoringError]] = [RescoringError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    by_class = {kind.error_class: kind for kind in kinds if hasattr(kind, "error_class")}
+    missing = set(ErrorClass) - set(by_class)
+    if missing:
+        raise RuntimeError(f"no error has the class {', '.join(sorted(missing))}")
+    return [by_class[error_class]("was not mended yet") for error_class in ErrorClass]
+
+
+def _received(source: SourceMessage, error: RescoringError) -> Received:
+    """Return what was known of a message: of one that could not be read, its bytes alone."""
+    if isinstance(error, RefusedEvent):
+        identity = payload_event_id(source.payload)
+        return Received(event_id=identity, source=source, trace_id=identity)
+    (change,) = parse_message(source)
+    if not isinstance(change, AccountChange):
+        raise TypeError("a letter of an account's change is wanted")
+    return Received.of(change)
+
+
+def _insert(stack: LocalStack, table: Any, rows: Iterator[tuple[str, Record]]) -> None:
+    for request in insert_requests(((id_, table_row(row)) for id_, row in rows), max_bytes=1_000_000):
+        if stack.warehouse.insert_rows(SCORING_DATASET, table, request):
+            raise RuntimeError(f"{table.name} refused rows")
+
+
+def _replay_and_kill(stack: LocalStack, count: int) -> None:
+    """Replay by the command, which is killed now and then, and resumed."""
+    dice = random.Random(SEED)
+    journal = ReplayJournal(stack.warehouse, SCORING_DATASET)
+    rate = max(MIN_RATE, count // SECONDS)
+    asked = ["replay", "--execute", "--rate", str(rate), "--reason", "a benchmark"]
+    started = time.monotonic()
+    for _ in range(KILLS):
+        before = _replayed(journal)
+        process = _command(stack, *asked, "--json")
+        while process.poll() is None and _replayed(journal) == before:
+            time.sleep(POLL_SECONDS)
+        time.sleep(dice.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        _say(f"killed when the journal had {_replayed(journal):,} letters")
+        asked = ["resume", "--take-over"]
+    process = _command(stack, *asked, "--json")
+    output, _ = process.communicate()
+    document = json.loads(output)
+    counts = f"replayed {document['replayed']:,}, parked {document['parked']}"
+    _say(f"replay: {document['state']}, {counts}, {time.monotonic() - started:.0f} s with its kills and waits")
+
+
+def _replayed(journal: ReplayJournal) -> int:
+    progress = journal.progress()
+    return progress.replayed if progress else 0
+
+
+def _command(stack: LocalStack, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "dead-letters", *arguments],
+        env={**os.environ, **stack.environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def score(stack: LocalStack) -> tuple[dict[str, int], float]:
+    """Run the graph over all messages of the subscription at once, on FnApiRunner, and say what became of the letters.
+
+    The DirectRunner, which `rescore run` uses here, takes an hour for ten thousand.
+
+    Returns:
+        Letters of the last replay by their outcome, and the seconds that the run took.
+    """
+    options = PipelineOptions([f"--project={stack.project}"])
+    started = time.monotonic()
+    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+        build_graph(pipeline | beam.Create(_received_messages(stack)), config_from(options))
+    seconds = time.monotonic() - started
+    journal = ReplayJournal(stack.warehouse, SCORING_DATASET)
+    progress = journal.progress()
+    if progress is None:
+        raise RuntimeError("the journal has no replay")
+    return {str(name): letters for name, letters in journal.outcomes(progress.start).items()}, seconds
+
+
+def _received_messages(stack: LocalStack) -> list[PubsubMessage]:
+    """Return all messages of the subscription, acknowledged as the DirectRunner does it."""
+    name = f"projects/{stack.project}/subscriptions/{SUBSCRIPTION}"
+    messages: list[PubsubMessage] = []
+    with pubsub_v1.SubscriberClient() as subscriber:
+        while received := subscriber.pull(subscription=name, max_messages=1_000, timeout=30).received_messages:
+            subscriber.acknowledge(subscription=name, ack_ids=[item.ack_id for item in received])
+            messages += [PubsubMessage._from_message(item.message) for item in received]
+    return messages
+
+
+def scores_in_view(stack: LocalStack) -> tuple[int, int]:
+    """Return the rows of the view, and the accounts that they are of."""
+    (view,) = stack.warehouse.query(
+        f"SELECT COUNT(*) AS scores, COUNT(DISTINCT account_id) AS accounts "  # noqa: S608 - names of ours
+        f"FROM `{stack.project}.{SCORING_DATASET}.current_account_scores`"
+    )
+    return view["scores"], view["accounts"]
+
+
+def reconciled(stack: LocalStack) -> dict[str, Any]:
+    """Return what `rescore reconcile` finds."""
+    return reconcile(project=stack.project, dataset=SCORING_DATASET, since="24h", grace="1s", limit=5).document()
+
+
+def _report(stack: LocalStack, count: int) -> None:
+    result = reconciled(stack)
+    counts = {name: number for name, number in result["counts"].items() if number and ":" not in name}
+    _say(f"reconcile: ok {result['ok']}, {result['events']:,} events, {counts}")
+    _say(f"delivered again: {result['counts'].get('skipped:duplicate', 0)}")
+    scores, accounts = scores_in_view(stack)
+    _say(f"view: {scores:,} scores of {accounts:,} accounts; {count:,} are wanted")
+    _say(f"Gemini calls: {stack.gemini.stats()['calls']:,}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"  {line}\n")
+    sys.stdout.flush()

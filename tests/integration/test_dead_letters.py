@@ -1,0 +1,283 @@
+"""Dead letters in the warehouse: listed, shown, planned; and the lease that lets one replay run at a time."""
+
+import datetime as dt
+import io
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline.commands.dead_letters import list_letters
+from pipeline.commands.dead_letters import render as render_listing
+from pipeline.commands.dead_letters_plan import plan
+from pipeline.commands.dead_letters_plan import render as render_plan
+from pipeline.commands.dead_letters_show import render as render_letter
+from pipeline.commands.dead_letters_show import show_letter
+from pipeline.commands.dead_letters_status import cancel, status
+from pipeline.commands.dead_letters_status import render as render_status
+from pipeline.dead_letters.letter_filter import LetterFilter
+from pipeline.dead_letters.place import Place
+from pipeline.dead_letters.remedies import REMEDIES
+from pipeline.dead_letters.replay import _entry
+from pipeline.dead_letters.replay_journal import ReplayJournal
+from pipeline.dead_letters.replay_lease import LeaseState, LeaseTaken, ReplayLease
+from pipeline.dead_letters.replay_request import ReplayRequest
+from pipeline.resources import SCORING_DATASET
+from schemas.change_event import SourceMessage
+from schemas.dead_letter import DeadLetter, ErrorClass, dead_letter_row
+from schemas.replay import DeadLetterReplay, JournalEntry
+from schemas.score import Score, ScoreStatus
+from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES
+from tests.fixtures.changes import NOW, account_id, payload
+from tests.fixtures.ledger import ledger_row
+from tests.fixtures.letters import held, letter
+from tests.integration.replay_places import tell_table
+from transforms.warehouse import Warehouse
+
+HOUR = dt.timedelta(hours=1)
+UNDECODABLE = letter(
+    7,
+    error_class=ErrorClass.UNDECODABLE,
+    stage="Parse change events",
+    account_id=None,
+    prompt_version=None,
+    pipeline_version="0.9.0",
+    failed_at=NOW - HOUR,
+    source=SourceMessage(payload=b"\xff\xfe", attributes={"sender": "\x1b[31mred"}),
+)
+TIMEOUTS = [letter(number) for number in range(3)]
+
+
+@pytest.fixture
+def place(warehouse: Warehouse) -> Place:
+    """Return the place of a table with one undecodable letter, and three timeouts of which one was replayed."""
+    tell_table(warehouse, [UNDECODABLE, *TIMEOUTS], model="gemini-x")
+    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
+    _journal(warehouse, "r1", TIMEOUTS[0])
+    return Place(warehouse.project)
+
+
+def _journal(warehouse: Warehouse, replay_id: str, *letters: DeadLetter) -> DeadLetterReplay:
+    start = DeadLetterReplay(
+        entry_id="-",
+        replay_id=replay_id,
+        entry=JournalEntry.STARTED,
+        recorded_at=NOW,
+        actor="night@shift",
+        reason="latency is back",
+        letter_filter="{}",
+        rate=1.0,
+    )
+    journal = ReplayJournal(warehouse, SCORING_DATASET)
+    journal.write(start, JournalEntry.STARTED)
+    journal.write(start, JournalEntry.LETTERS, [_entry(held(it), "p1", None) for it in letters])
+    return start
+
+
+def _counts(place: Place, **fields: Any) -> dict[str, tuple[int, int]]:
+    document = list_letters(place, LetterFilter(**fields)).document()
+    assert document["letters"] == sum(group["letters"] for group in document["groups"])
+    return {group["error_class"]: (group["letters"], group["replayed"]) for group in document["groups"]}
+
+
+def test_letters_are_listed_by_class_and_stage(place: Place) -> None:
+    """With how many, since when, an example, and the remedy; the most first."""
+    (timeouts, undecodable) = list_letters(place, LetterFilter()).document()["groups"]
+    assert (timeouts["error_class"], timeouts["stage"]) == ("gemini_timeout", "Score accounts")
+    assert (timeouts["letters"], timeouts["accounts"], timeouts["replayed"], timeouts["retryable"]) == (3, 3, 1, True)
+    assert timeouts["first_failed_at"] == timeouts["last_failed_at"] == NOW
+    assert timeouts["example"]["dead_letter_id"] in {dead_letter_row(it).dead_letter_id for it in TIMEOUTS}
+    assert timeouts["remedy"] == REMEDIES["gemini_timeout"]
+    assert (undecodable["letters"], undecodable["accounts"], undecodable["retryable"]) == (1, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        ({"error_classes": ("undecodable",)}, {"undecodable": (1, 0)}),
+        ({"stages": ("Score accounts",)}, {"gemini_timeout": (3, 1)}),
+        ({"accounts": (account_id(2),)}, {"gemini_timeout": (1, 0)}),
+        ({"since": NOW}, {"gemini_timeout": (3, 1)}),
+        ({"until": NOW}, {"undecodable": (1, 0)}),
+        ({"models": ("gemini-x",)}, {"gemini_timeout": (3, 1)}),
+        ({"models": ("gemini-y",)}, {}),
+        ({"pipeline_versions": ("0.9.0",)}, {"undecodable": (1, 0)}),
+        ({"is_not_replayed": True}, {"gemini_timeout": (2, 0), "undecodable": (1, 0)}),
+        ({"is_not_replayed": True, "accounts": (account_id(0),)}, {}),
+    ],
+)
+def test_each_filter_narrows_the_list(place: Place, fields: dict[str, Any], counts: dict[str, tuple[int, int]]) -> None:
+    """In SQL, and over messages alike."""
+    assert _counts(place, **fields) == counts
+    journalled = {dead_letter_row(TIMEOUTS[0]).dead_letter_id}
+    messages = [held(of, model="gemini-x") for of in (UNDECODABLE, *TIMEOUTS)]
+    matching = Counter(
+        it.attributes["error_class"] for it in messages if LetterFilter(**fields).matches(it, journalled)
+    )
+    assert matching == {name: letters for name, (letters, _) in counts.items()}
+
+
+def test_a_letter_is_shown_whole(place: Place, warehouse: Warehouse) -> None:
+    """Payload decoded and as it came, what would become of it now, its replays, and what the ledger says."""
+    of = TIMEOUTS[0]
+    row = dead_letter_row(of)
+    rows = [
+        ledger_row("received", of.event_id, account_id=of.account_id),
+        ledger_row("dead_lettered:gemini_timeout", of.event_id, account_id=of.account_id),
+        ledger_row("scored", of.event_id, account_id=of.account_id, replay_count=1),
+    ]
+    warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
+    shown = show_letter(place, row.dead_letter_id[:8], materiality=None, schemas=None)
+    document = json.loads(json.dumps(shown.document(), default=str))
+    assert document["dead_letter_id"] == row.dead_letter_id
+    assert document["payload"] == json.loads(of.source.payload)
+    assert document["payload_sha256"] == row.payload_sha256
+    assert document["attributes"] == {"origin": "bridge"}
+    assert [it["decision"] for it in document["explained"]] == ["rescore"]
+    assert {(it["replay_id"], it["actor"]) for it in document["replays"]} == {("r1", "night@shift")}
+    assert [it["outcome"] for it in document["outcomes"]][-1] == "scored"
+    assert _text(render_letter(shown)).count(row.dead_letter_id) == 1
+
+
+def test_bytes_that_are_no_text_are_shown_and_do_nothing(place: Place) -> None:
+    """As base64; what a sender wrote moves no cursor."""
+    shown = show_letter(place, dead_letter_row(UNDECODABLE).dead_letter_id, materiality=None, schemas=None)
+    assert shown.document()["payload"] == {"base64": "//4="}
+    assert [it.reason for it in shown.explanations] == ["undecodable"]
+    assert "\x1b[31m" not in _text(render_letter(shown))
+
+
+@pytest.mark.parametrize(("letter_id", "remedy"), [("abcdef", "no letter"), ("xyz", "no letter's id")])
+def test_an_id_that_names_no_letter_is_refused(place: Place, letter_id: str, remedy: str) -> None:
+    """With what an id looks like."""
+    with pytest.raises(ValueError, match=remedy):
+        show_letter(place, letter_id, materiality=None, schemas=None)
+
+
+def _request(meant: LetterFilter | None = None, **fields: Any) -> ReplayRequest:
+    asked: dict[str, Any] = {"max_letters": None, "rate": 50.0, "is_forced": False, "reason": "-"}
+    return ReplayRequest(letter_filter=meant or LetterFilter(), **asked | fields)
+
+
+def test_a_plan_says_how_many_of_which_and_what_they_may_cost(place: Place, warehouse: Warehouse) -> None:
+    """Only what would be scored costs tokens; what was replayed is not counted again."""
+    scores = [_score(number, tokens) for number, tokens in enumerate((800, 1_200))]
+    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, scores)
+    document = plan(place, _request(), materiality=None, schemas=None).document()
+    assert (document["letters"], document["to_replay"], document["to_park"]) == (3, 3, 0)
+    assert document["decisions"] == {"rescore": 2, "dead_letter": 1}
+    assert document["tokens_a_score"] == 1_100
+    assert document["tokens"] == 2_200
+    limited = plan(place, _request(max_letters=1), materiality=None, schemas=None)
+    assert limited.document()["to_replay"] == 1
+    assert "a dry run" in _text(render_plan(limited))
+
+
+def test_a_plan_says_what_would_be_parked(place: Place, warehouse: Warehouse) -> None:
+    """By the rule of the replay itself, unless it is forced."""
+    often = letter(20, replay_count=3)
+    attributes = {"replay_count": "1", "replayed_after": "gemini_timeout@1.0.0"}
+    same = letter(21, replay_count=1, source=SourceMessage(payload=payload(), attributes=attributes))
+    tell_table(warehouse, [often, same, letter(22)])
+    found = plan(place, _request(), materiality=None, schemas=None)
+    assert (found.to_replay, found.to_park) == (1, 2)
+    assert found.tokens is None
+    assert "unknown" in _text(render_plan(found))
+    forced = plan(place, _request(is_forced=True), materiality=None, schemas=None)
+    assert (forced.to_replay, forced.to_park, forced.sampled) == (3, 0, 3)
+
+
+def test_of_many_who_want_the_lease_one_gets_it(warehouse: Warehouse) -> None:
+    """All at once; the others are told who has it. Then it is free again."""
+    leases = [ReplayLease(warehouse, SCORING_DATASET) for _ in range(6)]
+
+    def take(number: int) -> str:
+        try:
+            leases[number].take(f"replay-{number}")
+        except LeaseTaken as taken:
+            return str(taken)
+        return ""
+
+    with ThreadPoolExecutor(len(leases)) as pool:
+        answers = list(pool.map(take, range(len(leases))))
+    (winner,) = (number for number, answer in enumerate(answers) if not answer)
+    assert all(f"replay replay-{winner} has the lease until" in answer for answer in answers if answer)
+    assert leases[winner].renew() is LeaseState.HELD
+    assert {lease.renew() for number, lease in enumerate(leases) if number != winner} == {LeaseState.LOST}
+    leases[winner].release()
+    other = ReplayLease(warehouse, SCORING_DATASET)
+    other.take("next")
+    other.release()
+
+
+def test_a_lease_runs_out_or_is_taken_over(warehouse: Warehouse) -> None:
+    """A process that is gone holds nobody up for ever; one that comes back finds that it has lost it."""
+    gone = ReplayLease(warehouse, SCORING_DATASET, seconds=-1)
+    gone.take("gone")
+    heir = ReplayLease(warehouse, SCORING_DATASET)
+    heir.take("heir")
+    assert gone.renew() is LeaseState.LOST
+    gone.release()
+    assert heir.renew() is LeaseState.HELD
+    robber = ReplayLease(warehouse, SCORING_DATASET)
+    robber.take("robber", take_over=True)
+    assert heir.renew() is LeaseState.LOST
+    robber.release()
+
+
+def test_a_replay_that_runs_is_cancelled(place: Place, warehouse: Warehouse) -> None:
+    """Its holder sees that when it next renews the lease; without one there is nothing to cancel."""
+    assert cancel(place).document() == {"replay_id": None, "cancelled": False}
+    lease = ReplayLease(warehouse, SCORING_DATASET)
+    lease.take("r1")
+    assert status(place, "r1").document()["state"] == "running"
+    assert cancel(place).replay_id == "r1"
+    assert lease.renew() is LeaseState.CANCELLED
+    lease.release()
+    found = status(place, "r1")
+    assert found.document()["state"] == "broken off"
+    assert "latency is back" in _text(render_status(found))
+
+
+def test_status_tells_what_became_of_letters_that_could_not_be_read(place: Place, warehouse: Warehouse) -> None:
+    """Once they can, their events have other identities: the message that was published tells them."""
+    start = _journal(warehouse, "r2", UNDECODABLE)
+    rows = [
+        ledger_row("received", "f" * 32, replay_count=1, message_id="p1"),
+        ledger_row("scored", "f" * 32, replay_count=1, message_id="p1"),
+    ]
+    warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
+    assert ReplayJournal(warehouse, SCORING_DATASET).outcomes(start) == {"scored": 1}
+
+
+def test_the_listing_is_readable(place: Place) -> None:
+    """Class, remedy and total stand on a terminal of any width."""
+    text = _text(render_listing(list_letters(place, LetterFilter())))
+    assert "gemini_timeout" in text
+    assert "4 letters" in text
+
+
+def _text(renderable: Any) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(renderable)
+    return console.export_text()
+
+
+def _score(number: int, prompt_tokens: int) -> Score:
+    return Score(
+        account_id=account_id(number),
+        score_id=str(number),
+        event_ids=("e",),
+        change_committed_at=NOW,
+        change_sequence=1,
+        scored_at=dt.datetime.now(dt.UTC),
+        status=ScoreStatus.SCORED,
+        score=50,
+        prompt_tokens=prompt_tokens,
+        output_tokens=100,
+        trace_id="t",
+        pipeline_version="1",
+    )

@@ -1,0 +1,83 @@
+"""Recovering a subscription: what was published since a time comes again, and nothing older is lost by that."""
+
+import datetime as dt
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pipeline.commands.recover import check_target, recover, render
+from tests.integration.pubsub_targets import Target, embedded, google_emulator, wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
+
+NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+WEEK = dt.timedelta(days=7)
+
+
+@pytest.fixture(scope="module", params=["embedded", "google"])
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
+) -> Iterator[Target]:
+    """Yield each broker in turn; Google's clients find it."""
+    running = embedded() if request.param == "embedded" else google_emulator(tmp_path_factory.mktemp("pubsub"))
+    with running as target:
+        environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
+        yield target
+
+
+def _taken(target: Target, subscription: str, count: int) -> set[str]:
+    bodies: set[str] = set()
+
+    def pull() -> bool:
+        some = target.pull(subscription, at_once=True)
+        if some:
+            target.acknowledge(subscription, some)
+        bodies.update(item.message.data.decode() for item in some)
+        return len(bodies) >= count
+
+    wait_until(pull)
+    return bodies
+
+
+def test_what_was_acknowledged_since_comes_again_and_what_waited_is_kept(broker: Target) -> None:
+    """A seek lets older messages go, read or not; the snapshot that was taken before brings them back."""
+    topic = broker.topic()
+    subscription = broker.subscription(topic, retain_acked_messages=True)
+    broker.publish(topic, "old")
+    assert _taken(broker, subscription, 1) == {"old"}
+    broker.publish(topic, "unread")
+    time.sleep(0.2)
+    since = dt.datetime.now(dt.UTC)
+    time.sleep(0.2)
+    broker.publish(topic, "read")
+    received = broker.pull_some(subscription, 2)
+    broker.acknowledge(subscription, [item for item in received if item.message.data == b"read"])
+    broker.refuse(subscription, [item for item in received if item.message.data == b"unread"])
+    done = recover(project="demo-project", to=since, subscription=subscription)
+    assert _taken(broker, subscription, 1) == {"read"}
+    assert done.snapshot.rsplit("/", 1)[1] in render(done)
+    undone = recover(project="demo-project", to_snapshot=done.snapshot.rsplit("/", 1)[1], subscription=subscription)
+    assert _taken(broker, subscription, 1) == {"unread"}
+    assert undone.document()["to"] is None
+
+
+@pytest.mark.parametrize(
+    ("to", "retains", "remedy"),
+    [
+        (NOW, True, "in the future"),
+        (NOW - 2 * WEEK, True, "7 days"),
+        (NOW - dt.timedelta(hours=1), False, "does not retain"),
+    ],
+)
+def test_a_time_that_loses_messages_or_brings_none_back_is_refused(to: dt.datetime, retains: Any, remedy: str) -> None:
+    """Before anything is done."""
+    with pytest.raises(ValueError, match=remedy):
+        check_target(to, NOW, WEEK, retains=retains)
+
+
+def test_one_target_is_wanted() -> None:
+    """Neither none nor two."""
+    with pytest.raises(ValueError, match="either --to"):
+        recover(project="demo-project")

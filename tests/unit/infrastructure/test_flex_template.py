@@ -1,0 +1,130 @@
+"""The Flex Template: its metadata is the pipeline's options, its image has what the tests ran with, and no root."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from packaging.requirements import Requirement
+
+from pipeline.options import RescoringOptions, config_from, options_help
+from pipeline.template_metadata import document, metadata, parameter
+
+ROOT = Path(__file__).parents[3]
+TEMPLATE = ROOT / "infrastructure" / "flex_template"
+PARAMETERS: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in metadata()["parameters"]}
+
+
+def test_committed_metadata_is_what_the_options_say() -> None:
+    """A new option, or another default, shows in the template; `make generate` writes it."""
+    assert (TEMPLATE / "metadata.json").read_text(encoding="utf-8") == document()
+
+
+def test_every_option_with_a_value_is_a_parameter() -> None:
+    """What `rescore run --list-options` prints, a template can set, but for files of the machine that launches."""
+    listed = set(re.findall(r"^  --(\w+) (?=[A-Z{])", options_help(), flags=re.MULTILINE))
+    assert listed - {"materiality", "schemas"} == set(PARAMETERS) - {
+        "number_of_worker_harness_threads",
+        "dataflow_service_options",
+    }
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_says_what_it_is(name: str) -> None:
+    """Each is described, and its default is a value that it accepts and that the pipeline takes for its own."""
+    entry = PARAMETERS[name]
+    assert len(entry["helpText"]) >= 10
+    assert entry["label"]
+    (pattern,) = entry["regexes"]
+    if "defaultValue" in entry:
+        assert re.search(pattern, entry["defaultValue"])
+        options = PipelineOptions(["--project=my-project", f"--{name}={entry['defaultValue']}"])
+        assert config_from(options) == config_from(PipelineOptions(["--project=my-project"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("subscription", "projects/my-project/subscriptions/account-changes", "projects/p/topics/account-changes"),
+        ("subscription", "account-changes-rescoring", "a b"),
+        ("dead_letter_topic", "projects/my-project/topics/dead", "projects/my-project/subscriptions/dead"),
+        ("dataset", "account_scoring", "my-project.account_scoring"),
+        ("model", "gemini-3.5-flash-lite", "Gemini; DROP"),
+        ("location", "europe-west1", "Europe"),
+        ("accounts_per_call", "5", "0"),
+        ("accounts_per_call", "12", "-3"),
+        ("batch_wait_seconds", "0.5", "1e9"),
+        ("salesforce_login_url", "https://acme.my.salesforce.com", "http://acme.my.salesforce.com"),
+        ("salesforce_secret", "projects/my-project/secrets/salesforce", "hunter2-the-secret-itself"),
+        ("salesforce_auth", "client_credentials", "password"),
+        ("dataflow_service_options", "min_num_workers=2,worker_utilization_hint=0.5", "min_num_workers=2;rm"),
+        ("number_of_worker_harness_threads", "24", "0"),
+    ],
+)
+def test_values_are_checked_before_anything_starts(name: str, good: str, bad: str) -> None:
+    """Dataflow refuses a launch whose parameter can't be right."""
+    (pattern,) = PARAMETERS[name]["regexes"]
+    assert re.search(pattern, good)
+    assert not re.search(pattern, bad)
+
+
+def test_a_text_without_a_rule_is_refused() -> None:
+    """Whoever adds an option is told to say which values it takes."""
+    parser = argparse.ArgumentParser()
+    action = parser.add_argument("--new_text", default="", help="A new one")
+    with pytest.raises(KeyError, match="--new_text"):
+        parameter(action)
+
+
+def test_every_rule_has_its_option() -> None:
+    """No rule is left behind by an option that is no more."""
+    from pipeline.template_metadata import _TEXTS  # noqa: PLC0415 - its only reader outside
+
+    parser = argparse.ArgumentParser(add_help=False)
+    RescoringOptions._add_argparse_args(parser)
+    assert set(_TEXTS) <= {action.dest for action in parser._actions}
+
+
+def test_image_installs_the_versions_that_the_tests_ran_with() -> None:
+    """The image's lock is the part of the repository's lock that runs in production, hashes and all."""
+    tested, shipped = _pins(ROOT / "requirements.txt"), _pins(TEMPLATE / "requirements.txt")
+    assert shipped["apache-beam"] == tested["apache-beam"]
+    assert {name: tested.get(name) for name in shipped} == shipped
+    assert not {"pytest", "bqemulator", "ruff"} & set(shipped)
+
+
+def test_image_runs_without_root() -> None:
+    """Both images end as a user of their own, and take nothing that is not pinned."""
+    stages = re.split(r"^FROM ", (TEMPLATE / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    final = {stage.split("\n")[0].split(" AS ")[1]: stage for stage in stages}
+    assert re.findall(r"^USER (.*)$", final["launcher"], flags=re.MULTILINE) == ["rescoring"]
+    assert "ARG WORKER_USER=rescoring\nUSER ${WORKER_USER}\n" in final["worker"]
+    assert all(
+        "--require-hashes" in line or "--no-deps" in line for line in re.findall(r"pip install.*", final["base"])
+    )
+
+
+def test_image_has_the_beam_that_is_pinned() -> None:
+    """The SDK of the base image, which talks to Dataflow, is the one that builds the graph."""
+    image = re.search(r"^ARG BEAM_IMAGE=apache/beam_python3\.11_sdk:(\S+)$", _dockerfile(), flags=re.MULTILINE)
+    assert image
+    assert image[1] == _pins(ROOT / "requirements.txt")["apache-beam"]
+
+
+def _dockerfile() -> str:
+    return (TEMPLATE / "Dockerfile").read_text(encoding="utf-8")
+
+
+def _pins(path: Path) -> dict[str, str]:
+    """Return the versions that a lock pins for the image's Python on Linux."""
+    image = {
+        "python_version": "3.11",
+        "python_full_version": "3.11.9",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+    }
+    lines = re.findall(r"^([A-Za-z0-9].*==[^\\\n]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    pins = (Requirement(line) for line in lines)
+    return {pin.name: str(pin.specifier)[2:] for pin in pins if pin.marker is None or pin.marker.evaluate(image)}

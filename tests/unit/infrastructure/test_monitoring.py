@@ -1,0 +1,34 @@
+"""Alerts: they count what the pipeline counts, and each has its section in the docs."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+ALERTS = (ROOT / "infrastructure" / "monitoring.tf").read_text(encoding="utf-8")
+DASHBOARD = (ROOT / "infrastructure" / "dashboard.tf").read_text(encoding="utf-8")
+
+
+def test_every_counter_is_one_that_the_pipeline_counts() -> None:
+    """A counter that was renamed would leave an alert that never fires."""
+    named = set(re.findall(r"\b[a-z_]+_total\b", ALERTS + DASHBOARD))
+    assert len(named) > 5
+    assert named <= _counters()
+
+
+def test_every_alert_has_its_section_and_no_section_is_left() -> None:
+    """Whoever is woken finds what to do under the alert's own name."""
+    alerts = set(re.findall(r'^    "([a-z-]+)" = \{$', ALERTS, flags=re.MULTILINE))
+    page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    assert len(alerts) > 10
+    assert set(re.findall(r"^### ([a-z-]+)$", page, flags=re.MULTILINE)) == alerts
+
+
+def _counters() -> set[str]:
+    """Return the names under which the code counts."""
+    names = set()
+    for path in (*(ROOT / "transforms").glob("*.py"), *(ROOT / "pipeline").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "counter":
+                names |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return {name for name in names if isinstance(name, str)}

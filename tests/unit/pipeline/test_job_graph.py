@@ -1,0 +1,47 @@
+"""The picture of the job graph is the graph."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.job_graph import document, edges, mermaid
+
+PAGE = Path(__file__).parents[3] / "docs" / "job-graph.md"
+
+
+class _Halves(beam.DoFn):
+    def process(self, number: int) -> Iterator[object]:
+        yield beam.pvalue.TaggedOutput("odd", number) if number % 2 else number
+
+
+def _small_graph() -> Any:
+    pipeline = beam.Pipeline()
+    halves = (
+        pipeline | "Count" >> beam.Create([1, 2]) | "Part" >> beam.ParDo(_Halves()).with_outputs("odd", main="even")
+    )
+    merged = (halves.odd, halves.even) | "Merge" >> beam.Flatten()
+    _ = merged | "Key" >> beam.WithKeys("k") | "Batch" >> beam.GroupIntoBatches(2)
+    return pipeline.to_runner_api()
+
+
+def test_page_shows_the_pipeline_that_would_run() -> None:
+    """A changed graph changes the page; `make generate` writes it."""
+    assert PAGE.read_text(encoding="utf-8") == document()
+
+
+def test_edges_name_the_output_that_feeds_a_step() -> None:
+    """A side way out of a step is told from the main one."""
+    found = edges(_small_graph())
+    assert ("Count", "Part", "") in found
+    assert ("Part", "Merge", "odd") in found
+    assert ("Merge", "Key", "") in found
+
+
+def test_what_keeps_state_is_told() -> None:
+    """State within a step shows, however deep it is."""
+    picture = mermaid(_small_graph()).splitlines()
+    assert picture[0] == "flowchart TD"
+    assert any(line.endswith('[("Batch")]') for line in picture)
+    assert any(line.endswith('["Merge"]') for line in picture)

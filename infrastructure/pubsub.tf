@@ -36,7 +36,7 @@ resource "google_pubsub_subscription" "rescoring" {
 resource "google_pubsub_subscription" "dead_letter_hold" {
   name                         = "account-changes-dead-letter-hold"
   topic                        = google_pubsub_topic.changes["account-changes-dead-letter"].id
-  ack_deadline_seconds         = 600
+  ack_deadline_seconds         = 60 # for so long, letters stay away that a killed replay held
   message_retention_duration   = "${var.retention.dead_messages_days * local.day_seconds}s"
   retain_acked_messages        = true
   enable_exactly_once_delivery = true
@@ -50,7 +50,7 @@ resource "google_pubsub_subscription" "dead_letter_hold" {
 resource "google_pubsub_subscription" "parking_lot_hold" {
   name                       = "account-changes-parking-lot-hold"
   topic                      = google_pubsub_topic.changes["account-changes-parking-lot"].id
-  ack_deadline_seconds       = 600
+  ack_deadline_seconds       = 60
   message_retention_duration = "${var.retention.dead_messages_days * local.day_seconds}s"
   retain_acked_messages      = true
 

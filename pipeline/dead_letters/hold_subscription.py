@@ -1,9 +1,11 @@
 """The hold subscription at its edge: letters are pulled, acknowledged, handed back, or set aside for a while."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
-from google.api_core.exceptions import DeadlineExceeded
+import structlog
+from google.api_core.exceptions import DeadlineExceeded, InvalidArgument
 from google.cloud import pubsub_v1
 
 from pipeline.dead_letters.held_letter import HeldLetter
@@ -17,6 +19,9 @@ MAX_ACK_IDS: Final = 1_000
 
 SET_ASIDE_SECONDS: Final = 300
 """How long a letter that does not match stays out of the way, when it was handed back and came again."""
+
+_LATE: Final = "EXACTLY_ONCE_ACKID_FAILURE"
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class HoldSubscription:
@@ -55,7 +60,8 @@ class HoldSubscription:
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Let letters go for good."""
         for part in _parts(ack_ids):
-            self._client.acknowledge(subscription=self._name, ack_ids=part, timeout=CALL_TIMEOUT_SECONDS)
+            with _late_is_no_error():
+                self._client.acknowledge(subscription=self._name, ack_ids=part, timeout=CALL_TIMEOUT_SECONDS)
 
     def hand_back(self, ack_ids: Sequence[str]) -> None:
         """Give letters back at once."""
@@ -71,10 +77,26 @@ class HoldSubscription:
 
     def _keep(self, ack_ids: Sequence[str], seconds: int) -> None:
         for part in _parts(ack_ids):
-            self._client.modify_ack_deadline(
-                subscription=self._name, ack_ids=part, ack_deadline_seconds=seconds, timeout=CALL_TIMEOUT_SECONDS
-            )
+            with _late_is_no_error():
+                self._client.modify_ack_deadline(
+                    subscription=self._name, ack_ids=part, ack_deadline_seconds=seconds, timeout=CALL_TIMEOUT_SECONDS
+                )
 
 
 def _parts(ack_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ack_ids[start : start + MAX_ACK_IDS] for start in range(0, len(ack_ids), MAX_ACK_IDS))
+
+
+@contextmanager
+def _late_is_no_error() -> Iterator[None]:
+    """Go on where letters of a request were no longer ours: they are on the subscription, and come again.
+
+    A subscription that delivers exactly once says so; any other takes what is late without a word. The other letters of
+    the request are done as asked.
+    """
+    try:
+        yield
+    except InvalidArgument as error:
+        if error.reason != _LATE:
+            raise
+        _log.info("letters whose ack deadline was over come again", letters=len(error.metadata or {}))

@@ -163,7 +163,8 @@ class Replay:
 
     def __post_init__(self) -> None:
         self._batch = batch_size(self.start.rate, self.max_batch)
-        self._bucket = TokenBucket(self.start.rate, self._batch)
+        # Room for two batches: what comes in while one is under way would overflow otherwise, and slow the next.
+        self._bucket = TokenBucket(self.start.rate, 2 * self._batch)
         self._seen: set[str] = set()
         self._failed_again: set[tuple[str, str]] = set()
         self._aside: dict[str, str] = {}

@@ -63,14 +63,16 @@ class Stage:
         return self.taken(self.place.hold)
 
 
-def stage_on(target: Target, warehouse: Warehouse, *, ack_deadline_seconds: int = ACK_DEADLINE_SECONDS) -> Stage:
-    """Create topics and subscriptions that nobody else has."""
+def stage_on(
+    target: Target, warehouse: Warehouse, *, ack_deadline_seconds: int = ACK_DEADLINE_SECONDS, **settings: Any
+) -> Stage:
+    """Create topics and subscriptions that nobody else has; `settings` are the hold subscription's."""
     letters, changes, parking_lot = target.topic(), target.topic(), target.topic()
     place = Place(
         project=warehouse.project,
         topic=changes,
         parking_lot=parking_lot,
-        hold=target.subscription(letters, ack_deadline_seconds=ack_deadline_seconds),
+        hold=target.subscription(letters, ack_deadline_seconds=ack_deadline_seconds, **settings),
     )
     return Stage(target, place, letters, target.subscription(changes), target.subscription(parking_lot))
 

@@ -126,7 +126,7 @@ HISTORY_DAYS: Final = 400
 """How far back the views read: an account that has not changed for longer has no score worth reading."""
 
 _HISTORY: Final = f"scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {HISTORY_DAYS} DAY)"
-SHOWN_SCORES: Final = "shadow IS NOT TRUE" if "shadow" in Score.model_fields else "TRUE"
+SHOWN_SCORES: Final = "shadow IS NOT TRUE"
 """Scores of a version that is tried out are in the history, and in no view."""
 
 # Commit order, whatever the order of arrival. Salesforce's times have seconds: of two changes within one, a deletion is

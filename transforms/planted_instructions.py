@@ -213,6 +213,10 @@ RULES: Final = (
         r"(?:system prompt|(?:your|the|hidden) (?:instructions|prompt)|other accounts)\b",
     ),
 )
+_BY_STEMS: Final = tuple(
+    (needed, tuple(rule for rule in RULES if rule.needed == needed))
+    for needed in dict.fromkeys(rule.needed for rule in RULES)
+)
 _BLANKS: Final = re.compile(r"[ \t\u00a0]+")
 _JOINERS: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 
@@ -220,14 +224,17 @@ _JOINERS: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad")
 def suspicions(text: str) -> frozenset[Suspicion]:
     """Return what a text seems to try; empty for nearly all mail that people write each other."""
     plain = normalized(text)
-    return frozenset(
-        rule.suspicion
-        for rule in RULES
-        if any(stem in plain for stem in rule.needed) and rule.pattern.search(plain) is not None
-    )
+    found = set()
+    for needed, rules in _BY_STEMS:
+        for stem in needed:  # no generator: this loop is what scoring an account costs most
+            if stem in plain:
+                found.update(rule.suspicion for rule in rules if rule.pattern.search(plain))
+                break
+    return frozenset(found)
 
 
 def normalized(text: str) -> str:
     """Return a text as the rules read it: without case, look-alikes (NFKC), joining characters and double blanks."""
-    plain = unicodedata.normalize("NFKC", text).translate(_JOINERS).casefold()
-    return _BLANKS.sub(" ", plain)
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_JOINERS)
+    plain = plain.casefold()
+    return _BLANKS.sub(" ", plain) if "  " in plain or not plain.isascii() or "\t" in plain else plain

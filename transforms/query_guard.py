@@ -114,6 +114,8 @@ def _single_query(sql: str) -> exp.Query:
     query = trees[0]
     if not isinstance(query, _QUERIES) or any(isinstance(node, _REFUSED_NODES) for node in query.walk()):
         raise QueryRefused("only queries may run: the statement would change or export something")
+    if any(isinstance(source.this, exp.Select | exp.SetOperation) for source in query.find_all(exp.From, exp.Join)):
+        raise QueryRefused("a query that is read from must stand in parentheses")
     return query
 
 

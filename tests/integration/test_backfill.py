@@ -163,28 +163,35 @@ def test_a_score_whose_row_was_lost_is_made_again(empty: Warehouse) -> None:
     assert reconciled.counts["scored"] == 12
 
 
-def test_a_score_without_its_outcome_is_made_again(empty: Warehouse) -> None:
-    """A crash can leave rows of which the ledger says nothing: the backfill is found by them, and fills the ledger."""
+def test_a_score_without_its_outcome_gets_one(empty: Warehouse, gemini: GeminiStandIn) -> None:
+    """A crash can leave rows of which the ledger says nothing: the backfill is found by them, and fills the ledger.
+
+    The same context was scored already, so that Gemini is not asked again.
+    """
     first = _backfill()
+    calls = gemini.stats().calls
     empty.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, [])
     resumed = _backfill(resume=True, now=NOW + dt.timedelta(minutes=5))
     assert (resumed.backfill, resumed.already_done) == (first.backfill, 0)
     reconciled = _reconciled(empty)
     assert reconciled.is_ok
-    assert reconciled.counts["received"] == reconciled.counts["scored"] == 12
+    assert reconciled.counts["received"] == reconciled.counts["skipped:unchanged_context"] == 12
     assert len(_current(empty)) == 12
+    assert gemini.stats().calls == calls
 
 
 def test_what_gemini_refuses_is_dead_lettered_and_not_scored_again(empty: Warehouse, gemini: GeminiStandIn) -> None:
-    """An account's own fault costs that account; resuming leaves it to the dead letters' replay."""
-    gemini.configure(faults=[Fault(kind="finish_safety")])
+    """An account's own fault costs that account alone; resuming leaves it to the dead letters' replay."""
+    poison = CRM.accounts[3]
+    gemini.configure(faults=[Fault(kind="finish_safety", match=poison.name)])
     result = _backfill()
-    assert result.document()["outcomes"] == {"dead_lettered:blocked_response": 12}
+    assert result.document()["outcomes"] == {"scored": 11, "dead_lettered:blocked_response": 1}
+    assert not result.is_ok
     gemini.configure(faults=[])
     resumed = _backfill(resume=True)
     assert resumed.already_done == 12
     assert not resumed.is_ok
-    assert not _current(empty)
+    assert poison.account_id not in _current(empty)
 
 
 def test_there_must_be_something_to_resume(empty: Warehouse) -> None:

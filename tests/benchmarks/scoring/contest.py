@@ -14,6 +14,7 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.gemini_process import GeminiProcess
 from pipeline.local.stack import PROJECT
 from tests.benchmarks.ratios import keep
+from transforms.crm_text import prepare_text
 
 ROUNDS: Final = 5
 
@@ -61,6 +62,7 @@ def stand_in(**config: Any) -> Iterator[GeminiProcess]:
 def measure(gemini: GeminiProcess, contender: Contender) -> Run:
     """Run a contender once."""
     gemini.reset()
+    prepare_text.cache_clear()  # nobody profits from the texts that another has prepared
     cpu, started = time.process_time(), time.monotonic()
     scored = contender()
     whole_seconds, cpu_seconds = time.monotonic() - started, time.process_time() - cpu

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import sqlglot
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
 
@@ -349,6 +349,7 @@ _PIECES = ["SELECT", "FROM", "crm.accounts", SCORES, ";", "DROP TABLE", "DELETE"
 
 
 @settings(max_examples=1_000, deadline=None)
+@example("FROM SELECT 0")
 @given(st.lists(st.sampled_from(_PIECES) | st.text(max_size=3), max_size=14).map(" ".join))
 def test_any_text_is_refused_or_becomes_one_query(text: str) -> None:
     """Whatever is typed: a refusal, or one SELECT that changes nothing and that the guard lets run unchanged."""

@@ -71,7 +71,10 @@ def parameter(action: argparse.Action) -> dict[str, Any]:
         "paramType": "TEXT",
         "regexes": [f"^({_values(action)})$"],
     }
-    return described if action.default is None else described | {"defaultValue": str(action.default)}
+    if action.default is None:
+        return described
+    is_switch = isinstance(action.default, bool)
+    return described | {"defaultValue": str(action.default).lower() if is_switch else str(action.default)}
 
 
 def _values(action: argparse.Action) -> str:

@@ -224,7 +224,7 @@ _JOINERS: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad")
 def suspicions(text: str) -> frozenset[Suspicion]:
     """Return what a text seems to try; empty for nearly all mail that people write each other."""
     plain = normalized(text)
-    found = set()
+    found: set[Suspicion] = set()
     for needed, rules in _BY_STEMS:
         for stem in needed:  # no generator: this loop is what scoring an account costs most
             if stem in plain:

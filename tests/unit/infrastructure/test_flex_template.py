@@ -25,7 +25,7 @@ def test_committed_metadata_is_what_the_options_say() -> None:
 def test_every_option_with_a_value_is_a_parameter() -> None:
     """What `rescore run --list-options` prints, a template can set, but for files of the machine that launches."""
     listed = set(re.findall(r"^  --(\w+) (?=[A-Z{])", options_help(), flags=re.MULTILINE))
-    assert listed - {"materiality", "schemas"} == set(PARAMETERS) - {
+    assert listed - {"materiality", "schemas", "prices"} == set(PARAMETERS) - {
         "number_of_worker_harness_threads",
         "dataflow_service_options",
     }

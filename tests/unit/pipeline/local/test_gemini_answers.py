@@ -70,14 +70,17 @@ def test_an_answer_obeys_any_supported_schema(schema: dict[str, Any]) -> None:
 @settings(deadline=None, max_examples=100)
 @given(st.lists(accounts_of_any_kind, max_size=4))
 def test_an_answer_to_our_schema_has_every_account(accounts: list[dict[str, Any]]) -> None:
-    """ScoreAnswers' own schema gets a valid entry for each account, under its id and with its name."""
+    """ScoreAnswers' own schema gets a valid entry for each account, under its id and with its name.
+
+    White space around either is not part of what the model reads.
+    """
     schema = ScoreAnswers.model_json_schema()
     scored = [score_account(one) for one in accounts]
     answer = build_answer(compile_schema(schema_text(schema), openapi=False), scored)
     Draft202012Validator(schema).validate(answer)
     parsed = ScoreAnswers.model_validate_json(orjson.dumps(answer))
     assert [(item.id, item.account_name) for item in parsed.scores] == [
-        (item["id"], item["account_name"]) for item in scored
+        (item["id"].strip(), item["account_name"].strip()) for item in scored
     ]
 
 

@@ -40,7 +40,7 @@ def backfill(
     ] = None,
     accounts_per_run: Annotated[
         int, typer.Option(min=1, help="Accounts a pipeline run; more on Dataflow, where each run is a job.")
-    ] = 2500,
+    ] = 1000,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

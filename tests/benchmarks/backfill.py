@@ -38,14 +38,16 @@ def run(accounts: int, options: list[str]) -> None:
         started = time.monotonic()
         document = _backfill(stack, options)
         elapsed = time.monotonic() - started
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # the command alone: the stack has not ended yet
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the command alone: the stack has not ended yet
         gemini = stack.gemini.stats()
         rows = _rows(stack)
+    stand_ins = resource.getrusage(resource.RUSAGE_CHILDREN)
     # What the calls take at the least: all of their seconds, 64 at a time.
     at_least = gemini["latency_seconds_sum"] / CALLS_IN_FLIGHT
     print(f"a backfill of {accounts:,} accounts, load of the machine before it {load:.1f}")  # noqa: T201
     print(f"  {elapsed:.1f} s as a command, {document['elapsed_seconds']} s without its start")  # noqa: T201
-    print(f"  {used.ru_utime + used.ru_stime:.1f} s of CPU in the command, {used.ru_maxrss / 1024:,.0f} MB")  # noqa: T201
+    print(f"  {_cpu(used):.1f} s of CPU in the command, {used.ru_maxrss / 1024:,.0f} MB")  # noqa: T201
+    print(f"  {_cpu(stand_ins) - _cpu(used):.1f} s of CPU in the stand-ins, the load of the CRM included")  # noqa: T201
     print(f"  {document['outcomes']}, without outcome {document['without_outcome']}, rows {rows:,}")  # noqa: T201
     print(f"  {gemini['calls']:,} calls, {gemini['peak_in_flight']} in flight at the most")  # noqa: T201
     print(f"  Gemini alone: {at_least:.1f} s, {at_least / elapsed:.0%} of the time")  # noqa: T201
@@ -58,6 +60,10 @@ def _backfill(stack: LocalStack, options: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     document: dict[str, Any] = json.loads(done.stdout)
     return document
+
+
+def _cpu(usage: resource.struct_rusage) -> float:
+    return usage.ru_utime + usage.ru_stime
 
 
 def _rows(stack: LocalStack) -> int:

@@ -20,7 +20,7 @@ from pipeline.resources import SCORING_DATASET
 from transforms.ledger import utc_now
 
 ACCOUNTS: Final = 40
-SMALL_RUNS: Final = ("--all", "--accounts-per-run=10", "--direct_num_workers=1")
+SMALL_RUNS: Final = ("--all", "--accounts-per-run=10")
 WAIT_SECONDS: Final = 200.0
 
 

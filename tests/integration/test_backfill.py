@@ -51,7 +51,7 @@ def empty(warehouse: Warehouse, gemini: GeminiStandIn, pubsub: None) -> Warehous
 def _backfill(
     selection: Selection = ALL, *, resume: bool = False, run_size: int = 100, now: dt.datetime = NOW
 ) -> BackfillResult:
-    arguments = ["--project=account-scoring-local", "--direct_num_workers=1", "--call_deadline_seconds=5"]
+    arguments = ["--project=account-scoring-local", "--call_deadline_seconds=5"]
     return backfill(
         arguments,
         selection,
@@ -77,7 +77,7 @@ def test_every_account_is_scored_and_accounted_for(empty: Warehouse, gemini: Gem
     """In runs of five: each account has its score as of the time, a call for each run, and the ledger is in order."""
     seen: list[int] = []
     result = backfill(
-        ["--project=account-scoring-local", "--direct_num_workers=1"],
+        ["--project=account-scoring-local"],
         ALL,
         resume=False,
         mirror_lag=LAG,

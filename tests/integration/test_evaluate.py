@@ -49,7 +49,7 @@ def test_scores_of_a_real_crm_are_judged_by_what_happened_after(
     end_of_day = dt.datetime.combine(DAY, dt.time(23, 59, 59), dt.UTC)
     everything = Selection(everything=True)
     result = backfill(
-        [f"--project={PROJECT}", "--direct_num_workers=1"],
+        [f"--project={PROJECT}"],
         everything,
         resume=False,
         mirror_lag=dt.timedelta(0),

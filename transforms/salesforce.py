@@ -10,7 +10,6 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any, Final
 
 import pybreaker
@@ -24,6 +23,7 @@ from simple_salesforce.api import Salesforce as Client
 
 from schemas.record import Record
 from schemas.salesforce_ids import AccountId, normalize_account_id
+from transforms.circuit import within
 from transforms.context_overlay import MODIFIED_FIELD
 from transforms.errors import SalesforceUnavailable
 from transforms.salesforce_login import SalesforceSettings, SecretReader, read_secret, token_request
@@ -117,19 +117,8 @@ class Salesforce:
             raise CircuitOpen("the circuit to Salesforce is open, since the last reads failed") from None
 
     def _read_in_time(self, ids: Sequence[str], ends_at: float) -> dict[str, AccountRecord]:
-        """Read on a thread of its own: `requests` bounds each wait for bytes, but not their sum."""
-        outcome: Future[dict[str, AccountRecord]] = Future()
-
-        def read() -> None:
-            try:
-                outcome.set_result(self._read(ids, ends_at))
-            except BaseException as error:  # noqa: BLE001 - the caller raises it
-                outcome.set_exception(error)
-
-        # A daemon: what was given up ends with its last wait, or with the process.
-        threading.Thread(target=read, name="salesforce", daemon=True).start()
         try:
-            return outcome.result(timeout=max(0.0, ends_at - time.monotonic()))
+            return within(max(0.0, ends_at - time.monotonic()), lambda: self._read(ids, ends_at))
         except TimeoutError:
             self._client = None  # it may hang in the thread that was given up: the next read has one of its own
             raise self._too_late() from None

@@ -8,27 +8,23 @@ import datetime as dt
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from pipeline.local.bigquery_emulator import BigQueryEmulator
-from pipeline.local.credentials import credentials_environment, write_service_account_file
 from pipeline.local.crm.generator import generate_crm
-from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT, load_crm
-from pipeline.resources import CRM_DATASET, SCORING_DATASET, create_tables
+from pipeline.resources import CRM_DATASET, SCORING_DATASET
 from schemas.account_context import AccountContext, context_hash
 from schemas.change_event import AccountChange
 from schemas.outcome import OutcomeKind
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES
+from tests.benchmarks.emulated_warehouse import emulated_warehouse
 from tests.benchmarks.org_day import DAY_START, Arrival, Day, arrivals, simulate
 from tests.benchmarks.ratios import BUILD
 from tests.fixtures.changes import change
@@ -58,24 +54,6 @@ class _Counted:
     def account_contexts(self, *arguments: Any, **bounds: Any) -> Any:
         self.queries += 1
         return self.warehouse.account_contexts(*arguments, **bounds)
-
-
-@contextmanager
-def _warehouse() -> Iterator[Warehouse]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        pytest.MonkeyPatch.context() as environment,
-        GeminiStandIn() as tokens,  # for its token endpoint
-    ):
-        key = write_service_account_file(Path(folder) / "key.json", tokens.token_url, PROJECT)
-        for name, value in credentials_environment(key).items():
-            environment.setenv(name, value)
-        with BigQueryEmulator(Path(folder)) as emulator:
-            environment.setenv("BIGQUERY_EMULATOR_HOST", emulator.url)
-            warehouse = Warehouse(PROJECT)
-            create_tables(warehouse)
-            yield warehouse
-            warehouse.close()
 
 
 def _step(warehouse: _Counted, stores: Sequence[Store]) -> _LookUp:
@@ -210,7 +188,7 @@ def run(seed: int) -> None:
         change(number, account_id=profile.account_id, record_id=profile.account_id, committed_at=AS_OF)
         for number, profile in enumerate(crm.accounts)
     ]
-    with _warehouse() as warehouse, pytest.MonkeyPatch.context() as environment, _redis(environment) as redis:
+    with emulated_warehouse() as warehouse, pytest.MonkeyPatch.context() as environment, _redis(environment) as redis:
         load_crm(warehouse, crm)
         figures |= _lookups(warehouse, changes, redis)
         figures["last scores of a batch"] = _last_scores(warehouse, changes)

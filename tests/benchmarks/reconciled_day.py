@@ -3,46 +3,25 @@
 import datetime as dt
 import resource
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-import pytest
-
-from pipeline.local.bigquery_emulator import BigQueryEmulator
-from pipeline.local.credentials import credentials_environment, write_service_account_file
-from pipeline.local.gemini import GeminiStandIn
-from pipeline.local.stack import PROJECT
 from pipeline.reconciliation import Reconciliation, Window, judge, read_ledger
-from pipeline.resources import SCORING_DATASET, create_tables
+from pipeline.resources import SCORING_DATASET
 from schemas.outcome import Outcome, OutcomeKind
 from schemas.tables import CHANGE_OUTCOMES
+from tests.benchmarks.emulated_warehouse import emulated_warehouse
 from tests.benchmarks.org_day import DAY_START, arrivals, overtaken_accounts, simulate
-from transforms.warehouse import Warehouse
 
 
 def reconcile(outcomes: list[Outcome]) -> Reconciliation:
     """Return what `rescore reconcile` finds in a ledger of these rows."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        pytest.MonkeyPatch.context() as environment,
-        GeminiStandIn() as tokens,  # for its token endpoint
-    ):
-        key = write_service_account_file(Path(folder) / "key.json", tokens.token_url, PROJECT)
-        for name, value in credentials_environment(key).items():
-            environment.setenv(name, value)
-        with BigQueryEmulator(Path(folder)) as emulator:
-            environment.setenv("BIGQUERY_EMULATOR_HOST", emulator.url)
-            warehouse = Warehouse(PROJECT)
-            create_tables(warehouse)
-            warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, outcomes)
-            window = Window(
-                DAY_START - dt.timedelta(days=1), DAY_START + dt.timedelta(days=3), dt.timedelta(minutes=15)
-            )
-            started = time.monotonic()
-            result = judge(read_ledger(warehouse, SCORING_DATASET, window, limit=20), window, limit=20)
-            print(f"  the query took {time.monotonic() - started:.1f} s over {len(outcomes):,} rows")  # noqa: T201
-            return result
+    with emulated_warehouse() as warehouse:
+        warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, outcomes)
+        window = Window(DAY_START - dt.timedelta(days=1), DAY_START + dt.timedelta(days=3), dt.timedelta(minutes=15))
+        started = time.monotonic()
+        result = judge(read_ledger(warehouse, SCORING_DATASET, window, limit=20), window, limit=20)
+        print(f"  the query took {time.monotonic() - started:.1f} s over {len(outcomes):,} rows")  # noqa: T201
+        return result
 
 
 def run(seed: int) -> None:

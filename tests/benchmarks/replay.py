@@ -23,17 +23,12 @@ import pytest
 from pipeline.commands.dead_letters_replay import Session, replay
 from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.replay_request import ReplayRequest
-from pipeline.local.bigquery_emulator import BigQueryEmulator
-from pipeline.local.credentials import credentials_environment, write_service_account_file
-from pipeline.local.gemini import GeminiStandIn
-from pipeline.local.stack import PROJECT
-from pipeline.resources import create_tables
 from schemas.change_event import SourceMessage
+from tests.benchmarks.emulated_warehouse import emulated_warehouse
 from tests.benchmarks.replay_scored import scored
 from tests.fixtures.letters import letter
 from tests.integration.pubsub_targets import Target, embedded, google_emulator
 from tests.integration.replay_places import Stage, stage_on
-from transforms.warehouse import Warehouse
 
 SEED: Final = 6
 LETTERS: Final = {"scored": 10_000, "rates": 10_000, "payloads": 20_000}
@@ -45,7 +40,7 @@ QUIET_SECONDS: Final = 2.0
 def rates(count: int) -> None:
     """Print how fast letters go at each rate that is asked for; the last one asks for more than there is."""
     print("rate asked for   letters   letters/s")  # noqa: T201 - a report for people
-    with _warehouse() as warehouse, _broker(embedded()) as target:
+    with emulated_warehouse() as warehouse, _broker(embedded()) as target:
         for rate in RATES:
             number = int(min(count, rate * SECONDS_A_RATE))
             stage = stage_on(target, warehouse, ack_deadline_seconds=60)
@@ -56,7 +51,7 @@ def rates(count: int) -> None:
 
 def payloads(count: int) -> None:
     """Print whether every payload came back as it was, on each broker."""
-    with tempfile.TemporaryDirectory() as folder, _warehouse() as warehouse:
+    with tempfile.TemporaryDirectory() as folder, emulated_warehouse() as warehouse:
         for running in (embedded(), google_emulator(Path(folder))):
             with _broker(running) as target:
                 _compare(stage_on(target, warehouse, ack_deadline_seconds=60), count)
@@ -98,24 +93,6 @@ def _broker(running: Any) -> Iterator[Target]:
     with running as target, pytest.MonkeyPatch.context() as environment:
         environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
         yield target
-
-
-@contextmanager
-def _warehouse() -> Iterator[Warehouse]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        pytest.MonkeyPatch.context() as environment,
-        GeminiStandIn() as tokens,  # for its token endpoint
-    ):
-        key = write_service_account_file(Path(folder) / "key.json", tokens.token_url, PROJECT)
-        for name, value in credentials_environment(key).items():
-            environment.setenv(name, value)
-        with BigQueryEmulator(Path(folder)) as emulator:
-            environment.setenv("BIGQUERY_EMULATOR_HOST", emulator.url)
-            warehouse = Warehouse(PROJECT)
-            create_tables(warehouse)
-            yield warehouse
-            warehouse.close()
 
 
 def _digest(payload: bytes) -> str:

@@ -36,10 +36,9 @@ from transforms.materiality import load_materiality
 from transforms.parse_change_events import ParseChangeEvents
 from transforms.warehouse import Warehouse
 
-# Beam measures each value that it puts into its cache of state by walking the globals of every module: half a
-# millisecond with this pipeline's modules, thrice for each event (docs/adr/005). On Dataflow the cache is turned off by
-# --max_cache_memory_usage_mb=0; FnApiRunner's embedded worker takes no option, and has a constant.
-worker_handlers.STATE_CACHE_SIZE_MB = 0
+BEAMS_CACHE_MEGABYTES: Final = worker_handlers.STATE_CACHE_SIZE_MB
+CACHED_EVENTS: Final = 20_000
+"""With Beam's cache of state on, as many are enough."""
 
 SEED: Final = 1
 _NEWEST: Final = """
@@ -55,6 +54,19 @@ def read_day(path: str) -> Iterator[PubsubMessage]:
     with Path(path).open("rb") as lines:
         for number, line in enumerate(lines):
             yield PubsubMessage(base64.b64decode(line), {}, str(number))
+
+
+def write_day(file: Path, came: list[Arrival]) -> None:
+    """Write messages as `read_day` reads them."""
+    file.write_bytes(b"".join(base64.b64encode(arrival.payload) + b"\n" for arrival in came))
+
+
+def set_state_cache(megabytes: int) -> None:
+    """Have FnApiRunner's embedded worker keep that much state: it takes no option, and reads a constant of Beam's.
+
+    On other workers it is --max_cache_memory_usage_mb; docs/adr/005 says why it is 0.
+    """
+    worker_handlers.STATE_CACHE_SIZE_MB = megabytes
 
 
 def to_coalesced(path: str) -> float:
@@ -91,11 +103,18 @@ def overtaken(warehouse: Warehouse, came: list[Arrival]) -> int:
     return sum(found.get(account_id) != order for account_id, order in expected.items())
 
 
-def run_stages(path: str, came: list[Arrival]) -> None:
-    """Print what the stages up to coalescing take of one core."""
+def run_stages(path: str, came: list[Arrival], folder: Path) -> None:
+    """Print what the stages up to coalescing take of one core, and what they take with Beam's cache of state on."""
     rates = [len(came) / to_coalesced(path) for _ in range(ROUNDS)]
     print(f"bytes to coalesced, FnApiRunner: {statistics.median(rates):,.0f} events/s of CPU")  # noqa: T201 - a report
-    keep("a day through Beam, bytes to coalesced, events/s of CPU", rates)
+    some = folder / "some"
+    write_day(some, came[:CACHED_EVENTS])
+    without = CACHED_EVENTS / to_coalesced(str(some))
+    set_state_cache(BEAMS_CACHE_MEGABYTES)
+    cached = CACHED_EVENTS / to_coalesced(str(some))
+    set_state_cache(0)
+    print(f"{CACHED_EVENTS:,} events: {without:,.0f} events/s, with Beam's cache of state {cached:,.0f}")  # noqa: T201
+    keep("a day through Beam, events/s of CPU", {"day": rates, "some": without, "some, state cached": cached})
 
 
 def run_graph(path: str, came: list[Arrival], folder: Path) -> None:
@@ -117,12 +136,13 @@ def run(parts: list[str]) -> None:
     """Run one of the parts, or both."""
     configure_logging(verbose=False)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    set_state_cache(0)
     came = arrivals(SEED)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "day"
-        file.write_bytes(b"".join(base64.b64encode(arrival.payload) + b"\n" for arrival in came))
+        write_day(file, came)
         if "graph" not in parts:
-            run_stages(str(file), came)
+            run_stages(str(file), came, Path(folder))
         if "stages" not in parts:
             run_graph(str(file), came, Path(folder))
 

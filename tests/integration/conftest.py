@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -10,7 +11,27 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
 from pipeline.resources import create_tables
+from transforms import context_cache, outage, salesforce, scoring_engine, token_budget
+from transforms import warehouse as warehouse_edge
 from transforms.warehouse import Warehouse
+
+KEPT_BY_A_PROCESS: Final = (
+    context_cache._cache,
+    outage._hold,
+    salesforce._salesforce,
+    scoring_engine._engine,
+    token_budget._count,
+    warehouse_edge._warehouse,
+)
+"""What a worker process keeps for as long as it lives, by its settings (docs/adr/003). Each module of tests has servers
+of its own at other addresses, and must not be given the connections to those of the module before."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _new_process() -> None:
+    """Have each module start as a process does: without connections."""
+    for kept in KEPT_BY_A_PROCESS:
+        kept.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,18 @@ EMAIL_MARK: Final = "[email]"
 PHONE_MARK: Final = "[phone]"
 CARD_MARK: Final = "[card]"
 
-LONGEST_MATCH: Final = 1_024
-"""No match is longer: 256 characters before an @, and at most nine labels of 64 with their dots behind it."""
+_MOST_LABELS: Final = 126
+"""A domain has at most 253 characters, so that no more labels fit in front of the top-level one (RFC 1035)."""
+
+LONGEST_MATCH: Final = 10_240
+"""No match is longer: 256 characters before an @, and behind it labels of 63, each with its dot, spelled out or not."""
 
 _AT: Final = r"(?:[@＠]|\s?[\[({]\s?at\s?[\])}]\s?)"  # noqa: RUF001 - the full-width sign is meant
 _DOT: Final = r"(?:[.．。]|\s?[\[({]\s?(?:dot|punkt|point)\s?[\])}]\s?)"  # noqa: RUF001 - as above
 _LOCAL: Final = r"[\w.!#$%&*+/=?^`{|}~'-]"
 _TOP_LEVEL: Final = r"(?:xn--[\w-]{2,24}|[^\W\d_]{2,24})"
 _EMAIL: Final = re.compile(
-    rf"(?<!{_LOCAL}){_LOCAL}{{1,256}}{_AT}(?:[\w-]{{1,63}}{_DOT}){{1,8}}{_TOP_LEVEL}", re.IGNORECASE
+    rf"(?<!{_LOCAL}){_LOCAL}{{1,256}}{_AT}(?:[\w-]{{1,63}}{_DOT}){{1,{_MOST_LABELS}}}{_TOP_LEVEL}", re.IGNORECASE
 )
 _OTHER_AT_SIGN: Final = re.compile(r"＠|[\[({]\s?at\s?[\])}]", re.IGNORECASE)  # noqa: RUF001 - as above
 _SIX_DIGITS: Final = re.compile(r"\d(?:\D{0,9}\d){5}")

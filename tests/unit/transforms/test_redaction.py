@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transforms.redaction import CARD_MARK, EMAIL_MARK, PHONE_MARK, is_card_number, redact
@@ -118,6 +118,7 @@ def test_a_card_is_found_among_other_numbers() -> None:
     assert redact("5500 0000 0000 0004 4111 1111 1111 1111") == f"{CARD_MARK} {CARD_MARK}"
 
 
+@example("", "0@A.A.A.A.A.A.A.A.A.COM", "")
 @given(_words, st.emails(), _words)
 def test_no_address_of_any_form_is_left(before: str, address: str, after: str) -> None:
     """Of any valid address none but the mark is left."""

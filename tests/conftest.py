@@ -1,5 +1,7 @@
 """What the whole suite shares."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,16 @@ from hypothesis import settings
 # Timing decides no test: a property holds on a slow machine too.
 settings.register_profile("account-rescoring", deadline=None)
 settings.load_profile("account-rescoring")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Take back what a command made of the process's logs: its handler writes to a stream that is gone by then."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -2,15 +2,16 @@
 
 import datetime as dt
 import hashlib
+import itertools
 import multiprocessing
 import os
 import random
+import signal
 import sys
-import time
+import threading
 from collections import Counter
 from collections.abc import Iterator
-from multiprocessing.synchronize import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -29,9 +30,10 @@ from pipeline.resources import SCORING_DATASET
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, ErrorClass
 from schemas.replay import JournalEntry
+from schemas.tables import DEAD_LETTER_REPLAY_LEASE
 from tests.fixtures.letters import failed_again, letter
 from tests.integration.pubsub_targets import Target, embedded, google_emulator
-from tests.integration.replay_places import Stage, stage_on, tell_table
+from tests.integration.replay_places import ACK_DEADLINE_SECONDS, Stage, stage_on, tell_table
 from transforms.parse_change_events import Refusal, parse_message
 from transforms.warehouse import Warehouse
 
@@ -41,7 +43,8 @@ QUIET_SECONDS = 1.0
 SEED = 6
 KILLS = 20
 LETTERS_TO_KILL_AT = 2_500
-KILLED_BATCH = 40
+KILLED_BATCH = 20
+MAX_BATCHES_TO_KILL = 4
 
 
 @pytest.fixture(scope="module", params=["embedded", "google"])
@@ -57,8 +60,9 @@ def broker(
 
 @pytest.fixture
 def stage(broker: Target, warehouse: Warehouse) -> Stage:
-    """Return topics and subscriptions of this test alone, and an empty table of letters."""
+    """Return topics and subscriptions of this test alone, an empty table of letters, and a lease that nobody has."""
     tell_table(warehouse, [])
+    warehouse.replace_rows(SCORING_DATASET, DEAD_LETTER_REPLAY_LEASE, [])
     return stage_on(broker, warehouse)
 
 
@@ -202,9 +206,14 @@ def test_a_replay_killed_at_random_loses_nothing(stage: Stage, warehouse: Wareho
     letters = [letter(number) for number in range(LETTERS_TO_KILL_AT)]
     stage.hold(letters)
     for kill in range(KILLS):
-        _kill_a_replay(stage.place, is_first=kill == 0, after=dice.uniform(0.0, 0.25))
+        _kill_a_replay(
+            stage.place,
+            is_first=kill == 0,
+            kill_at=KillAt(dice.randint(1, MAX_BATCHES_TO_KILL), dice.uniform(0.0, 0.02)),
+        )
     assert status(stage.place, None).document()["replayed"] < len(letters)
-    result = resume(Session(stage.place, QUIET_SECONDS), None, take_over=True)
+    # What the last one had pulled comes back once its ack deadline is past.
+    result = resume(Session(stage.place, ACK_DEADLINE_SECONDS + QUIET_SECONDS), None, take_over=True)
     assert result.ending.entry is JournalEntry.FINISHED
     published = stage.taken(stage.changes)
     by_payload: dict[bytes, set[frozenset[tuple[str, str]]]] = {}
@@ -234,27 +243,31 @@ def _refused(of: DeadLetter, version: str | None = None) -> DeadLetter:
     )
 
 
-def _kill_a_replay(place: Place, *, is_first: bool, after: float) -> None:
-    """Start a replay in a process of its own, and kill it some seconds after it has begun."""
+class KillAt(NamedTuple):
+    """When a replay is killed: by what it has done, so that a slow machine kills it amid its work too."""
+
+    batches: int
+    seconds_later: float
+
+
+def _kill_a_replay(place: Place, kill_at: KillAt, *, is_first: bool) -> None:
+    """Start a replay in a process of its own, which is killed amid its work."""
     # A server that has imported all, and from which each process is forked: to import takes a second of CPU.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    has_begun = context.Event()
-    process = context.Process(target=_run, args=(dict(os.environ), place, has_begun, is_first))
+    process = context.Process(target=_run, args=(dict(os.environ), place, kill_at, is_first))
     process.start()
-    try:
-        assert has_begun.wait(60), "the replay did not begin"
-        time.sleep(after)
-    finally:
-        process.kill()
-        process.join()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "the replay ended before it was killed"
 
 
-def _run(environment: dict[str, str], place: Place, has_begun: Event, is_first: bool) -> None:  # noqa: FBT001
+def _run(environment: dict[str, str], place: Place, kill_at: KillAt, is_first: bool) -> None:  # noqa: FBT001
     os.environ.update(environment)
+    batches = itertools.count(1)
 
-    def on_progress(_totals: Totals) -> None:
-        has_begun.set()
+    def on_progress(totals: Totals) -> None:
+        if totals.replayed and next(batches) == kill_at.batches:
+            threading.Timer(kill_at.seconds_later, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
     session = Session(place, QUIET_SECONDS, on_progress, max_batch=KILLED_BATCH)
     if is_first:

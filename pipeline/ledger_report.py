@@ -13,14 +13,18 @@ from transforms.warehouse import Warehouse
 MAX_ROWS: Final = 1_000_000
 """Of an answer."""
 
+# BigQuery may take a row twice, where its answer to the first was lost: the columns are those of its identity
+# (schemas.outcome.outcome_id).
+# BigQuery may have taken a row twice, where its first answer was lost: rows are told apart by the columns of their
+# identity (schemas.outcome.outcome_id).
 _PROGRESS_SQL: Final = """
 SELECT
   (SELECT COUNT(DISTINCT message_id) FROM `{dataset}.change_outcomes` WHERE recorded_at >= @since) AS messages,
   (
-    SELECT COUNT(*) FROM `{dataset}.account_scores` WHERE scored_at >= @since AND shadow IS NOT TRUE
+    SELECT COUNT(DISTINCT score_id) FROM `{dataset}.account_scores` WHERE scored_at >= @since AND shadow IS NOT TRUE
   ) AS score_rows,
   COUNTIF(received > 0 AND finals = 0) AS unexplained,
-  SUM(IF(refused > 0, 0, scored)) AS scored_rows,
+  COUNTIF(scored > 0 AND refused = 0) AS scored_rows,
   SUM(received) AS received_rows,
   SUM(finals) AS final_rows
 FROM (
@@ -31,15 +35,21 @@ FROM (
     COUNTIF(outcome != 'received') AS finals,
     COUNTIF(outcome IN ('scored', 'tombstoned')) AS scored,
     COUNTIF(error_class = 'row_rejected') AS refused
-  FROM `{dataset}.change_outcomes`
-  WHERE recorded_at >= @since
+  FROM (
+    SELECT DISTINCT event_id, account_id, replay_count, outcome, reason, error_class, message_id
+    FROM `{dataset}.change_outcomes`
+    WHERE recorded_at >= @since
+  )
   GROUP BY event_id, account_id
 )
 """
 _COUNTS_SQL: Final = """
 SELECT outcome, COALESCE(reason, error_class) AS why, COUNT(*) AS events, COUNT(DISTINCT account_id) AS accounts
-FROM `{dataset}.change_outcomes`
-WHERE recorded_at >= @since
+FROM (
+  SELECT DISTINCT event_id, account_id, replay_count, outcome, reason, error_class, message_id
+  FROM `{dataset}.change_outcomes`
+  WHERE recorded_at >= @since
+)
 GROUP BY outcome, why
 """
 _LATENCY_SQL: Final = """

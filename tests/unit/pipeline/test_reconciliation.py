@@ -75,7 +75,8 @@ def test_each_event_has_one_verdict_which_its_rows_prove(rows: list[Outcome]) ->
         }
         said = {it for it in said if it[1] is not SkipReason.DUPLICATE}
         if any(it[2] is ErrorClass.ROW_REJECTED for it in said):
-            said = {it for it in said if it[0] not in (OutcomeKind.SCORED, OutcomeKind.TOMBSTONED)}
+            superseded = (OutcomeKind.SCORED, OutcomeKind.TOMBSTONED)
+            said = {it for it in said if it[0] not in superseded and it[1] is not SkipReason.UNCHANGED_CONTEXT}
         assert (pair in double) == (len(said) > 1)
         assert (pair in unexplained) == (not said and bool(received) and min(received) <= UNTIL - GRACE)
     assert result.is_ok == (not unexplained and not double)

@@ -16,6 +16,7 @@ setup(
         "pipeline.local.crm": ["*.toml"],
     },
     install_requires=[
+        "ahocorasick-rs>=1",
         "apache-beam[gcp]>=2.77,<2.78",
         "cachetools>=6",
         "google-cloud-aiplatform>=1.165",

@@ -5,11 +5,14 @@ account asked about alone, so that what the text does to the answer it does to i
 rule here knows are still data to the prompt; docs/adr/021 says what stands behind this line.
 """
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import ahocorasick_rs
 
 
 class Suspicion(StrEnum):
@@ -31,7 +34,10 @@ class Suspicion(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern over normalised text; a text without any of `needed` can't match it, and is spared the search."""
+    """A pattern over normalised text; a text without any of `needed` can't match it, and is spared the search.
+
+    The rarer in people's mail what is needed, the less an account costs: all of it is looked for at once.
+    """
 
     suspicion: Suspicion
     needed: tuple[str, ...]
@@ -73,6 +79,11 @@ _MODEL_STEMS: Final = (
 _LABEL: Final = r"(?:system|assistant|developer)"
 
 
+def _pairs(*words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each combination of words, a blank between them."""
+    return tuple(" ".join(combination) for combination in itertools.product(*words))
+
+
 def _rule(suspicion: Suspicion, needed: tuple[str, ...], *alternatives: str) -> Rule:
     return Rule(suspicion, needed, re.compile("|".join(alternatives)))
 
@@ -94,7 +105,7 @@ RULES: Final = (
     ),
     _rule(
         Suspicion.OVERRIDE,
-        ("new ", "updated ", "revised "),
+        _pairs(("new", "updated", "revised"), ("task", "instruction", "directive", "system prompt")),
         r"\b(?:new|updated|revised) (?:task|instructions?|directive|system prompt) ?:",
     ),
     _rule(
@@ -111,7 +122,7 @@ RULES: Final = (
     ),
     _rule(
         Suspicion.ROLE,
-        (" as ", " like "),
+        _pairs(("act", "behave", "respond", "pretend", "roleplay", "role-play"), ("as ", "like ")),
         r"\b(?:act|behave|respond|pretend|role-?play) (?:as|like) "
         r"(?:if you|an? (?:unrestricted|different|system|admin))",
     ),
@@ -145,7 +156,7 @@ RULES: Final = (
     ),
     _rule(
         Suspicion.SCORE_DEMAND,
-        ("score", "rate", "rank", "grade", "classify"),
+        _pairs(("score", "rate", "rank", "grade", "classify"), ("this", "our", "us", "my", "the")),
         r"\b(?:score|rate|rank|grade|classify) (?:this|our|us|my|the)\b(?:\W+\w+){0,4}?\W+"
         r"(?:\d{1,3}|hot|highest|top|maximum|tier)\b",
     ),
@@ -157,10 +168,23 @@ RULES: Final = (
     ),
     _rule(
         Suspicion.SCORE_DEMAND,
-        _SCORE_STEMS,
+        _pairs(("our", "this", "their", "its"), _SCORE_STEMS),
         rf"\b(?:our|this|their|its) {_SCORE} (?:must|should|shall|has to|needs to|is to)\b",
+    ),
+    _rule(
+        Suspicion.SCORE_DEMAND,
+        _pairs(("must", "should", "shall", "has to"), ("be", "stay", "remain", "never")),
         rf"\b{_SCORE} (?:must|should|shall|has to) (?:never )?(?:be|stay|remain)\b.{{0,24}}\d",
-        rf"\b{_SCORE} ?[=:] ?(?:100|9\d)\b|\b(?:tier a|tier hot|confidence (?:of )?(?:1\.0|100))\b",
+    ),
+    _rule(
+        Suspicion.SCORE_DEMAND,
+        ("=100", ":100", "= 100", ": 100", "=9", ":9", "= 9", ": 9"),
+        rf"\b{_SCORE} ?[=:] ?(?:100|9\d)\b",
+    ),
+    _rule(
+        Suspicion.SCORE_DEMAND,
+        ("tier a", "tier hot", "confidence 1", "confidence of 1"),
+        r"\b(?:tier a|tier hot|confidence (?:of )?(?:1\.0|100))\b",
     ),
     _rule(
         Suspicion.SCORE_DEMAND,
@@ -177,7 +201,13 @@ RULES: Final = (
     _rule(Suspicion.SCORE_DEMAND, ("100",), r"(?:评分|分数|打分|スコア|点数).{0,8}100|100\W?[分点]"),
     _rule(
         Suspicion.OUTPUT_FORMAT,
-        ("reply", "respond", "answer", "output", "return", "print", "write"),
+        _pairs(
+            (
+                *("reply", "respond", "answer", "output", "return", "print", "write", "only", "just", "exactly"),
+                *("nothing but", "with", "in", "as", "the", "following"),
+            ),
+            ("json", "yaml", "xml", "csv", "plain text", "tier", "score", "the word"),
+        ),
         r"\b(?:reply|respond|answer|output|return|print|write)(?: (?:only|just|exactly|nothing but))?"
         r"(?: (?:with|in|as))?(?: only)?(?: the)?(?: following)? "
         r"(?:json|yaml|xml|csv|plain text|tier|scores?|the word)\b",
@@ -201,7 +231,7 @@ RULES: Final = (
     ),
     _rule(
         Suspicion.DELIMITER,
-        ("end", "begin", "start", "stop", "new"),
+        tuple("".join(it) for it in itertools.product("#=*-", ("", " "), ("end", "begin", "start", "stop", "new"))),
         r"(?<![#=*-])[#=*-]{3,40} ?(?:end|begin|start|stop|new) (?:of )?(?:the )?"
         r"(?:context|data|input|prompt|instructions?|accounts?|conversation|task)\b",
     ),
@@ -213,28 +243,25 @@ RULES: Final = (
         r"(?:system prompt|(?:your|the|hidden) (?:instructions|prompt)|other accounts)\b",
     ),
 )
-_BY_STEMS: Final = tuple(
-    (needed, tuple(rule for rule in RULES if rule.needed == needed))
-    for needed in dict.fromkeys(rule.needed for rule in RULES)
-)
-_BLANKS: Final = re.compile(r"[ \t\u00a0]+")
-_JOINERS: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
+_STEMS: Final = tuple(dict.fromkeys(itertools.chain.from_iterable(rule.needed for rule in RULES)))
+_NEEDED_BY: Final = tuple(tuple(rule for rule in RULES if stem in rule.needed) for stem in _STEMS)
+_AUTOMATON: Final = ahocorasick_rs.AhoCorasick(_STEMS, implementation=ahocorasick_rs.Implementation.DFA)
+"""Finds all stems in one pass over a text: to look for one after the other costs ten times as much (docs/adr/021)."""
+
+_BLANKS: Final = re.compile(r"[ \t]+")
+_JOINERS: Final = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 
 
 def suspicions(text: str) -> frozenset[Suspicion]:
     """Return what a text seems to try; empty for nearly all mail that people write each other."""
     plain = normalized(text)
-    found: set[Suspicion] = set()
-    for needed, rules in _BY_STEMS:
-        for stem in needed:  # no generator: this loop is what scoring an account costs most
-            if stem in plain:
-                found.update(rule.suspicion for rule in rules if rule.pattern.search(plain))
-                break
-    return frozenset(found)
+    stems = {index for index, _, _ in _AUTOMATON.find_matches_as_indexes(plain, overlapping=True)}
+    rules = set(itertools.chain.from_iterable(_NEEDED_BY[index] for index in stems))
+    return frozenset(rule.suspicion for rule in rules if rule.pattern.search(plain))
 
 
 def normalized(text: str) -> str:
     """Return a text as the rules read it: without case, look-alikes (NFKC), joining characters and double blanks."""
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_JOINERS)
+    plain = text if text.isascii() else _JOINERS.sub("", unicodedata.normalize("NFKC", text))
     plain = plain.casefold()
-    return _BLANKS.sub(" ", plain) if "  " in plain or not plain.isascii() or "\t" in plain else plain
+    return _BLANKS.sub(" ", plain) if "  " in plain or "\t" in plain else plain

@@ -22,14 +22,20 @@ _AT: Final = r"(?:[@＠]|\s?[\[({]\s?at\s?[\])}]\s?)"  # noqa: RUF001 - the full
 _DOT: Final = r"(?:[.．。]|\s?[\[({]\s?(?:dot|punkt|point)\s?[\])}]\s?)"  # noqa: RUF001 - as above
 _LOCAL: Final = r"[\w.!#$%&*+/=?^`{|}~'-]"
 _TOP_LEVEL: Final = r"(?:xn--[\w-]{2,24}|[^\W\d_]{2,24})"
-_EMAIL: Final = re.compile(
-    rf"(?<!{_LOCAL}){_LOCAL}{{1,256}}{_AT}(?:[\w-]{{1,63}}{_DOT}){{1,{_MOST_LABELS}}}{_TOP_LEVEL}", re.IGNORECASE
-)
+_DOMAIN: Final = re.compile(rf"(?:[\w-]{{1,63}}{_DOT}){{1,{_MOST_LABELS}}}{_TOP_LEVEL}", re.IGNORECASE)
+_LOCAL_BACKWARDS: Final = re.compile(rf"{_LOCAL}{{1,256}}")
+_AT_SIGN: Final = re.compile("@")
+_ANY_AT_SIGN: Final = re.compile(_AT, re.IGNORECASE)
 _OTHER_AT_SIGN: Final = re.compile(r"＠|[\[({]\s?at\s?[\])}]", re.IGNORECASE)  # noqa: RUF001 - as above
-_SIX_DIGITS: Final = re.compile(r"\d(?:\D{0,9}\d){5}")
-"""Spares most texts the slower searches."""
 
-_DIGIT_RUN: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}(?!\d)")
+_BEFORE_DIGITS: Final = 40
+"""How far before its digits the word stands that makes a number one to be called, and more than a currency does."""
+_AFTER_DIGITS: Final = 8
+"""The same for a currency or a per cent sign behind."""
+_DIGITS: Final = re.compile(rf"\d(?:\D{{0,9}}\d){{5,}}(?:\D{{0,{_BEFORE_DIGITS + _AFTER_DIGITS}}}\d)*")
+"""A stretch of text with the six or more digits of a phone or card number, and all digits that are near them."""
+
+_DIGIT_RUN: Final = re.compile(r"\d(?<!\d\d)(?:[ -]?\d){12,}(?!\d)")
 _DIGIT_GROUP: Final = re.compile(r"\d+")
 _CARD_DIGITS: Final = range(13, 20)
 _CARD_STARTS: Final = frozenset("23456")
@@ -68,17 +74,38 @@ _CUE: Final = (
 _CUE_BEFORE: Final = re.compile(
     rf"\b(?:{_CUE})(?:\s(?:no|nr|number|nummer|is|at))?\s?[.:=#]{{0,2}}\s{{0,3}}\Z", re.IGNORECASE
 )
-_LONGEST_CUE: Final = 40
-_PERHAPS_PHONE: Final = re.compile(rf"(?<!\d)\d(?:\)?{_GAP}?\d){{5,16}}(?!\d)")
+_PERHAPS_PHONE: Final = re.compile(rf"\d(?<!\d\d)(?:\)?{_GAP}?\d){{5,16}}(?!\d)")
 _ISO_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 
 def redact(text: str) -> str:
-    """Return a text with its e-mail addresses, card and phone numbers as marks; amounts, counts and dates stay."""
-    if "@" in text or _OTHER_AT_SIGN.search(text):
-        text = _EMAIL.sub(EMAIL_MARK, text)
-    if not _SIX_DIGITS.search(text):
-        return text
+    """Return a text with its e-mail addresses, card and phone numbers as marks; amounts, counts and dates stay.
+
+    Most of a text is neither, so that only what surrounds an at sign or many digits is looked at closely.
+    """
+    has_other_sign = _OTHER_AT_SIGN.search(text)
+    if has_other_sign or "@" in text:
+        text = _without_addresses(text, _ANY_AT_SIGN if has_other_sign else _AT_SIGN)
+    kept, position = [], 0
+    for digits in _DIGITS.finditer(text):
+        start, end = max(position, digits.start() - _BEFORE_DIGITS), digits.end() + _AFTER_DIGITS
+        kept += [text[position:start], _without_numbers(text[start:end])]
+        position = end
+    return "".join((*kept, text[position:])) if kept else text
+
+
+def _without_addresses(text: str, at_sign: re.Pattern[str]) -> str:
+    kept, position = [], 0
+    for sign in at_sign.finditer(text):
+        before = text[max(position, sign.start() - 256) : sign.start()]
+        local, domain = _LOCAL_BACKWARDS.match(before[::-1]), _DOMAIN.match(text, sign.end())
+        if local and domain:
+            kept += [text[position : sign.start() - local.end()], EMAIL_MARK]
+            position = domain.end()
+    return "".join((*kept, text[position:])) if kept else text
+
+
+def _without_numbers(text: str) -> str:
     text = _DIGIT_RUN.sub(lambda run: _without_cards(run[0]), text)
     text = _NUMBER.sub(lambda found: PHONE_MARK if found["phone"] else found[0], text)
     return _PERHAPS_PHONE.sub(lambda digits: PHONE_MARK if _follows_cue(digits) else digits[0], text)
@@ -87,7 +114,7 @@ def redact(text: str) -> str:
 def _follows_cue(digits: re.Match[str]) -> bool:
     if _ISO_DATE.match(digits[0]):
         return False
-    before = digits.string[max(0, digits.start() - _LONGEST_CUE) : digits.start()]
+    before = digits.string[max(0, digits.start() - _BEFORE_DIGITS) : digits.start()]
     return _CUE_BEFORE.search(before) is not None
 
 

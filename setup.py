@@ -40,6 +40,7 @@ setup(
         "structlog>=25",
         "tenacity>=9",
         "typer>=0.20",
+        "uvloop>=0.21",
     ],
     extras_require={
         # The local stack: the BigQuery emulator and what the Gemini stand-in and the token endpoint stand on.

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["pytester", "tests.fixtures.leak_check"]
+
 # Timing decides no test: a property holds on a slow machine too.
 settings.register_profile("account-rescoring", deadline=None)
 settings.load_profile("account-rescoring")

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.fixtures.changes import account_id, payload
+from tests.fixtures.planted_secrets import SESSION_ID_IN_PAYLOAD
 
 COMMANDS = ("demo", "local", "publish", "run")
 MAX_PULLS = 2_000
-PLANTED_SECRET = "SECRET-00Dxx0000001gPL"
 
 
 def _rescore(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -108,7 +108,7 @@ def test_bad_input_reaches_the_dead_letter_topic_byte_for_byte(tmp_path: Path) -
 
     Nothing of what the messages say is in the log.
     """
-    xml = f"<soapenv:Envelope><sessionId>{PLANTED_SECRET}</sessionId></soapenv:Envelope>".encode()
+    xml = f"<soapenv:Envelope><sessionId>{SESSION_ID_IN_PAYLOAD}</sessionId></soapenv:Envelope>".encode()
     bad = {
         b"\xff\xfe\x00": "undecodable",
         b"not json": "undecodable",
@@ -124,14 +124,14 @@ def test_bad_input_reaches_the_dead_letter_topic_byte_for_byte(tmp_path: Path) -
     # Files of one event each: a message of a file is the file, byte for byte.
     for number, content in enumerate([*bad, payload(recordIds=[account_id(404)])]):
         (tmp_path / f"{number}.bin").write_bytes(content)
-    log = tmp_path / "log.txt"
+    log = tmp_path / "pipeline.log"
     letters = _dead_letters_of(tmp_path, log)
     by_payload = {letter.data: letter.attributes for letter in letters}
     for content, error_class in bad.items():
         assert by_payload[content]["error_class"] == error_class
     assert len(letters) == len(bad) + 1
     assert by_payload[payload(recordIds=[account_id(404)])]["error_class"] == "account_not_found"
-    assert PLANTED_SECRET not in log.read_text()
+    assert SESSION_ID_IN_PAYLOAD not in log.read_text()
 
 
 def _dead_letters_of(events: Path, log: Path) -> list[Any]:

@@ -19,7 +19,8 @@ from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.publishing import publish_events
 from pipeline.reconciliation import Window, judge, read_ledger
 from pipeline.resources import CRM_DATASET, SCORING_DATASET, TOPIC
-from tests.fixtures.redis_server import PASSWORD, RedisServer
+from tests.fixtures.planted_secrets import REDIS_PASSWORD
+from tests.fixtures.redis_server import RedisServer
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import utc_now
 
@@ -100,4 +101,4 @@ def test_killed_redis_and_killed_warehouse_lose_nothing(tmp_path: Path, capsys: 
     assert "bigquery_unavailable" not in errors
     told = log.read_text()
     assert "the circuit is open" in told
-    assert PASSWORD not in told
+    assert REDIS_PASSWORD not in told

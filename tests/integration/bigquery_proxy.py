@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from tests.fixtures.planted_secrets import VENDORS_TEXT
+
 INSERTS: Final = "/insertAll"
 QUERIES: Final = "/queries"
 ALWAYS: Final = 1_000_000
@@ -148,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         kept = [row for row in request["rows"] if row["insertId"] not in fault.rows]
         if kept:
             self._passed_on(json.dumps({**request, "rows": kept}).encode())
-        error = {"reason": fault.reason, "location": fault.location, "message": "SECRET of a value", "debugInfo": ""}
+        error = {"reason": fault.reason, "location": fault.location, "message": VENDORS_TEXT, "debugInfo": ""}
         entries = [{"index": index, "errors": [error]} for index in refused]
         answer = {"kind": "bigquery#tableDataInsertAllResponse"} | ({"insertErrors": entries} if entries else {})
         self._answer(200, json.dumps(answer).encode())
@@ -171,5 +173,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _error_document(fault: Fault) -> bytes:
-    errors = [{"message": "SECRET of a statement", "domain": "global", "reason": fault.reason}]
-    return json.dumps({"error": {"code": fault.status, "message": "SECRET", "errors": errors}}).encode()
+    errors = [{"message": VENDORS_TEXT, "domain": "global", "reason": fault.reason}]
+    return json.dumps({"error": {"code": fault.status, "message": VENDORS_TEXT, "errors": errors}}).encode()

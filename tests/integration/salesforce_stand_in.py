@@ -32,11 +32,14 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from tests.fixtures.changes import account_id
+from tests.fixtures.planted_secrets import (
+    SALESFORCE_CLIENT_ID,
+    SALESFORCE_CLIENT_SECRET,
+    SALESFORCE_SESSION_PREFIX,
+    SALESFORCE_USERNAME,
+)
 from transforms.salesforce_login import SalesforceSettings
 
-CLIENT_ID: Final = "consumer-key-PLANTED"
-CLIENT_SECRET: Final = "consumer-secret-PLANTED"
-USERNAME: Final = "integration-PLANTED@example.com"
 AUDIENCE: Final = "https://login.salesforce.com"
 VARIABLE: Final = "SALESFORCE_TEST_SECRET"
 IDS: Final = [account_id(number) for number in range(3)]
@@ -142,14 +145,17 @@ class SalesforceStandIn:
             return await _failed(fault, {"error": fault.code, "error_description": f"refused: {form}"})
         if error := self._refusal(form):
             return JSONResponse({"error": error, "error_description": f"refused: {form}"}, 400)
-        session_id = f"00D-session-PLANTED-{self.logins}"
+        session_id = f"{SALESFORCE_SESSION_PREFIX}{self.logins}"
         self.sessions.add(session_id)
         self.issued.append(session_id)
         return JSONResponse({"access_token": session_id, "instance_url": self.url, "token_type": "Bearer"})
 
     def _refusal(self, form: dict[str, str]) -> str | None:
         if form.get("grant_type") == "client_credentials":
-            is_known = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+            is_known = (form.get("client_id"), form.get("client_secret")) == (
+                SALESFORCE_CLIENT_ID,
+                SALESFORCE_CLIENT_SECRET,
+            )
             return None if is_known else "invalid_client"
         if form.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
             return "unsupported_grant_type"
@@ -161,8 +167,8 @@ class SalesforceStandIn:
                 public,
                 algorithms=["RS256"],
                 audience=AUDIENCE,
-                issuer=CLIENT_ID,
-                subject=USERNAME,
+                issuer=SALESFORCE_CLIENT_ID,
+                subject=SALESFORCE_USERNAME,
                 options={"require": ["exp", "aud", "iss", "sub"]},
             )
         except jwt.InvalidTokenError:
@@ -251,7 +257,7 @@ def trusted_stand_in(folder: Path, environment: pytest.MonkeyPatch) -> Iterator[
     """Run a stand-in with the accounts of `IDS`, which clients trust, with its secret in the environment."""
     with SalesforceStandIn(folder) as started:
         environment.setenv("REQUESTS_CA_BUNDLE", str(started.ca_file))
-        environment.setenv(VARIABLE, CLIENT_SECRET)
+        environment.setenv(VARIABLE, SALESFORCE_CLIENT_SECRET)
         for number, record_id in enumerate(IDS):
             started.add(record_id, Name=f"Company {number}", Rating="Hot")
         yield started
@@ -261,9 +267,9 @@ def settings_for(stand_in: SalesforceStandIn, **fields: Any) -> SalesforceSettin
     """Return settings that name the stand-in, and wait next to nothing between attempts."""
     defaults: dict[str, Any] = {
         "login_url": stand_in.url,
-        "client_id": CLIENT_ID,
+        "client_id": SALESFORCE_CLIENT_ID,
         "secret": VARIABLE,
-        "username": USERNAME,
+        "username": SALESFORCE_USERNAME,
         "retry_wait_seconds": 0.001,
     }
     return SalesforceSettings(**defaults | fields)
@@ -272,7 +278,15 @@ def settings_for(stand_in: SalesforceStandIn, **fields: Any) -> SalesforceSettin
 def secrets_of(stand_in: SalesforceStandIn) -> Iterable[str]:
     """Return what must be in no log, error or repr: both secrets, who uses them, assertions and sessions."""
     key_lines = [line for line in stand_in.private_key.splitlines() if not line.startswith("-----")]
-    return [CLIENT_ID, CLIENT_SECRET, USERNAME, *key_lines, *stand_in.issued, *stand_in.assertions, "PLANTED"]
+    return [
+        SALESFORCE_CLIENT_ID,
+        SALESFORCE_CLIENT_SECRET,
+        SALESFORCE_USERNAME,
+        *key_lines,
+        *stand_in.issued,
+        *stand_in.assertions,
+        "PLANTED",
+    ]
 
 
 def _pem(key: rsa.RSAPrivateKey) -> str:

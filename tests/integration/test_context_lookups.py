@@ -18,7 +18,8 @@ from schemas.score import Driver, Impact, Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from tests.fixtures.hostile_text import hostile_text
-from tests.fixtures.redis_server import PASSWORD, RedisServer
+from tests.fixtures.planted_secrets import REDIS_PASSWORD
+from tests.fixtures.redis_server import RedisServer
 from transforms.add_account_context import AddAccountContext, _LookUp
 from transforms.context_cache import CacheSettings, ContextCache, ProcessStore, Store
 from transforms.last_scores import LastScore, read_last_scores
@@ -122,7 +123,7 @@ def test_redis_dies_and_comes_back(
     captured = capfd.readouterr()
     told = captured.out + captured.err + caplog.text
     assert told.count("circuit is open") == 1
-    assert PASSWORD not in told
+    assert REDIS_PASSWORD not in told
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

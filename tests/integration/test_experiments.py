@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.experiments import ExperimentNotRecorded, ExperimentTarget, record_run, run_name
 from pipeline.local.gemini import GeminiStandIn
+from tests.fixtures.planted_secrets import VENDORS_TEXT
 from tests.integration.vertex_experiments_stand_in import VertexExperiments, vertex_experiments
 
 PARAMETERS = {"prompt_version": "v1", "model": "gemini-3.5-flash-lite"}
@@ -50,7 +51,7 @@ def test_a_refusal_is_one_line_without_the_services_text(service: VertexExperime
     with pytest.raises(ExperimentNotRecorded, match=str(status)) as refused:
         record_run(_target(service), "v1", PARAMETERS, {})
     assert "account-scores" in str(refused.value)
-    assert "SECRET" not in str(refused.value)
+    assert VENDORS_TEXT not in str(refused.value)
 
 
 def test_names_of_runs_are_what_vertex_takes() -> None:

@@ -26,6 +26,7 @@ from schemas.outcome import Outcome, OutcomeKind, ScoredChange, outcome_id
 from schemas.score import Score, ScoreStatus, score_id
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, CHANGE_OUTCOMES
 from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, change, context
+from tests.fixtures.planted_secrets import VENDORS_TEXT
 from tests.integration.bigquery_proxy import ALWAYS, INSERTS, QUERIES, BigQueryProxy, Fault
 from transforms import warehouse as warehouse_module
 from transforms.errors import WarehouseUnavailable
@@ -171,7 +172,7 @@ def test_refused_rows_are_dead_letters_with_event_and_row(warehouse: Warehouse, 
         assert letter.rejected_row
         assert json.loads(letter.rejected_row) == table_row(item.score)
         assert "invalid at score" in letter.error_message
-        assert "SECRET" not in letter.error_message
+        assert VENDORS_TEXT not in letter.error_message
         assert letter.prompt_version == "v1"
     assert _in_table(warehouse) == Counter(IDS[2:])
     assert proxy.count(INSERTS) == 1
@@ -315,7 +316,7 @@ def test_refusals_of_a_lookup_are_not_retried(mirrored: Warehouse, proxy: BigQue
     proxy.faults = [Fault("status", on=QUERIES, status=status, reason="accessDenied", times=ALWAYS)]
     with pytest.raises(WarehouseUnavailable, match=str(status)) as refusal:
         _look_up(mirrored)
-    assert "SECRET" not in str(refusal.value)
+    assert VENDORS_TEXT not in str(refusal.value)
     assert proxy.count(QUERIES) <= 3  # the client itself renews its credentials twice after 401
 
 

@@ -17,8 +17,8 @@ from apache_beam.testing.util import assert_that
 import transforms.coders  # noqa: F401 - registers how the models travel
 from schemas.change_event import AccountChange, ChangeType
 from tests.fixtures.changes import account_id, change, context
+from tests.fixtures.planted_secrets import SALESFORCE_CLIENT_SECRET
 from tests.integration.salesforce_stand_in import (
-    CLIENT_SECRET,
     IDS,
     VARIABLE,
     Fault,
@@ -127,7 +127,7 @@ FAULTS = [
     Fault(400, "invalid_grant"),
     Fault(401, "INVALID_SESSION_ID", times=2),
     Fault(403, "REQUEST_LIMIT_EXCEEDED", times=MAX_ATTEMPTS),
-    Fault(403, "a sentence with consumer-secret-PLANTED for a code"),
+    Fault(403, f"a sentence with {SALESFORCE_CLIENT_SECRET} for a code"),
     Fault(200, kind="no_json"),
     Fault(200, kind="other_json"),
     Fault(200, kind="cut_off", times=MAX_ATTEMPTS),
@@ -170,5 +170,5 @@ def test_secrets_and_sessions_are_told_to_nobody(
     assert [secret for secret in secrets_of(stand_in) if secret in text] == []
     # The step names the consumer key and the user to its workers, and no secret.
     pickled = pickler.dumps(RereadGaps(settings), enable_trace=False, use_zlib=False)
-    for secret in (CLIENT_SECRET, *stand_in.private_key.splitlines()[1:-1]):
+    for secret in (SALESFORCE_CLIENT_SECRET, *stand_in.private_key.splitlines()[1:-1]):
         assert secret.encode() not in pickled

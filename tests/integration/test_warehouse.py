@@ -14,6 +14,7 @@ from schemas.account_context import AccountContext, AccountProfile, Opportunity
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, EMAILS, OPPORTUNITIES
 from tests.fixtures.changes import COMMITTED_AT, account_id
+from tests.fixtures.planted_secrets import VENDORS_TEXT
 from transforms.errors import InvalidContext, WarehouseUnavailable
 from transforms.query_guard import QueryRefused, guard_rules
 from transforms.warehouse import ContextBounds, Warehouse
@@ -121,9 +122,9 @@ def test_a_warehouse_that_is_gone_is_unavailable(warehouse: Warehouse, monkeypat
     monkeypatch.setattr("transforms.warehouse.RETRY_DEADLINE_SECONDS", 1.0)
     gone = Warehouse(warehouse.project)
     with pytest.raises(WarehouseUnavailable) as error:
-        list(gone.query("SELECT 'SECRET'"))
+        list(gone.query(f"SELECT '{VENDORS_TEXT}'"))
     gone.close()
-    assert "SECRET" not in str(error.value)
+    assert VENDORS_TEXT not in str(error.value)
 
 
 def _profile(number: int, **fields: Any) -> AccountProfile:

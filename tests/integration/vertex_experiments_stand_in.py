@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from tests.fixtures.planted_secrets import VENDORS_TEXT
+
 _STORES: Final = re.compile(r"projects/[^/]+/locations/[^/]+/metadataStores")
 _SUBGRAPH: Final[dict[str, Any]] = {"artifacts": [], "executions": [], "events": []}
 
@@ -38,7 +40,7 @@ class VertexExperiments:
     def answer(self, method: str, target: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Return status and document for a request."""
         if self.refuse:
-            return self.refuse, {"error": {"code": self.refuse, "message": "SECRET", "status": "X"}}
+            return self.refuse, {"error": {"code": self.refuse, "message": VENDORS_TEXT, "status": "X"}}
         parts = urlsplit(target)
         name, query = parts.path.removeprefix("/v1/"), parse_qs(parts.query)
         if method == "GET":

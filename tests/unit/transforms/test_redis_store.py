@@ -8,10 +8,10 @@ import fakeredis
 import pytest
 import redis
 
+from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from transforms.redis_store import RedisSettings, RedisStore, RedisUnavailable, connect
 
 SETTINGS = RedisSettings("redis://cache.internal:6379/0")
-PASSWORD = "planted-password-9Q"
 
 
 def _store(server: fakeredis.FakeServer, ttl_seconds: float = 60) -> RedisStore:
@@ -80,11 +80,11 @@ def test_a_fault_of_this_program_is_not_hidden() -> None:
 @pytest.mark.parametrize(
     "location",
     [
-        f"redis://:{PASSWORD}@cache:6379/0",
-        f"rediss://user:{PASSWORD}@cache:6379/0",
-        f"redis://cache:6379/0?password={PASSWORD}",
-        f"https://cache/{PASSWORD}",
-        PASSWORD,
+        f"redis://:{REDIS_PASSWORD}@cache:6379/0",
+        f"rediss://user:{REDIS_PASSWORD}@cache:6379/0",
+        f"redis://cache:6379/0?password={REDIS_PASSWORD}",
+        f"https://cache/{REDIS_PASSWORD}",
+        REDIS_PASSWORD,
         "",
         "redis://",
         "redis://[::1",
@@ -94,15 +94,15 @@ def test_a_password_has_no_place_in_an_option(location: str) -> None:
     """It is refused in a line that says where to put it, and does not quote it."""
     with pytest.raises(ValueError, match=r"^redis_url") as refusal:
         RedisSettings(location)
-    assert PASSWORD not in str(refusal.value)
+    assert REDIS_PASSWORD not in str(refusal.value)
 
 
 def test_a_url_with_a_password_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable's name is what options, repr and pickles hold."""
-    monkeypatch.setenv("CACHE_REDIS_URL", f"redis://:{PASSWORD}@cache:6379/0")
+    monkeypatch.setenv("CACHE_REDIS_URL", f"redis://:{REDIS_PASSWORD}@cache:6379/0")
     settings = RedisSettings("CACHE_REDIS_URL")
-    assert settings.read_url() == f"redis://:{PASSWORD}@cache:6379/0"
-    assert PASSWORD not in repr(settings)
+    assert settings.read_url() == f"redis://:{REDIS_PASSWORD}@cache:6379/0"
+    assert REDIS_PASSWORD not in repr(settings)
 
 
 def test_a_variable_that_is_not_set_is_a_redis_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_variable_that_is_not_set_is_a_redis_that_is_down(monkeypatch: pytest.
     assert RedisStore(RedisSettings("CACHE_REDIS_URL"), 60).get_many(["a"]) == {}
 
 
-@pytest.mark.parametrize("url", [f"redis://:{PASSWORD}@127.0.0.1:1/0", f"nonsense:{PASSWORD}"])
+@pytest.mark.parametrize("url", [f"redis://:{REDIS_PASSWORD}@127.0.0.1:1/0", f"nonsense:{REDIS_PASSWORD}"])
 def test_the_password_is_told_to_nobody(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], url: str
 ) -> None:
@@ -128,7 +128,7 @@ def test_the_password_is_told_to_nobody(
             store._asked(lambda client: client.ping())
     told += [caplog.text, *capfd.readouterr(), *traceback.format_exception(refusal.value)]
     assert "circuit is open" in "\n".join(told)
-    assert PASSWORD not in "\n".join(told)
+    assert REDIS_PASSWORD not in "\n".join(told)
 
 
 def test_connecting_waits_for_nothing() -> None:

@@ -41,7 +41,8 @@ def normalize_record_id(text: str) -> str:
     if _ID_15.match(text):
         return text + id_checksum(text)
     if not _ID_18.match(text):
-        raise ValueError(f"{text[:40]!r} is no Salesforce record id: 15 or 18 letters and digits are wanted")
+        # Anything can stand in an id's place, a session id too. Whoever asked for it by hand knows what they typed.
+        raise ValueError(f"a text of {len(text)} characters is no record id: 15 or 18 letters and digits are wanted")
     expected = id_checksum(text[:15])
     if text[15:].upper() != expected:
         raise ValueError(f"the checksum of record id {text} is {text[15:]}, but {text[:15]} has {expected}")

@@ -40,6 +40,7 @@ STAGE: Final = "Parse change events"
 CHANGES: Final = "changes"
 
 _CHANGE_TYPES: Final = frozenset(ChangeType)
+_CONSTANT: Final = re.compile(r"[A-Z]{1,16}(?:_[A-Z]{1,16}){0,2}")
 _NUMBERS: Final = ("AnnualRevenue", "NumberOfEmployees")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -169,7 +170,9 @@ def _record_change(event: ChangeEvent, received: Received, committed_at: dt.date
 
 def _refuse_unknown_change_type(change_type: object) -> None:
     if isinstance(change_type, str) and change_type not in _CHANGE_TYPES:
-        raise UnsupportedEvent(f"changeType {change_type[:24]!r} is not one of {', '.join(ChangeType)}")
+        # A new one of Salesforce's is worth naming; what is no name at all can be anything, and stays in the payload.
+        name = change_type if _CONSTANT.fullmatch(change_type) else f"of {len(change_type)} characters"
+        raise UnsupportedEvent(f"changeType {name} is not one of {', '.join(ChangeType)}")
 
 
 def _refuse_impossible_number(name: str, value: Any) -> None:

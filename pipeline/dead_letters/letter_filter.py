@@ -116,4 +116,4 @@ def _account_id(text: str) -> str:
     try:
         return normalize_account_id(text)
     except ValueError as error:
-        raise ValueError(f"--account: {error}") from None
+        raise ValueError(f"--account {text[:40]!r}: {error}") from None

@@ -70,7 +70,7 @@ def test_help_has_an_example(command: str) -> None:
     [
         (["dead-letters", "list", "--class", "oops"], "--class is 'oops'"),
         (["dead-letters", "list", "--until", "later"], "--until is 'later'"),
-        (["dead-letters", "replay", "--account", "123"], "--account: '123' is no Salesforce record id"),
+        (["dead-letters", "replay", "--account", "123"], "--account '123': a text of 3 characters is no record id"),
         (["dead-letters", "list", "--dataset", "a`b"], "--dataset is 'a`b'"),
         (["recover"], "either --to"),
     ],

@@ -13,6 +13,7 @@ from schemas.change_event import AccountChange, ChangeType, SourceMessage, paylo
 from schemas.dead_letter import ErrorClass
 from schemas.outcome import OutcomeKind, SkipReason
 from tests.fixtures.changes import COMMITTED_AT, account_id, payload
+from tests.fixtures.planted_secrets import SESSION_ID_IN_PAYLOAD
 from transforms.parse_change_events import NoChange, ParsedRecord, Refusal, parse_message
 
 
@@ -140,12 +141,37 @@ def test_numbers_in_any_notation_are_numbers() -> None:
     assert _change(payload(commitNumber=10**25))
 
 
-def test_a_refusal_tells_where_and_why_without_the_value() -> None:
+SESSION = SESSION_ID_IN_PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "where"),
+    [
+        (payload(commitTimestamp=SESSION), "ChangeEventHeader.commitTimestamp"),
+        (payload(changeType=SESSION), "changeType of 31 characters"),
+        (payload(recordIds=[SESSION]), "a text of 31 characters is no record id"),
+        (payload({"AccountId": SESSION}, entityName="Contact"), "a text of 31 characters is no record id"),
+        (payload({"AnnualRevenue": SESSION}), "AnnualRevenue"),
+        (payload(changedFields=[SESSION, "0x01"]), "bitmap"),
+        (json.dumps({"sessionId": SESSION}).encode(), "ChangeEventHeader"),
+        (json.dumps({"sessionId": SESSION}).encode()[:-1], "no JSON"),
+    ],
+)
+def test_a_refusal_tells_where_and_why_without_the_value(bytes_: bytes, where: str) -> None:
     """The message names the field and what is wanted, not what stood there."""
-    record = _one(payload(commitTimestamp="sessionId=00D!secret"))
+    record = _one(bytes_)
     assert isinstance(record, Refusal)
-    assert "ChangeEventHeader.commitTimestamp" in str(record.error)
-    assert "secret" not in str(record.error)
+    assert where in str(record.error)
+    assert SESSION not in str(record.error)
+    assert SESSION[:8] not in str(record.error)
+
+
+@pytest.mark.parametrize("change_type", ["SNAPSHOT", "GAP_MERGE"])
+def test_a_new_change_type_is_named(change_type: str) -> None:
+    """What looks like one of Salesforce's is said in the message, for whoever has to support it."""
+    record = _one(payload(changeType=change_type))
+    assert isinstance(record, Refusal)
+    assert f"changeType {change_type} is not one of" in str(record.error)
 
 
 def test_trace_follows_the_publisher() -> None:

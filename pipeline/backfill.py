@@ -48,7 +48,7 @@ ORDER BY at DESC
 LIMIT 1
 """
 # An account is done once it has both its row and its outcome: either alone is what a crash leaves, and what
-# docs/adr/001 allows. What was dead-lettered has its outcome, and is replayed, not scored again.
+# docs/adr/006 allows. What was dead-lettered has its outcome, and is replayed, not scored again.
 _DONE_SQL: Final = f"""
 SELECT account_id
 FROM `{{dataset}}.account_scores`

@@ -26,6 +26,9 @@ from transforms.redis_store import RedisSettings, RedisStore
 COMMIT_GRANULARITY: Final = dt.timedelta(seconds=1)
 """commitTimestamp tells seconds, and may differ by one within a transaction."""
 
+LARGEST_CONTEXT_BYTES: Final = 16 * 1024 * 1024
+"""As JSON. A larger one, of which there is none in life, is read from the mirror each time."""
+
 _READ_AT: Final = struct.Struct(">q")
 
 
@@ -160,10 +163,23 @@ def decode_entry(entry: bytes, account_id: str, oldest: dt.datetime) -> AccountC
         (read_at,) = _READ_AT.unpack_from(entry)
         if read_at < oldest.timestamp() * 1000:
             return None
-        context = AccountContext.model_validate_json(zlib.decompress(entry[_READ_AT.size :]))
+        context = AccountContext.model_validate_json(_inflated(entry[_READ_AT.size :]))
     except (struct.error, zlib.error, ValidationError):
         return None
     return context if context.profile.account_id == account_id else None
+
+
+def _inflated(deflated: bytes) -> bytes:
+    """Return what was deflated; Redis is shared, and a few bytes of it could stand for a worker's whole memory.
+
+    Raises:
+        zlib.error: It is none, not all of it is there, or it is larger than an entry may be.
+    """
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(deflated, LARGEST_CONTEXT_BYTES)
+    if not inflater.eof:
+        raise zlib.error("cut off, or too large")
+    return text
 
 
 _starting = threading.Lock()

@@ -1,6 +1,7 @@
 """The context cache: what may be served again, from where, and in how few bytes."""
 
 import datetime as dt
+import zlib
 from typing import Any
 
 import fakeredis
@@ -13,6 +14,7 @@ from schemas.change_event import AccountChange
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from transforms.context_cache import (
     COMMIT_GRANULARITY,
+    LARGEST_CONTEXT_BYTES,
     CacheSettings,
     ContextCache,
     ProcessStore,
@@ -145,6 +147,16 @@ def test_the_process_keeps_no_more_than_it_may() -> None:
 def test_what_is_no_entry_is_a_miss(entry: bytes) -> None:
     """Whatever Redis holds under a key: it costs a query, never a change, and no account gets another's context."""
     assert decode_entry(entry, account_id(1), COMMITTED_AT) is None
+
+
+def test_an_entry_that_inflates_without_end_is_a_miss() -> None:
+    """Sixteen kilobytes that stand for as many megabytes take no more memory than an entry may."""
+    sound = context(1).model_dump_json().encode()
+    read_at = encode_entry(context(1), LONG_AFTER)[:8]
+    padded = read_at + zlib.compress(sound + b" " * 1024)
+    bomb = read_at + zlib.compress(sound + b" " * LARGEST_CONTEXT_BYTES)
+    assert decode_entry(padded, account_id(1), COMMITTED_AT) == context(1)
+    assert decode_entry(bomb, account_id(1), COMMITTED_AT) is None
 
 
 @given(st.text(max_size=200), st.floats(allow_nan=False, allow_infinity=False))

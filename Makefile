@@ -52,10 +52,11 @@ audit: install ## Look for known vulnerabilities of the dependencies; asks a pub
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement infrastructure/flex_template/requirements.txt
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
-images: ## Build the Flex Template's images as archives in build/images; needs Docker's buildx
+images: ## Build the Flex Template's images as archives in build/images (WORKER_USER=root: see ADR 062); needs Docker's buildx
 	@mkdir -p build/images
 	@docker buildx inspect rescoring >/dev/null 2>&1 || docker buildx create --name rescoring >/dev/null
 	@for target in launcher worker; do docker buildx build --builder rescoring --provenance=false --target $$target \
+	  $(if $(WORKER_USER),--build-arg WORKER_USER=$(WORKER_USER)) \
 	  --file infrastructure/flex_template/Dockerfile --output type=oci,dest=build/images/$$target.tar . || exit 1; done
 
 generate: install ## Write what follows from the code: schemas and metadata for the infrastructure, the job graph

@@ -124,6 +124,14 @@ class RedisStore:
         except (RedisUnavailable, CircuitOpen):
             return
 
+    def ping(self) -> None:
+        """Ask whether it answers.
+
+        Raises:
+            RedisUnavailable: It does not, or nobody knows where it is.
+        """
+        self._asked(lambda client: client.ping())
+
     def _asked(self, ask: Callable[[redis.Redis], T]) -> T:
         try:
             return ask(self._connected())

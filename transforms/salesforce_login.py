@@ -95,7 +95,12 @@ def is_secret_name(text: str) -> bool:
 
 
 class SecretUnavailable(SalesforceUnavailable):
-    """The secret can't be read, or is none."""
+    """The secret can't be read, or is none; `status` and `reason` are Secret Manager's, where it gave any."""
+
+    def __init__(self, message: str, *, status: int | None = None, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
 
 
 def read_secret(name: str) -> str:
@@ -123,7 +128,11 @@ def read_secret_version(name: str, connect: Callable[[], secretmanager.SecretMan
             payload = client.access_secret_version(name=name, timeout=_SECRET_MANAGER_SECONDS).payload
         return payload.data.decode()
     except (api.GoogleAPIError, google.auth.exceptions.GoogleAuthError, UnicodeDecodeError) as error:
-        raise SecretUnavailable(f"Secret Manager gave no secret ({type(error).__name__})") from None
+        raise SecretUnavailable(
+            f"Secret Manager gave no secret ({type(error).__name__})",
+            status=getattr(error, "code", None),
+            reason=getattr(error, "reason", None) if isinstance(error, api.GoogleAPICallError) else None,
+        ) from None
 
 
 def token_request(settings: SalesforceSettings, secret: str, now: dt.datetime) -> dict[str, str]:

@@ -66,7 +66,7 @@ def whose(credentials: google.auth.credentials.Credentials) -> str:
     return f"{who} ({kind})" if who else kind
 
 
-def refusal_code(error: google.auth.exceptions.GoogleAuthError) -> str:
+def refusal_code(error: Exception) -> str:
     """Return the OAuth code of why a token was refused, such as invalid_grant; the text beside it stays behind."""
     document = error.args[1] if len(error.args) > 1 else None
     code = document.get("error") if isinstance(document, dict) else None

@@ -33,6 +33,13 @@ LOG_IN: Final = (
     "account's key file"
 )
 
+_REMEDY_OF_REASON: Final = {
+    "BILLING_DISABLED": "link a billing account: gcloud billing projects link {project} --billing-account ID",
+    "CONSUMER_INVALID": "check --project: there is no {project}, or it is being deleted",
+    "USER_PROJECT_DENIED": "grant these credentials roles/serviceusage.serviceUsageConsumer on {project}",
+}
+"""Reasons of google.api.ErrorReason that are about the project, and that no role on the thing itself would mend."""
+
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
 _MALFORMED, _UNAUTHENTICATED, _FORBIDDEN, _NOT_FOUND, _EXHAUSTED = 400, 401, 403, 404, 429
 _NO_ANSWER: Final = frozenset({408, 499})
@@ -78,6 +85,13 @@ def explain(error: BaseException, advice: Advice) -> tuple[str, str]:
     error = cause_of(error)
     if isinstance(error, AnswerError) or (isinstance(error, GeminiError) and not _is_refused(error)):
         return str(error), "run it again; if it stays so, choose another --model"
+    if isinstance(error, google.auth.exceptions.TransportError):
+        return (
+            f"Google's token endpoint does not answer ({type(error).__name__})",
+            _reach("oauth2.googleapis.com"),
+        )
+    if isinstance(error, Unauthenticated):
+        return str(error), LOG_IN
     if isinstance(error, RedisUnavailable):
         return str(error), advice.missing
     if isinstance(error, SecretUnavailable) and error.status is None:
@@ -107,6 +121,9 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
             f"the API {advice.api} is not enabled in {advice.project}",
             f"gcloud services enable {advice.api} --project {advice.project}",
         )
+    if refusal.reason in _REMEDY_OF_REASON:
+        remedy = _REMEDY_OF_REASON[refusal.reason].format(project=advice.project)
+        return f"{advice.service} refuses the project{told}", remedy
     if status is None:
         return (
             f"the check itself failed ({refusal.kind})",
@@ -115,7 +132,7 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
     if status in _NO_ANSWER or (status >= _SERVER_FAULTS and status != _NOT_IMPLEMENTED):
         return (
             f"{advice.service} does not answer ({refusal.kind})",
-            f"see that this machine reaches {advice.api}, by its proxy too; on a local stack, that rescore local runs",
+            _reach(advice.api),
         )
     by_status = {
         _MALFORMED: (f"{advice.service} takes the request for invalid{told}", advice.malformed),
@@ -132,6 +149,10 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
         f"a status that rescore doctor does not know: look it up in the manual of {advice.api}",
     )
     return by_status.get(status, unforeseen)
+
+
+def _reach(host: str) -> str:
+    return f"see that this machine reaches {host}, by its proxy too; on a local stack, that rescore local runs"
 
 
 def _is_refused(error: GeminiError) -> bool:
@@ -156,7 +177,6 @@ _STATUS_OF: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (ServerFault, _SERVER_FAULTS),
     (ConnectionLost, _UNAVAILABLE),
     (GeminiTimeout, _UNAVAILABLE),
-    (google.auth.exceptions.TransportError, _UNAVAILABLE),  # before the class that it is of
     (google.auth.exceptions.GoogleAuthError, _UNAUTHENTICATED),
     (requests.exceptions.RequestException, _UNAVAILABLE),
     (TimeoutError, _UNAVAILABLE),

@@ -87,7 +87,7 @@ def test_a_disabled_api_is_known_by_its_reason(error: Exception) -> None:
         (_google(api.PermissionDenied, PLANTED), "the role"),
         (_http_error(403, None), "the role"),
         (_of_the_warehouse(_http_error(403, None)), "the role"),
-        (_http_error(403, "BILLING_DISABLED"), "the role"),
+        (_http_error(403, "IAM_PERMISSION_DENIED"), "the role"),
         (AccessRefused(403), "the role"),
         (_google(api.NotFound, PLANTED), "terraform apply"),
         (_of_the_warehouse(_http_error(404, None)), "terraform apply"),
@@ -117,7 +117,6 @@ def test_each_refusal_has_its_remedy(error: Exception, remedy: str) -> None:
         _google(api.DeadlineExceeded, PLANTED),
         _google(api.InternalServerError, PLANTED),
         _of_the_warehouse(requests.exceptions.ConnectionError(PLANTED)),
-        _google(google.auth.exceptions.TransportError, PLANTED),
         ConnectionLost("lost"),
         ServerFault(503),
         GeminiTimeout("late"),
@@ -131,6 +130,28 @@ def test_no_answer_sends_to_the_network(error: Exception) -> None:
     assert detail.startswith("Pub/Sub does not answer (")
     assert "reaches pubsub.googleapis.com" in remedy
     assert PLANTED not in detail
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("BILLING_DISABLED", "billing account"),
+        ("CONSUMER_INVALID", "check --project: there is no my-project"),
+        ("USER_PROJECT_DENIED", "roles/serviceusage.serviceUsageConsumer on my-project"),
+    ],
+)
+def test_what_is_wrong_with_the_project_is_mended_there(reason: str, remedy: str) -> None:
+    """A role on the topic or the table would change nothing."""
+    detail, told = explain(_http_error(403, reason), ADVICE)
+    assert reason in detail
+    assert remedy in told
+
+
+def test_a_token_endpoint_that_does_not_answer_is_no_fault_of_the_service() -> None:
+    """Each client asks it before its first call, so that each service's check meets it."""
+    detail, remedy = explain(_google(google.auth.exceptions.TransportError, PLANTED), ADVICE)
+    assert detail == "Google's token endpoint does not answer (TransportError)"
+    assert "oauth2.googleapis.com" in remedy
 
 
 def test_an_exhausted_quota_is_no_missing_permission() -> None:

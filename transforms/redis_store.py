@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from transforms.circuit import Circuit, CircuitOpen
-from transforms.salesforce_login import SecretUnavailable, is_secret_name, read_secret
+from transforms.secret_store import SecretUnavailable, is_secret_name, read_secret
 
 CALL_SECONDS: Final = 0.25
 """For each wait for Redis: a context query takes longer than this, so that more would not pay."""

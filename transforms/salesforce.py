@@ -26,7 +26,8 @@ from schemas.salesforce_ids import AccountId, normalize_account_id
 from transforms.circuit import within
 from transforms.context_overlay import MODIFIED_FIELD
 from transforms.errors import SalesforceUnavailable
-from transforms.salesforce_login import SalesforceSettings, SecretReader, read_secret, token_request
+from transforms.salesforce_login import SalesforceSettings, token_request
+from transforms.secret_store import SecretReader, read_secret
 
 MAX_ATTEMPTS: Final = 4
 MAX_IDS_A_QUERY: Final = 200

@@ -10,7 +10,8 @@ from pipeline.doctor.remedies import Advice
 from transforms.errors import SalesforceUnavailable
 from transforms.redis_store import RedisSettings, RedisStore
 from transforms.salesforce import RefusedCall, Salesforce
-from transforms.salesforce_login import SalesforceSettings, SecretUnavailable, is_secret_name, read_secret
+from transforms.salesforce_login import SalesforceSettings
+from transforms.secret_store import SecretUnavailable, is_secret_name, read_secret
 
 _ANY_TTL_SECONDS: Final = 1.0
 

@@ -25,7 +25,7 @@ from transforms.errors import (
     Unauthenticated,
 )
 from transforms.redis_store import RedisUnavailable
-from transforms.salesforce_login import SecretUnavailable
+from transforms.secret_store import SecretUnavailable
 
 SERVICE_DISABLED: Final = "SERVICE_DISABLED"
 LOG_IN: Final = (

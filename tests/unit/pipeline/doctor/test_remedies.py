@@ -24,7 +24,7 @@ from transforms.errors import (
     WarehouseUnavailable,
 )
 from transforms.redis_store import RedisUnavailable
-from transforms.salesforce_login import SecretUnavailable
+from transforms.secret_store import SecretUnavailable
 
 ADVICE = Advice(
     "Pub/Sub",

@@ -5,21 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
+
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.doctor.check import OnResult, Result, Status, examine
 from pipeline.doctor.deployment import Deployment, checks_of
 from pipeline.doctor.permissions import Duty
-from schemas.identifiers import DatasetId, EmailAddress, ProjectId, checked
-from transforms.generation import GeminiSettings
-from transforms.redis_store import RedisSettings
-from transforms.salesforce_login import AuthFlow, SalesforceSettings
+from pipeline.options import command_line, config_from
 
 StartView = Callable[[Sequence[str]], AbstractContextManager[OnResult]]
 """From the names of the checks to what shows them while they are made."""
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 DONE_WELL: Final = frozenset({Status.OK, Status.SKIPPED, Status.NOT_TOLD})
 
@@ -60,40 +56,27 @@ class Diagnosis:
         }
 
 
-@dataclass(frozen=True)
-class SalesforceOptions:
-    """The options --salesforce-*, as they were typed."""
+def deployment_from(arguments: Sequence[str], duty: str) -> Deployment:
+    """Return the deployment that the options of `rescore run` name.
 
-    login_url: str
-    client_id: str
-    secret: str
-    auth: str
-    username: str | None
-
-
-def deployment_from(
-    *,
-    project: str,
-    dataset: str,
-    crm_dataset: str,
-    model: str,
-    location: str,
-    redis_url: str,
-    salesforce: SalesforceOptions,
-    duty: str,
-) -> Deployment:
-    """Return the deployment that options name.
+    Args:
+        arguments: As typed; the environment and the file that `--config` names say what they do not.
+        duty: What the credentials are meant for: pipeline, replay or both.
 
     Raises:
-        ValueError: One is malformed; the message says which, and quotes no secret.
+        ValueError: Some are malformed; the message has a line for each, and quotes no secret.
     """
+    if duty not in list(Duty):
+        raise ValueError(f"--for is {duty[:60]!r}: one of {', '.join(Duty)} is wanted")
+    line = command_line(arguments)
+    config = config_from(PipelineOptions(line.arguments), line)
     return Deployment(
-        dataset=checked(DatasetId, dataset, "--dataset"),
-        crm_dataset=checked(DatasetId, crm_dataset, "--crm-dataset"),
-        gemini=GeminiSettings(project=checked(ProjectId, project, "--project"), model=model, location=location),
-        redis=_redis(redis_url),
-        salesforce=_salesforce(salesforce),
-        duty=_one_of(Duty, duty, "--for"),
+        dataset=config.dataset,
+        crm_dataset=config.crm_dataset,
+        gemini=config.gemini,
+        redis=config.cache.redis if config.cache else None,
+        salesforce=config.salesforce,
+        duty=Duty(duty),
     )
 
 
@@ -106,36 +89,3 @@ def diagnose(deployment: Deployment, start_view: StartView) -> Diagnosis:
 def as_json(diagnosis: Diagnosis) -> str:
     """Return the one document that `--json` prints."""
     return json.dumps(diagnosis.document(), indent=2)
-
-
-def _one_of(kind: type[Choice], value: str, flag: str) -> Choice:
-    if value not in list(kind):
-        raise ValueError(f"{flag} is {value[:60]!r}: one of {', '.join(kind)} is wanted")
-    return kind(value)
-
-
-def _redis(location: str) -> RedisSettings | None:
-    if not location:
-        return None
-    try:
-        return RedisSettings(location)
-    except ValueError as error:
-        raise ValueError(f"--{str(error).replace('redis_url', 'redis-url')}") from None
-
-
-def _salesforce(options: SalesforceOptions) -> SalesforceSettings | None:
-    if not options.login_url:
-        return None
-    flow = _one_of(AuthFlow, options.auth, "--salesforce-auth")
-    if options.username:
-        checked(EmailAddress, options.username, "--salesforce-username")
-    try:
-        return SalesforceSettings(
-            login_url=options.login_url,
-            client_id=options.client_id,
-            secret=options.secret,
-            flow=flow,
-            username=options.username,
-        )
-    except ValueError as error:
-        raise ValueError(f"--salesforce-{str(error).replace('login_url', 'login-url')}") from None

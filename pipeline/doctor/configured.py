@@ -37,7 +37,7 @@ def ping(settings: RedisSettings | None) -> Finding:
         RedisUnavailable: It does not.
     """
     if settings is None:
-        return Finding(Status.SKIPPED, "--redis-url was not given")
+        return Finding(Status.SKIPPED, "--redis_url was not given")
     RedisStore(settings, _ANY_TTL_SECONDS).ping()
     return Finding(Status.OK, "answers")
 
@@ -55,19 +55,19 @@ def look_at_secret(name: str) -> Finding:
 def log_in(settings: SalesforceSettings | None) -> Finding:
     """Get a session of Salesforce's; a refusal names the code that Salesforce gave."""
     if settings is None:
-        return Finding(Status.SKIPPED, "--salesforce-login-url was not given")
+        return Finding(Status.SKIPPED, "--salesforce_login_url was not given")
     try:
         Salesforce(replace(settings, deadline_seconds=CALL_SECONDS)).log_in()
     except SecretUnavailable as error:
         return Finding(Status.FAILED, str(error), "mend the secret first: its own check says how")
     except RefusedCall as error:
         remedy = (
-            f"check --salesforce-client-id, the secret, and that the connected app allows the flow {settings.flow} "
+            f"check --salesforce_client_id, the secret, and that the connected app allows the flow {settings.flow} "
             "for the integration user"
         )
         return Finding(Status.FAILED, str(error), remedy)
     except SalesforceUnavailable as error:
-        return Finding(Status.FAILED, str(error), "check --salesforce-login-url, and that this machine reaches it")
+        return Finding(Status.FAILED, str(error), "check --salesforce_login_url, and that this machine reaches it")
     return Finding(Status.OK, "gave a session")
 
 
@@ -84,10 +84,10 @@ def secret_advice(project: str, name: str) -> Advice:
 
 
 def _redis_advice(project: str) -> Advice:
-    missing = "check --redis-url, the password that its URL holds, and that this machine is in the workers' network"
+    missing = "check --redis_url, the password that its URL holds, and that this machine is in the workers' network"
     return Advice("Redis", "redis.googleapis.com", project, refused=missing, missing=missing)
 
 
 def _salesforce_advice(project: str) -> Advice:
-    missing = "check the options --salesforce-*"
+    missing = "check the options --salesforce_*"
     return Advice("Salesforce", "secretmanager.googleapis.com", project, refused=missing, missing=missing)

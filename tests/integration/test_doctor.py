@@ -15,7 +15,7 @@ from google.cloud import pubsub_v1
 from google.iam.v1 import iam_policy_pb2, iam_policy_pb2_grpc  # type: ignore[import-untyped]  # as grpcio
 from rich.console import Console
 
-from pipeline.commands.doctor import Diagnosis, SalesforceOptions, as_json, deployment_from, diagnose
+from pipeline.commands.doctor import Diagnosis, as_json, deployment_from, diagnose
 from pipeline.commands.doctor_view import live_view, render
 from pipeline.doctor.check import Check, Finding, Status, examine
 from pipeline.doctor.permissions import Duty
@@ -30,10 +30,9 @@ from pipeline.resources import create_tables, create_topics
 from tests.fixtures.redis_server import PASSWORD, RedisServer
 from tests.integration.salesforce_stand_in import CLIENT_ID, VARIABLE, secrets_of, trusted_stand_in
 from tests.integration.salesforce_stand_in import Fault as SalesforceFault
-from transforms.generation import DEFAULT_LOCATION, DEFAULT_MODEL
+from transforms.generation import DEFAULT_MODEL
 from transforms.warehouse import Warehouse
 
-NO_SALESFORCE: Final = SalesforceOptions("", "", "", "client_credentials", None)
 NAMES: Final = (
     "credentials",
     "topic account-changes",
@@ -92,18 +91,10 @@ def stack(
         yield broker, warehouse
 
 
-def _doctor(**options: Any) -> Diagnosis:
-    given: dict[str, Any] = {
-        "project": PROJECT,
-        "dataset": "account_scoring",
-        "crm_dataset": "crm",
-        "model": DEFAULT_MODEL,
-        "location": DEFAULT_LOCATION,
-        "redis_url": "",
-        "salesforce": NO_SALESFORCE,
-        "duty": "both",
-    }
-    return diagnose(deployment_from(**given | options), live_view(Console(quiet=True)))
+def _doctor(duty: str = "both", **options: str) -> Diagnosis:
+    given = {"project": PROJECT} | options
+    arguments = [f"--{name}={value}" for name, value in given.items()]
+    return diagnose(deployment_from(arguments, duty), live_view(Console(quiet=True)))
 
 
 def _found(diagnosis: Diagnosis) -> Mapping[str, Finding]:
@@ -214,7 +205,7 @@ def test_redis_is_asked_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         server.kill()
         down = _doctor(redis_url="REDIS_URL")
     assert set(_failed(down)) == {"Redis"}
-    assert "--redis-url" in (_found(down)["Redis"].remedy or "")
+    assert "--redis_url" in (_found(down)["Redis"].remedy or "")
     assert PASSWORD not in _shown(well) + _shown(down)
 
 
@@ -231,12 +222,16 @@ def test_a_variable_that_is_not_set_is_found(monkeypatch: pytest.MonkeyPatch) ->
 def test_salesforce_gives_a_session_or_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused login is told by Salesforce's code; neither key nor secret is shown."""
     with trusted_stand_in(tmp_path, monkeypatch) as salesforce:
-        options = SalesforceOptions(salesforce.url, CLIENT_ID, VARIABLE, "client_credentials", None)
-        well = _doctor(salesforce=options)
+        options = {
+            "salesforce_login_url": salesforce.url,
+            "salesforce_client_id": CLIENT_ID,
+            "salesforce_secret": VARIABLE,
+        }
+        well = _doctor(**options)
         assert _failed(well) == {}
         assert _found(well)["Salesforce"].status is Status.OK
         salesforce.login_faults.append(SalesforceFault(400, "invalid_client"))
-        refused = _doctor(salesforce=options)
+        refused = _doctor(**options)
         assert set(_failed(refused)) == {"Salesforce"}
         assert "invalid_client" in _found(refused)["Salesforce"].detail
         shown = _shown(well) + _shown(refused)

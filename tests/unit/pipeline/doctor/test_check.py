@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pipeline.commands.doctor import Diagnosis, SalesforceOptions, deployment_from
+from pipeline.commands.doctor import Diagnosis, deployment_from
 from pipeline.doctor.check import Check, Finding, Result, Shared, Status, examine, longest_seconds
 from pipeline.doctor.deployment import checks_of
 from pipeline.doctor.permissions import ROLES, SEE_TOPIC, WRITE, Duty, judge, needed
@@ -52,16 +52,12 @@ def test_neither_silence_nor_a_fault_stops_the_other_checks() -> None:
 
 def test_a_whole_deployment_that_does_not_answer_takes_less_than_a_minute() -> None:
     """By the deadlines of all checks, with everything configured."""
-    deployment = deployment_from(
-        project="my-project",
-        dataset="account_scoring",
-        crm_dataset="crm",
-        model="m",
-        location="global",
-        redis_url="REDIS_URL",
-        salesforce=SalesforceOptions("https://acme.my.salesforce.com", "id", "THE_SECRET", "client_credentials", None),
-        duty="both",
-    )
+    arguments = [
+        "--project=my-project",
+        "--redis_url=REDIS_URL",
+        "--salesforce_login_url=https://acme.my.salesforce.com",
+    ]
+    deployment = deployment_from([*arguments, "--salesforce_client_id=id", "--salesforce_secret=THE_SECRET"], "both")
     with checks_of(deployment) as checks:
         assert len(checks) > 40
         assert longest_seconds(checks) < 60

@@ -48,12 +48,16 @@ _SUBSCRIPTIONS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     PARKING_LOT_HOLD_SUBSCRIPTION: (PARKING_LOT_TOPIC, _HELD),
 }
 
+TOPICS: Final = (TOPIC, DEAD_LETTER_TOPIC, PARKING_LOT_TOPIC)
+SUBSCRIPTION_TOPICS: Final[Mapping[str, str]] = {name: topic for name, (topic, _) in _SUBSCRIPTIONS.items()}
+"""Each subscription, and the topic that it belongs to."""
+
 
 def create_topics(project: str) -> None:
     """Create topics and subscriptions where they are missing; what is there keeps its settings."""
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
     with publisher, subscriber:
-        for topic in (TOPIC, DEAD_LETTER_TOPIC, PARKING_LOT_TOPIC):
+        for topic in TOPICS:
             try:
                 publisher.create_topic(name=f"projects/{project}/topics/{topic}")
             except AlreadyExists:

@@ -2,40 +2,23 @@
 
     python -m pipeline.template_metadata infrastructure/flex_template/metadata.json     # `make generate` does
 
-Names, descriptions and defaults are those of `pipeline.options`; here is said which values a text may have. Left out is
-what a template can't give: flags without a value, and files of the machine that builds the graph.
+Names, descriptions, defaults and values are those of `pipeline.settings`. Left out is what a template can't give: files
+of the machine that builds the graph.
 """
 
-import argparse
 import json
 import re
 import sys
+from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from pipeline.options import RescoringOptions
+from pydantic import AfterValidator
+from pydantic.fields import FieldInfo
+
+from pipeline.settings import OURS, Matches, Settings
 
 _FILES: Final = frozenset({"materiality", "schemas", "prices"})
-_RESOURCE: Final = r"[A-Za-z][\w.~+%-]{2,254}"
-
-_TEXTS: Final = {
-    "subscription": rf"(projects/[a-z0-9:.-]+/subscriptions/)?{_RESOURCE}",
-    "id_label": r"[\w.-]{0,256}",
-    "dead_letter_topic": rf"(projects/[a-z0-9:.-]+/topics/)?{_RESOURCE}",
-    "dataset": r"\w{1,1024}",
-    "crm_dataset": r"\w{1,1024}",
-    "model": r"[a-z0-9][a-z0-9.@-]{0,126}",
-    "location": r"global|[a-z]+-[a-z]+[0-9]+",
-    "prompt_version": r"[\w.-]{1,64}",
-    "shadow_model": r"[a-z0-9][a-z0-9.@-]{0,126}",
-    "shadow_prompt": r"[\w.-]{1,64}",
-    "skip_unchanged_contexts": "true|false",
-    "redis_url": r"(rediss?://[^\s@]{1,255}|projects/[a-z0-9:.-]+/secrets/[\w-]+(/versions/[\w-]+)?|[A-Z][A-Z0-9_]{0,127})?",
-    "salesforce_login_url": r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?)?",
-    "salesforce_client_id": r"[\w.-]{0,255}",
-    "salesforce_secret": r"(projects/[a-z0-9:.-]+/secrets/[\w-]+(/versions/[\w-]+)?|[A-Z][A-Z0-9_]{0,127})?",
-    "salesforce_username": r"[^@\s]{1,64}@[^@\s]{1,255}",
-}
 
 _OF_DATAFLOW: Final = (
     {
@@ -57,43 +40,58 @@ _OF_DATAFLOW: Final = (
 )
 
 
-def parameter(action: argparse.Action) -> dict[str, Any]:
+def parameter(name: str, field: FieldInfo) -> dict[str, Any]:
     """Return an option as a template's parameter.
 
     Raises:
-        KeyError: It is a text, and nothing here says which ones it may be.
+        KeyError: It is a text, and nothing says which ones it may be.
     """
     described: dict[str, Any] = {
-        "name": action.dest,
-        "label": action.dest.replace("_", " ").capitalize(),
-        "helpText": action.help,
+        "name": name,
+        "label": name.replace("_", " ").capitalize(),
+        "helpText": field.description,
         "isOptional": True,
         "paramType": "TEXT",
-        "regexes": [f"^({_values(action)})$"],
+        "regexes": [f"^({_values(name, field)})$"],
     }
-    if action.default is None:
+    if field.default is None:
         return described
-    is_switch = isinstance(action.default, bool)
-    return described | {"defaultValue": str(action.default).lower() if is_switch else str(action.default)}
+    is_switch = isinstance(field.default, bool)
+    return described | {"defaultValue": str(field.default).lower() if is_switch else str(field.default)}
 
 
-def _values(action: argparse.Action) -> str:
-    if action.choices:
-        return "|".join(re.escape(str(choice)) for choice in action.choices)
-    if action.type is int:
-        return "[1-9][0-9]{0,11}" if action.default else "[0-9]{1,12}"
-    if action.type is float:
+def _values(name: str, field: FieldInfo) -> str:
+    kinds, metadata = _kinds(field.annotation), [*field.metadata, *_metadata(field.annotation)]
+    for kind in kinds:
+        if issubclass(kind, Enum):
+            return "|".join(re.escape(str(member.value)) for member in kind)
+    if bool in kinds:
+        return "true|false"
+    if int in kinds:
+        return "[1-9][0-9]{0,11}"
+    if float in kinds:
         return r"[0-9]{1,9}(\.[0-9]{1,6})?"
-    if action.dest not in _TEXTS:
-        raise KeyError(f"--{action.dest}: say in pipeline/template_metadata.py which texts it may be")
-    return _TEXTS[action.dest]
+    rules = [it.func if isinstance(it, AfterValidator) else it for it in metadata]
+    patterns = [rule.pattern for rule in rules if isinstance(rule, Matches)]
+    if not patterns:
+        raise KeyError(f"--{name}: say in pipeline/settings.py which texts it may be")
+    return patterns[0]
 
 
-def options() -> list[argparse.Action]:
+def _kinds(annotation: Any) -> list[type]:
+    """Return the types that an annotation stands for: one, or one beside None."""
+    found = [annotation] if isinstance(annotation, type) else []
+    return found + [kind for part in get_args(annotation) for kind in _kinds(part)]
+
+
+def _metadata(annotation: Any) -> list[Any]:
+    """Return the rules of an annotation beside None, which pydantic leaves inside it."""
+    return [rule for part in get_args(annotation) for rule in (*getattr(part, "__metadata__", ()), *_metadata(part))]
+
+
+def options() -> dict[str, FieldInfo]:
     """Return this pipeline's options that a template can give."""
-    parser = argparse.ArgumentParser(add_help=False)
-    RescoringOptions._add_argparse_args(parser)  # noqa: SLF001 - Beam has no other way to ask
-    return [action for action in parser._actions if action.nargs != 0 and action.dest not in _FILES]  # noqa: SLF001
+    return {name: Settings.model_fields[name] for name in OURS if name not in _FILES}
 
 
 def metadata() -> dict[str, Any]:
@@ -104,7 +102,7 @@ def metadata() -> dict[str, Any]:
         "streaming": True,
         "supportsExactlyOnce": True,
         "supportsAtLeastOnce": False,
-        "parameters": [*(parameter(action) for action in options()), *_OF_DATAFLOW],
+        "parameters": [*(parameter(name, field) for name, field in options().items()), *_OF_DATAFLOW],
     }
 
 

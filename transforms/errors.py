@@ -182,9 +182,11 @@ class AccessRefused(GeminiUnavailable):
 
     handling = Handling.HOLD
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, reason: str | None = None) -> None:
         super().__init__(f"Gemini answered with HTTP status {status}: see to permissions and to the model's name")
         self.status = status
+        self.reason = reason
+        """Google's name of the reason, such as SERVICE_DISABLED; None: it gave none."""
 
 
 class GeminiTimeout(GeminiError):

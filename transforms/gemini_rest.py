@@ -87,7 +87,7 @@ class RestTransport:
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise ConnectionLost(f"the connection to Gemini failed ({type(error).__name__})") from None
         if response.status != _HTTP_OK:
-            raise error_of_status(response.status, response.headers)
+            raise error_of_status(response.status, response.headers, body)
         return read_response(body, time.monotonic() - started)
 
     async def refresh_credentials(self) -> None:

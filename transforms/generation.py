@@ -137,8 +137,11 @@ def max_output_tokens(accounts: int) -> int:
     return OUTPUT_TOKENS_PER_ACCOUNT * accounts
 
 
-def error_of_status(status: int, headers: Mapping[str, str]) -> GeminiError:
-    """Return our error for an HTTP status; the response's own text can quote the request, and stays behind."""
+def error_of_status(status: int, headers: Mapping[str, str], body: bytes = b"") -> GeminiError:
+    """Return our error for an HTTP status; the response's own text can quote the request, and stays behind.
+
+    Of its body the name of the reason is kept, and nothing else.
+    """
     if status in _TOO_LARGE:
         return GeminiRefusedPrompt(f"Gemini refused the request as invalid ({status})")
     if status == _UNAUTHENTICATED:
@@ -147,7 +150,16 @@ def error_of_status(status: int, headers: Mapping[str, str]) -> GeminiError:
         return QuotaExhausted(retry_after(headers.get("Retry-After")))
     if status >= _SERVER_FAULTS or status in _PASSING:
         return ServerFault(status, retry_after(headers.get("Retry-After")))
-    return AccessRefused(status)
+    return AccessRefused(status, reason_of(body))
+
+
+def reason_of(body: bytes) -> str | None:
+    """Return the reason in the google.rpc.ErrorInfo of an error's body, such as SERVICE_DISABLED; None: it has none."""
+    try:
+        details = _ErrorBody.model_validate_json(body).error.details
+    except ValidationError:
+        return None
+    return next((detail.reason for detail in details if detail.reason and _NAME.match(detail.reason)), None)
 
 
 def retry_after(value: str | None) -> float | None:
@@ -199,6 +211,18 @@ class _Response(_Wire):
     prompt_feedback: _PromptFeedback | None = None
     usage_metadata: _Usage = _Usage()
     model_version: str | None = None
+
+
+class _ErrorDetail(_Wire):
+    reason: str | None = None
+
+
+class _Error(_Wire):
+    details: tuple[_ErrorDetail, ...] = ()
+
+
+class _ErrorBody(_Wire):
+    error: _Error
 
 
 def read_response(body: bytes | str, latency_seconds: float) -> Generation:

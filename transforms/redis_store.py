@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from transforms.circuit import Circuit, CircuitOpen
-from transforms.salesforce_login import SecretUnavailable, is_secret_name, read_secret
+from transforms.secret_store import SecretUnavailable, is_secret_name, read_secret
 
 CALL_SECONDS: Final = 0.25
 """For each wait for Redis: a context query takes longer than this, so that more would not pay."""
@@ -123,6 +123,14 @@ class RedisStore:
             self._circuit.call(lambda: self._asked(write))
         except (RedisUnavailable, CircuitOpen):
             return
+
+    def ping(self) -> None:
+        """Ask whether it answers.
+
+        Raises:
+            RedisUnavailable: It does not, or nobody knows where it is.
+        """
+        self._asked(lambda client: client.ping())
 
     def _asked(self, ask: Callable[[redis.Redis], T]) -> T:
         try:

@@ -26,7 +26,8 @@ from schemas.salesforce_ids import AccountId, normalize_account_id
 from transforms.circuit import within
 from transforms.context_overlay import MODIFIED_FIELD
 from transforms.errors import SalesforceUnavailable
-from transforms.salesforce_login import SalesforceSettings, SecretReader, read_secret, token_request
+from transforms.salesforce_login import SalesforceSettings, token_request
+from transforms.secret_store import SecretReader, read_secret
 
 MAX_ATTEMPTS: Final = 4
 MAX_IDS_A_QUERY: Final = 200
@@ -99,6 +100,18 @@ class Salesforce:
     def circuit(self) -> str:
         """State of the circuit: closed, open or half-open."""
         return self._breaker.current_state
+
+    def log_in(self) -> None:
+        """Get a session, as the first read does.
+
+        Raises:
+            SalesforceUnavailable: Salesforce gave none within the deadline.
+        """
+        ends_at = time.monotonic() + self._settings.deadline_seconds
+        try:
+            within(self._settings.deadline_seconds, lambda: self._login(ends_at))
+        except TimeoutError:
+            raise self._too_late() from None
 
     def read_accounts(self, account_ids: Iterable[str]) -> dict[str, AccountRecord]:
         """Read accounts in one query, deleted ones too; those that Salesforce does not show are missing in the answer.

@@ -1,33 +1,21 @@
-"""How the service proves itself to Salesforce: settings, where the secret is kept, and the request for a session."""
+"""How the service proves itself to Salesforce: settings, and the request for a session."""
 
 import datetime as dt
-import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-import google.auth.exceptions
 import jwt
-from google.api_core import exceptions as api
-from google.cloud import secretmanager
 
 from transforms.context_overlay import PROFILE_FIELDS
-from transforms.errors import SalesforceUnavailable
+from transforms.secret_store import SecretUnavailable, is_secret_name
 
 DEFAULT_API_VERSION: Final = "66.0"
 
-SecretReader = Callable[[str], str]
-"""From a secret's name to the secret."""
-
-_SECRET_MANAGER_SECONDS: Final = 10.0
 _ASSERTION_LIFETIME: Final = dt.timedelta(minutes=3)
 _SHARED_HOSTS: Final = frozenset({"https://login.salesforce.com", "https://test.salesforce.com"})
 _HTTPS_HOST: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?\Z")
-# With an underscore: a consumer secret is upper-case letters and digits, and must not pass for a name.
-_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\Z")
-_SECRET_VERSION: Final = re.compile(r"projects/[^/\s]+/secrets/[\w-]+/versions/\w+\Z")
 _FIELD: Final = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
 _VERSION: Final = re.compile(r"\d+\.\d\Z")
 
@@ -87,43 +75,6 @@ class SalesforceSettings:
             raise ValueError("username: JWT bearer needs the integration user's")
         if self.flow is AuthFlow.CLIENT_CREDENTIALS and self.login_url in _SHARED_HOSTS:
             raise ValueError("login_url: Salesforce takes client credentials at your My Domain only")
-
-
-def is_secret_name(text: str) -> bool:
-    """Whether a text names an environment variable, or a version in Secret Manager, and so is no secret itself."""
-    return bool(_VARIABLE.match(text) or _SECRET_VERSION.match(text))
-
-
-class SecretUnavailable(SalesforceUnavailable):
-    """The secret can't be read, or is none."""
-
-
-def read_secret(name: str) -> str:
-    """Return the secret of that name; asked for at every login, so that a new one counts without a restart.
-
-    Raises:
-        SecretUnavailable: There is none, or it can't be read.
-    """
-    if "/" in name:
-        return read_secret_version(name, secretmanager.SecretManagerServiceClient)
-    secret = os.environ.get(name)
-    if not secret:
-        raise SecretUnavailable(f"the environment variable {name} is not set: it should hold Salesforce's secret")
-    return secret
-
-
-def read_secret_version(name: str, connect: Callable[[], secretmanager.SecretManagerServiceClient]) -> str:
-    """Return the text of a version in Secret Manager.
-
-    Raises:
-        SecretUnavailable: Secret Manager did not answer, refused, or has no text under that name.
-    """
-    try:
-        with connect() as client:
-            payload = client.access_secret_version(name=name, timeout=_SECRET_MANAGER_SECONDS).payload
-        return payload.data.decode()
-    except (api.GoogleAPIError, google.auth.exceptions.GoogleAuthError, UnicodeDecodeError) as error:
-        raise SecretUnavailable(f"Secret Manager gave no secret ({type(error).__name__})") from None
 
 
 def token_request(settings: SalesforceSettings, secret: str, now: dt.datetime) -> dict[str, str]:

@@ -76,6 +76,7 @@ class ScoringEngine:
 
     def __init__(self, settings: GeminiSettings, transport: Transport | None = None) -> None:
         """Start the event loop; without a transport, the settings name one. No connection is opened yet."""
+        _spare_the_collector()
         self.settings = settings
         self._transport = transport or make_transport(settings)
         self._slots = CallSlots(AdaptiveLimit(ceiling=settings.max_calls_in_flight))
@@ -225,7 +226,6 @@ def shared_engine(settings: GeminiSettings) -> ScoringEngine:
 
 @functools.cache
 def _engine(settings: GeminiSettings) -> ScoringEngine:
-    _spare_the_collector()
     return ScoringEngine(settings)
 
 

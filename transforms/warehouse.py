@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import google.auth.exceptions
 import requests.exceptions
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from schemas.account_context import AccountContext
 from schemas.record import Record
-from schemas.tables import Table, View
+from schemas.tables import Column, Table, View
 from transforms.circuit import within
 from transforms.errors import InvalidContext, WarehouseUnavailable
 from transforms.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
@@ -37,6 +37,9 @@ RETRY_DEADLINE_SECONDS: Final = 60.0
 
 LOOKUP_DEADLINE_SECONDS: Final = 25.0
 """For a query that a batch waits for, and for an insert: all of it, with its retries and every byte of its answer."""
+
+PROBE_SECONDS: Final = 6.0
+"""For a question about what there is, which is asked once."""
 
 LOOKUP_JOB_SECONDS: Final = 20.0
 """After which BigQuery itself ends the job of such a query, so that it costs no more slots."""
@@ -70,6 +73,27 @@ class RefusedRow:
 
     row_id: str
     errors: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TableDefinition:
+    """A table or a view as BigQuery has it.
+
+    Args:
+        kind: TABLE, VIEW, or another of BigQuery's.
+        columns: Its schema.
+        partition_column: None: it is not partitioned by a column.
+        partition_type: DAY, MONTH, ...; None: it is not partitioned by time.
+        clustering: Columns that it is clustered by.
+        query: A view's; None: it is none, or BigQuery did not tell.
+    """
+
+    kind: str
+    columns: Sequence[Column] = ()
+    partition_column: str | None = None
+    partition_type: str | None = None
+    clustering: tuple[str, ...] = ()
+    query: str | None = None
 
 
 def context_query(crm: str, bounds: ContextBounds) -> str:
@@ -281,6 +305,56 @@ class Warehouse:
             self._client.create_table(definition, exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
         except _VENDOR_ERRORS as error:
             raise _unavailable(f"view {dataset}.{view.name}", error) from error
+
+    def find_dataset(self, dataset: str) -> None:
+        """Look for a dataset; a question of one attempt, as those below.
+
+        Raises:
+            WarehouseUnavailable: It is not there, or BigQuery did not say; the cause is BigQuery's error.
+        """
+        try:
+            self._client.get_dataset(f"{self.project}.{dataset}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"dataset {dataset}", error) from error
+
+    def table_definition(self, dataset: str, name: str) -> TableDefinition:
+        """Return a table or a view as it is.
+
+        Raises:
+            WarehouseUnavailable: It is not there, or BigQuery did not say; the cause is BigQuery's error.
+        """
+        try:
+            table = self._client.get_table(f"{self.project}.{dataset}.{name}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"table {dataset}.{name}", error) from error
+        partitioning = table.time_partitioning
+        return TableDefinition(
+            kind=table.table_type or "TABLE",
+            columns=[cast("Column", field.to_api_repr()) for field in table.schema],
+            partition_column=partitioning.field if partitioning else None,
+            partition_type=partitioning.type_ if partitioning else None,
+            clustering=tuple(table.clustering_fields or ()),
+            query=table.view_query,
+        )
+
+    def granted_permissions(self, dataset: str, name: str, permissions: Sequence[str]) -> frozenset[str] | None:
+        """Return which of these permissions the credentials have on a table; None: BigQuery does not tell.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer; the cause is BigQuery's error.
+        """
+        try:
+            answer = self._client.test_iam_permissions(
+                f"{self.project}.{dataset}.{name}",
+                permissions,
+                retry=None,  # type: ignore[arg-type] # documented
+                timeout=PROBE_SECONDS,
+            )
+        except (api.NotFound, api.MethodNotAllowed, api.MethodNotImplemented):
+            return None
+        except _VENDOR_ERRORS as error:
+            raise _unavailable(f"permissions on {dataset}.{name}", error) from error
+        return frozenset(answer.get("permissions", ()))
 
     def replace_rows(self, dataset: str, table: Table, rows: Iterable[Record]) -> int:
         """Load rows in place of those a table has, with one load job; return how many."""

@@ -5,7 +5,13 @@ Commands import what they do when they are called: Beam takes seconds to import,
 
 import typer
 
-from pipeline.cli import dead_letter_commands, ledger_commands, pipeline_commands, warehouse_commands
+from pipeline.cli import (
+    dead_letter_commands,
+    deployment_commands,
+    ledger_commands,
+    pipeline_commands,
+    warehouse_commands,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rescores Salesforce accounts as they change: Pub/Sub → Gemini → BigQuery.",
 )
-for group in (pipeline_commands, ledger_commands, dead_letter_commands, warehouse_commands):
+for group in (pipeline_commands, ledger_commands, dead_letter_commands, warehouse_commands, deployment_commands):
     app.add_typer(group.app)
 
 

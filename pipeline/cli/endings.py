@@ -1,4 +1,4 @@
-"""How commands end: 0 done; 1 done, and something is wrong; 2 bad usage or configuration, in one line."""
+"""How commands end: 0 done; 1 done, and something is wrong; 2 bad usage or configuration, a line for each fault."""
 
 import signal
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ def ends_in_order() -> Iterator[None]:
 
 
 def refuse(message: str) -> NoReturn:
-    """End with exit code 2 and a line on standard error that says what to change."""
-    typer.echo(f"rescore: {message}", err=True)
+    """End with exit code 2 and a line on standard error that says what to change; one for each thing there is."""
+    for line in message.splitlines() or [message]:
+        typer.echo(f"rescore: {line}", err=True)
     raise typer.Exit(2)

@@ -105,7 +105,11 @@ def run(
     list_options: Annotated[bool, typer.Option("--list-options", help="Print this pipeline's options.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run the pipeline. Takes Beam's options and this pipeline's, as --name=value."""
+    """Run the pipeline. Takes Beam's options and this pipeline's, as --name=value.
+
+    What is not typed comes from the environment (RESCORE_NAME for each option, GOOGLE_CLOUD_PROJECT for the project),
+    and then from the YAML file that --config names.
+    """
     from pipeline.commands.run import run as run_pipeline  # noqa: PLC0415 - Beam takes seconds to import
     from pipeline.options import options_help  # noqa: PLC0415 - Beam takes seconds to import
 

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.backfill import BackfillProgress, BackfillWarehouse, left_to_do, read_account_ids
 from pipeline.graph import build_backfill
-from pipeline.options import OptionError, RescoringConfig, config_from, unknown_flags
+from pipeline.options import RescoringConfig, command_line, config_from
 from schemas.outcome import OutcomeKind
 from transforms.account_filter import account_filter
 from transforms.backfill_events import Backfill, MakeBackfillEvents
@@ -133,10 +133,9 @@ def backfill(
     started = time.monotonic()
     if resume and as_of:
         raise ValueError("--as-of and --resume exclude each other: a backfill goes on as of its own time")
-    if unknown := unknown_flags(list(arguments)):
-        raise OptionError(f"{unknown[0]} is no option of the pipeline or of Beam: see rescore run --list-options")
-    options = [*DEFAULT_OPTIONS, *arguments]
-    config = config_from(PipelineOptions(options))
+    line = command_line(arguments)
+    options = [*DEFAULT_OPTIONS, *line.arguments]
+    config = config_from(PipelineOptions(options), line)
     chosen = account_filter(selection.where) if selection.where is not None else None
     listed = read_account_ids(selection.file) if selection.file else None
     connection = Warehouse(config.project)

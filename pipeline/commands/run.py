@@ -14,7 +14,7 @@ from apache_beam.utils.retry import PermanentException
 
 from pipeline.dataflow import ENDED_WELL, require_job_to_update
 from pipeline.graph import build_graph, read_messages
-from pipeline.options import OptionError, config_from, unknown_flags
+from pipeline.options import OptionError, command_line, config_from
 from pipeline.resources import JOB_NAME
 
 DEFAULT_ARGUMENTS: Final = ("--streaming", f"--job_name={JOB_NAME}", "--max_cache_memory_usage_mb=0")
@@ -28,7 +28,8 @@ def run(arguments: list[str]) -> bool:
     """Build the graph from command-line options, run it, and wait for its end unless `--no_wait_until_finish`.
 
     Args:
-        arguments: Beam's options and ours, `--name=value` each.
+        arguments: Beam's options and ours, `--name=value` each; the environment and the file that `--config` names say
+            what they do not.
 
     Returns:
         Whether it ended well, as far as it was waited for; a failed job's reason is logged.
@@ -36,10 +37,9 @@ def run(arguments: list[str]) -> bool:
     Raises:
         OptionError: An option is unknown, missing or malformed, or names a job that is not there, or one that is.
     """
-    if unknown := unknown_flags(arguments):
-        raise OptionError(f"{unknown[0]} is no option of the pipeline or of Beam: see rescore run --list-options")
-    options = PipelineOptions([*DEFAULT_ARGUMENTS, *arguments])
-    config = config_from(options)
+    line = command_line(arguments)
+    options = PipelineOptions([*DEFAULT_ARGUMENTS, *line.arguments])
+    config = config_from(options, line)
     if options.view_as(GoogleCloudOptions).update:
         require_job_to_update(options)
     pipeline = beam.Pipeline(options=options)

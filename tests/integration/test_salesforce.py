@@ -26,7 +26,8 @@ from transforms.salesforce import (
     SalesforceTimeout,
     SessionExpired,
 )
-from transforms.salesforce_login import AuthFlow, SecretUnavailable
+from transforms.salesforce_login import AuthFlow
+from transforms.secret_store import SecretUnavailable
 
 Connect = Callable[..., Salesforce]
 

@@ -1,6 +1,5 @@
 """The Flex Template: its metadata is the pipeline's options, its image has what the tests ran with, and no root."""
 
-import argparse
 import re
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from packaging.requirements import Requirement
+from pydantic import Field
 
-from pipeline.options import RescoringOptions, config_from, options_help
+from pipeline.options import config_from, options_help
+from pipeline.settings import Settings
 from pipeline.template_metadata import document, metadata, parameter
 
 ROOT = Path(__file__).parents[3]
@@ -57,7 +58,7 @@ def test_a_parameter_says_what_it_is(name: str) -> None:
         ("accounts_per_call", "12", "-3"),
         ("batch_wait_seconds", "0.5", "1e9"),
         ("salesforce_login_url", "https://acme.my.salesforce.com", "http://acme.my.salesforce.com"),
-        ("salesforce_secret", "projects/my-project/secrets/salesforce", "hunter2-the-secret-itself"),
+        ("salesforce_secret", "projects/my-project/secrets/salesforce/versions/latest", "hunter2-the-secret-itself"),
         ("salesforce_auth", "client_credentials", "password"),
         ("dataflow_service_options", "min_num_workers=2,worker_utilization_hint=0.5", "min_num_workers=2;rm"),
         ("number_of_worker_harness_threads", "24", "0"),
@@ -72,19 +73,12 @@ def test_values_are_checked_before_anything_starts(name: str, good: str, bad: st
 
 def test_a_text_without_a_rule_is_refused() -> None:
     """Whoever adds an option is told to say which values it takes."""
-    parser = argparse.ArgumentParser()
-    action = parser.add_argument("--new_text", default="", help="A new one")
+
+    class WithNewText(Settings):
+        new_text: str = Field("", description="A new one")
+
     with pytest.raises(KeyError, match="--new_text"):
-        parameter(action)
-
-
-def test_every_rule_has_its_option() -> None:
-    """No rule is left behind by an option that is no more."""
-    from pipeline.template_metadata import _TEXTS  # noqa: PLC0415 - its only reader outside
-
-    parser = argparse.ArgumentParser(add_help=False)
-    RescoringOptions._add_argparse_args(parser)
-    assert set(_TEXTS) <= {action.dest for action in parser._actions}
+        parameter("new_text", WithNewText.model_fields["new_text"])
 
 
 def test_image_installs_the_versions_that_the_tests_ran_with() -> None:

@@ -1,16 +1,17 @@
 """The pipeline's options: defaults, paths, and errors that say what to write."""
 
 import datetime as dt
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from pydantic import ValidationError
 
-from pipeline.options import OptionError, ShadowConfig, config_from, options_help, unknown_flags
+from pipeline.options import OptionError, ShadowConfig, command_line, config_from, options_help, unknown_flags
+from pipeline.settings import read_settings
 from pipeline.write_scores import ScoreWriteMethod
 from transforms.generation import TransportKind
-from transforms.prices import PricesError
 from transforms.redis_store import RedisSettings
 from transforms.token_budget import BudgetAction, TokenBudget
 
@@ -65,6 +66,62 @@ def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
     """The error names the option."""
     with pytest.raises(OptionError, match=message):
         config_from(PipelineOptions(arguments))
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each, with what it was, where it was said, and what is wanted; what rests on them is told too."""
+    monkeypatch.setenv("SALESFORCE_SECRET", "changeme")
+    table = tmp_path / "prices.yaml"
+    table.write_text("models: 5\n")
+    file = tmp_path / "rescoring.yaml"
+    file.write_text("batch_size: many\nregion: Europe\nmodle: x\nlabels: {team: revops}\n")
+    environment = {
+        "RESCORE_ACCOUNTS_PER_CALL": "0",
+        "RESCORE_SHADOW_PERCENTS": "5",
+        "GOOGLE_CLOUD_PROJECT": "My Project",
+    }
+    arguments = [f"--config={file}", f"--prices={table}", "--skip_unchanged_contexts=perhaps", "--coalesce_seconds=500"]
+    arguments += [
+        "--colour=blue",
+        "--salesforce_login_url=https://acme.my.salesforce.com",
+        "--salesforce_secret=SALESFORCE_SECRET",
+    ]
+    line = command_line(arguments, environment)
+    with pytest.raises(OptionError) as refusal:
+        config_from(PipelineOptions(line.arguments), line)
+    told = str(refusal.value)
+    assert "changeme" not in told
+    assert "GOOGLE_CLOUD_PROJECT is 'My Project': 6 to 30 lower-case letters" in told
+    assert f"region in {file} is 'Europe': a region such as europe-west1 is wanted" in told
+    assert "RESCORE_ACCOUNTS_PER_CALL is '0': 1 or more is wanted" in told
+    assert "--skip_unchanged_contexts is 'perhaps': true or false is wanted" in told
+    assert f"batch_size in {file} is 'many': a whole number is wanted" in told
+    assert str(table) in told
+    assert "--salesforce_secret: the variable SALESFORCE_SECRET holds a placeholder: put the real one there" in told
+    assert "--coalesce_max_seconds: 120 is less than --coalesce_seconds, which is 500" in told
+    assert f"{file}: modle is no option: did you mean model?" in told
+    assert f"{file}: labels holds other names: a text, a number, or a list of them is wanted" in told
+    assert "the variable RESCORE_SHADOW_PERCENTS sets no option: did you mean RESCORE_SHADOW_PERCENT?" in told
+    assert "--colour=blue is no option of the pipeline or of Beam: see rescore run --list-options" in told
+    assert len(told.splitlines()) == 12
+
+
+@pytest.mark.parametrize("option", ["--salesforce_secret=hunter2-it-is", "--salesforce_client_id=hunter2 it is"])
+def test_a_secret_in_a_flag_is_refused_and_not_repeated(option: str) -> None:
+    """Whoever reads the log of a launch reads no secret; the message says what belongs there."""
+    with pytest.raises(OptionError, match=option.partition("=")[0]) as refusal:
+        config_from(PipelineOptions(["--project=my-project", option]))
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_the_config_does_not_change() -> None:
+    """It is what the graph was built from, for as long as it runs."""
+    config = config_from(PipelineOptions(["--project=my-project"]))
+    with pytest.raises(FrozenInstanceError):
+        config.dataset = "other"  # type: ignore[misc]
+    settings, _ = read_settings({"project": "my-project"}, str)
+    with pytest.raises(ValidationError):
+        settings.dataset = "other"  # type: ignore[misc]
 
 
 def test_flags_that_nobody_knows_are_found() -> None:
@@ -134,7 +191,7 @@ def test_the_untested_way_to_write_says_so() -> None:
 def test_a_model_without_a_price_is_found_at_the_start(tmp_path: Path) -> None:
     """So is a misspelt one, and a shadow's; a price table of one's own adds what it names."""
     for flag in ("--model", "--shadow_model"):
-        with pytest.raises(PricesError, match="gemini-4-ultra has no price"):
+        with pytest.raises(OptionError, match="gemini-4-ultra has no price"):
             config_from(PipelineOptions(["--project=my-project", f"{flag}=gemini-4-ultra"]))
     table = tmp_path / "prices.yaml"
     table.write_text("models:\n  gemini-4-ultra: {input: 5, cached_input: 0.5, output: 20}\n")

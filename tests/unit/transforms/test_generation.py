@@ -151,3 +151,29 @@ def test_a_reason_that_is_no_name_is_not_repeated() -> None:
     with pytest.raises(EndedEarly) as refusal:
         read_response(_response(candidates=[{"finishReason": "I read the email of SECRET"}]), 0)
     assert "SECRET" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        ([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}], "SERVICE_DISABLED"),
+        ([{"@type": "type.googleapis.com/google.rpc.Help"}, {"reason": "BILLING_DISABLED"}], "BILLING_DISABLED"),
+        ([{"reason": "what the prompt said"}], None),
+        ([], None),
+    ],
+)
+def test_a_refusal_keeps_the_name_of_its_reason_and_no_text(details: list[Any], reason: str | None) -> None:
+    """An API that is not enabled is told by it; what is no name stays behind."""
+    body = json.dumps({"error": {"code": 403, "message": "the prompt said", "details": details}}).encode()
+    error = error_of_status(403, {}, body)
+    assert isinstance(error, AccessRefused)
+    assert error.reason == reason
+    assert "prompt said" not in str(error)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "denied"}', b'{"error": {"details": ["x"]}}'])
+def test_a_refusal_without_a_reason_is_one_all_the_same(body: bytes) -> None:
+    """Somebody in between may answer with anything."""
+    error = error_of_status(403, {}, body)
+    assert isinstance(error, AccessRefused)
+    assert error.reason is None

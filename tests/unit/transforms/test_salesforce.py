@@ -28,7 +28,8 @@ from transforms.salesforce import (
     read_token,
     shared_salesforce,
 )
-from transforms.salesforce_login import SalesforceSettings, SecretUnavailable
+from transforms.salesforce_login import SalesforceSettings
+from transforms.secret_store import SecretUnavailable
 
 SETTINGS = SalesforceSettings("https://acme.my.salesforce.com", "key", "SALESFORCE_SECRET")
 

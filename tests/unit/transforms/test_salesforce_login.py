@@ -2,27 +2,20 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
-from concurrent import futures
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # grpcio ships no annotations
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from google.cloud import secretmanager
-from google.cloud.secretmanager_v1.services.secret_manager_service import transports
 
 from tests.fixtures.changes import NOW
 from transforms.salesforce_login import (
     AuthFlow,
     SalesforceSettings,
-    SecretUnavailable,
-    read_secret,
-    read_secret_version,
     token_request,
 )
+from transforms.secret_store import SecretUnavailable
 
 SETTINGS = SalesforceSettings("https://acme.my.salesforce.com", "consumer-key", "SALESFORCE_SECRET")
 JWT_SETTINGS = dataclasses.replace(SETTINGS, flow=AuthFlow.JWT_BEARER, username="integration@acme.example")
@@ -102,59 +95,3 @@ def test_what_is_no_key_is_not_quoted() -> None:
     with pytest.raises(SecretUnavailable, match="no RSA key") as refusal:
         token_request(JWT_SETTINGS, "hunter2hunter2", NOW)
     assert "hunter2" not in str(refusal.value)
-
-
-def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable is read at each login: a new secret counts at once, and a missing one is named."""
-    monkeypatch.setenv("SALESFORCE_SECRET", "one")
-    assert read_secret("SALESFORCE_SECRET") == "one"
-    monkeypatch.setenv("SALESFORCE_SECRET", "")
-    with pytest.raises(SecretUnavailable, match="SALESFORCE_SECRET"):
-        read_secret("SALESFORCE_SECRET")
-
-
-class _SecretManager(grpc.GenericRpcHandler):
-    """Knows one version, and what is no text."""
-
-    def service(self, details: Any) -> Any:
-        assert details.method == "/google.cloud.secretmanager.v1.SecretManagerService/AccessSecretVersion"
-        return grpc.unary_unary_rpc_method_handler(self._access)
-
-    def _access(self, request: bytes, call: Any) -> Any:
-        name = secretmanager.AccessSecretVersionRequest.deserialize(request).name
-        secrets = {VERSION: b"from Secret Manager", f"{VERSION}-binary": b"\xff\xfe"}
-        if name not in secrets:
-            call.abort(grpc.StatusCode.PERMISSION_DENIED, f"PLANTED: no access to {name}")
-        payload = secretmanager.SecretPayload(data=secrets[name])
-        answer = secretmanager.AccessSecretVersionResponse(name=name, payload=payload)
-        return secretmanager.AccessSecretVersionResponse.serialize(answer)
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    """Return the address of a Secret Manager on loopback."""
-    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[_SecretManager()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
-
-
-def _connect(address: str) -> secretmanager.SecretManagerServiceClient:
-    channel = grpc.insecure_channel(address)
-    return secretmanager.SecretManagerServiceClient(
-        transport=transports.SecretManagerServiceGrpcTransport(channel=channel)
-    )
-
-
-def test_a_secret_comes_from_secret_manager(address: str) -> None:
-    """Google's client reads the version that is named."""
-    assert read_secret_version(VERSION, lambda: _connect(address)) == "from Secret Manager"
-
-
-@pytest.mark.parametrize("name", [f"{VERSION}-binary", VERSION.replace("latest", "7")])
-def test_a_secret_that_cannot_be_read_costs_no_more_than_the_login(address: str, name: str) -> None:
-    """Denied, or no text: the error is ours, and repeats nothing of what Secret Manager said."""
-    with pytest.raises(SecretUnavailable) as refusal:
-        read_secret_version(name, lambda: _connect(address))
-    assert "PLANTED" not in str(refusal.value)

@@ -1,0 +1,53 @@
+"""All that is checked of a deployment, in order."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.doctor.check import Check
+from pipeline.doctor.configured import configured_checks
+from pipeline.doctor.credentials import credentials_check
+from pipeline.doctor.model import model_check
+from pipeline.doctor.permissions import Duty
+from pipeline.doctor.pubsub import PubSub
+from pipeline.doctor.warehouse import BigQuery
+from transforms.generation import GeminiSettings
+from transforms.redis_store import RedisSettings
+from transforms.salesforce_login import SalesforceSettings
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What to check; without `redis` or `salesforce` it has none. `duty`: what these credentials are meant for."""
+
+    dataset: str
+    crm_dataset: str
+    gemini: GeminiSettings
+    redis: RedisSettings | None = None
+    salesforce: SalesforceSettings | None = None
+    duty: Duty = Duty.BOTH
+
+    @property
+    def project(self) -> str:
+        """The Google Cloud project."""
+        return self.gemini.project
+
+
+@contextmanager
+def checks_of(deployment: Deployment) -> Iterator[list[Check]]:
+    """Return the checks of a deployment, whose connections are made when they are asked for, and closed at the end."""
+    project = deployment.project
+    pubsub, bigquery = PubSub(project), BigQuery(project, deployment.dataset, deployment.crm_dataset)
+    try:
+        yield [
+            credentials_check(project),
+            *pubsub.checks(),
+            *bigquery.checks(),
+            *pubsub.permission_checks(deployment.duty),
+            *bigquery.permission_checks(deployment.duty),
+            model_check(deployment.gemini),
+            *configured_checks(project, deployment.redis, deployment.salesforce),
+        ]
+    finally:
+        pubsub.close()
+        bigquery.close()

@@ -1,0 +1,84 @@
+"""Gemini: one call, the very one that the pipeline makes, about an account that exists nowhere."""
+
+import asyncio
+import datetime as dt
+from typing import Final
+
+from pipeline.doctor.check import Check, Finding, Status
+from pipeline.doctor.remedies import Advice
+from schemas.account_context import AccountContext, AccountProfile, ChangeInContext
+from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType, SourceMessage
+from schemas.salesforce_ids import normalize_account_id
+from transforms.answers import check_answers
+from transforms.errors import AnswerError, GeminiTimeout
+from transforms.gemini_rest import RestTransport
+from transforms.generation import GeminiSettings, Generation, GenerationRequest
+from transforms.prompt import Prompt, render_prompt
+
+CALL_SECONDS: Final = 18.0
+DEADLINE_SECONDS: Final = 20.0
+"""A model takes its time; what it takes beyond this, the pipeline would wait for, but nobody should for a check."""
+
+_ACCOUNT_ID: Final = normalize_account_id("001DOCTOR000000")
+_WHEN: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def model_check(settings: GeminiSettings) -> Check:
+    """Return the check of the model; it makes one call, which is paid for."""
+    advice = Advice(
+        "Gemini",
+        "aiplatform.googleapis.com",
+        settings.project,
+        refused=(
+            "grant these credentials the role accountRescoringGeminiCaller (aiplatform.endpoints.predict): "
+            "infrastructure/bootstrap"
+        ),
+        missing=f"check --model {settings.model} and --location {settings.location}: not every one has every model",
+        malformed=f"check --model {settings.model}: the prompt is the pipeline's own, so that the model can't take it",
+    )
+    return Check(f"model {settings.model}", lambda: ask(settings), advice, DEADLINE_SECONDS)
+
+
+def ask(settings: GeminiSettings) -> Finding:
+    """Have the model score one account, and say what that took.
+
+    Raises:
+        GeminiError: The call failed, or its answer has no score that can be taken.
+    """
+    prompt = render_prompt([tiny_account()])
+    generation = asyncio.run(_generate(settings, prompt))
+    (answer,) = check_answers(generation.text, prompt.facts).values()
+    if isinstance(answer, AnswerError):
+        raise answer
+    tokens = f"{generation.prompt_tokens:,} tokens in, {generation.output_tokens:,} out"
+    return Finding(Status.OK, f"scored an account in {generation.latency_seconds:.1f} s, {tokens}")
+
+
+def tiny_account() -> ChangeInContext:
+    """Return an account that no organisation has, with next to nothing known of it."""
+    change = AccountChange(
+        event_id=f"{0:032x}",
+        account_id=_ACCOUNT_ID,
+        entity_name=ACCOUNT_ENTITY,
+        record_id=_ACCOUNT_ID,
+        change_type=ChangeType.CREATE,
+        committed_at=_WHEN,
+        sequence_number=1,
+        transaction_key="doctor",
+        trace_id=f"{0:032x}",
+        source=SourceMessage(payload=b""),
+    )
+    profile = AccountProfile(account_id=_ACCOUNT_ID, name="Check-up", industry="Technology", modified_at=_WHEN)
+    return ChangeInContext(change=change, context=AccountContext(profile=profile))
+
+
+async def _generate(settings: GeminiSettings, prompt: Prompt) -> Generation:
+    transport = RestTransport(settings)
+    try:
+        return await asyncio.wait_for(
+            transport.generate(GenerationRequest(prompt.text, len(prompt.accounts))), CALL_SECONDS
+        )
+    except TimeoutError:
+        raise GeminiTimeout(f"Gemini did not answer within {CALL_SECONDS:g} s") from None
+    finally:
+        await transport.close()

@@ -1,0 +1,185 @@
+"""From the error that a check met to a line that says what is wrong, and one that says how to mend it.
+
+No text of a vendor's error is shown: it can quote what was sent, and with it a secret. Its status, its class and
+Google's name of its reason can't.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import google.auth.exceptions
+import requests.exceptions
+from google.api_core import exceptions as api
+
+from transforms.errors import (
+    AccessRefused,
+    AnswerError,
+    ConnectionLost,
+    GeminiError,
+    GeminiRefusedPrompt,
+    GeminiTimeout,
+    QuotaExhausted,
+    RescoringError,
+    ServerFault,
+    Unauthenticated,
+)
+from transforms.redis_store import RedisUnavailable
+from transforms.secret_store import SecretUnavailable
+
+SERVICE_DISABLED: Final = "SERVICE_DISABLED"
+LOG_IN: Final = (
+    "log in with gcloud auth application-default login, or have GOOGLE_APPLICATION_CREDENTIALS name a service "
+    "account's key file"
+)
+
+_REMEDY_OF_REASON: Final = {
+    "BILLING_DISABLED": "link a billing account: gcloud billing projects link {project} --billing-account ID",
+    "CONSUMER_INVALID": "check --project: there is no {project}, or it is being deleted",
+    "USER_PROJECT_DENIED": "grant these credentials roles/serviceusage.serviceUsageConsumer on {project}",
+}
+"""Reasons of google.api.ErrorReason that are about the project, and that no role on the thing itself would mend."""
+
+_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
+_MALFORMED, _UNAUTHENTICATED, _FORBIDDEN, _NOT_FOUND, _EXHAUSTED = 400, 401, 403, 404, 429
+_NO_ANSWER: Final = frozenset({408, 499})
+_SERVER_FAULTS: Final = 500
+_NOT_IMPLEMENTED: Final = 501
+_UNAVAILABLE: Final = 503
+_PLUGIN_FAILED: Final = "metadata from plugin failed"
+"""How gRPC says that it got no access token, under a status that says that the server is unavailable."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What mends a thing, by the way in which a call about it fails.
+
+    Args:
+        service: What is asked, as people call it.
+        api: Its name among the project's APIs, such as `pubsub.googleapis.com`.
+        project: The Google Cloud project.
+        refused: The remedy if the credentials may not.
+        missing: The remedy if the thing is not there.
+        malformed: The remedy if the service takes the question for invalid.
+    """
+
+    service: str
+    api: str
+    project: str
+    refused: str
+    missing: str
+    malformed: str = "check the names and options that rescore doctor was given"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What an error says that may be shown: an HTTP status, Google's name of the reason, the error's class."""
+
+    status: int | None
+    reason: str | None
+    kind: str
+
+
+def explain(error: BaseException, advice: Advice) -> tuple[str, str]:
+    """Return what is wrong, and how to mend it, a line each."""
+    error = cause_of(error)
+    if isinstance(error, AnswerError) or (isinstance(error, GeminiError) and not _is_refused(error)):
+        return str(error), "run it again; if it stays so, choose another --model"
+    if isinstance(error, google.auth.exceptions.TransportError):
+        return (
+            f"Google's token endpoint does not answer ({type(error).__name__})",
+            _reach("oauth2.googleapis.com"),
+        )
+    if isinstance(error, Unauthenticated):
+        return str(error), LOG_IN
+    if isinstance(error, RedisUnavailable):
+        return str(error), advice.missing
+    if isinstance(error, SecretUnavailable) and error.status is None:
+        return str(error), advice.missing
+    return _explain_refusal(refusal_of(error), advice)
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """Return what may be shown of an error."""
+    status, reason = _status_and_reason(error)
+    return Refusal(status, reason if reason and _NAME.match(reason) else None, type(error).__name__)
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return the error that counts: of an error of ours a vendor's, of retries that ran out the last."""
+    inner = error.cause if isinstance(error, api.RetryError) else None
+    if isinstance(error, RescoringError):
+        inner = error.__cause__
+    return cause_of(inner) if inner else error
+
+
+def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
+    status = refusal.status
+    told = f" ({status})" if not refusal.reason else f" ({status}, {refusal.reason})"
+    if refusal.reason == SERVICE_DISABLED:
+        return (
+            f"the API {advice.api} is not enabled in {advice.project}",
+            f"gcloud services enable {advice.api} --project {advice.project}",
+        )
+    if refusal.reason in _REMEDY_OF_REASON:
+        remedy = _REMEDY_OF_REASON[refusal.reason].format(project=advice.project)
+        return f"{advice.service} refuses the project{told}", remedy
+    if status is None:
+        return (
+            f"the check itself failed ({refusal.kind})",
+            "a fault that rescore doctor does not know: report it with this line",
+        )
+    if status in _NO_ANSWER or (status >= _SERVER_FAULTS and status != _NOT_IMPLEMENTED):
+        return (
+            f"{advice.service} does not answer ({refusal.kind})",
+            _reach(advice.api),
+        )
+    by_status = {
+        _MALFORMED: (f"{advice.service} takes the request for invalid{told}", advice.malformed),
+        _UNAUTHENTICATED: (f"{advice.service} takes no such credentials, or there are none ({refusal.kind})", LOG_IN),
+        _FORBIDDEN: (f"{advice.service} refuses these credentials{told}", advice.refused),
+        _NOT_FOUND: (f"{advice.service} has no such thing{told}", advice.missing),
+        _EXHAUSTED: (
+            f"{advice.service}'s quota is exhausted{told}",
+            f"run it again in a minute; if it stays so, ask for more quota of {advice.api}",
+        ),
+    }
+    unforeseen = (
+        f"{advice.service} answers with {refusal.kind}{told}",
+        f"a status that rescore doctor does not know: look it up in the manual of {advice.api}",
+    )
+    return by_status.get(status, unforeseen)
+
+
+def _reach(host: str) -> str:
+    return f"see that this machine reaches {host}, by its proxy too; on a local stack, that rescore local runs"
+
+
+def _is_refused(error: GeminiError) -> bool:
+    """Whether the service refused or failed; otherwise the model answered, and the answer can't be used."""
+    return _status_and_reason(error)[0] is not None
+
+
+def _status_and_reason(error: BaseException) -> tuple[int | None, str | None]:
+    if isinstance(error, api.GoogleAPICallError):
+        if _PLUGIN_FAILED in error.message:
+            return _UNAUTHENTICATED, None
+        return (int(error.code) if error.code else None), error.reason
+    if isinstance(error, AccessRefused | SecretUnavailable):
+        return error.status, error.reason
+    return next((status for kind, status in _STATUS_OF if isinstance(error, kind)), None), None
+
+
+_STATUS_OF: Final[tuple[tuple[type[BaseException], int], ...]] = (
+    (QuotaExhausted, _EXHAUSTED),
+    (GeminiRefusedPrompt, _MALFORMED),
+    (Unauthenticated, _UNAUTHENTICATED),
+    (ServerFault, _SERVER_FAULTS),
+    (ConnectionLost, _UNAVAILABLE),
+    (GeminiTimeout, _UNAVAILABLE),
+    (google.auth.exceptions.GoogleAuthError, _UNAUTHENTICATED),
+    (requests.exceptions.RequestException, _UNAVAILABLE),
+    (TimeoutError, _UNAVAILABLE),
+    (ConnectionError, _UNAVAILABLE),
+)
+"""What an error without a status amounts to: the first class that it is of."""

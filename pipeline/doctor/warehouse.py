@@ -1,0 +1,121 @@
+"""BigQuery: datasets, tables and views as the code defines them, and whether queries and writes are allowed."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from pipeline.doctor.check import Check, Finding, Shared, Status
+from pipeline.doctor.permissions import READ, ROLES, SEE_TABLE, WRITE, Duty, Needs, grant, judge, needed
+from pipeline.doctor.remedies import Advice
+from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
+from schemas.tables import (
+    ACCOUNT_SCORES,
+    CHANGE_OUTCOMES,
+    CRM_TABLES,
+    DEAD_LETTER_REPLAY_LEASE,
+    DEAD_LETTER_REPLAYS,
+    DEAD_LETTERS,
+    SCORING_TABLES,
+    SCORING_VIEWS,
+    Table,
+    View,
+)
+from transforms.warehouse import TableDefinition, Warehouse
+
+MAKE_ANEW: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
+ADD_COLUMNS: Final = "terraform apply in infrastructure, of this release: it adds the columns"
+REBUILD: Final = (
+    "what a table has it keeps: move its rows aside, drop it, terraform apply in infrastructure, and move them back"
+)
+_EXTRAS_SHOWN: Final = 5
+
+SCORING_NEEDS: Final[Needs] = {
+    ACCOUNT_SCORES.name: {Duty.PIPELINE: (READ, WRITE)},
+    CHANGE_OUTCOMES.name: {Duty.PIPELINE: (READ, WRITE), Duty.REPLAY: (READ,)},
+    DEAD_LETTERS.name: {Duty.PIPELINE: (WRITE,), Duty.REPLAY: (READ,)},
+    DEAD_LETTER_REPLAYS.name: {Duty.REPLAY: (READ, WRITE)},
+    DEAD_LETTER_REPLAY_LEASE.name: {Duty.REPLAY: (READ, WRITE)},
+}
+CRM_NEEDS: Final[Needs] = {table.name: {Duty.PIPELINE: (READ,)} for table in CRM_TABLES}
+
+
+class BigQuery:
+    """The checks of a project's warehouse, on one connection that they share."""
+
+    def __init__(self, project: str, dataset: str, crm_dataset: str) -> None:
+        self._project = project
+        self._dataset = dataset
+        self._crm_dataset = crm_dataset
+        self._warehouse: Shared[Warehouse] = Shared(lambda: Warehouse(project))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._warehouse.close(Warehouse.close)
+
+    def checks(self) -> Iterator[Check]:
+        """Yield a check for each dataset, table and view, and one for queries."""
+        seeing = self._advice(grant("roles/bigquery.metadataViewer"))
+        for dataset in (self._dataset, self._crm_dataset):
+            yield Check(f"dataset {dataset}", partial(self._look_at_dataset, dataset), seeing)
+        for dataset, tables in ((self._dataset, SCORING_TABLES), (self._crm_dataset, CRM_TABLES)):
+            for table in tables:
+                yield Check(
+                    f"table {dataset}.{table.name}",
+                    partial(self._look_at_table, dataset, table),
+                    seeing,
+                )
+        for view in SCORING_VIEWS:
+            yield Check(f"view {self._dataset}.{view.name}", partial(self._look_at_view, view), seeing)
+        yield Check("queries", self._run_query, self._advice(grant("roles/bigquery.jobUser")))
+
+    def permission_checks(self, duty: Duty) -> Iterator[Check]:
+        """Yield a check for each table that a duty needs permissions on."""
+        for dataset, needs in ((self._dataset, SCORING_NEEDS), (self._crm_dataset, CRM_NEEDS)):
+            for name, wanted in needed(needs, duty).items():
+                role = " and ".join(dict.fromkeys(ROLES[permission] for permission in (SEE_TABLE, *wanted)))
+                yield Check(
+                    f"permissions on table {dataset}.{name}",
+                    partial(self._ask_for_permissions, dataset, name, wanted),
+                    self._advice(grant(role)),
+                )
+
+    def _advice(self, refused: str) -> Advice:
+        return Advice("BigQuery", "bigquery.googleapis.com", self._project, refused=refused, missing=MAKE_ANEW)
+
+    def _look_at_dataset(self, dataset: str) -> Finding:
+        self._warehouse.get().find_dataset(dataset)
+        return Finding(Status.OK, "is there")
+
+    def _look_at_table(self, dataset: str, table: Table) -> Finding:
+        return judge_table(table, self._warehouse.get().table_definition(dataset, table.name))
+
+    def _look_at_view(self, view: View) -> Finding:
+        actual = self._warehouse.get().table_definition(self._dataset, view.name)
+        return judge_view(view, actual, f"{self._project}.{self._dataset}")
+
+    def _ask_for_permissions(self, dataset: str, name: str, wanted: tuple[str, ...]) -> Finding:
+        return judge(wanted, self._warehouse.get().granted_permissions(dataset, name, wanted))
+
+    def _run_query(self) -> Finding:
+        self._warehouse.get().look_up("SELECT 1 AS one", {})
+        return Finding(Status.OK, "one ran, which reads nothing")
+
+
+def judge_table(expected: Table, actual: TableDefinition) -> Finding:
+    """Say how a table differs from its definition, and whether Terraform can mend it as it stands."""
+    if drift := schema_drift(expected, actual):
+        can_be_added = len(missing_columns(expected, actual)) == len(drift)
+        return Finding(Status.FAILED, "; ".join(drift), ADD_COLUMNS if can_be_added else REBUILD)
+    extra = extra_columns(expected, actual)
+    more = f", and {len(extra) - _EXTRAS_SHOWN} more" if len(extra) > _EXTRAS_SHOWN else ""
+    told = f"; besides: {', '.join(extra[:_EXTRAS_SHOWN])}{more}" if extra else ""
+    return Finding(Status.OK, f"as defined, {len(expected.columns)} columns{told}")
+
+
+def judge_view(expected: View, actual: TableDefinition, dataset: str) -> Finding:
+    """Say how a view differs from its definition; `dataset` is `project.dataset`."""
+    if drift := view_drift(expected, actual, dataset):
+        return Finding(Status.FAILED, "; ".join(drift), MAKE_ANEW)
+    if actual.query is None:
+        return Finding(Status.OK, "is there; the server does not show its query")
+    return Finding(Status.OK, "as defined")

@@ -1,0 +1,128 @@
+"""Schema drift: every difference that breaks the pipeline is told, and none that does not."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipeline.doctor.check import Status
+from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
+from pipeline.doctor.warehouse import ADD_COLUMNS, REBUILD, judge_table, judge_view
+from schemas.tables import (
+    ACCOUNT_SCORES,
+    ACCOUNTS,
+    CRM_TABLES,
+    CURRENT_ACCOUNT_SCORES,
+    OPPORTUNITIES,
+    SCORING_TABLES,
+    Column,
+    Table,
+)
+from transforms.warehouse import TableDefinition
+
+
+def _actual(table: Table, **changes: Any) -> TableDefinition:
+    """Return a table as BigQuery has it if it was made as defined."""
+    as_defined = TableDefinition(
+        kind="TABLE",
+        columns=copy.deepcopy(table.columns),
+        partition_column=table.partition_column,
+        partition_type=table.partition_type if table.partition_column else None,
+        clustering=table.clustering,
+    )
+    return replace(as_defined, **changes)
+
+
+def _column(columns: list[Column], name: str) -> Column:
+    return next(column for column in columns if column["name"] == name)
+
+
+@pytest.mark.parametrize("table", [*SCORING_TABLES, *CRM_TABLES], ids=lambda table: table.name)
+def test_a_table_made_as_defined_has_no_drift(table: Table) -> None:
+    """Whatever its columns, partitions and clusters."""
+    assert schema_drift(table, _actual(table)) == []
+    assert extra_columns(table, _actual(table)) == []
+
+
+def test_other_names_of_the_same_type_are_no_drift() -> None:
+    """BigQuery's REST API says INTEGER where SQL says INT64; a column without a mode is NULLABLE."""
+    same = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
+    columns = copy.deepcopy(ACCOUNT_SCORES.columns)
+    for column in columns:
+        column["type"] = same.get(column["type"], column["type"])
+        if column["mode"] == "NULLABLE":
+            del column["mode"]
+    assert schema_drift(ACCOUNT_SCORES, _actual(ACCOUNT_SCORES, columns=columns)) == []
+
+
+def test_each_difference_is_named() -> None:
+    """A missing column, also one within a column; another type; another mode."""
+    columns = [column for column in copy.deepcopy(ACCOUNT_SCORES.columns) if column["name"] != "tier"]
+    _column(columns, "score")["type"] = "STRING"
+    _column(columns, "summary")["mode"] = "REQUIRED"
+    drivers = _column(columns, "drivers")
+    drivers["fields"] = [field for field in drivers["fields"] if field["name"] != "factor"]
+    actual = _actual(ACCOUNT_SCORES, columns=columns)
+    assert schema_drift(ACCOUNT_SCORES, actual) == [
+        "column score is STRING, and not INTEGER",
+        "column tier is missing",
+        "column drivers.factor is missing",
+        "column summary is REQUIRED, and not NULLABLE",
+    ]
+    assert set(missing_columns(ACCOUNT_SCORES, actual)) == {"tier", "drivers.factor"}
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "drift"),
+    [
+        (ACCOUNT_SCORES, {"partition_column": None}, "is partitioned by nothing, and not DAY of scored_at"),
+        (
+            OPPORTUNITIES,
+            {"partition_type": "DAY"},
+            "is partitioned by DAY of modified_at, and not MONTH of modified_at",
+        ),
+        (
+            ACCOUNTS,
+            {"partition_column": "modified_at", "partition_type": "DAY"},
+            "is partitioned by DAY of modified_at, and not nothing",
+        ),
+        (ACCOUNT_SCORES, {"clustering": ("score", "tier")}, "is clustered by score, tier, and not account_id"),
+        (ACCOUNT_SCORES, {"kind": "VIEW"}, "is a VIEW, and no TABLE"),
+    ],
+)
+def test_another_layout_is_drift(table: Table, changes: dict[str, Any], drift: str) -> None:
+    """Partitioning, clustering, and a view in a table's place."""
+    assert schema_drift(table, _actual(table, **changes)) == [drift]
+
+
+def test_extra_columns_are_told_and_no_fault() -> None:
+    """A mirror has columns of its own, also within a column."""
+    columns = [*copy.deepcopy(ACCOUNT_SCORES.columns), Column(name="our_own", type="STRING", mode="NULLABLE")]
+    _column(columns, "drivers")["fields"].append(Column(name="weight", type="FLOAT", mode="NULLABLE"))
+    actual = _actual(ACCOUNT_SCORES, columns=columns)
+    assert schema_drift(ACCOUNT_SCORES, actual) == []
+    assert set(extra_columns(ACCOUNT_SCORES, actual)) == {"our_own", "drivers.weight"}
+    finding = judge_table(ACCOUNT_SCORES, actual)
+    assert finding.status is Status.OK
+    assert "our_own" in finding.detail
+
+
+def test_the_remedy_is_one_that_works() -> None:
+    """Terraform adds columns to a table; it can't change the type of one that is there."""
+    columns = copy.deepcopy(ACCOUNTS.columns)
+    without = judge_table(ACCOUNTS, _actual(ACCOUNTS, columns=columns[:-1]))
+    assert (without.status, without.remedy) == (Status.FAILED, ADD_COLUMNS)
+    columns[0]["type"] = "INTEGER"
+    other = judge_table(ACCOUNTS, _actual(ACCOUNTS, columns=columns[:-1]))
+    assert (other.status, other.remedy) == (Status.FAILED, REBUILD)
+
+
+def test_a_view_of_another_release_is_drift() -> None:
+    """Its query counts, white space aside; a server that does not show it is not held against it."""
+    query = CURRENT_ACCOUNT_SCORES.query.format(dataset="p.d")
+    same = TableDefinition(kind="VIEW", query=f"  {query}\n")
+    assert view_drift(CURRENT_ACCOUNT_SCORES, same, "p.d") == []
+    assert view_drift(CURRENT_ACCOUNT_SCORES, same, "p.other") == ["its query is another one"]
+    assert view_drift(CURRENT_ACCOUNT_SCORES, TableDefinition(kind="TABLE"), "p.d") == ["is a TABLE, and no VIEW"]
+    assert judge_view(CURRENT_ACCOUNT_SCORES, TableDefinition(kind="VIEW"), "p.d").status is Status.OK

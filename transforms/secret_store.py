@@ -1,0 +1,117 @@
+"""Where secrets are kept: options name a variable or a version in Secret Manager, and never hold a secret.
+
+What is kept must be a secret: a placeholder that somebody forgot to replace is found when it is read, and at the start
+if the variable is set by then. No message quotes one.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+import google.auth.exceptions
+from google.api_core import exceptions as api
+from google.cloud import secretmanager
+
+from transforms.errors import SalesforceUnavailable
+
+SecretReader = Callable[[str], str]
+"""From a secret's name to the secret."""
+
+SHORTEST_SECRET: Final = 12
+"""Characters. Salesforce's consumer secrets have 64, and Memorystore's AUTH strings 36."""
+
+_SECRET_MANAGER_SECONDS: Final = 10.0
+# With an underscore: a consumer secret is upper-case letters and digits, and must not pass for a name.
+_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\Z")
+_SECRET_VERSION: Final = re.compile(r"projects/[^/\s]+/secrets/[\w-]+/versions/\w+\Z")
+_PLACEHOLDER: Final = re.compile(
+    r"change.?me.*|.*(?:place.?holder|replace.?(?:me|this)|insert.?here).*|(?:my|your|the|a|an)[ _-].*"
+    r"|<.*>|\$?\{.*\}|\[.*\]"
+    r"|(?:todo|tbd|fixme|dummy|example|secret|password|passwort|test|none|null|undefined)[\W\d_]*|(.)\1*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_secret_name(text: str) -> bool:
+    """Whether a text names an environment variable, or a version in Secret Manager, and so is no secret itself."""
+    return bool(_VARIABLE.match(text) or _SECRET_VERSION.match(text))
+
+
+class SecretUnavailable(SalesforceUnavailable):
+    """The secret can't be read, or is none. Whoever needs it does without, as while Salesforce does not answer.
+
+    `status` and `reason` are Secret Manager's, where it gave any.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+def read_secret(name: str) -> str:
+    """Return the secret of that name; asked for at every login, so that a new one counts without a restart.
+
+    Raises:
+        SecretUnavailable: There is none, it can't be read, or what is kept there is no secret.
+    """
+    if "/" in name:
+        return _usable(read_secret_version(name, secretmanager.SecretManagerServiceClient), name)
+    secret = os.environ.get(name)
+    if not secret:
+        raise SecretUnavailable(f"the environment variable {name} is not set: it should hold the secret")
+    return _usable(secret, name)
+
+
+def read_secret_version(name: str, connect: Callable[[], secretmanager.SecretManagerServiceClient]) -> str:
+    """Return the text of a version in Secret Manager.
+
+    Raises:
+        SecretUnavailable: Secret Manager did not answer, refused, or has no text under that name.
+    """
+    try:
+        with connect() as client:
+            payload = client.access_secret_version(name=name, timeout=_SECRET_MANAGER_SECONDS).payload
+        return payload.data.decode()
+    except (api.GoogleAPIError, google.auth.exceptions.GoogleAuthError, UnicodeDecodeError) as error:
+        raise SecretUnavailable(
+            f"Secret Manager gave no secret ({type(error).__name__})",
+            status=getattr(error, "code", None),
+            reason=getattr(error, "reason", None) if isinstance(error, api.GoogleAPICallError) else None,
+        ) from None
+
+
+def check_secret(name: str, option: str) -> None:
+    """See that a variable which is set holds a secret; one that is not set yet may be set where workers run.
+
+    Args:
+        name: As the option has it; a version in Secret Manager is read by those who need it, with their permissions.
+        option: Begins the message.
+
+    Raises:
+        ValueError: It holds none.
+    """
+    secret = os.environ.get(name)
+    if secret and (fault := fault_of(secret)):
+        raise ValueError(f"{option}: the variable {name} holds {fault}: put the real one there")
+
+
+def fault_of(secret: str) -> str | None:
+    """Return why a text can't be a secret, or None if it can; of a URL, its password is looked at."""
+    text = secret.strip()
+    if "://" in text:
+        password = urlsplit(text).password
+        if password is None:
+            return None
+        text = password
+    if _PLACEHOLDER.fullmatch(text):
+        return "a placeholder"
+    return None if len(text) >= SHORTEST_SECRET else f"fewer than {SHORTEST_SECRET} characters"
+
+
+def _usable(secret: str, name: str) -> str:
+    if fault := fault_of(secret):
+        raise SecretUnavailable(f"{name} holds {fault}: put the real secret there")
+    return secret

@@ -27,8 +27,9 @@ from pipeline.local.gemini.fault_kinds import FaultKind
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.stack import PROJECT
 from pipeline.resources import create_tables, create_topics
-from tests.fixtures.redis_server import PASSWORD, RedisServer
-from tests.integration.salesforce_stand_in import CLIENT_ID, VARIABLE, secrets_of, trusted_stand_in
+from tests.fixtures.planted_secrets import REDIS_PASSWORD, SALESFORCE_CLIENT_ID
+from tests.fixtures.redis_server import RedisServer
+from tests.integration.salesforce_stand_in import VARIABLE, secrets_of, trusted_stand_in
 from tests.integration.salesforce_stand_in import Fault as SalesforceFault
 from transforms.generation import DEFAULT_MODEL
 from transforms.warehouse import Warehouse
@@ -206,7 +207,7 @@ def test_redis_is_asked_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         down = _doctor(redis_url="REDIS_URL")
     assert set(_failed(down)) == {"Redis"}
     assert "--redis_url" in (_found(down)["Redis"].remedy or "")
-    assert PASSWORD not in _shown(well) + _shown(down)
+    assert REDIS_PASSWORD not in _shown(well) + _shown(down)
 
 
 @pytest.mark.usefixtures("stack")
@@ -224,7 +225,7 @@ def test_salesforce_gives_a_session_or_a_reason(tmp_path: Path, monkeypatch: pyt
     with trusted_stand_in(tmp_path, monkeypatch) as salesforce:
         options = {
             "salesforce_login_url": salesforce.url,
-            "salesforce_client_id": CLIENT_ID,
+            "salesforce_client_id": SALESFORCE_CLIENT_ID,
             "salesforce_secret": VARIABLE,
         }
         well = _doctor(**options)

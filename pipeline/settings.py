@@ -72,7 +72,7 @@ Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 Region = Annotated[StrictStr, AfterValidator(Matches("[a-z]+(-[a-z]+)+[0-9]+", "a region such as europe-west1"))]
 Location = Annotated[
     StrictStr,
-    AfterValidator(Matches("global|[a-z]+(-[a-z]+)+[0-9]+", "a region such as europe-west1, or global,")),
+    AfterValidator(Matches("global|eu|us|[a-z]+(-[a-z]+)+[0-9]+", "a region such as europe-west1, eu, us or global")),
 ]
 Model = Annotated[
     StrictStr, AfterValidator(Matches("[a-z0-9][a-z0-9.@-]{0,126}", "a model such as gemini-3.5-flash-lite"))

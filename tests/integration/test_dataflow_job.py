@@ -267,7 +267,7 @@ def test_flex_template_launch_leaves_a_job_for_the_service(cloud: Cloud) -> None
     job = json.loads(cloud.staged(location))
     assert job["name"] == "account-rescoring"
     assert job["type"] == "JOB_TYPE_STREAMING"
-    assert job["environment"]["sdkPipelineOptions"]["options"]["accounts_per_call"] == 4
+    assert job["environment"]["sdkPipelineOptions"]["options"]["accounts_per_call"] == "4"
     (pool,) = job["environment"]["workerPools"]
     assert pool["workerHarnessContainerImage"].endswith("/account-rescoring:1")
     assert all("workflow" not in package["name"] for package in pool["packages"])

@@ -5,6 +5,8 @@ to which the mirror is taken to hold every change; that is all that resuming it 
 """
 
 import datetime as dt
+import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -179,7 +181,16 @@ def read_account_ids(path: Path) -> list[str]:
     return list(ids)
 
 
-def left_to_do(wanted: Iterable[str], done: frozenset[str], run_size: int) -> list[Sequence[str]]:
-    """Return the accounts that are left, in runs of at most `run_size`."""
+def left_to_do(wanted: Iterable[str], done: frozenset[str], run_size: int, at_once: int) -> list[Sequence[str]]:
+    """Return the accounts that are left, in runs of at most `run_size`.
+
+    The runs are of one size, and those that run `at_once` begin and end together: a last one alone would have Gemini to
+    itself, and use little of it.
+    """
     left = [account_id for account_id in wanted if account_id not in done]
-    return [left[start : start + run_size] for start in range(0, len(left), run_size)]
+    count = math.ceil(len(left) / run_size)
+    if count > at_once:
+        count = math.ceil(count / at_once) * at_once
+    sizes = [len(left) // count + (number < len(left) % count) for number in range(count)]
+    accounts = iter(left)
+    return [tuple(itertools.islice(accounts, size)) for size in sizes if size]

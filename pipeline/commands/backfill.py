@@ -145,7 +145,7 @@ def backfill(
         wanted = listed if listed is not None else warehouse.accounts(chosen)
         done = warehouse.done(this) if resume else frozenset()
         before = warehouse.progress(this)
-        runs = left_to_do(wanted, done, run_size)
+        runs = left_to_do(wanted, done, run_size, RUNS_AT_ONCE)
         left = sum(map(len, runs))
         following = _Following(warehouse, this, on_progress, before.ended + left)
         _Runs(options, config, this).run_all(runs, following)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.backfill import left_to_do, read_account_ids
 from pipeline.commands.backfill import Selection
@@ -46,10 +48,22 @@ def test_a_file_of_too_many_accounts_is_refused(tmp_path: Path, monkeypatch: pyt
 def test_what_is_left_is_cut_into_runs() -> None:
     """Done accounts are left out, none is lost, none comes twice, and no run is larger than is wanted."""
     wanted = [account_id(number) for number in range(10)]
-    runs = left_to_do(wanted, frozenset(wanted[3:6]), 3)
-    assert [len(run) for run in runs] == [3, 3, 1]
+    runs = left_to_do(wanted, frozenset(wanted[3:6]), 3, 4)
+    assert [len(run) for run in runs] == [3, 2, 2]
     assert [it for run in runs for it in run] == [*wanted[:3], *wanted[6:]]
-    assert left_to_do(wanted, frozenset(wanted), 3) == []
+    assert left_to_do(wanted, frozenset(wanted), 3, 4) == []
+
+
+@given(st.integers(0, 3_000), st.integers(1, 1_200), st.integers(1, 6))
+def test_runs_are_even_and_fill_the_rounds(accounts: int, run_size: int, at_once: int) -> None:
+    """Every account is in one run, none is too large, and the last round is as full as the first."""
+    wanted = [str(number) for number in range(accounts)]
+    runs = left_to_do(wanted, frozenset(), run_size, at_once)
+    assert [it for run in runs for it in run] == wanted
+    sizes = [len(run) for run in runs]
+    assert all(0 < size <= run_size for size in sizes)
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert len(runs) <= at_once or len(runs) % at_once == 0 or len(runs) == accounts
 
 
 @pytest.mark.parametrize(

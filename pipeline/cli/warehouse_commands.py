@@ -39,8 +39,13 @@ def backfill(
         typer.Option(help="When the mirror stood still, in place of the lag: an ISO time, UTC if it has no zone."),
     ] = None,
     accounts_per_run: Annotated[
-        int, typer.Option(min=1, help="Accounts a pipeline run; more on Dataflow, where each run is a job.")
-    ] = 1000,
+        int,
+        typer.Option(
+            min=1,
+            help="Accounts a pipeline run, at most, of which four go side by side: what a crash has paid for twice. More "
+            "on Dataflow, where each run is a job.",
+        ),
+    ] = 2500,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

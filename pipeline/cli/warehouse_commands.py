@@ -42,8 +42,8 @@ def backfill(
         int,
         typer.Option(
             min=1,
-            help="Accounts a pipeline run, at most, of which four go side by side: what a crash has paid for twice. More "
-            "on Dataflow, where each run is a job.",
+            help="Accounts a pipeline run, at most; four go side by side, and a crash pays for theirs twice. More on "
+            "Dataflow, where each run is a job.",
         ),
     ] = 2500,
     as_json: Json = False,

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypedDict, TypeVar, cast
+from typing import TypedDict, TypeVar, cast
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
@@ -26,8 +26,6 @@ from transforms.secret_store import check_secret, is_secret_name
 from transforms.token_budget import TokenBudget
 
 T = TypeVar("T")
-
-_OF_GOOGLE: Final = ("project", "region", "temp_location", "staging_location", "service_account_email")
 
 
 class OptionError(ValueError):

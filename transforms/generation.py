@@ -6,7 +6,7 @@ Source: Vertex AI's REST reference of `generateContent`. Values that nobody know
 import email.utils
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -116,9 +116,6 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Give connections back."""
         ...
-
-
-TransportFactory = Callable[[GeminiSettings], Transport]
 
 
 def fixed_part(settings: GeminiSettings) -> dict[str, Any]:

@@ -86,9 +86,7 @@ def score_changes(
     if config.shadow:
         score_shadows(known.changed, config, config.shadow)
 
-    written = results.scored | "Write scores" >> WriteScores(
-        project, dataset, ACCOUNT_SCORES, version, config.score_write_method, config.outage
-    )
+    written = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version, config.outage)
     dead_lettered = (
         [unread, affordable.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)

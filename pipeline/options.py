@@ -12,7 +12,6 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline.layers import Layered, layered
 from pipeline.settings import Settings, defaults, read_settings
-from pipeline.write_scores import ScoreWriteMethod
 from transforms.avro_schemas import AvroSchemas, load_avro_schemas
 from transforms.context_cache import CacheSettings
 from transforms.errors import RescoringError
@@ -91,7 +90,6 @@ class RescoringConfig:
     cache: CacheSettings | None
     outage: OutageSettings
     unchanged_lookback: dt.timedelta
-    score_write_method: ScoreWriteMethod
 
 
 def command_line(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Layered:
@@ -196,7 +194,6 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
         unchanged_lookback=dt.timedelta(
             days=settings.unchanged_context_days if settings.skip_unchanged_contexts else 0
         ),
-        score_write_method=settings.score_write_method,
     )
     return config, problems.lines
 

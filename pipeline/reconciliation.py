@@ -4,8 +4,8 @@ One query groups the ledger by what was recorded of each; what that means is dec
 
 - A row that repeats counts once: Pub/Sub and BigQuery deliver at least once.
 - `skipped/duplicate` explains a further delivery. It is no outcome of the event, and no second one.
-- `dead_lettered/row_rejected` supersedes the outcome whose row was refused, where scores go over the Storage Write API
-  (docs/adr/032).
+- `dead_lettered/row_rejected` supersedes the outcome whose row was refused: a bundle that Beam repeats may have its row
+  taken once and refused once.
 - Into which event a change was coalesced is a detail of the outcome, and makes no second one.
 - An outcome without `received` is no fault: the event was received before the time that is looked at. It is counted
   among the outcomes and in `without_received`.

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from pipeline.resources import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
-from pipeline.write_scores import ScoreWriteMethod
 from schemas.identifiers import DatasetId, EmailAddress, ProjectId
 from transforms.generation import DEFAULT_LOCATION, DEFAULT_MODEL, TransportKind
 from transforms.prompt import DEFAULT_PROMPT_VERSION, prompt_versions
@@ -223,11 +222,6 @@ class Settings(BaseModel):
     )
     bigquery_outage_deadline_seconds: NotNegative = Field(
         900.0, description="How long work is held while BigQuery does not answer, before it becomes dead letters"
-    )
-    score_write_method: ScoreWriteMethod = Field(
-        ScoreWriteMethod.STREAMING_INSERTS,
-        description="How scores reach BigQuery; STORAGE_WRITE_API_AT_LEAST_ONCE has never been run by this project: it "
-        "needs Java and Beam's expansion service",
     )
     batch_size: Count = Field(40, description="Accounts that share a context query, at most")
     batch_wait_seconds: NotNegative = Field(1.0, description="Wait for a batch to fill up, at most")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -11,7 +10,6 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.sinks import GatherRows, insert_requests, recorded_now, table_row
-from pipeline.storage_write import AppendScores
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoredChange
 from schemas.record import replaced
@@ -22,16 +20,6 @@ from transforms.outage import OutageSettings, ThrottledSeconds
 from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter
 
 SCORES_STAGE: Final = "Write scores"
-
-
-class ScoreWriteMethod(StrEnum):
-    """How scores reach BigQuery."""
-
-    STREAMING_INSERTS = "STREAMING_INSERTS"
-    """Rows under their score_id; each is known to be in the table, or why not, before its outcome is recorded."""
-
-    STORAGE_WRITE_API_AT_LEAST_ONCE = "STORAGE_WRITE_API_AT_LEAST_ONCE"
-    """Beam's WriteToBigQuery over the Storage Write API; untested here, see pipeline/storage_write.py."""
 
 
 class WrittenScores(NamedTuple):
@@ -49,14 +37,10 @@ class WriteScores(beam.PTransform):
     dataset: str
     table: Table
     pipeline_version: str
-    method: ScoreWriteMethod = ScoreWriteMethod.STREAMING_INSERTS
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, scored: beam.PCollection[ScoredChange]) -> Any:
         """Gather, then insert."""
-        if self.method is ScoreWriteMethod.STORAGE_WRITE_API_AT_LEAST_ONCE:
-            appended = scored | AppendScores(self.project, self.dataset, self.table, self.pipeline_version)
-            return WrittenScores(appended.outcomes, appended.dead_letters)
         written = (
             scored
             | "Gather rows" >> GatherRows(self.table.name)

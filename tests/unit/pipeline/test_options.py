@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from pipeline.options import OptionError, ShadowConfig, command_line, config_from, options_help, unknown_flags
 from pipeline.settings import read_settings
-from pipeline.write_scores import ScoreWriteMethod
 from transforms.generation import TransportKind
 from transforms.redis_store import RedisSettings
 from transforms.token_budget import BudgetAction, TokenBudget
@@ -143,19 +142,16 @@ def test_the_cache_and_the_outage_are_as_configured() -> None:
     assert config.cache
     assert config.cache.redis is None
     assert config.unchanged_lookback == dt.timedelta(days=7)
-    assert config.score_write_method is ScoreWriteMethod.STREAMING_INSERTS
     options = [
         "--redis_url=CACHE_REDIS_URL",
         "--bigquery_outage_deadline_seconds=5",
         "--skip_unchanged_contexts=false",
-        "--score_write_method=STORAGE_WRITE_API_AT_LEAST_ONCE",
     ]
     config = config_from(PipelineOptions(["--project=my-project", *options]))
     assert config.cache
     assert config.cache.redis == RedisSettings("CACHE_REDIS_URL")
     assert config.outage.deadline_seconds == 5
     assert config.unchanged_lookback == dt.timedelta(0)
-    assert config.score_write_method is ScoreWriteMethod.STORAGE_WRITE_API_AT_LEAST_ONCE
     assert config_from(PipelineOptions(["--project=my-project", "--context_cache_seconds=0"])).cache is None
 
 
@@ -180,12 +176,6 @@ def test_an_impossible_value_is_named_with_its_option(option: str) -> None:
     """The error says which option to mend."""
     with pytest.raises(OptionError, match=option.partition("=")[0]):
         config_from(PipelineOptions(["--project=my-project", option]))
-
-
-def test_the_untested_way_to_write_says_so() -> None:
-    """Whoever lists the options reads what has never been run."""
-    text = " ".join(options_help().split())
-    assert "STORAGE_WRITE_API_AT_LEAST_ONCE has never been run by this project" in text
 
 
 def test_a_model_without_a_price_is_found_at_the_start(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ images: ## Build the Flex Template's images as archives in build/images (WORKER_
 	  --file infrastructure/flex_template/Dockerfile --output type=oci,dest=build/images/$$target.tar . || exit 1; done
 
 generate: install ## Write what follows from the code: schemas and metadata for the infrastructure, the job graph
-	@$(BIN)/python -m pipeline.table_schemas infrastructure/schemas
-	@$(BIN)/python -m pipeline.template_metadata infrastructure/flex_template/metadata.json
+	@$(BIN)/python -m pipeline.resources.table_schemas infrastructure/schemas
+	@$(BIN)/python -m pipeline.config.template_metadata infrastructure/flex_template/metadata.json
 	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
 
 bench: install ## Measure what docs/benchmarks.md reports

@@ -10,7 +10,11 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "schemas", "schemas.*", "transforms", "transforms.*"]),
     package_data={
-        "transforms": ["*.yaml", "prompts/*/*", "sql/*", "py.typed"],
+        "transforms": ["py.typed"],
+        "transforms.enrich": ["*.sql"],
+        "transforms.filter": ["*.yaml"],
+        "transforms.prompt": ["versions/*/*"],
+        "transforms.score": ["*.yaml"],
         "schemas": ["py.typed"],
         "pipeline": ["py.typed"],
         "pipeline.local.crm": ["*.toml"],

@@ -5,27 +5,27 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline import PIPELINE_VERSION
-from pipeline.options import RescoringConfig, ShadowConfig
-from pipeline.sinks import WriteDeadLetters, WriteOutcomes, WriteShadowScores
-from pipeline.write_scores import WriteScores
+from pipeline.config.options import RescoringConfig, ShadowConfig
 from schemas.account_context import ChangeInContext
 from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
-from transforms.add_account_context import AddAccountContext
-from transforms.batch_accounts import BatchAccounts
-from transforms.coalesce_by_account import CoalesceByAccount
-from transforms.drop_immaterial_changes import DropImmaterialChanges
-from transforms.generation import GeminiSettings
-from transforms.keep_to_budget import KeepToBudget
-from transforms.parse_change_events import ParseChangeEvents
-from transforms.prices import Price
-from transforms.reread_gaps import RereadGaps
-from transforms.score_accounts import ScoreAccounts, SplitResults
-from transforms.shadow_scores import ShadowScores
-from transforms.skip_unchanged_contexts import SkipUnchangedContexts, scoring_of
-from transforms.tombstone_deleted import TombstoneDeleted
+from transforms.admit.batch_accounts import BatchAccounts
+from transforms.admit.keep_to_budget import KeepToBudget
+from transforms.clients.gemini_api import GeminiSettings
+from transforms.coalesce.coalesce_by_account import CoalesceByAccount
+from transforms.coalesce.tombstone_deleted import TombstoneDeleted
+from transforms.enrich.add_account_context import AddAccountContext
+from transforms.enrich.reread_gaps import RereadGaps
+from transforms.enrich.skip_unchanged_contexts import SkipUnchangedContexts, scoring_of
+from transforms.filter.drop_immaterial_changes import DropImmaterialChanges
+from transforms.parse.parse_change_events import ParseChangeEvents
+from transforms.score.prices import Price
+from transforms.score.score_accounts import ScoreAccounts, SplitResults
+from transforms.score.shadow_scores import ShadowScores
+from transforms.write.write_rows import WriteDeadLetters, WriteOutcomes, WriteShadowScores
+from transforms.write.write_scores import WriteScores
 
 
 def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCollection[PubsubMessage]:

@@ -13,8 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 
+from pipeline.config.options import config_from
 from pipeline.graph import build_graph, read_messages
-from pipeline.options import config_from
 
 _MAIN_OUTPUTS: Final = frozenset({"None", "main"})
 _EXAMPLE_OPTIONS: Final = ("--streaming", "--project=my-project")

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pipeline.cli.endings import one_line_errors, refuse
-from pipeline.publishing import publish_events
-from pipeline.resources import SCORING_DATASET, TOPIC
+from pipeline.local.publishing import publish_events
+from pipeline.resources.names import SCORING_DATASET, TOPIC
+from pipeline.terminal.exit_codes import one_line_errors, refuse
 from schemas.salesforce_ids import normalize_account_id
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 POLL_SECONDS: Final = 5.0
 _ACCOUNT_PREFIX: Final = "001SMOKE"

@@ -5,13 +5,13 @@ Commands import what they do when they are called: Beam takes seconds to import,
 
 import typer
 
-from pipeline.cli import (
-    dead_letter_commands,
-    deployment_commands,
-    ledger_commands,
-    pipeline_commands,
-    warehouse_commands,
-)
+from pipeline.backfill import cli as backfill
+from pipeline.cli import run
+from pipeline.dead_letters import cli as dead_letters
+from pipeline.doctor import cli as doctor
+from pipeline.evaluation import cli as evaluation
+from pipeline.ledger import cli as ledger
+from pipeline.local import cli as local
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rescores Salesforce accounts as they change: Pub/Sub → Gemini → BigQuery.",
 )
-for group in (pipeline_commands, ledger_commands, dead_letter_commands, warehouse_commands, deployment_commands):
+for group in (local, run, ledger, dead_letters, backfill, evaluation, doctor):
     app.add_typer(group.app)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.message_publisher import Message
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import REPLAYED_AFTER, dead_letter_id, fits_message, original_attributes
+from transforms.clients.pubsub import Message
 
 _NEEDED: Final = ("error_class", "stage", "event_id", "account_id", "failed_at")
 

@@ -10,7 +10,7 @@ import orjson
 from pipeline.dead_letters.held_letter import HeldLetter
 from schemas.dead_letter import ErrorClass
 from schemas.salesforce_ids import normalize_account_id
-from transforms.warehouse import QueryValue
+from transforms.clients.bigquery import QueryValue
 
 _COLUMNS: Final = {
     "error_classes": "error_class",

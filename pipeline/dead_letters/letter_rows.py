@@ -10,7 +10,7 @@ from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.rules import MAX_REPLAYS
 from schemas.dead_letter import REPLAYED_AFTER, DeadLetterRow
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
-from transforms.warehouse import QueryValue, Warehouse
+from transforms.clients.bigquery import QueryValue, Warehouse
 
 SAMPLE_LETTERS: Final = 1_000
 """Letters whose payloads are read to say what a replay would come to."""

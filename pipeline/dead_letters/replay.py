@@ -17,8 +17,8 @@ from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.replay_lease import LeaseState
 from pipeline.dead_letters.rules import NO_ROOM, parked_because, too_many_come_back
 from pipeline.dead_letters.token_bucket import TokenBucket
-from pipeline.message_publisher import Message
 from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate, ReplayedLetter
+from transforms.clients.pubsub import Message
 
 MAX_BATCH: Final = 500
 CHECK_SECONDS: Final = 10.0

@@ -9,9 +9,9 @@ from typing import Any, Final
 from schemas.outcome import OutcomeKind
 from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate, ReplayedLetter
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
+from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Clock, utc_now
-from transforms.warehouse import Warehouse
 
 _PROGRESS_SQL: Final = """
 SELECT

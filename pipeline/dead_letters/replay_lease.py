@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from schemas.tables import DEAD_LETTER_REPLAY_LEASE
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 LEASE_SECONDS: Final = 120
 """How long a lease lasts without being renewed: after a crash, the next replay waits for so long, or takes over."""

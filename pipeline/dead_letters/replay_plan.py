@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.letter_rows import LetterGroup, LetterRows
-from pipeline.explanation import Decision, explain_message
-from transforms.avro_schemas import AvroSchemas
-from transforms.materiality import Materiality
+from pipeline.ledger.explanation import Decision, explain_message
+from transforms.filter.materiality import Materiality
+from transforms.parse.avro_schemas import AvroSchemas
 
 SCORES_LOOKED_AT: Final = dt.timedelta(days=30)
 UNREAD: Final = "not looked at"

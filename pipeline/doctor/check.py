@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from pipeline.doctor.remedies import Advice, explain
-from transforms.circuit import within
+from transforms.clients.circuit import within
 
 DEADLINE_SECONDS: Final = 8.0
 """For one check, if it has none of its own."""

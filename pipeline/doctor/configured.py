@@ -7,11 +7,11 @@ from typing import Final
 
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Status
 from pipeline.doctor.remedies import Advice
+from transforms.clients.redis import RedisSettings, RedisStore
+from transforms.clients.salesforce import RefusedCall, Salesforce
+from transforms.clients.salesforce_login import SalesforceSettings
+from transforms.clients.secrets import SecretUnavailable, is_secret_name, read_secret
 from transforms.errors import SalesforceUnavailable
-from transforms.redis_store import RedisSettings, RedisStore
-from transforms.salesforce import RefusedCall, Salesforce
-from transforms.salesforce_login import SalesforceSettings
-from transforms.secret_store import SecretUnavailable, is_secret_name, read_secret
 
 _ANY_TTL_SECONDS: Final = 1.0
 

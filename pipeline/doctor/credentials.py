@@ -12,7 +12,7 @@ import google.auth.transport.requests
 
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Status
 from pipeline.doctor.remedies import LOG_IN, Advice
-from transforms.access_tokens import SCOPE
+from transforms.clients.access_tokens import SCOPE
 
 KEY_FILE_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 

@@ -11,9 +11,9 @@ from pipeline.doctor.model import model_check
 from pipeline.doctor.permissions import Duty
 from pipeline.doctor.pubsub import PubSub
 from pipeline.doctor.warehouse import BigQuery
-from transforms.generation import GeminiSettings
-from transforms.redis_store import RedisSettings
-from transforms.salesforce_login import SalesforceSettings
+from transforms.clients.gemini_api import GeminiSettings
+from transforms.clients.redis import RedisSettings
+from transforms.clients.salesforce_login import SalesforceSettings
 
 
 @dataclass(frozen=True)

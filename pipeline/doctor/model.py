@@ -9,11 +9,11 @@ from pipeline.doctor.remedies import Advice
 from schemas.account_context import AccountContext, AccountProfile, ChangeInContext
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType, SourceMessage
 from schemas.salesforce_ids import normalize_account_id
-from transforms.answers import check_answers
+from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest
+from transforms.clients.gemini_rest import RestTransport
 from transforms.errors import AnswerError, GeminiTimeout
-from transforms.gemini_rest import RestTransport
-from transforms.generation import GeminiSettings, Generation, GenerationRequest
-from transforms.prompt import Prompt, render_prompt
+from transforms.prompt.prompt import Prompt, render_prompt
+from transforms.score.answers import check_answers
 
 CALL_SECONDS: Final = 18.0
 DEADLINE_SECONDS: Final = 20.0

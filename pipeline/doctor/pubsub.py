@@ -21,7 +21,7 @@ from pipeline.doctor.permissions import (
     needed,
 )
 from pipeline.doctor.remedies import Advice
-from pipeline.resources import (
+from pipeline.resources.names import (
     DEAD_LETTER_HOLD_SUBSCRIPTION,
     DEAD_LETTER_TOPIC,
     PARKING_LOT_HOLD_SUBSCRIPTION,

@@ -12,6 +12,8 @@ import google.auth.exceptions
 import requests.exceptions
 from google.api_core import exceptions as api
 
+from transforms.clients.redis import RedisUnavailable
+from transforms.clients.secrets import SecretUnavailable
 from transforms.errors import (
     AccessRefused,
     AnswerError,
@@ -24,8 +26,6 @@ from transforms.errors import (
     ServerFault,
     Unauthenticated,
 )
-from transforms.redis_store import RedisUnavailable
-from transforms.secret_store import SecretUnavailable
 
 SERVICE_DISABLED: Final = "SERVICE_DISABLED"
 LOG_IN: Final = (

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from schemas.tables import Column, Table, View
-from transforms.warehouse import TableDefinition
+from transforms.clients.bigquery import TableDefinition
 
 _SAME_TYPE = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 

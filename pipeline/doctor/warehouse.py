@@ -20,7 +20,7 @@ from schemas.tables import (
     Table,
     View,
 )
-from transforms.warehouse import TableDefinition, Warehouse
+from transforms.clients.bigquery import TableDefinition, Warehouse
 
 MAKE_ANEW: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
 ADD_COLUMNS: Final = "terraform apply in infrastructure, of this release: it adds the columns"

@@ -13,9 +13,9 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.gemini_process import GeminiProcess
 from pipeline.local.pubsub import EmbeddedPubSub
-from pipeline.resources import CRM_DATASET, create_tables, create_topics
+from pipeline.resources.names import CRM_DATASET, create_tables, create_topics
 from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 PROJECT: Final = "account-scoring-local"
 

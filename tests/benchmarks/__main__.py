@@ -1,6 +1,6 @@
 """`make bench`: measures what docs/benchmarks.md reports."""
 
-from pipeline.logs import configure_logging
+from pipeline.terminal.logs import configure_logging
 from tests.benchmarks import coders, parsing
 from tests.benchmarks.scoring import suite
 

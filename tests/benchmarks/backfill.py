@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pipeline.local.crm.generator import FULL_SIZE, generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
-from pipeline.resources import SCORING_DATASET
+from pipeline.resources.names import SCORING_DATASET
 
 MEAN_SECONDS: Final = 1.0
 P95_SECONDS: Final = 2.0

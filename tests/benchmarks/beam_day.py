@@ -21,20 +21,20 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 
-from pipeline.commands.reconcile import reconcile
+from pipeline.config.options import config_from
 from pipeline.graph import build_graph
+from pipeline.ledger.reconcile import reconcile
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import PROJECT, load_crm, local_stack
-from pipeline.logs import configure_logging
-from pipeline.options import config_from
-from pipeline.resources import SCORING_DATASET
+from pipeline.resources.names import SCORING_DATASET
+from pipeline.terminal.logs import configure_logging
 from tests.benchmarks.org_day import ACCOUNTS, DAY_START, Arrival, arrivals, simulate
 from tests.benchmarks.ratios import ROUNDS, keep
-from transforms.coalesce_by_account import CoalesceByAccount
-from transforms.drop_immaterial_changes import DropImmaterialChanges
-from transforms.materiality import load_materiality
-from transforms.parse_change_events import ParseChangeEvents
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
+from transforms.coalesce.coalesce_by_account import CoalesceByAccount
+from transforms.filter.drop_immaterial_changes import DropImmaterialChanges
+from transforms.filter.materiality import load_materiality
+from transforms.parse.parse_change_events import ParseChangeEvents
 
 BEAMS_CACHE_MEGABYTES: Final = worker_handlers.STATE_CACHE_SIZE_MB
 CACHED_EVENTS: Final = 20_000

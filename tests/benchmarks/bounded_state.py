@@ -6,7 +6,7 @@ import resource
 import sys
 
 from tests.fixtures.changes import COMMITTED_AT, account_id, change
-from transforms.coalescing import AccountState, CoalescingLimits, end_window, receive
+from transforms.coalesce.coalescing import AccountState, CoalescingLimits, end_window, receive
 
 EVENTS = 1_000_000
 ACCOUNTS = 8_803

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import PROJECT, load_crm
-from pipeline.resources import CRM_DATASET, SCORING_DATASET
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
 from schemas.account_context import AccountContext, context_hash
 from schemas.change_event import AccountChange
 from schemas.outcome import OutcomeKind
@@ -29,12 +29,12 @@ from tests.benchmarks.org_day import DAY_START, Arrival, Day, arrivals, simulate
 from tests.benchmarks.ratios import BUILD
 from tests.fixtures.changes import change
 from tests.fixtures.redis_server import RedisServer
-from transforms.add_account_context import AddAccountContext, _LookUp
-from transforms.context_cache import CacheSettings, ContextCache, ProcessStore, Store, encode_entry, read_after
-from transforms.last_scores import read_last_scores
-from transforms.outage import Hold, OutageSettings, ThrottledSeconds
-from transforms.redis_store import RedisSettings, RedisStore
-from transforms.warehouse import ContextBounds, Warehouse
+from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.clients.redis import RedisSettings, RedisStore
+from transforms.enrich.add_account_context import AddAccountContext, _LookUp
+from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore, Store, encode_entry, read_after
+from transforms.enrich.last_scores import read_last_scores
 
 ACCOUNTS: Final = 8_803
 LOOKED_UP: Final = 1_000

@@ -11,8 +11,8 @@ from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.credentials import credentials_environment, write_service_account_file
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
-from pipeline.resources import create_tables
-from transforms.warehouse import Warehouse
+from pipeline.resources.names import create_tables
+from transforms.clients.bigquery import Warehouse
 
 
 @contextmanager

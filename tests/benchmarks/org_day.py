@@ -18,11 +18,11 @@ from pipeline.local.crm.hostile_payloads import HOSTILE
 from pipeline.local.crm.sample_events import generate_flat_events
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.outcome import Outcome, OutcomeKind, dead_lettered
-from transforms.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
+from transforms.coalesce.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
+from transforms.coalesce.tombstone_deleted import is_deletion
+from transforms.filter.materiality import Immaterial, Materiality, load_materiality
 from transforms.ledger import Ledger, Received
-from transforms.materiality import Immaterial, Materiality, load_materiality
-from transforms.parse_change_events import NoChange, Refusal, parse_message
-from transforms.tombstone_deleted import is_deletion
+from transforms.parse.parse_change_events import NoChange, Refusal, parse_message
 
 ACCOUNTS: Final = 8_803
 EVENTS: Final = 89_000

@@ -12,9 +12,9 @@ from schemas.change_event import AccountChange, ChangeEventHeader, SourceMessage
 from tests.benchmarks.org_day import ACCOUNTS, DAY_START
 from tests.benchmarks.ratios import report, side_by_side
 from tests.fixtures.changes import payload
-from transforms.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, end_window, receive
-from transforms.materiality import Immaterial, Materiality, load_materiality
-from transforms.parse_change_events import parse_message
+from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, end_window, receive
+from transforms.filter.materiality import Immaterial, Materiality, load_materiality
+from transforms.parse.parse_change_events import parse_message
 
 EVENTS: Final = 10_000
 

@@ -5,8 +5,8 @@ import resource
 import sys
 import time
 
-from pipeline.reconciliation import Reconciliation, Window, judge, read_ledger
-from pipeline.resources import SCORING_DATASET
+from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.resources.names import SCORING_DATASET
 from schemas.outcome import Outcome, OutcomeKind
 from schemas.tables import CHANGE_OUTCOMES
 from tests.benchmarks.emulated_warehouse import emulated_warehouse

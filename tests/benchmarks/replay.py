@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline.commands.dead_letters_replay import Session, replay
 from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.replay_request import ReplayRequest
+from pipeline.dead_letters.replay_session import Session, replay
 from schemas.change_event import SourceMessage
 from tests.benchmarks.emulated_warehouse import emulated_warehouse
 from tests.benchmarks.replay_scored import scored

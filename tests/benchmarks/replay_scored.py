@@ -20,25 +20,25 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from google.cloud import pubsub_v1
 
-from pipeline.commands.reconcile import reconcile
+from pipeline.config.options import config_from
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.graph import build_graph
+from pipeline.ledger.reconcile import reconcile
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
-from pipeline.message_publisher import MessagePublisher
-from pipeline.options import config_from
-from pipeline.publish_dead_letters import dead_letter_message
-from pipeline.resources import DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
-from pipeline.sinks import insert_requests, table_row
+from pipeline.resources.names import DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
 from schemas.change_event import AccountChange, SourceMessage, payload_event_id
 from schemas.dead_letter import ErrorClass, dead_letter_row
 from schemas.outcome import OutcomeKind, dead_lettered, outcome_id
 from schemas.record import Record
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import payload
+from transforms.clients.pubsub import MessagePublisher
 from transforms.errors import RefusedEvent, RescoringError
 from transforms.ledger import Ledger, Received
-from transforms.parse_change_events import parse_message
+from transforms.parse.parse_change_events import parse_message
+from transforms.write.publish_dead_letters import dead_letter_message
+from transforms.write.write_rows import insert_requests, table_row
 
 SEED: Final = 6
 KILLS: Final = 3

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline.cli import warehouse_commands
-from pipeline.commands.reconcile import reconcile
+from pipeline.evaluation import cli as evaluation_cli
+from pipeline.ledger.reconcile import reconcile
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
-from pipeline.resources import SCORING_DATASET
+from pipeline.resources.names import SCORING_DATASET
 from transforms.ledger import utc_now
 
 ACCOUNTS: Final = 40
@@ -117,4 +117,4 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     """Without the extra, one line says what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ValueError, match=r"pip install .account-rescoring\[evaluation\]"):
-        warehouse_commands.require_evaluation()
+        evaluation_cli.require_evaluation()

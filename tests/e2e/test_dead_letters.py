@@ -13,14 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.commands.dead_letters import list_letters
-from pipeline.commands.dead_letters_status import status
 from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.place import Place
+from pipeline.dead_letters.list_letters import list_letters
+from pipeline.dead_letters.names import Place
 from pipeline.dead_letters.replay_journal import ReplayJournal
+from pipeline.dead_letters.status import status
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
-from pipeline.resources import SCORING_DATASET
+from pipeline.resources.names import SCORING_DATASET
 from schemas.dead_letter import ErrorClass
 from tests.benchmarks.replay_scored import hold_letters, reconciled, score, scores_in_view
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.commands.demo import generated_input, run_demo
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.credentials import credentials_environment, write_service_account_file
+from pipeline.local.demo import generated_input, run_demo
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
-from pipeline.resources import SCORING_DATASET
+from pipeline.resources.names import SCORING_DATASET
 from schemas.outcome import OutcomeKind
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 ACCOUNTS = 30
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ledger_report import LedgerReport
+from pipeline.ledger.ledger_report import LedgerReport
+from pipeline.ledger.reconciliation import Window, judge, read_ledger
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.sample_events import generate_events
+from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, load_crm, local_stack
-from pipeline.publishing import publish_events
-from pipeline.reconciliation import Window, judge, read_ledger
-from pipeline.resources import CRM_DATASET, SCORING_DATASET, TOPIC
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from tests.fixtures.redis_server import RedisServer
 from transforms.errors import WarehouseUnavailable

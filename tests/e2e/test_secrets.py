@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.ledger_report import LedgerReport
+from pipeline.ledger.ledger_report import LedgerReport
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.crm.vocabulary import vocabulary
+from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, load_crm, local_stack
-from pipeline.publishing import publish_events
-from pipeline.resources import CRM_DATASET, SCORING_DATASET, TOPIC
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.account_context import Email
 from tests.fixtures.changes import payload
 from tests.fixtures.leak_check import leaked_kinds

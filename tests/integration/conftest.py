@@ -10,10 +10,13 @@ from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.credentials import credentials_environment, write_service_account_file
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
-from pipeline.resources import create_tables
-from transforms import context_cache, outage, salesforce, scoring_engine, token_budget
-from transforms import warehouse as warehouse_edge
-from transforms.warehouse import Warehouse
+from pipeline.resources.names import create_tables
+from transforms.admit import token_budget
+from transforms.clients import bigquery as warehouse_edge
+from transforms.clients import outage, salesforce
+from transforms.clients.bigquery import Warehouse
+from transforms.enrich import context_cache
+from transforms.score import scoring_engine
 
 KEPT_BY_A_PROCESS: Final = (
     context_cache._cache,

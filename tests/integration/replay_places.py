@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dead_letters.place import Place
-from pipeline.publish_dead_letters import dead_letter_message
-from pipeline.resources import SCORING_DATASET
+from pipeline.dead_letters.names import Place
+from pipeline.resources.names import SCORING_DATASET
 from schemas.dead_letter import DeadLetter, dead_letter_row
 from schemas.tables import DEAD_LETTERS
 from tests.integration.pubsub_targets import Target
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
+from transforms.write.publish_dead_letters import dead_letter_message
 
 REQUEST_MESSAGES = 500
 REQUEST_BYTES = 4_000_000

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.commands.backfill import BackfillResult, Selection, backfill
+from pipeline.backfill.runs import BackfillResult, Selection, backfill
+from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.gemini import Fault, GeminiStandIn
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.stack import load_crm
-from pipeline.reconciliation import Reconciliation, Window, judge, read_ledger
-from pipeline.resources import SCORING_DATASET, create_topics
+from pipeline.resources.names import SCORING_DATASET, create_topics
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import account_id
-from transforms.parse_change_events import parse_message
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
+from transforms.parse.parse_change_events import parse_message
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 CRM = generate_crm(accounts=12, seed=5, as_of=NOW)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import PROJECT, load_crm
-from pipeline.resources import CRM_DATASET, SCORING_DATASET
-from pipeline.sinks import table_row
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
 from schemas.account_context import AccountContext, AccountProfile, ChangeInContext, context_hash
 from schemas.change_event import AccountChange
 from schemas.score import Driver, Impact, Score, ScoreStatus
@@ -20,14 +19,15 @@ from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from tests.fixtures.hostile_text import hostile_text
 from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from tests.fixtures.redis_server import RedisServer
-from transforms.add_account_context import AddAccountContext, _LookUp
-from transforms.context_cache import CacheSettings, ContextCache, ProcessStore, Store
-from transforms.last_scores import LastScore, read_last_scores
+from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.clients.redis import RedisSettings, RedisStore
+from transforms.enrich.add_account_context import AddAccountContext, _LookUp
+from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore, Store
+from transforms.enrich.last_scores import LastScore, read_last_scores
+from transforms.enrich.skip_unchanged_contexts import Scoring, carried_over, skip_reason
 from transforms.ledger import Ledger
-from transforms.outage import Hold, OutageSettings, ThrottledSeconds
-from transforms.redis_store import RedisSettings, RedisStore
-from transforms.skip_unchanged_contexts import Scoring, carried_over, skip_reason
-from transforms.warehouse import ContextBounds, Warehouse
+from transforms.write.write_rows import table_row
 
 CRM = generate_crm(accounts=40, seed=5, as_of=COMMITTED_AT)
 SCORED_AT = dt.datetime.now(dt.UTC)
@@ -106,7 +106,7 @@ def test_redis_dies_and_comes_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Killed amid batches it costs queries, no change; started again it is used again; its password is in no log."""
-    monkeypatch.setattr("transforms.redis_store._RESET_SECONDS", 0.2)
+    monkeypatch.setattr("transforms.clients.redis._RESET_SECONDS", 0.2)
     warehouse = _Counted(mirrored)
     step = _worker(warehouse, monkeypatch, redis_server, has_own_tier=False)
     expected = _in_context(step)

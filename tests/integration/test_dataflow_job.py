@@ -188,7 +188,7 @@ for transform in graph.components.transforms.values():
         fns.append(type(pickler.loads(fn.payload)[0]).__module__)
 files = [sys.modules[name].__file__ for name in ("schemas", "transforms", "pipeline")]
 data = [importlib.resources.files("transforms").joinpath(*name.split("/")).is_file()
-        for name in ("materiality.yaml", "sql/account_contexts.sql", "prompts/v1/instruction.md")]
+        for name in ("filter/materiality.yaml", "enrich/account_contexts.sql", "prompt/versions/v1/instruction.md")]
 print(json.dumps({"fns": fns, "files": files, "data": data}))
 """
 
@@ -220,7 +220,11 @@ def test_staged_package_installs_and_its_functions_unpickle(submitted: Submitted
     assert all(Path(file).is_relative_to(target) for file in seen["files"]), seen["files"]
     assert all(seen["data"])
     ours = {module for module in seen["fns"] if module.split(".")[0] in {"transforms", "pipeline"}}
-    assert {"transforms.parse_change_events", "transforms.score_accounts", "pipeline.sinks"} <= ours
+    assert {
+        "transforms.parse.parse_change_events",
+        "transforms.score.score_accounts",
+        "transforms.write.write_rows",
+    } <= ours
 
 
 def test_second_job_of_the_name_is_refused(cloud: Cloud, submitted: Submitted) -> None:

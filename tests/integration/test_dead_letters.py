@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.commands.dead_letters import list_letters
-from pipeline.commands.dead_letters import render as render_listing
-from pipeline.commands.dead_letters_plan import plan
-from pipeline.commands.dead_letters_plan import render as render_plan
-from pipeline.commands.dead_letters_show import render as render_letter
-from pipeline.commands.dead_letters_show import show_letter
-from pipeline.commands.dead_letters_status import cancel, status
-from pipeline.commands.dead_letters_status import render as render_status
 from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.place import Place
+from pipeline.dead_letters.list_letters import list_letters
+from pipeline.dead_letters.list_letters import render as render_listing
+from pipeline.dead_letters.names import Place
+from pipeline.dead_letters.plan_command import plan
+from pipeline.dead_letters.plan_command import render as render_plan
 from pipeline.dead_letters.remedies import REMEDIES
 from pipeline.dead_letters.replay import _entry
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import LeaseState, LeaseTaken, ReplayLease
 from pipeline.dead_letters.replay_request import ReplayRequest
-from pipeline.resources import SCORING_DATASET
+from pipeline.dead_letters.show_letter import render as render_letter
+from pipeline.dead_letters.show_letter import show_letter
+from pipeline.dead_letters.status import cancel, status
+from pipeline.dead_letters.status import render as render_status
+from pipeline.resources.names import SCORING_DATASET
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, ErrorClass, dead_letter_row
 from schemas.replay import DeadLetterReplay, JournalEntry
@@ -35,7 +35,7 @@ from tests.fixtures.changes import NOW, account_id, payload
 from tests.fixtures.ledger import ledger_row
 from tests.fixtures.letters import held, letter
 from tests.integration.replay_places import tell_table
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 HOUR = dt.timedelta(hours=1)
 UNDECODABLE = letter(

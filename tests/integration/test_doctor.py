@@ -15,24 +15,24 @@ from google.cloud import pubsub_v1
 from google.iam.v1 import iam_policy_pb2, iam_policy_pb2_grpc  # type: ignore[import-untyped]  # as grpcio
 from rich.console import Console
 
-from pipeline.commands.doctor import Diagnosis, as_json, deployment_from, diagnose
-from pipeline.commands.doctor_view import live_view, render
 from pipeline.doctor.check import Check, Finding, Status, examine
+from pipeline.doctor.diagnosis import Diagnosis, as_json, deployment_from, diagnose
 from pipeline.doctor.permissions import Duty
 from pipeline.doctor.pubsub import PubSub
+from pipeline.doctor.view import live_view, render
 from pipeline.doctor.warehouse import BigQuery
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.gemini.config import Fault
 from pipeline.local.gemini.fault_kinds import FaultKind
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.stack import PROJECT
-from pipeline.resources import create_tables, create_topics
+from pipeline.resources.names import create_tables, create_topics
 from tests.fixtures.planted_secrets import REDIS_PASSWORD, SALESFORCE_CLIENT_ID
 from tests.fixtures.redis_server import RedisServer
 from tests.integration.salesforce_stand_in import VARIABLE, secrets_of, trusted_stand_in
 from tests.integration.salesforce_stand_in import Fault as SalesforceFault
-from transforms.generation import DEFAULT_MODEL
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
+from transforms.clients.gemini_api import DEFAULT_MODEL
 
 NAMES: Final = (
     "credentials",

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.commands.backfill import Selection, backfill
-from pipeline.commands.evaluate import EvaluationReport, evaluate_scores, render
-from pipeline.evaluation import LabelledOutcome
-from pipeline.evaluation_labels import write_labels
-from pipeline.experiments import ExperimentTarget
+from pipeline.backfill.runs import Selection, backfill
+from pipeline.evaluation.evaluate import EvaluationReport, evaluate_scores, render
+from pipeline.evaluation.experiments import ExperimentTarget
+from pipeline.evaluation.labels import write_labels
+from pipeline.evaluation.metrics import LabelledOutcome
 from pipeline.local.crm.extract import closed_deals, load_crm_extract
 from pipeline.local.stack import PROJECT, load_crm
-from pipeline.resources import SCORING_DATASET
+from pipeline.resources.names import SCORING_DATASET
 from schemas.score import Score, ScoreStatus, tier_of
 from schemas.tables import ACCOUNT_SCORES
 from tests.fixtures.changes import account_id
 from tests.integration.vertex_experiments_stand_in import vertex_experiments
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 DAY = dt.date(2017, 6, 30)
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)

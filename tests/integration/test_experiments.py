@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.experiments import ExperimentNotRecorded, ExperimentTarget, record_run, run_name
+from pipeline.evaluation.experiments import ExperimentNotRecorded, ExperimentTarget, record_run, run_name
 from pipeline.local.gemini import GeminiStandIn
 from tests.fixtures.planted_secrets import VENDORS_TEXT
 from tests.integration.vertex_experiments_stand_in import VertexExperiments, vertex_experiments

@@ -22,7 +22,7 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.gemini import FaultKind, GeminiConfig, GeminiStandIn
 from pipeline.local.gemini.fault_kinds import FINISH_REASON, HTTP_STATUS, ITEM_FAULTS
 from schemas.score import ScoreAnswers
-from tests.unit.pipeline.local.gemini_samples import MODEL, account, email, random_account, request_body, user_text
+from tests.unit.pipeline.local.gemini.samples import MODEL, account, email, random_account, request_body, user_text
 
 PROJECT = "local-project"
 PATH = f"/v1/projects/{PROJECT}/locations/global/publishers/google/models/{MODEL}:generateContent"

@@ -12,6 +12,9 @@ import pytest
 from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
 from pipeline.local.stack import PROJECT
 from tests.fixtures.changes import in_context
+from transforms.clients.gemini import SdkTransport
+from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
+from transforms.clients.gemini_rest import RestTransport, endpoint
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -26,11 +29,8 @@ from transforms.errors import (
     ServerFault,
     Unauthenticated,
 )
-from transforms.gemini import SdkTransport
-from transforms.gemini_rest import RestTransport, endpoint
-from transforms.generation import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
-from transforms.prompt import render_prompt
-from transforms.scoring_engine import make_transport
+from transforms.prompt.prompt import render_prompt
+from transforms.score.scoring_engine import make_transport
 
 KINDS = list(TransportKind)
 Result = TypeVar("Result")

@@ -10,9 +10,9 @@ from pipeline.local.stack import PROJECT
 from schemas.account_context import ChangeInContext, Email
 from schemas.score import Flag, Score
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context, in_context
-from transforms.generation import GeminiSettings
-from transforms.score_accounts import ScoreAccounts, _Score
-from transforms.scoring_engine import ScoringEngine
+from transforms.clients.gemini_api import GeminiSettings
+from transforms.score.score_accounts import ScoreAccounts, _Score
+from transforms.score.scoring_engine import ScoringEngine
 
 NEIGHBOURS = [in_context(number) for number in range(10, 18)]
 VICTIM = 1

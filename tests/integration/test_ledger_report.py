@@ -4,14 +4,14 @@ import datetime as dt
 
 import pytest
 
-from pipeline.ledger_report import LedgerReport
-from pipeline.resources import CRM_DATASET, SCORING_DATASET
+from pipeline.ledger.ledger_report import LedgerReport
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
 from schemas.outcome import Outcome
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES
 from tests.fixtures.changes import account_id
 from tests.fixtures.ledger import ledger_row
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 SINCE = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 

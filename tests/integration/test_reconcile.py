@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.commands.reconcile import reconcile
-from pipeline.reconciliation import Reconciliation, Window, judge, read_ledger
-from pipeline.resources import SCORING_DATASET
+from pipeline.ledger.reconcile import reconcile
+from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.resources.names import SCORING_DATASET
 from schemas.dead_letter import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from schemas.tables import CHANGE_OUTCOMES
 from tests.fixtures.changes import account_id
 from tests.fixtures.ledger import grouped, ledger_row
+from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
-from transforms.warehouse import Warehouse
 
 UNTIL = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 LONG_AGO = UNTIL - dt.timedelta(hours=2)

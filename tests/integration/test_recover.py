@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.commands.recover import check_target, recover, render
+from pipeline.dead_letters.recover import check_target, recover, render
 from tests.integration.pubsub_targets import Target, embedded, google_emulator, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")

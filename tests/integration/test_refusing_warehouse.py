@@ -18,9 +18,7 @@ from apache_beam.testing.util import assert_that
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.gemini import GeminiStandIn
-from pipeline.resources import CRM_DATASET, SCORING_DATASET, create_tables
-from pipeline.sinks import InsertRows, _Insert, table_row
-from pipeline.write_scores import SCORES_STAGE, WriteScores, _InsertScores
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, create_tables
 from schemas.dead_letter import DeadLetter, ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, ScoredChange, outcome_id
 from schemas.score import Score, ScoreStatus, score_id
@@ -28,11 +26,13 @@ from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, CHANGE_OUTCOMES
 from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, change, context
 from tests.fixtures.planted_secrets import VENDORS_TEXT
 from tests.integration.bigquery_proxy import ALWAYS, INSERTS, QUERIES, BigQueryProxy, Fault
-from transforms import warehouse as warehouse_module
+from transforms.clients import bigquery as warehouse_module
+from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.outage import OutageSettings
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
-from transforms.outage import OutageSettings
-from transforms.warehouse import ContextBounds, Warehouse
+from transforms.write.write_rows import InsertRows, _Insert, table_row
+from transforms.write.write_scores import SCORES_STAGE, WriteScores, _InsertScores
 
 PROJECT = "account-scoring-proxied"
 LEDGER = Ledger("Score accounts", "1", now=lambda: NOW)

@@ -15,18 +15,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline.commands.dead_letters_replay import ReplayResult, Session, replay, resume
-from pipeline.commands.dead_letters_status import status
 from pipeline.dead_letters.held_letter import HeldLetter
 from pipeline.dead_letters.hold_subscription import HoldSubscription
 from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.place import Place
+from pipeline.dead_letters.names import Place
 from pipeline.dead_letters.replay import Totals
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_request import ReplayRequest
+from pipeline.dead_letters.replay_session import ReplayResult, Session, replay, resume
 from pipeline.dead_letters.rules import REPLAYED_OFTEN, SAME_AGAIN
-from pipeline.message_publisher import Message
-from pipeline.resources import SCORING_DATASET
+from pipeline.dead_letters.status import status
+from pipeline.resources.names import SCORING_DATASET
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, ErrorClass
 from schemas.replay import JournalEntry
@@ -34,8 +33,9 @@ from schemas.tables import DEAD_LETTER_REPLAY_LEASE
 from tests.fixtures.letters import failed_again, letter
 from tests.integration.pubsub_targets import Target, embedded, google_emulator
 from tests.integration.replay_places import ACK_DEADLINE_SECONDS, Stage, stage_on, tell_table
-from transforms.parse_change_events import Refusal, parse_message
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
+from transforms.clients.pubsub import Message
+from transforms.parse.parse_change_events import Refusal, parse_message
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 

@@ -27,12 +27,12 @@ from tests.integration.salesforce_stand_in import (
     settings_for,
     trusted_stand_in,
 )
-from transforms import reread_gaps
-from transforms.context_overlay import overlay
+from transforms.clients.salesforce import MAX_ATTEMPTS, Salesforce
+from transforms.clients.salesforce_login import AuthFlow, SalesforceSettings
+from transforms.enrich import reread_gaps
+from transforms.enrich.context_overlay import overlay
+from transforms.enrich.reread_gaps import RereadGaps
 from transforms.errors import SalesforceUnavailable
-from transforms.reread_gaps import RereadGaps
-from transforms.salesforce import MAX_ATTEMPTS, Salesforce
-from transforms.salesforce_login import AuthFlow, SalesforceSettings
 
 Check = Callable[[list[Any]], None]
 

@@ -15,8 +15,7 @@ from tests.integration.salesforce_stand_in import (
     settings_for,
     trusted_stand_in,
 )
-from transforms.errors import SalesforceUnavailable
-from transforms.salesforce import (
+from transforms.clients.salesforce import (
     MAX_ATTEMPTS,
     CircuitOpen,
     ConnectionFailed,
@@ -26,8 +25,9 @@ from transforms.salesforce import (
     SalesforceTimeout,
     SessionExpired,
 )
-from transforms.salesforce_login import AuthFlow
-from transforms.secret_store import SecretUnavailable
+from transforms.clients.salesforce_login import AuthFlow
+from transforms.clients.secrets import SecretUnavailable
+from transforms.errors import SalesforceUnavailable
 
 Connect = Callable[..., Salesforce]
 

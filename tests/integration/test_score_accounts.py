@@ -18,10 +18,10 @@ from schemas.account_context import ChangeInContext
 from schemas.dead_letter import is_retryable
 from schemas.outcome import OutcomeKind, ScoringResult
 from tests.fixtures.changes import in_context
-from transforms.gemini_circuit import CircuitPolicy
-from transforms.generation import GeminiSettings
-from transforms.score_accounts import THROTTLED_COUNTER, ScoreAccounts, _Score
-from transforms.scoring_engine import ScoringEngine
+from transforms.clients.gemini_api import GeminiSettings
+from transforms.score.gemini_circuit import CircuitPolicy
+from transforms.score.score_accounts import THROTTLED_COUNTER, ScoreAccounts, _Score
+from transforms.score.scoring_engine import ScoringEngine
 
 BATCH = [in_context(number) for number in range(10)]
 POISON = "Company 3"  # the account with this name is in the first of a batch's two calls

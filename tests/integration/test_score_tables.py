@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from pipeline.local.stack import PROJECT
-from pipeline.resources import SCORING_DATASET
-from pipeline.sinks import table_row
+from pipeline.resources.names import SCORING_DATASET
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES
+from transforms.admit.token_budget import BudgetAction, TokenBudget, Usage, _count, usage_query
+from transforms.clients.bigquery import Warehouse
 from transforms.ledger import utc_now
-from transforms.token_budget import BudgetAction, TokenBudget, Usage, _count, usage_query
-from transforms.warehouse import Warehouse
+from transforms.write.write_rows import table_row
 
 
 def _score(number: int, **fields: Any) -> Score:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.resources import SCORING_DATASET
+from pipeline.resources.names import SCORING_DATASET
 from schemas.score import Driver, Impact, Score, ScoreStatus, Tier
 from schemas.tables import (
     ACCOUNT_SCORES,
@@ -19,7 +19,7 @@ from schemas.tables import (
     MERGE_WINDOW_DAYS,
 )
 from tests.fixtures.changes import account_id
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DATASET = f"account-scoring-local.{SCORING_DATASET}"

@@ -9,15 +9,15 @@ from structlog.testing import capture_logs
 
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import load_crm
-from pipeline.resources import CRM_DATASET, SCORING_DATASET
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
 from schemas.account_context import AccountContext, AccountProfile, Opportunity
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, EMAILS, OPPORTUNITIES
 from tests.fixtures.changes import COMMITTED_AT, account_id
 from tests.fixtures.planted_secrets import VENDORS_TEXT
+from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.query_guard import QueryRefused, guard_rules
 from transforms.errors import InvalidContext, WarehouseUnavailable
-from transforms.query_guard import QueryRefused, guard_rules
-from transforms.warehouse import ContextBounds, Warehouse
 
 BOUNDS = ContextBounds()
 SINCE, UNTIL = COMMITTED_AT - dt.timedelta(days=365), COMMITTED_AT + dt.timedelta(days=1)
@@ -119,7 +119,7 @@ def test_the_newest_change_is_the_current_score(warehouse: Warehouse) -> None:
 def test_a_warehouse_that_is_gone_is_unavailable(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection is our error, with no statement in its text."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
-    monkeypatch.setattr("transforms.warehouse.RETRY_DEADLINE_SECONDS", 1.0)
+    monkeypatch.setattr("transforms.clients.bigquery.RETRY_DEADLINE_SECONDS", 1.0)
     gone = Warehouse(warehouse.project)
     with pytest.raises(WarehouseUnavailable) as error:
         list(gone.query(f"SELECT '{VENDORS_TEXT}'"))

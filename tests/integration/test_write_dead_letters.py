@@ -10,15 +10,15 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 import transforms.coders  # noqa: F401 - registers how the models travel
-from pipeline.sinks import WriteDeadLetters
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome
 from schemas.tables import DEAD_LETTERS
 from tests.fixtures.letters import letter
 from tests.integration.pubsub_targets import Target, embedded, wait_until
-from transforms.outage import OutageSettings
-from transforms.warehouse import Warehouse
+from transforms.clients.bigquery import Warehouse
+from transforms.clients.outage import OutageSettings
+from transforms.write.write_rows import WriteDeadLetters
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.explanation import Explanation, explain_message
+from pipeline.ledger.explanation import Explanation, explain_message
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import SkipReason
 from tests.fixtures.changes import account_id, change, event, payload
-from transforms.avro_schemas import NO_SCHEMAS
-from transforms.coalescing import AccountState, CoalescingLimits, end_window, receive
-from transforms.materiality import Immaterial, Materiality, load_materiality
-from transforms.parse_change_events import parse_message
-from transforms.reread_gaps import needs_reread
-from transforms.tombstone_deleted import is_deletion
+from transforms.coalesce.coalescing import AccountState, CoalescingLimits, end_window, receive
+from transforms.coalesce.tombstone_deleted import is_deletion
+from transforms.enrich.reread_gaps import needs_reread
+from transforms.filter.materiality import Immaterial, Materiality, load_materiality
+from transforms.parse.avro_schemas import NO_SCHEMAS
+from transforms.parse.parse_change_events import parse_message
 
 MATERIALITY = load_materiality()
 LIMITS = CoalescingLimits(window_seconds=1, max_window_seconds=2)

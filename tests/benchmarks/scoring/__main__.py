@@ -3,7 +3,7 @@
 import argparse
 
 from pipeline.local.crm.generator import FULL_SIZE
-from pipeline.logs import configure_logging
+from pipeline.terminal.logs import configure_logging
 from tests.benchmarks.scoring.contest import ROUNDS
 from tests.benchmarks.scoring.suite import BENCHMARKS, run
 

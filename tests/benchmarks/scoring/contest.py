@@ -14,7 +14,7 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.gemini_process import GeminiProcess
 from pipeline.local.stack import PROJECT
 from tests.benchmarks.ratios import keep
-from transforms.crm_text import prepare_text
+from transforms.prompt.crm_text import prepare_text
 
 ROUNDS: Final = 5
 

@@ -12,10 +12,10 @@ from pipeline.local.stack import PROJECT
 from schemas.account_context import ChangeInContext
 from schemas.change_event import AccountChange
 from tests.benchmarks.scoring.accounts import context_of
-from transforms import scoring_engine
-from transforms.batch_accounts import BatchAccounts
-from transforms.generation import GeminiSettings
-from transforms.score_accounts import ScoreAccounts
+from transforms.admit.batch_accounts import BatchAccounts
+from transforms.clients.gemini_api import GeminiSettings
+from transforms.score import scoring_engine
+from transforms.score.score_accounts import ScoreAccounts
 
 THREADS: Final = 12
 """Of a Dataflow worker, by default."""

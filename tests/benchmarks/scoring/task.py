@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pipeline.local.stack import PROJECT
 from schemas.account_context import ChangeInContext
 from schemas.score import ScoreAnswers
-from transforms.generation import OUTPUT_TOKENS_PER_ACCOUNT
-from transforms.prompt import load_instruction, render_prompt, response_schema
+from transforms.clients.gemini_api import OUTPUT_TOKENS_PER_ACCOUNT
+from transforms.prompt.prompt import load_instruction, render_prompt, response_schema
 
 MODEL: Final = "gemini-3.5-flash-lite"
 LOCATION: Final = "global"

@@ -7,8 +7,8 @@ from schemas.account_context import ChangeInContext
 from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import report, stand_in
-from transforms.score_accounts import split_calls
-from transforms.scoring_engine import ScoringEngine, Tally
+from transforms.score.score_accounts import split_calls
+from transforms.score.scoring_engine import ScoringEngine, Tally
 
 SIZES = (1, 2, 4, 5, 6, 10)
 SAMPLE = 600

@@ -11,8 +11,8 @@ from pipeline.local.gemini_process import GeminiProcess
 from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import report, stand_in
-from transforms.score_accounts import ScoreAccounts, _Score
-from transforms.scoring_engine import ScoringEngine
+from transforms.score.score_accounts import ScoreAccounts, _Score
+from transforms.score.scoring_engine import ScoringEngine
 
 HIGH, LOW = 200, 50
 SECONDS = 0.5

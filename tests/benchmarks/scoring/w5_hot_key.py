@@ -13,7 +13,7 @@ from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts, hot_account
 from tests.benchmarks.scoring.contest import Contender, in_turns, median, report, stand_in
 from tests.benchmarks.scoring.w1_throughput import CAP, LIMIT, SECONDS
-from transforms.batch_accounts import BatchAccounts
+from transforms.admit.batch_accounts import BatchAccounts
 
 BUNDLES = 400
 _sizes: Counter[int] = Counter()

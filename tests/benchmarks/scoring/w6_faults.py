@@ -7,8 +7,8 @@ from pipeline.local.gemini.fault_kinds import FaultKind
 from tests.benchmarks.scoring import ours, peer_model_handler
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import Run, in_turns, measure, median, report, stand_in
-from transforms.score_accounts import split_calls
-from transforms.scoring_engine import Answered, ScoringEngine, Tally
+from transforms.score.score_accounts import split_calls
+from transforms.score.scoring_engine import Answered, ScoringEngine, Tally
 
 RATE = 0.1
 SAMPLE = 2_000

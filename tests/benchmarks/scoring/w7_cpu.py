@@ -12,12 +12,12 @@ from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import report, stand_in
 from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid
-from transforms.crm_text import prepare_text
-from transforms.gemini import SdkTransport
-from transforms.gemini_rest import RestTransport
-from transforms.generation import GenerationRequest, fixed_part, read_response
-from transforms.prompt import render_prompt
-from transforms.scoring_engine import ScoringEngine, Tally
+from transforms.clients.gemini import SdkTransport
+from transforms.clients.gemini_api import GenerationRequest, fixed_part, read_response
+from transforms.clients.gemini_rest import RestTransport
+from transforms.prompt.crm_text import prepare_text
+from transforms.prompt.prompt import render_prompt
+from transforms.score.scoring_engine import ScoringEngine, Tally
 
 CALLS = 1_000
 AT_ONCE = 20

@@ -9,9 +9,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from packaging.requirements import Requirement
 from pydantic import Field
 
-from pipeline.options import config_from, options_help
-from pipeline.settings import Settings
-from pipeline.template_metadata import document, metadata, parameter
+from pipeline.config.options import config_from, options_help
+from pipeline.config.settings import Settings
+from pipeline.config.template_metadata import document, metadata, parameter
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "infrastructure" / "flex_template"

@@ -27,7 +27,7 @@ def test_every_alert_has_its_section_and_no_section_is_left() -> None:
 def _counters() -> set[str]:
     """Return the names under which the code counts."""
     names = set()
-    for path in (*(ROOT / "transforms").glob("*.py"), *(ROOT / "pipeline").glob("*.py")):
+    for path in (*(ROOT / "transforms").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "counter":
                 names |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}

@@ -9,8 +9,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
+from pipeline.config.options import config_from
 from pipeline.graph import build_backfill, build_graph, read_messages
-from pipeline.options import config_from
 
 ROOT = Path(__file__).parents[3]
 SOURCES = [path for folder in ("schemas", "transforms", "pipeline") for path in (ROOT / folder).rglob("*.py")]
@@ -92,11 +92,11 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
 @pytest.mark.parametrize(
     ("vendor", "home"),
     [
-        ("google.genai", "transforms/gemini.py"),
-        ("google.cloud.bigquery", "transforms/warehouse.py"),
-        ("simple_salesforce", "transforms/salesforce.py"),
-        ("redis", "transforms/redis_store.py"),
-        ("google.cloud.aiplatform", "pipeline/experiments.py"),
+        ("google.genai", "transforms/clients/gemini.py"),
+        ("google.cloud.bigquery", "transforms/clients/bigquery.py"),
+        ("simple_salesforce", "transforms/clients/salesforce.py"),
+        ("redis", "transforms/clients/redis.py"),
+        ("google.cloud.aiplatform", "pipeline/evaluation/experiments.py"),
     ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:

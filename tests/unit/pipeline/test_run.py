@@ -6,7 +6,7 @@ import pytest
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.runner import PipelineState
 
-from pipeline.commands.run import ended_well
+from pipeline.run import ended_well
 
 
 @dataclass

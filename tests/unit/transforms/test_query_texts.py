@@ -9,12 +9,12 @@ from typing import Any, Final
 import pytest
 import sqlglot
 
-from pipeline.reconciliation import Window, read_ledger
+from pipeline.ledger.reconciliation import Window, read_ledger
 from schemas.identifiers import CheckedAccountId, DatasetId, EmailAddress, ProjectId, TableId, checked
 from tests.fixtures.changes import NOW
+from transforms.clients.bigquery import ContextBounds, Warehouse, context_query
+from transforms.clients.query_guard import guard_rules
 from transforms.errors import WarehouseUnavailable
-from transforms.query_guard import guard_rules
-from transforms.warehouse import ContextBounds, Warehouse, context_query
 
 SEED: Final = 20261125
 COUNT: Final = 10_000

@@ -15,9 +15,9 @@ from apache_beam.transforms.window import TimestampedValue
 
 from schemas.outcome import OutcomeKind
 from tests.fixtures.changes import account_id, change, payload
-from transforms import parse_change_events
-from transforms.batch_accounts import BatchAccounts, shard_of
-from transforms.parse_change_events import ParseChangeEvents
+from transforms.admit.batch_accounts import BatchAccounts, shard_of
+from transforms.parse import parse_change_events
+from transforms.parse.parse_change_events import ParseChangeEvents
 
 
 def test_parsing_accounts_for_every_message() -> None:

@@ -10,11 +10,11 @@ from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.replay import Memory, Replay
 from pipeline.dead_letters.replay_lease import LeaseState
 from pipeline.dead_letters.rules import REPLAYED_OFTEN, SAME_AGAIN
-from pipeline.message_publisher import Message
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, ErrorClass
 from schemas.replay import JournalEntry, LetterFate
 from tests.fixtures.letters import TOPICS, FakePubSub, Killed, failed_again, held, letter, replay_of
+from transforms.clients.pubsub import Message
 
 
 def _pubsub(letters: Iterable[HeldLetter]) -> FakePubSub:

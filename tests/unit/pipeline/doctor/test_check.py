@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from pipeline.commands.doctor import Diagnosis, deployment_from
 from pipeline.doctor.check import Check, Finding, Result, Shared, Status, examine, longest_seconds
 from pipeline.doctor.deployment import checks_of
+from pipeline.doctor.diagnosis import Diagnosis, deployment_from
 from pipeline.doctor.permissions import ROLES, SEE_TOPIC, WRITE, Duty, judge, needed
 from pipeline.doctor.pubsub import DELETED_TOPIC, SUBSCRIPTION_NEEDS, TOPIC_NEEDS, judge_subscription
 from pipeline.doctor.remedies import Advice

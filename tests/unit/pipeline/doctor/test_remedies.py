@@ -11,6 +11,8 @@ from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untype
 
 from pipeline.doctor.credentials import refusal_code
 from pipeline.doctor.remedies import LOG_IN, Advice, explain
+from transforms.clients.redis import RedisUnavailable
+from transforms.clients.secrets import SecretUnavailable
 from transforms.errors import (
     AccessRefused,
     ConnectionLost,
@@ -23,8 +25,6 @@ from transforms.errors import (
     Unauthenticated,
     WarehouseUnavailable,
 )
-from transforms.redis_store import RedisUnavailable
-from transforms.secret_store import SecretUnavailable
 
 ADVICE = Advice(
     "Pub/Sub",

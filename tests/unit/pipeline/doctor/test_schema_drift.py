@@ -19,7 +19,7 @@ from schemas.tables import (
     Column,
     Table,
 )
-from transforms.warehouse import TableDefinition
+from transforms.clients.bigquery import TableDefinition
 
 
 def _actual(table: Table, **changes: Any) -> TableDefinition:

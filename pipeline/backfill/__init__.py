@@ -1,0 +1,1 @@
+"""Score accounts as of now, without a change."""

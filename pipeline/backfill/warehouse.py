@@ -1,0 +1,196 @@
+"""Backfills: which accounts one is of, which it has done already, and how far it is, as the warehouse tells.
+
+A backfill has no state but its rows. Its messages' ids in the ledger begin with its own id, which carries the time up
+to which the mirror is taken to hold every change; that is all that resuming it takes.
+"""
+
+import datetime as dt
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.backfill.account_filter import AccountFilter
+from pipeline.ledger.reconciliation import final_outcomes
+from schemas.identifiers import CheckedAccountId, checked
+from schemas.outcome import OutcomeKind
+from schemas.tables import SHOWN_SCORES
+from transforms.clients.bigquery import QueryValue, Warehouse
+from transforms.clients.query_guard import guard_rules
+from transforms.parse.backfill_events import PREFIX, Backfill
+
+MAX_ACCOUNTS: Final = 200_000
+"""Of one backfill: their ids are read at once."""
+
+LOOK_BACK: Final = dt.timedelta(days=30)
+"""How old a backfill can be that is resumed."""
+
+_ACCOUNTS_SQL: Final = """
+SELECT account_id FROM `{crm}.accounts`
+{where}
+ORDER BY account_id
+LIMIT {limit}
+"""
+# A crash can leave scores without their ledger rows: a change of sequence 0 is a backfill's, Salesforce counts from 1.
+_LAST_SQL: Final = """
+SELECT id
+FROM (
+  SELECT REGEXP_EXTRACT(message_id, r'^(backfill/[^/]+)/') AS id, recorded_at AS at
+  FROM `{dataset}.change_outcomes`
+  WHERE recorded_at >= @since AND STARTS_WITH(message_id, @prefix)
+  UNION ALL
+  SELECT CONCAT(@prefix, FORMAT_TIMESTAMP('%Y-%m-%dT%H:%M:%SZ', change_committed_at)) AS id, scored_at AS at
+  FROM `{dataset}.account_scores`
+  WHERE scored_at >= @since AND change_sequence = 0
+)
+ORDER BY at DESC
+LIMIT 1
+"""
+# An account is done once it has both its row and its outcome: either alone is what a crash leaves, and what
+# docs/adr/006 allows. What was dead-lettered has its outcome, and is replayed, not scored again.
+_DONE_SQL: Final = f"""
+SELECT account_id
+FROM `{{dataset}}.account_scores`
+WHERE
+  scored_at >= @as_of
+  AND change_committed_at >= @as_of
+  AND {SHOWN_SCORES}
+  AND (
+    change_committed_at > @as_of
+    OR change_sequence > 0
+    OR account_id IN (
+      SELECT account_id
+      FROM `{{dataset}}.change_outcomes`
+      WHERE recorded_at >= @as_of AND STARTS_WITH(message_id, @prefix) AND outcome IN ('scored', 'skipped')
+    )
+  )
+UNION DISTINCT
+SELECT account_id
+FROM `{{dataset}}.change_outcomes`
+WHERE
+  recorded_at >= @as_of
+  AND STARTS_WITH(message_id, @prefix)
+  AND account_id IS NOT NULL
+  AND outcome IN ('dead_lettered', 'skipped', 'tombstoned')
+LIMIT {MAX_ACCOUNTS}
+"""  # noqa: S608 - text of ours alone
+# By event and not by message: what BigQuery refuses is dead-lettered without its message.
+_PROGRESS_SQL: Final = """
+WITH
+  ledger AS (
+    SELECT
+      event_id, message_id, CONCAT(outcome, IFNULL(CONCAT(':', COALESCE(reason, error_class)), '')) AS said
+    FROM `{dataset}.change_outcomes`
+    WHERE recorded_at >= @as_of
+  ),
+  events AS (
+    SELECT event_id, STRING_AGG(DISTINCT said, ',' ORDER BY said) AS said
+    FROM ledger
+    GROUP BY event_id
+    HAVING COUNTIF(STARTS_WITH(message_id, @prefix)) > 0
+  )
+SELECT said, COUNT(*) AS accounts
+FROM events
+GROUP BY said
+"""
+
+
+@dataclass(frozen=True)
+class BackfillProgress:
+    """How many accounts of a backfill have which outcome; `received` has those whose message was read."""
+
+    received: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    ended: int = 0
+    """Accounts that have an outcome."""
+
+    def of(self, kind: OutcomeKind) -> int:
+        """Return how many accounts ended so, whatever the reason."""
+        return sum(count for outcome, count in self.outcomes.items() if outcome.partition(":")[0] == kind)
+
+
+class BackfillWarehouse:
+    """The questions of a backfill; each goes through the query guard."""
+
+    def __init__(self, warehouse: Warehouse, dataset: str, crm_dataset: str) -> None:
+        self._warehouse = warehouse
+        rules = guard_rules(warehouse.project, dataset, crm_dataset)
+        self._rules = replace(rules, max_rows=MAX_ACCOUNTS + 1)
+        self._names = {"dataset": f"{warehouse.project}.{dataset}", "crm": f"{warehouse.project}.{crm_dataset}"}
+
+    def accounts(self, where: AccountFilter | None) -> list[str]:
+        """Return the ids of the mirror's accounts, of those alone that a filter names, in their order.
+
+        Raises:
+            ValueError: They are more than one backfill can have.
+        """
+        condition = f"WHERE {where.condition}" if where else ""
+        sql = _ACCOUNTS_SQL.format(**self._names, where=condition, limit=MAX_ACCOUNTS + 1)
+        ids = [row["account_id"] for row in self._ask(sql, dict(where.parameters) if where else {})]
+        if len(ids) > MAX_ACCOUNTS:
+            raise ValueError(f"more than {MAX_ACCOUNTS} accounts: take a part of them with --where")
+        return ids
+
+    def last(self, now: dt.datetime) -> Backfill | None:
+        """Return the backfill that was at work last; None: none within the last weeks."""
+        rows = self._ask(_LAST_SQL.format(**self._names), {"since": now - LOOK_BACK, "prefix": PREFIX})
+        return Backfill.from_id(rows[0]["id"]) if rows else None
+
+    def done(self, backfill: Backfill) -> frozenset[str]:
+        """Return the accounts that need no score of a backfill any more, whoever scored them since."""
+        return frozenset(row["account_id"] for row in self._of(_DONE_SQL, backfill))
+
+    def progress(self, backfill: Backfill) -> BackfillProgress:
+        """Return what the ledger says of a backfill."""
+        outcomes: Counter[str] = Counter()
+        received = ended = 0
+        for row in self._of(_PROGRESS_SQL, backfill):
+            finals = final_outcomes(row["said"].split(","))
+            received += row["accounts"]
+            ended += row["accounts"] if finals else 0
+            for final in finals:
+                outcomes[final] += row["accounts"]
+        return BackfillProgress(received=received, outcomes=outcomes, ended=ended)
+
+    def _of(self, sql: str, backfill: Backfill) -> list[Mapping[str, Any]]:
+        return self._ask(sql.format(**self._names), {"as_of": backfill.as_of, "prefix": f"{backfill.id}/"})
+
+    def _ask(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
+        return self._warehouse.guarded_query(sql, parameters, rules=self._rules)
+
+
+def read_account_ids(path: Path) -> list[str]:
+    """Return the ids of a file, one a line and each once; blank lines and those that begin with # are none.
+
+    Raises:
+        ValueError: A line is no account's id, or there are more than a backfill can have; the message names the line.
+        OSError: The file can't be read.
+    """
+    ids: dict[str, None] = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            ids[checked(CheckedAccountId, text, f"{path} line {number}")] = None
+    if not ids:
+        raise ValueError(f"{path} has no account id: write one a line")
+    if len(ids) > MAX_ACCOUNTS:
+        raise ValueError(f"{path} has {len(ids)} accounts, a backfill at most {MAX_ACCOUNTS}: split it")
+    return list(ids)
+
+
+def left_to_do(wanted: Iterable[str], done: frozenset[str], run_size: int, at_once: int) -> list[Sequence[str]]:
+    """Return the accounts that are left, in runs of at most `run_size`.
+
+    The runs are of one size, and those that run `at_once` begin and end together: a last one alone would have Gemini to
+    itself, and use little of it.
+    """
+    left = [account_id for account_id in wanted if account_id not in done]
+    count = math.ceil(len(left) / run_size)
+    if count > at_once:
+        count = math.ceil(count / at_once) * at_once
+    sizes = [len(left) // count + (number < len(left) % count) for number in range(count)]
+    accounts = iter(left)
+    return [tuple(itertools.islice(accounts, size)) for size in sizes if size]

@@ -1,0 +1,38 @@
+"""`rescore run`: the pipeline, on the runner that the options name."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.terminal.exit_codes import one_line_errors
+from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.parameters import Verbose
+
+app = typer.Typer()
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: `rescore run --project my-project --runner DataflowRunner --region europe-west1`",
+)
+def run(
+    context: typer.Context,
+    *,
+    list_options: Annotated[bool, typer.Option("--list-options", help="Print this pipeline's options.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run the pipeline. Takes Beam's options and this pipeline's, as --name=value.
+
+    What is not typed comes from the environment (RESCORE_NAME for each option, GOOGLE_CLOUD_PROJECT for the project),
+    and then from the YAML file that --config names.
+    """
+    from pipeline.config.options import options_help  # noqa: PLC0415 - Beam takes seconds to import
+    from pipeline.run import run as run_pipeline  # noqa: PLC0415 - Beam takes seconds to import
+
+    configure_logging(verbose=verbose)
+    if list_options:
+        typer.echo(options_help())
+        return
+    with one_line_errors():
+        ended_well = run_pipeline(context.args)
+    raise typer.Exit(0 if ended_well else 1)

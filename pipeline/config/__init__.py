@@ -1,0 +1,1 @@
+"""Options: type, validation, default, and where each value comes from."""

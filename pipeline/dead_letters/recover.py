@@ -1,0 +1,100 @@
+"""`rescore recover`: the subscription back to a time, after a crash of the whole job.
+
+A seek marks what was published before its time as acknowledged, also what nobody has read yet. So a snapshot is taken
+first, which keeps every message that is unacknowledged now, and can be sought to in turn.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud import pubsub_v1
+
+from pipeline.resources.names import SUBSCRIPTION
+from transforms.ledger import Clock, utc_now
+
+CALL_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was done to a subscription; `snapshot` undoes it."""
+
+    subscription: str
+    to: dt.datetime | None
+    to_snapshot: str | None
+    snapshot: str
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "subscription": self.subscription,
+            "to": self.to.isoformat() if self.to else None,
+            "to_snapshot": self.to_snapshot,
+            "snapshot": self.snapshot,
+        }
+
+
+def recover(
+    *,
+    project: str,
+    to: dt.datetime | None = None,
+    to_snapshot: str | None = None,
+    subscription: str = SUBSCRIPTION,
+    now: Clock = utc_now,
+) -> Recovery:
+    """Take a snapshot of a subscription, then have it deliver again what was published since a time.
+
+    Args:
+        project: Of the subscription.
+        to: Messages published from then on come again, whether they were acknowledged or not.
+        to_snapshot: In its place, the snapshot that an earlier recovery took: undoes that one.
+        subscription: A name, or `projects/P/subscriptions/NAME`.
+        now: The clock.
+
+    Raises:
+        ValueError: The time is in the future, or before what the subscription keeps; nothing was done.
+        GoogleAPICallError: Pub/Sub did not answer, or has no such subscription.
+    """
+    if (to is None) == (to_snapshot is None):
+        raise ValueError("either --to TIMESTAMP or --to-snapshot NAME is wanted")
+    path = subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
+    with pubsub_v1.SubscriberClient() as client:
+        settings = client.get_subscription(subscription=path, timeout=CALL_TIMEOUT_SECONDS)
+        if to is not None:
+            check_target(to, now(), settings.message_retention_duration, retains=settings.retain_acked_messages)
+        name = f"{path.rsplit('/', 1)[1]}-before-{now():%Y%m%d-%H%M%S-%f}"
+        owner = path.split("/")[1]
+        snapshot = f"projects/{owner}/snapshots/{name}"
+        client.create_snapshot(name=snapshot, subscription=path, timeout=CALL_TIMEOUT_SECONDS)
+        target: dict[str, Any] = {"time": to}
+        if to_snapshot is not None:
+            target = {"snapshot": to_snapshot if "/" in to_snapshot else f"projects/{owner}/snapshots/{to_snapshot}"}
+        client.seek(request={"subscription": path, **target}, timeout=CALL_TIMEOUT_SECONDS)
+    return Recovery(path, to, to_snapshot, snapshot)
+
+
+def check_target(to: dt.datetime, now: dt.datetime, retention: dt.timedelta, *, retains: bool) -> None:
+    """Refuse a time that a seek would lose messages for, or that can bring none back.
+
+    Raises:
+        ValueError: With what to write instead.
+    """
+    if to >= now:
+        raise ValueError(
+            f"--to {to.isoformat()} is in the future: a seek there would drop what waits. Name a time past"
+        )
+    if not retains:
+        raise ValueError("the subscription does not retain acknowledged messages: nothing to seek back to")
+    if now - to > retention:
+        raise ValueError(f"--to {to.isoformat()} is before what the subscription keeps: {retention} at most")
+
+
+def render(done: Recovery) -> str:
+    """Return what was done, how to undo it, and what comes next."""
+    what = f"from {done.to:%Y-%m-%d %H:%M:%S} UTC on" if done.to else f"what {done.to_snapshot} holds"
+    return (
+        f"{done.subscription} delivers again {what}\n"
+        f"to undo it: rescore recover --to-snapshot {done.snapshot.rsplit('/', 1)[1]}\n"
+        "next: start the job, then rescore reconcile"
+    )

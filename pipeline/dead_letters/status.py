@@ -1,0 +1,123 @@
+"""`rescore dead-letters status` and `cancel`: how far a replay is, and what became of its letters."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from pipeline.dead_letters.letter_filter import filter_from_json
+from pipeline.dead_letters.names import Place, open_warehouse
+from pipeline.dead_letters.replay_journal import ReplayJournal, ReplayProgress
+from pipeline.dead_letters.replay_lease import LeaseHolder, ReplayLease
+from pipeline.terminal.tables import fact_table
+from pipeline.terminal.text import plain
+from schemas.replay import JournalEntry
+
+
+@dataclass(frozen=True)
+class ReplayStatus:
+    """The replay that runs, or ran last, and what became of its letters."""
+
+    progress: ReplayProgress | None
+    holder: LeaseHolder | None
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the status as `--json` prints it."""
+        if self.progress is None:
+            return {"replay_id": None, "state": "none"}
+        start, of = self.progress.start, self.progress
+        is_running = self.holder is not None and self.holder.is_held and self.holder.replay_id == start.replay_id
+        return {
+            "replay_id": start.replay_id,
+            "state": "running" if is_running else state_of(of),
+            "message": of.message,
+            "actor": start.actor,
+            "reason": start.reason,
+            "started_at": start.recorded_at,
+            "last_at": of.last_at,
+            "filter": filter_from_json(start.letter_filter).document(),
+            "limit": start.max_letters,
+            "rate": start.rate,
+            "forced": start.is_forced,
+            "replayed": of.replayed,
+            "parked": of.parked,
+            "came_back": of.came_back,
+            "outcomes": self.outcomes,
+            "lease_until": self.holder.expires_at if is_running and self.holder else None,
+        }
+
+
+def state_of(progress: ReplayProgress) -> str:
+    """Return the state of a replay that does not run; one that said nothing before it ended was broken off."""
+    ended = {JournalEntry.FINISHED, JournalEntry.STOPPED, JournalEntry.CANCELLED, JournalEntry.FAILED}
+    return progress.last.value if progress.last in ended else "broken off"
+
+
+def status(place: Place, replay_id: str | None) -> ReplayStatus:
+    """Return how far a replay is; the last one where none is named.
+
+    Raises:
+        WarehouseUnavailable: BigQuery did not answer.
+    """
+    with open_warehouse(place) as warehouse:
+        journal = ReplayJournal(warehouse, place.dataset)
+        progress = journal.progress(replay_id)
+        if progress is None:
+            return ReplayStatus(None, None)
+        holder = ReplayLease(warehouse, place.dataset).current()
+        return ReplayStatus(progress, holder, journal.outcomes(progress.start))
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The replay that was asked to stop; None if none runs."""
+
+    replay_id: str | None
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {"replay_id": self.replay_id, "cancelled": self.replay_id is not None}
+
+
+def cancel(place: Place) -> Cancelled:
+    """Ask the replay that runs to stop.
+
+    Raises:
+        WarehouseUnavailable: BigQuery did not answer.
+    """
+    with open_warehouse(place) as warehouse:
+        holder = ReplayLease(warehouse, place.dataset).cancel()
+    return Cancelled(holder.replay_id if holder else None)
+
+
+def render_cancelled(cancelled: Cancelled) -> str:
+    """Return what to tell whoever cancels."""
+    if cancelled.replay_id is None:
+        return "no replay runs"
+    return f"replay {cancelled.replay_id} is asked to stop: see `rescore dead-letters status`"
+
+
+def render(status: ReplayStatus) -> Group:
+    """Return how far a replay is."""
+    document = status.document()
+    if document["replay_id"] is None:
+        return Group(Text("no replay has run yet"))
+    outcomes = ", ".join(f"{name} {count}" for name, count in document["outcomes"].items())
+    facts = fact_table(
+        ("asked for", f"by {document['actor']}, {document['started_at']:%Y-%m-%d %H:%M:%S} UTC: {document['reason']}"),
+        ("filter", json.dumps(document["filter"], default=str)),
+        ("limit, rate", f"{document['limit'] or 'none'}, {document['rate']:g} letters a second"),
+        ("replayed", str(document["replayed"])),
+        ("parked", str(document["parked"])),
+        ("came back", str(document["came_back"])),
+        ("became", outcomes or "nothing yet"),
+        ("last sign", f"{document['last_at']:%Y-%m-%d %H:%M:%S} UTC{_said(document['message'])}"),
+    )
+    return Group(plain(f"replay {document['replay_id']}: {document['state']}", "bold"), facts)
+
+
+def _said(message: str | None) -> str:
+    return f": {message}" if message else ""

@@ -1,0 +1,167 @@
+"""`rescore evaluate`: how well the scores that stood at a time ranked the accounts, by what happened since."""
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.evaluation.experiments import ExperimentTarget, record_run
+from pipeline.evaluation.labels import read_labels, read_scores
+from pipeline.evaluation.metrics import Evaluation, Horizon, Ranking, evaluate, metrics_of
+from pipeline.evaluation.picture import check_picture, draw
+from pipeline.terminal.text import plain
+from transforms.clients.bigquery import Warehouse
+from transforms.ledger import Clock, utc_now
+
+_END_OF_DAY: Final = dt.time(23, 59, 59, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """The evaluations of a day's scores, and where they were put."""
+
+    horizon: Horizon
+    evaluations: tuple[Evaluation, ...]
+    picture: Path | None
+    runs: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "as_of": self.horizon.as_of.isoformat(),
+            "until": self.horizon.until.isoformat(),
+            "evaluations": [it.document() for it in self.evaluations],
+            "picture": str(self.picture) if self.picture else None,
+            "experiment_runs": list(self.runs),
+        }
+
+
+def evaluate_scores(
+    *,
+    project: str,
+    dataset: str,
+    labels: Path,
+    as_of: dt.date | None,
+    horizon: dt.timedelta,
+    backtest: bool,
+    picture: Path | None,
+    target: ExperimentTarget | None,
+    now: Clock = utc_now,
+) -> EvaluationReport:
+    """Evaluate the scores that stood at the end of a day against labels.
+
+    Args:
+        project: Of the scores.
+        dataset: Of the scores.
+        labels: CSV file of closed opportunities.
+        as_of: The day; None: the last whose horizon the labels cover.
+        horizon: For how long after it outcomes count.
+        backtest: Whether scores count that were made later, from a mirror that stood still at that day.
+        picture: Where to draw; None: nowhere.
+        target: Where to record runs; None: nowhere.
+        now: The clock.
+
+    Raises:
+        ValueError: A file or a flag can't be used, or no account has both a score and a label.
+        WarehouseUnavailable: BigQuery did not answer.
+        ExperimentNotRecorded: Vertex AI did not take a run.
+    """
+    if picture:
+        check_picture(picture)
+    outcomes = read_labels(labels)
+    window = Horizon(as_of or max(label.closed_on for label in outcomes) - horizon, horizon)
+    warehouse = Warehouse(project)
+    try:
+        until = now() if backtest else None
+        scores = read_scores(warehouse, dataset, dt.datetime.combine(window.as_of, _END_OF_DAY), backtest_until=until)
+    finally:
+        warehouse.close()
+    evaluations = evaluate(scores, outcomes, window)
+    if not evaluations:
+        raise ValueError(
+            f"no account of {labels} has a score as of {window.as_of}: "
+            "name another day with --as-of, or score the accounts as of it and add --backtest"
+        )
+    if picture:
+        draw(evaluations, picture)
+    runs = _record(evaluations, window, target) if target else ()
+    return EvaluationReport(window, evaluations, picture, runs)
+
+
+def _record(evaluations: Sequence[Evaluation], window: Horizon, target: ExperimentTarget) -> tuple[str, ...]:
+    return tuple(
+        record_run(
+            target,
+            f"{it.prompt_version}-{it.model}-{window.as_of}",
+            {
+                "prompt_version": it.prompt_version,
+                "model": it.model,
+                "as_of": window.as_of.isoformat(),
+                "until": window.until.isoformat(),
+            },
+            metrics_of(it),
+        )
+        for it in evaluations
+    )
+
+
+def as_json(report: EvaluationReport) -> str:
+    """Return the one document that `--json` prints."""
+    return json.dumps(report.document(), indent=2, default=str)
+
+
+def render(report: EvaluationReport) -> Group:
+    """Return the report: how well each version ranks, then what became of each tier."""
+    window = report.horizon
+    title = f"scores as of {window.as_of}, judged by what closed until {window.until}"
+    parts: list[Any] = [Text(title, style="bold")]
+    for evaluation in report.evaluations:
+        parts += [plain(f"{evaluation.prompt_version}, {evaluation.model}", "bold"), _rankings(evaluation)]
+        parts.append(_tiers(evaluation))
+    if report.picture:
+        parts.append(plain(f"picture: {report.picture}"))
+    parts += [plain(f"experiment run: {run}") for run in report.runs]
+    return Group(*parts)
+
+
+def _rankings(evaluation: Evaluation) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "of", "share", "AUC", "95 %", "top tenth", "lift"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, ranking in (("accounts that bought", evaluation.bought), ("opportunities won", evaluation.won)):
+        table.add_row(name, str(ranking.count), *_figures(ranking))
+    brier = "none" if evaluation.brier is None else f"{evaluation.brier:.3f}"
+    table.add_row("Brier score", "", brier)
+    return table
+
+
+def _figures(ranking: Ranking) -> tuple[str, ...]:
+    interval = ranking.auc_interval
+    return (
+        _share(ranking.rate),
+        "all alike" if ranking.auc is None else f"{ranking.auc:.3f}",
+        f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "",
+        _share(ranking.top_decile_rate),
+        "" if ranking.lift is None else f"{ranking.lift:.2f}",
+    )
+
+
+def _tiers(evaluation: Evaluation) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("tier", "accounts", "mean score", "bought", "closed", "won"):
+        table.add_column(name, justify="left" if name == "tier" else "right")
+    for it in evaluation.tiers:
+        bought = _share(it.bought / it.accounts if it.accounts else None)
+        won = _share(it.won / it.closed if it.closed else None)
+        table.add_row(it.tier.value, str(it.accounts), f"{it.mean_score:.0f}", bought, str(it.closed), won)
+    return table
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

@@ -1,0 +1,114 @@
+"""What an evaluation compares: closed opportunities from a file, and the scores that stood at a time."""
+
+import csv
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pipeline.evaluation.metrics import LabelledOutcome, ScoredAccount
+from schemas.identifiers import CheckedAccountId, checked
+from schemas.score import tier_of
+from schemas.tables import SHOWN_SCORES
+from transforms.clients.bigquery import Warehouse
+from transforms.clients.query_guard import guard_rules
+
+COLUMNS: Final = ("account_id", "outcome", "closed_on")
+MAX_SCORES: Final = 200_000
+_WON: Final = {"won": True, "lost": False}
+
+# The newest change's score of each version: what stood at the time. Scores that were made later have seen what happened
+# since, whatever change they answer, so that they count in a backtest alone, where the mirror stood still.
+_SCORES_SQL: Final = f"""
+SELECT account_id, score, prompt_version, model
+FROM (
+  SELECT
+    account_id, status, score, prompt_version, model,
+    ROW_NUMBER() OVER (
+      PARTITION BY account_id, prompt_version, model
+      ORDER BY change_committed_at DESC, change_sequence DESC, scored_at DESC, score_id
+    ) AS recency
+  FROM `{{dataset}}.account_scores`
+  WHERE scored_at BETWEEN @since AND @until AND change_committed_at <= @as_of AND {SHOWN_SCORES}
+)
+WHERE recency = 1 AND status = 'scored'
+ORDER BY account_id
+LIMIT {MAX_SCORES}
+"""  # noqa: S608 - text of ours alone
+HISTORY: Final = dt.timedelta(days=400)
+
+
+def read_labels(path: Path) -> list[LabelledOutcome]:
+    """Return the closed opportunities of a CSV file with the columns account_id, outcome (won or lost), closed_on.
+
+    Raises:
+        ValueError: A column is missing or a value wrong; the message names the line.
+        OSError: The file can't be read.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path} has no column {missing[0]}: {', '.join(COLUMNS)} are wanted")
+        labels = [_label(row, f"{path} line {reader.line_num}") for row in reader]
+    if not labels:
+        raise ValueError(f"{path} has no labels: a line for each opportunity that was won or lost is wanted")
+    return labels
+
+
+def _label(row: dict[str, str], where: str) -> LabelledOutcome:
+    outcome = (row["outcome"] or "").strip().lower()
+    if outcome not in _WON:
+        raise ValueError(f"{where}: outcome is {outcome[:40]!r}: won or lost is wanted")
+    try:
+        closed_on = dt.date.fromisoformat((row["closed_on"] or "").strip())
+    except ValueError:
+        raise ValueError(
+            f"{where}: closed_on is {str(row['closed_on'])[:40]!r}: a date as 2026-03-02 is wanted"
+        ) from None
+    account_id = checked(CheckedAccountId, (row["account_id"] or "").strip(), f"{where}: account_id")
+    return LabelledOutcome(account_id, _WON[outcome], closed_on)
+
+
+def write_labels(path: Path, labels: Iterator[LabelledOutcome]) -> None:
+    """Write labels as `read_labels` reads them."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            (label.account_id, "won" if label.is_won else "lost", label.closed_on.isoformat()) for label in labels
+        )
+
+
+def read_scores(
+    warehouse: Warehouse, dataset: str, as_of: dt.datetime, *, backtest_until: dt.datetime | None = None
+) -> list[ScoredAccount]:
+    """Return the scores that stood at a time, one an account for each prompt version and model.
+
+    Args:
+        warehouse: The connection.
+        dataset: Of the scores.
+        as_of: The time.
+        backtest_until: Now, if the mirror was as of `as_of` when the scores were made, however late that was.
+
+    Raises:
+        ValueError: The dataset is no name.
+        WarehouseUnavailable: BigQuery did not answer.
+    """
+    rules = replace(guard_rules(warehouse.project, dataset), max_rows=MAX_SCORES)
+    until = backtest_until or as_of
+    parameters = {"as_of": as_of, "since": until - HISTORY, "until": until}
+    rows = warehouse.guarded_query(
+        _SCORES_SQL.format(dataset=f"{warehouse.project}.{dataset}"), parameters, rules=rules
+    )
+    return [
+        ScoredAccount(
+            account_id=row["account_id"],
+            score=row["score"],
+            tier=tier_of(row["score"]),
+            prompt_version=row["prompt_version"],
+            model=row["model"],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,100 @@
+"""`rescore explain`: what the pipeline would decide about events in files, without running it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.ledger.event_files import read_named_events
+from pipeline.ledger.explanation import Decision, Explanation, explain_message
+from pipeline.terminal.text import plain
+from transforms.filter.materiality import load_materiality
+from transforms.parse.avro_schemas import load_avro_schemas
+
+_STYLES: Final = {
+    Decision.RESCORE: "green",
+    Decision.TOMBSTONE: "magenta",
+    Decision.SKIP: "dim",
+    Decision.RESYNC: "yellow",
+    Decision.DEAD_LETTER: "bold red",
+}
+_FIELDS_SHOWN: Final = 6
+
+
+@dataclass(frozen=True)
+class ExplainedEvent:
+    """An explanation, and the file that has the event."""
+
+    file: Path
+    explanation: Explanation
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` has of it."""
+        return {"file": str(self.file)} | self.explanation.document()
+
+
+def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | None) -> list[ExplainedEvent]:
+    """Explain the events of files and folders, in their order.
+
+    Raises:
+        EventFileError: A path has no events.
+        MaterialityError: The rules can't be used.
+        AvroSchemaError: The folder of schemas can't be used.
+    """
+    rules, registered = load_materiality(materiality), load_avro_schemas(schemas)
+    events = [named for path in paths for named in read_named_events(path)]
+    return [
+        ExplainedEvent(file, explanation)
+        for file, payload in events
+        for explanation in explain_message(payload, rules, registered)
+    ]
+
+
+def as_json(explained: Iterable[ExplainedEvent]) -> str:
+    """Return the one array that `--json` prints."""
+    return json.dumps([event.document() for event in explained], indent=2)
+
+
+def render(explained: Sequence[ExplainedEvent]) -> Group:
+    """Return a table for each file, with a row for each event and account, and what that makes together."""
+    parts: list[Text | Table] = []
+    for file, events in groupby(explained, key=lambda event: event.file):
+        parts += [plain(str(file), "bold"), _table(event.explanation for event in events)]
+    counts = Counter(event.explanation.decision for event in explained)
+    total = ", ".join(f"{_word(decision)} {counts[decision]}" for decision in Decision if counts[decision])
+    return Group(*parts, plain(total or "no events", "bold"))
+
+
+def _table(explanations: Iterable[Explanation]) -> Table:
+    # The widths are those of an account's id and of the longest decision, so that the tables of all files align.
+    table = Table(show_header=False, box=None, padding=(0, 0, 0, 2))
+    table.add_column(width=18)
+    table.add_column(width=29)
+    table.add_column(overflow="fold")
+    for it in explanations:
+        decision = plain(f"{_word(it.decision)}: {it.reason}", _STYLES[it.decision])
+        table.add_row(plain(it.account_id or "no account"), decision, _why(it))
+    return table
+
+
+def _word(decision: Decision) -> str:
+    return decision.replace("_", "-")
+
+
+def _why(explanation: Explanation) -> Text:
+    """Return the message of a dead letter, or the fields: those that matter first, and in bold."""
+    if explanation.message:
+        return plain(explanation.message)
+    fields = dict.fromkeys((*explanation.material_fields, *explanation.changed_fields, *explanation.nulled_fields))
+    material = frozenset(explanation.material_fields)
+    shown = [plain(name, "bold" if name in material else "dim") for name in [*fields][:_FIELDS_SHOWN]]
+    if len(fields) > _FIELDS_SHOWN:
+        shown.append(plain(f"{len(fields) - _FIELDS_SHOWN} more", "dim"))
+    return Text(", ").join(shown)

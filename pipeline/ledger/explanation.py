@@ -1,0 +1,144 @@
+"""What the pipeline would decide about an event, by the functions that the pipeline itself calls.
+
+Each event is looked at by itself, without any state: that it is a duplicate, stale, coalesced into another or that its
+account's context has not changed is decided later, and depends on the others.
+
+decision      reason
+rescore       material (an UPDATE), created, undeleted, deleted (a related record was), gap
+tombstone     deleted
+skip          a SkipReason: immaterial, own_write, unsupported_entity
+resync        wildcard, overflow
+dead_letter   the ErrorClass, and a message besides
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.outcome import OutcomeKind
+from schemas.salesforce_ids import OVERFLOW_RECORD_ID
+from transforms.coalesce.tombstone_deleted import is_deletion
+from transforms.filter.materiality import Immaterial, Materiality
+from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas
+from transforms.parse.parse_change_events import NoChange, ParsedRecord, Refusal, parse_message
+
+
+class Decision(StrEnum):
+    """What becomes of an event, as far as it decides that by itself."""
+
+    RESCORE = "rescore"
+    TOMBSTONE = "tombstone"
+    SKIP = "skip"
+    RESYNC = "resync"
+    DEAD_LETTER = "dead_letter"
+
+
+_RESCORE_REASONS: Final = {
+    ChangeType.CREATE: "created",
+    ChangeType.UPDATE: "material",
+    ChangeType.DELETE: "deleted",
+    ChangeType.UNDELETE: "undeleted",
+}
+GAP: Final = "gap"
+WILDCARD: Final = "wildcard"
+OVERFLOW: Final = "overflow"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What becomes of an (event, account), and why; fields are told of changes of an account only."""
+
+    event_id: str
+    account_id: str | None
+    decision: Decision
+    reason: str
+    change_type: str | None
+    changed_fields: tuple[str, ...] = ()
+    material_fields: tuple[str, ...] = ()
+    nulled_fields: tuple[str, ...] = ()
+    committed_at: dt.datetime | None = None
+    message: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the explanation as JSON has it; only dead letters have a message."""
+        document = {
+            "event_id": self.event_id,
+            "account_id": self.account_id,
+            "decision": self.decision.value,
+            "reason": self.reason,
+            "change_type": self.change_type,
+            "changed_fields": list(self.changed_fields),
+            "material_fields": list(self.material_fields),
+            "nulled_fields": list(self.nulled_fields),
+            "committed_at": self.committed_at.isoformat() if self.committed_at else None,
+        }
+        return document if self.message is None else document | {"message": self.message}
+
+
+def explain_message(payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS) -> list[Explanation]:
+    """Return what becomes of a message, for each account that it is about; it can't fail, as parsing can't."""
+    return [explain(record, materiality) for record in parse_message(SourceMessage(payload=payload), schemas)]
+
+
+def explain(record: ParsedRecord, materiality: Materiality) -> Explanation:
+    """Return what becomes of a record of a message."""
+    match record:
+        case AccountChange():
+            return _of_change(record, materiality)
+        case NoChange():
+            return _of_no_change(record)
+        case Refusal():
+            return _of_refusal(record)
+
+
+def _of_change(change: AccountChange, materiality: Materiality) -> Explanation:
+    worth = materiality.decide(change)
+    if isinstance(worth, Immaterial):
+        decision, reason = Decision.SKIP, worth.reason.value
+    elif is_deletion(change):
+        decision, reason = Decision.TOMBSTONE, "deleted"
+    else:
+        decision, reason = Decision.RESCORE, _RESCORE_REASONS.get(change.change_type, GAP)
+    return Explanation(
+        event_id=change.event_id,
+        account_id=change.account_id,
+        decision=decision,
+        reason=reason,
+        change_type=change.change_type.value,
+        changed_fields=change.changed_fields,
+        material_fields=materiality.material_fields(change),
+        nulled_fields=change.nulled_fields,
+        committed_at=change.committed_at,
+    )
+
+
+def _of_no_change(record: NoChange) -> Explanation:
+    received = record.received
+    if record.outcome is OutcomeKind.RESYNC_REQUESTED:
+        is_overflow = received.change_type == ChangeType.GAP_OVERFLOW or received.record_id == OVERFLOW_RECORD_ID
+        decision, reason = Decision.RESYNC, OVERFLOW if is_overflow else WILDCARD
+    else:
+        decision, reason = Decision.SKIP, record.reason.value if record.reason else ""
+    return Explanation(
+        event_id=received.event_id,
+        account_id=received.account_id,
+        decision=decision,
+        reason=reason,
+        change_type=received.change_type,
+        committed_at=received.committed_at,
+    )
+
+
+def _of_refusal(record: Refusal) -> Explanation:
+    received = record.received
+    return Explanation(
+        event_id=received.event_id,
+        account_id=received.account_id,
+        decision=Decision.DEAD_LETTER,
+        reason=record.error.error_class.value,
+        change_type=received.change_type,
+        committed_at=received.committed_at,
+        message=str(record.error),
+    )

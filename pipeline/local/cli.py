@@ -1,0 +1,95 @@
+"""`rescore demo`, `local` and `publish`: the local stack, and the pipeline on it."""
+
+import datetime as dt
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.terminal.exit_codes import ends_in_order, one_line_errors, refuse
+from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.parameters import Accounts, Crm, DataDir, Json, Seed, Verbose
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `rescore demo --accounts 200` or `rescore demo --events events/ --json`")
+def demo(
+    *,
+    events: Annotated[
+        Path | None, typer.Option(help="Change events to publish: JSON, JSON lines, or a folder of them.")
+    ] = None,
+    crm: Crm = None,
+    accounts: Accounts = 200,
+    seed: Seed = 1,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run sample events through the whole pipeline on a local stack, and report what became of them."""
+    from pipeline.local.demo import as_json as to_json  # noqa: PLC0415 - Beam takes seconds to import
+    from pipeline.local.demo import events_input, extract_input, generated_input, run_demo  # noqa: PLC0415
+    from pipeline.local.demo_view import live_progress, render_result  # noqa: PLC0415
+
+    configure_logging(verbose=verbose)
+    if events and crm:
+        refuse("--events and --crm exclude each other: the CRM extract brings its own events")
+    console = Console(stderr=True)
+    as_of = dt.datetime.now(dt.UTC)
+    with one_line_errors(), ends_in_order():
+        if crm:
+            demo_input = extract_input(crm)
+        elif events:
+            demo_input = events_input(events, accounts, seed, as_of=as_of)
+        else:
+            demo_input = generated_input(accounts, seed, as_of=as_of)
+        with live_progress(console) as on_progress:
+            result = run_demo(demo_input, data_dir=data_dir, on_progress=on_progress)
+    if as_json:
+        sys.stdout.write(to_json(result) + "\n")
+    else:
+        Console().print(render_result(result))
+    raise typer.Exit(1 if result.unexplained else 0)
+
+
+@app.command(epilog="Example: `rescore local --data-dir .local --accounts 8803`")
+def local(
+    *,
+    data_dir: DataDir = None,
+    accounts: Accounts = 200,
+    seed: Seed = 1,
+    crm: Crm = None,
+    verbose: Verbose = False,
+) -> None:
+    """Start the local stack, print the exports that point to it, and keep it up until Ctrl-C."""
+    from pipeline.local.serve import serve_local  # noqa: PLC0415 - Beam takes seconds to import
+
+    configure_logging(verbose=verbose)
+    with one_line_errors(), ends_in_order():
+        serve_local(
+            data_dir=data_dir,
+            accounts=accounts,
+            seed=seed,
+            crm=crm,
+            on_ready=lambda exports: typer.echo("\n".join(f"export {k}={shlex.quote(v)}" for k, v in exports.items())),
+        )
+
+
+@app.command(epilog="Example: `rescore publish events/ --project my-project`")
+def publish(
+    path: Annotated[Path, typer.Argument(help="Change events: JSON, JSON lines, or a folder of them.")],
+    *,
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project of the topic.")],
+    topic: Annotated[str, typer.Option(help="Topic: a name, or projects/P/topics/NAME.")] = "account-changes",
+    verbose: Verbose = False,
+) -> None:
+    """Publish change events from files, byte for byte, an event a message."""
+    from pipeline.local.publish_command import publish as publish_path  # noqa: PLC0415 - grpc takes a second to import
+
+    configure_logging(verbose=verbose)
+    with one_line_errors(), ends_in_order():
+        count = publish_path(path, project=project, topic=topic)
+    typer.echo(f"published {count} events to {topic}", err=True)

@@ -1,0 +1,209 @@
+"""`rescore demo`: the local stack, sample events through the whole pipeline, and what became of them."""
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from pipeline.ledger.event_files import read_event_files
+from pipeline.ledger.ledger_report import LedgerReport, LedgerSummary, Progress
+from pipeline.local.crm.extract import extract_change_events, load_crm_extract
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.crm.records import CrmRecords
+from pipeline.local.crm.sample_events import generate_events
+from pipeline.local.publishing import publish_events
+from pipeline.local.stack import LocalStack, load_crm, local_stack
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
+from schemas.outcome import OutcomeKind
+from transforms.ledger import utc_now
+
+POLL_SECONDS: Final = 0.5
+STALL_SECONDS: Final = 90.0
+"""Without any progress for this long, a run counts as stuck."""
+
+STOP_TIMEOUT_SECONDS: Final = 10.0
+SAMPLE_COALESCING: Final = ("--coalesce_seconds=1", "--coalesce_max_seconds=5", "--batch_wait_seconds=0.5")
+"""Samples are a handful of changes within seconds; an extract's, more than a year of them, meet the usual windows."""
+
+GARBAGE_SHARE: Final = 0.02
+SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.25
+
+
+@dataclass(frozen=True)
+class DemoInput:
+    """What flows through: a CRM for the warehouse, and the events that tell of its changes."""
+
+    crm: CrmRecords
+    events: Iterable[bytes]
+    coalescing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What became of the events."""
+
+    published: int
+    summary: LedgerSummary
+    unexplained: int
+    gemini: dict[str, Any]
+    elapsed_seconds: float
+    data_dir: Path | None
+
+    def document(self) -> dict[str, Any]:
+        """Return the result as `--json` prints it; the counts are of ledger rows."""
+        outcomes, reasons = self.summary.outcomes, self.summary.reasons
+        tokens = {kind: self.gemini[f"{kind}_tokens"] for kind in ("prompt", "output", "cached")}
+        return {
+            "published": self.published,
+            **outcomes,
+            "skipped_by_reason": reasons.get(OutcomeKind.SKIPPED, {}),
+            "dead_lettered_by_class": reasons.get(OutcomeKind.DEAD_LETTERED, {}),
+            "accounts_scored": self.summary.accounts_scored,
+            "unexplained": self.unexplained,
+            "gemini_calls": self.gemini["calls"],
+            "tokens": tokens["prompt"] + tokens["output"],
+            "tokens_by_kind": tokens,
+            "latency_seconds": self.summary.latency_seconds,
+            "elapsed_seconds": round(self.elapsed_seconds, 1),
+            "highest_scores": self.summary.highest,
+            "data_dir": str(self.data_dir) if self.data_dir else None,
+        }
+
+
+def generated_input(accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
+    """Return a generated company's CRM, and a day of its changes with some garbage among them."""
+    crm = generate_crm(accounts=accounts, seed=seed, as_of=as_of)
+    count = int(accounts * SAMPLE_EVENTS_PER_ACCOUNT)
+    start = as_of - dt.timedelta(hours=8)
+    events = generate_events(crm, count=count, seed=seed, start=start, garbage_share=GARBAGE_SHARE)
+    return DemoInput(crm, events, SAMPLE_COALESCING)
+
+
+def extract_input(folder: Path) -> DemoInput:
+    """Return a CRM extract, and each opportunity's engage and close as a change event in time order."""
+    crm = load_crm_extract(folder)
+    return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)))
+
+
+def run_demo(
+    demo_input: DemoInput,
+    *,
+    data_dir: Path | None,
+    gemini_config: dict[str, Any] | None = None,
+    pipeline_options: tuple[str, ...] = (),
+    on_progress: Callable[[str, Progress, int], None] = lambda _stage, _progress, _published: None,
+) -> DemoResult:
+    """Run events through a pipeline of its own process, on a stack of their own, until the last is accounted for.
+
+    Args:
+        demo_input: What to load and to publish.
+        data_dir: Where to keep the warehouse; None keeps nothing.
+        gemini_config: Fields of the stand-in's configuration.
+        pipeline_options: Passed on to `rescore run`.
+        on_progress: Called with the stage, the ledger's progress and the number of published messages.
+
+    Raises:
+        RuntimeError: The pipeline ended, or stood still.
+    """
+    started = time.monotonic()
+    on_progress("starting the local stack", Progress(), 0)
+    with _folder(data_dir) as folder, local_stack(folder, gemini_config=gemini_config) as stack:
+        report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
+        # The DirectRunner has one thread to batch for.
+        options = ("--batch_shards=1", "--gap_delay_seconds=1", *demo_input.coalescing, *pipeline_options)
+        with _pipeline_process(stack, options) as pipeline:
+            on_progress("loading the CRM", Progress(), 0)
+            load_crm(stack.warehouse, demo_input.crm)
+            topic = f"projects/{stack.project}/topics/{TOPIC}"
+            events = iter(demo_input.events)
+            # The first event waits for the pipeline to start; the others then show how long the pipeline takes.
+            published = sum(1 for _ in publish_events(topic, islice(events, 1)))
+            _wait(
+                report, pipeline, published, partial(on_progress, "starting the pipeline"), until=Progress.has_received
+            )
+            published += sum(1 for _ in publish_events(topic, events))
+            progress = _wait(report, pipeline, published, partial(on_progress, "rescoring"))
+        return DemoResult(
+            published=published,
+            summary=report.summary(),
+            unexplained=progress.unexplained + max(0, published - progress.messages),
+            gemini=stack.gemini.stats(),
+            elapsed_seconds=time.monotonic() - started,
+            data_dir=data_dir,
+        )
+
+
+def _wait(
+    report: LedgerReport,
+    pipeline: "subprocess.Popen[bytes]",
+    published: int,
+    on_progress: Callable[[Progress, int], None],
+    *,
+    until: Callable[[Progress, int], bool] = Progress.is_done,
+) -> Progress:
+    """Poll the ledger until it is as far as is wanted, or stands still for too long."""
+    progress, moved_at = Progress(), time.monotonic()
+    while True:
+        now = report.progress()
+        if now != progress:
+            progress, moved_at = now, time.monotonic()
+        on_progress(progress, published)
+        if until(progress, published) or time.monotonic() - moved_at > STALL_SECONDS:
+            return progress
+        if pipeline.poll() is not None:
+            raise RuntimeError(f"the pipeline ended with exit code {pipeline.returncode}: its log stands above")
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _pipeline_process(stack: LocalStack, options: tuple[str, ...]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `rescore run` beside us: the same command, and the same code, as in production."""
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter, and arguments of ours
+        [sys.executable, "-m", "pipeline", "run", f"--project={stack.project}", *options],
+        env={**os.environ, **stack.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        start_new_session=True,  # Ctrl-C reaches this command, which then ends the pipeline and the stack in order
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _folder(data_dir: Path | None) -> Any:
+    return nullcontext(data_dir) if data_dir else _temporary_folder()
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rescore-") as folder:
+        yield Path(folder)
+
+
+def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
+    """Return the events of files, and a generated CRM that they need not know."""
+    events = list(read_event_files(path))
+    return DemoInput(generate_crm(accounts=accounts, seed=seed, as_of=as_of), events, SAMPLE_COALESCING)
+
+
+def as_json(result: DemoResult) -> str:
+    """Return the one document that `--json` prints."""
+    return json.dumps(result.document(), indent=2, default=str)

@@ -1,0 +1,1 @@
+"""Names and schemas of topics, subscriptions and tables."""

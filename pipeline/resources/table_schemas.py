@@ -1,0 +1,57 @@
+"""The warehouse as Terraform reads it: a file a table and a view, generated from `schemas.tables`.
+
+    python -m pipeline.resources.table_schemas infrastructure/schemas     # `make generate` does
+
+Terraform makes a table of every file that it finds, so that a new table needs no second definition.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
+from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS, Table
+
+_TABLES: Final = ((SCORING_DATASET, SCORING_TABLES), (CRM_DATASET, CRM_TABLES))
+
+
+def table_definition(table: Table) -> dict[str, Any]:
+    """Return a table as JSON: columns in BigQuery's form, partitioning (None: not partitioned) and clustering."""
+    partition = {"type": table.partition_type, "field": table.partition_column} if table.partition_column else None
+    return {"columns": table.columns, "partition": partition, "clustering": list(table.clustering)}
+
+
+def schema_files() -> Mapping[str, str]:
+    """Return the files' contents by path: `tables/DATASET/NAME.json`, `views/DATASET/NAME.sql`.
+
+    A view's SQL keeps the placeholder `{dataset}` for `project.dataset`.
+    """
+    tables = {
+        f"tables/{dataset}/{table.name}.json": json.dumps(table_definition(table), indent=2) + "\n"
+        for dataset, tables in _TABLES
+        for table in tables
+    }
+    return tables | {f"views/{SCORING_DATASET}/{view.name}.sql": view.query for view in SCORING_VIEWS}
+
+
+def read_schema_files(folder: Path) -> Mapping[str, str]:
+    """Return what a folder holds, as `schema_files` does."""
+    found = (path for pattern in ("tables/*/*.json", "views/*/*.sql") for path in folder.glob(pattern))
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in found}
+
+
+def write_schema_files(folder: Path) -> None:
+    """Make a folder hold these files, and none of a table or view that is no more."""
+    wanted = schema_files()
+    for name in read_schema_files(folder).keys() - wanted.keys():
+        (folder / name).unlink()
+    for name, content in wanted.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_schema_files(Path(sys.argv[1]))

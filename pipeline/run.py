@@ -1,0 +1,94 @@
+"""`rescore run`: the pipeline, on whichever runner the options name."""
+
+import signal
+import sys
+from types import FrameType
+from typing import Final
+
+import apache_beam as beam
+import structlog
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.utils.retry import PermanentException
+from google.cloud import dataflow
+
+from pipeline.config.options import OptionError, command_line, config_from
+from pipeline.graph import build_graph, read_messages
+from pipeline.resources.names import JOB_NAME
+
+DEFAULT_ARGUMENTS: Final = ("--streaming", f"--job_name={JOB_NAME}", "--max_cache_memory_usage_mb=0")
+"""Beam's default is a new name for each submission, under which no job could ever be updated; and it measures what it
+puts into its cache of state, at half a millisecond a value (docs/adr/005)."""
+
+ENDED_WELL: Final = frozenset({PipelineState.DONE, PipelineState.DRAINED, PipelineState.UPDATED})
+"""How a streaming job may end: drained by an operator, or taken over by the job that updated it."""
+
+_UPDATABLE: Final = frozenset({dataflow.JobState.JOB_STATE_RUNNING, dataflow.JobState.JOB_STATE_DRAINING})
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def run(arguments: list[str]) -> bool:
+    """Build the graph from command-line options, run it, and wait for its end unless `--no_wait_until_finish`.
+
+    Args:
+        arguments: Beam's options and ours, `--name=value` each; the environment and the file that `--config` names say
+            what they do not.
+
+    Returns:
+        Whether it ended well, as far as it was waited for; a failed job's reason is logged.
+
+    Raises:
+        OptionError: An option is unknown, missing or malformed, or names a job that is not there, or one that is.
+    """
+    line = command_line(arguments)
+    options = PipelineOptions([*DEFAULT_ARGUMENTS, *line.arguments])
+    config = config_from(options, line)
+    if options.view_as(GoogleCloudOptions).update:
+        require_job_to_update(options)
+    pipeline = beam.Pipeline(options=options)
+    build_graph(read_messages(pipeline, config), config)
+    # A Dataflow job goes on without this process; the DirectRunner's threads end with it.
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        result = pipeline.run()
+    except PermanentException as error:  # the name is taken
+        raise OptionError(f"{error} Or replace it: --update") from error
+    return options.view_as(StandardOptions).no_wait_until_finish or ended_well(result)
+
+
+def ended_well(result: PipelineResult) -> bool:
+    """Wait for the end of a running pipeline, and say whether it was a good one: done, drained, or updated."""
+    try:
+        result.wait_until_finish()
+    except DataflowRuntimeException as error:
+        if error.result.state in ENDED_WELL:
+            return True
+        _log.error("the job ended", state=error.result.state, reason=str(error))
+        return False
+    return True
+
+
+def require_job_to_update(options: PipelineOptions) -> None:
+    """See that `--update` has a job to take over.
+
+    Beam looks the name up by itself, and asks for the list again and again, without an end, if nothing runs under it.
+
+    Raises:
+        OptionError: No job of the name runs in the region.
+        GoogleAPICallError: The service did not answer.
+    """
+    google = options.view_as(GoogleCloudOptions)
+    client = DataflowApplicationClient(options)._jobs_client  # noqa: SLF001 - the endpoint and credentials Beam will use
+    request = dataflow.ListJobsRequest(
+        project_id=google.project, location=google.region, filter=dataflow.ListJobsRequest.Filter.ACTIVE
+    )
+    running = {job.name for job in client.list_jobs(request) if job.current_state in _UPDATABLE}
+    if google.job_name not in running:
+        raise OptionError(f"--update: no job {google.job_name} runs in {google.region}: start it without --update")
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)

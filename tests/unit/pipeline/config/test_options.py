@@ -1,0 +1,200 @@
+"""The pipeline's options: defaults, paths, and errors that say what to write."""
+
+import datetime as dt
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from pydantic import ValidationError
+
+from pipeline.config.options import OptionError, ShadowConfig, command_line, config_from, options_help, unknown_flags
+from pipeline.config.settings import read_settings
+from transforms.admit.token_budget import BudgetAction, TokenBudget
+from transforms.clients.gemini_api import TransportKind
+from transforms.clients.redis import RedisSettings
+
+
+def test_names_become_paths_of_the_project() -> None:
+    """A short name is one of the project's; a path stays what it is."""
+    config = config_from(PipelineOptions(["--project=my-project", "--dead_letter_topic=projects/other/topics/dead"]))
+    assert config.subscription == "projects/my-project/subscriptions/account-changes-rescoring"
+    assert config.dead_letter_topic == "projects/other/topics/dead"
+    assert config.gemini.project == "my-project"
+
+
+def test_the_engine_has_its_options() -> None:
+    """How patient it is with Gemini, and what carries its calls."""
+    gemini = config_from(
+        PipelineOptions(
+            [
+                "--project=my-project",
+                "--gemini_outage_deadline_seconds=60",
+                "--call_deadline_seconds=7",
+                "--max_prompt_tokens=900",
+                "--gemini_transport=sdk",
+            ]
+        )
+    ).gemini
+    assert (gemini.outage_deadline_seconds, gemini.deadline_seconds, gemini.max_prompt_tokens) == (60, 7, 900)
+    assert gemini.transport is TransportKind.SDK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--project is missing"),
+        (["--project=My Project"], "--project is 'My Project'"),
+        (["--project=my-project", "--dataset=a-b"], "--dataset is 'a-b'"),
+        (["--project=my-project", "--crm_dataset=crm`; --"], "--crm_dataset"),
+        (["--project=my-project", "--subscription=projects/p/topics/x"], "--subscription"),
+        (["--project=my-project", "--subscription=x y"], "--subscription"),
+        (["--project=my-project", "--accounts_per_call=0"], "--accounts_per_call"),
+        (["--project=my-project", "--batch_size=-1"], "--batch_size"),
+        (["--project=my-project", "--prompt_version=v0"], "--prompt_version is 'v0': one of v1, v2 is wanted"),
+        (["--project=my-project", "--daily_token_budget=0"], "--daily_token_budget"),
+        (["--project=my-project", "--shadow_prompt=v0"], "--shadow_prompt"),
+        (["--project=my-project", "--shadow_model=gemini-3.5-flash-lite"], "name another"),
+        (["--project=my-project", "--shadow_prompt=v1", "--shadow_percent=0"], "--shadow_percent"),
+        (["--project=my-project", "--max_prompt_tokens=0"], "--max_prompt_tokens"),
+        (["--project=my-project", "--call_deadline_seconds=0"], "--call_deadline_seconds"),
+        (["--project=my-project", "--gemini_outage_deadline_seconds=-5"], "--gemini_outage_deadline_seconds"),
+    ],
+)
+def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
+    """The error names the option."""
+    with pytest.raises(OptionError, match=message):
+        config_from(PipelineOptions(arguments))
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each, with what it was, where it was said, and what is wanted; what rests on them is told too."""
+    monkeypatch.setenv("SALESFORCE_SECRET", "changeme")
+    table = tmp_path / "prices.yaml"
+    table.write_text("models: 5\n")
+    file = tmp_path / "rescoring.yaml"
+    file.write_text("batch_size: many\nregion: Europe\nmodle: x\nlabels: {team: revops}\n")
+    environment = {
+        "RESCORE_ACCOUNTS_PER_CALL": "0",
+        "RESCORE_SHADOW_PERCENTS": "5",
+        "GOOGLE_CLOUD_PROJECT": "My Project",
+    }
+    arguments = [f"--config={file}", f"--prices={table}", "--skip_unchanged_contexts=perhaps", "--coalesce_seconds=500"]
+    arguments += [
+        "--colour=blue",
+        "--salesforce_login_url=https://acme.my.salesforce.com",
+        "--salesforce_secret=SALESFORCE_SECRET",
+    ]
+    line = command_line(arguments, environment)
+    with pytest.raises(OptionError) as refusal:
+        config_from(PipelineOptions(line.arguments), line)
+    told = str(refusal.value)
+    assert "changeme" not in told
+    assert "GOOGLE_CLOUD_PROJECT is 'My Project': 6 to 30 lower-case letters" in told
+    assert f"region in {file} is 'Europe': a region such as europe-west1 is wanted" in told
+    assert "RESCORE_ACCOUNTS_PER_CALL is '0': 1 or more is wanted" in told
+    assert "--skip_unchanged_contexts is 'perhaps': true or false is wanted" in told
+    assert f"batch_size in {file} is 'many': a whole number is wanted" in told
+    assert str(table) in told
+    assert "--salesforce_secret: the variable SALESFORCE_SECRET holds a placeholder: put the real one there" in told
+    assert "--coalesce_max_seconds: 120 is less than --coalesce_seconds, which is 500" in told
+    assert f"{file}: modle is no option: did you mean model?" in told
+    assert f"{file}: labels holds other names: a text, a number, or a list of them is wanted" in told
+    assert "the variable RESCORE_SHADOW_PERCENTS sets no option: did you mean RESCORE_SHADOW_PERCENT?" in told
+    assert "--colour=blue is no option of the pipeline or of Beam: see rescore run --list-options" in told
+    assert len(told.splitlines()) == 12
+
+
+@pytest.mark.parametrize("option", ["--salesforce_secret=hunter2-it-is", "--salesforce_client_id=hunter2 it is"])
+def test_a_secret_in_a_flag_is_refused_and_not_repeated(option: str) -> None:
+    """Whoever reads the log of a launch reads no secret; the message says what belongs there."""
+    with pytest.raises(OptionError, match=option.partition("=")[0]) as refusal:
+        config_from(PipelineOptions(["--project=my-project", option]))
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_the_config_does_not_change() -> None:
+    """It is what the graph was built from, for as long as it runs."""
+    config = config_from(PipelineOptions(["--project=my-project"]))
+    with pytest.raises(FrozenInstanceError):
+        config.dataset = "other"  # type: ignore[misc]
+    settings, _ = read_settings({"project": "my-project"}, str)
+    with pytest.raises(ValidationError):
+        settings.dataset = "other"  # type: ignore[misc]
+
+
+def test_flags_that_nobody_knows_are_found() -> None:
+    """A misspelt flag is told; Beam's and ours are known."""
+    assert unknown_flags(["--project=p", "--runner=DirectRunner", "--modle=x", "--model=y"]) == ["--modle=x"]
+
+
+def test_options_are_listed_with_their_defaults() -> None:
+    """Whoever runs the pipeline sees each option of ours, and what it is unless they say otherwise."""
+    text = " ".join(options_help().split())  # wherever lines are broken
+    assert "--subscription" in text
+    assert "(default: account-changes-rescoring)" in text
+    assert "--coalesce_seconds" in text
+
+
+def test_the_cache_and_the_outage_are_as_configured() -> None:
+    """By default contexts are cached in the process alone; zero seconds switch the cache off."""
+    config = config_from(PipelineOptions(["--project=my-project"]))
+    assert config.cache
+    assert config.cache.redis is None
+    assert config.unchanged_lookback == dt.timedelta(days=7)
+    options = [
+        "--redis_url=CACHE_REDIS_URL",
+        "--bigquery_outage_deadline_seconds=5",
+        "--skip_unchanged_contexts=false",
+    ]
+    config = config_from(PipelineOptions(["--project=my-project", *options]))
+    assert config.cache
+    assert config.cache.redis == RedisSettings("CACHE_REDIS_URL")
+    assert config.outage.deadline_seconds == 5
+    assert config.unchanged_lookback == dt.timedelta(0)
+    assert config_from(PipelineOptions(["--project=my-project", "--context_cache_seconds=0"])).cache is None
+
+
+def test_a_password_in_the_redis_url_is_refused_and_not_repeated() -> None:
+    """Options are shown in Dataflow's console, and in the process list."""
+    with pytest.raises(OptionError, match="--redis_url has a password") as refusal:
+        config_from(PipelineOptions(["--project=my-project", "--redis_url=redis://:planted-3K@cache:6379/0"]))
+    assert "planted-3K" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--mirror_lag_seconds=-1",
+        "--context_cache_seconds=-1",
+        "--unchanged_context_days=-1",
+        "--bigquery_outage_deadline_seconds=-1",
+        "--redis_url=https://cache",
+    ],
+)
+def test_an_impossible_value_is_named_with_its_option(option: str) -> None:
+    """The error says which option to mend."""
+    with pytest.raises(OptionError, match=option.partition("=")[0]):
+        config_from(PipelineOptions(["--project=my-project", option]))
+
+
+def test_a_model_without_a_price_is_found_at_the_start(tmp_path: Path) -> None:
+    """So is a misspelt one, and a shadow's; a price table of one's own adds what it names."""
+    for flag in ("--model", "--shadow_model"):
+        with pytest.raises(OptionError, match="gemini-4-ultra has no price"):
+            config_from(PipelineOptions(["--project=my-project", f"{flag}=gemini-4-ultra"]))
+    table = tmp_path / "prices.yaml"
+    table.write_text("models:\n  gemini-4-ultra: {input: 5, cached_input: 0.5, output: 20}\n")
+    config = config_from(PipelineOptions(["--project=my-project", "--model=gemini-4-ultra", f"--prices={table}"]))
+    assert config.price.output == 20
+
+
+def test_a_shadow_is_the_same_but_for_its_model_and_prompt() -> None:
+    """What is not named is what scores; without either there is no shadow, and without a budget no end of tokens."""
+    plain = config_from(PipelineOptions(["--project=my-project"]))
+    assert plain.shadow is None
+    assert plain.budget is None
+    arguments = ["--project=my-project", "--shadow_prompt=v1", "--shadow_percent=20", "--daily_token_budget=5000000"]
+    config = config_from(PipelineOptions([*arguments, "--budget_action=dead_letter", "--dataset=scores"]))
+    assert config.shadow == ShadowConfig(replace(config.gemini, prompt_version="v1"), config.price, 20)
+    assert config.budget == TokenBudget(5_000_000, BudgetAction.DEAD_LETTER, "my-project", "scores")

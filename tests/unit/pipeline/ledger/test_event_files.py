@@ -1,0 +1,51 @@
+"""Change events in files: each comes out byte for byte."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.ledger.event_files import EventFileError, read_event_files
+
+
+def test_a_file_is_an_event(tmp_path: Path) -> None:
+    """A JSON document is one message, with its white space."""
+    file = tmp_path / "one.json"
+    file.write_bytes(b'{\n "a": 1 }\n')
+    assert list(read_event_files(file)) == [b'{\n "a": 1 }\n']
+
+
+def test_lines_are_events(tmp_path: Path) -> None:
+    """JSON lines are a message each, garbage among them; empty lines are none."""
+    file = tmp_path / "many.jsonl"
+    file.write_bytes(b'{"a": 1}\n\n\xff\xfe\r\n{"b": 2}')
+    assert list(read_event_files(file)) == [b'{"a": 1}', b"\xff\xfe", b'{"b": 2}']
+
+
+def test_an_array_is_its_elements(tmp_path: Path) -> None:
+    """An array of events is a message each."""
+    file = tmp_path / "array.json"
+    file.write_bytes(b'[{"a": 1}, {"b": 2}]')
+    assert list(read_event_files(file)) == [b'{"a": 1}', b'{"b": 2}']
+
+
+@pytest.mark.parametrize("content", [b'[{"a": 1}, {', b"[" * 100_000, b"[\xff]"])
+def test_an_array_that_cannot_be_read_is_one_event(tmp_path: Path, content: bytes) -> None:
+    """What can't be taken apart is published as it is, for the pipeline to refuse."""
+    file = tmp_path / "broken.json"
+    file.write_bytes(content)
+    assert list(read_event_files(file)) == [content]
+
+
+def test_a_folder_is_read_in_order_of_name(tmp_path: Path) -> None:
+    """Files that are no events, such as a README, stay out."""
+    for name, content in (("b.json", b"2"), ("a.json", b"1"), ("README.md", b"no"), ("c.ndjson", b"3\n4\n")):
+        (tmp_path / name).write_bytes(content)
+    assert list(read_event_files(tmp_path)) == [b"1", b"2", b"3", b"4"]
+
+
+def test_nothing_to_read_is_an_error_that_says_what_is_wanted(tmp_path: Path) -> None:
+    """An empty folder and a missing file are named."""
+    with pytest.raises(EventFileError, match="json"):
+        list(read_event_files(tmp_path))
+    with pytest.raises(EventFileError, match="does not exist"):
+        list(read_event_files(tmp_path / "missing.json"))

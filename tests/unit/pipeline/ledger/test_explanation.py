@@ -1,0 +1,160 @@
+"""What becomes of an event, and why: each decision with each of its reasons."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from pipeline.ledger.explain import as_json, explain, render
+from pipeline.ledger.explanation import Decision, Explanation, explain_message
+from schemas.change_event import ChangeType
+from tests.fixtures.changes import COMMITTED_AT, account_id, payload
+from transforms.filter.materiality import load_materiality
+from transforms.parse.avro_schemas import AvroSchemas, parse_event_schema
+
+DEFAULTS = load_materiality(None)
+CONTACT = "003ak00000IiFInAAN"
+
+
+def _one(event: bytes, **options: Any) -> Explanation:
+    (explanation,) = explain_message(event, options.pop("materiality", DEFAULTS), **options)
+    return explanation
+
+
+@pytest.mark.parametrize(
+    ("event", "decision", "reason"),
+    [
+        (payload(), "rescore", "material"),
+        (payload(changedFields=["Phone", "LastModifiedDate"]), "skip", "immaterial"),
+        (payload(changedFields=["Phone"], nulledFields=["Rating"]), "rescore", "material"),
+        (payload(changeType="CREATE"), "rescore", "created"),
+        (payload(changeType="UNDELETE"), "rescore", "undeleted"),
+        (payload({}, changeType="DELETE"), "tombstone", "deleted"),
+        (payload({}, changeType="GAP_DELETE"), "tombstone", "deleted"),
+        (payload({}, changeType="GAP_UPDATE"), "rescore", "gap"),
+        (payload({}, changeType="GAP_CREATE"), "rescore", "gap"),
+        (payload({}, changeType="GAP_UNDELETE"), "rescore", "gap"),
+        (payload({}, changeType="GAP_OVERFLOW", recordIds=["000000000000000AAA"]), "resync", "overflow"),
+        (payload({}, changeType="GAP_OVERFLOW", recordIds=["001*"]), "resync", "overflow"),
+        (payload({}, changeType="GAP_UPDATE", recordIds=["001*"]), "resync", "wildcard"),
+        (payload({}, entityName="Lead", recordIds=[CONTACT]), "skip", "unsupported_entity"),
+        (payload({}, entityName="Contact", recordIds=[CONTACT]), "skip", "unsupported_entity"),
+        (payload(changeType="SNAPSHOT"), "dead_letter", "unsupported_event"),
+        (payload(recordIds=["wrong"]), "dead_letter", "invalid_event"),
+        (b"\xff", "dead_letter", "undecodable"),
+    ],
+)
+def test_each_kind_of_event_has_its_decision_and_reason(event: bytes, decision: str, reason: str) -> None:
+    """What the stages of the pipeline do with it, in a word each."""
+    explanation = _one(event)
+    assert (explanation.decision.value, explanation.reason) == (decision, reason)
+    assert ("message" in explanation.document()) == (decision == "dead_letter")
+
+
+@pytest.mark.parametrize("change_type", list(ChangeType))
+def test_every_change_type_has_a_decision(change_type: ChangeType) -> None:
+    """None is without a reason, of an account as of a record that names one."""
+    for entity, record_id in (("Account", account_id()), ("Contact", CONTACT)):
+        event = payload({"AccountId": account_id()}, entityName=entity, recordIds=[record_id], changeType=change_type)
+        assert _one(event).reason
+
+
+def test_a_deleted_contact_rescores_its_account() -> None:
+    """Only the account's own end is a tombstone."""
+    event = payload({"AccountId": account_id(7)}, entityName="Contact", recordIds=[CONTACT], changeType="DELETE")
+    explanation = _one(event)
+    assert (explanation.decision, explanation.reason) == (Decision.RESCORE, "deleted")
+    assert explanation.account_id == account_id(7)
+
+
+def test_fields_are_told_with_those_that_matter() -> None:
+    """Changed, material and cleared fields stand in the event's order, with the time of the change."""
+    event = payload({}, changedFields=["LastModifiedDate", "Rating", "Fax", "Industry"], nulledFields=["Industry"])
+    assert _one(event).document() == {
+        "event_id": _one(event).event_id,
+        "account_id": account_id(),
+        "decision": "rescore",
+        "reason": "material",
+        "change_type": "UPDATE",
+        "changed_fields": ["LastModifiedDate", "Rating", "Fax", "Industry"],
+        "material_fields": ["Rating", "Industry"],
+        "nulled_fields": ["Industry"],
+        "committed_at": COMMITTED_AT.isoformat(),
+    }
+
+
+def test_each_record_is_explained_for_itself() -> None:
+    """A malformed id among several is a dead letter, the others go on."""
+    explanations = explain_message(payload(recordIds=[account_id(1), "wrong", account_id(2)]), DEFAULTS)
+    assert [it.decision.value for it in explanations] == ["rescore", "dead_letter", "rescore"]
+    assert len({it.event_id for it in explanations}) == 3
+
+
+def test_rules_of_ones_own_decide(tmp_path: Path) -> None:
+    """What a file of rules says holds, own writes among it."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("entities:\n  Account:\n    include: [Phone]\nown_clients: [scorer]\n")
+    materiality = load_materiality(rules)
+    assert _one(payload(changedFields=["Phone"]), materiality=materiality).reason == "material"
+    assert _one(payload(changedFields=["Rating"]), materiality=materiality).reason == "immaterial"
+    own = payload(changedFields=["Phone"], changeOrigin="com/salesforce/api/rest/66.0;client=scorer")
+    assert _one(own, materiality=materiality).reason == "own_write"
+    assert _one(own, materiality=materiality).material_fields == ("Phone",)
+
+
+def test_registered_schemas_decode_bitmaps() -> None:
+    """With the schema that the event names its fields are told; without it, it is a dead letter that says so."""
+    fields = [{"name": name, "type": "string"} for name in ("ChangeEventHeader", "Phone", "Rating")]
+    schema = parse_event_schema({"type": "record", "name": "AccountChangeEvent", "fields": fields})
+    event = json.dumps(
+        {"schemaId": "S1", "payload": json.loads(payload({"Rating": "Hot"}, changedFields=["0x4"]))}
+    ).encode()
+    assert _one(event, schemas=AvroSchemas((("S1", schema),))).material_fields == ("Rating",)
+    refused = _one(event)
+    assert refused.decision is Decision.DEAD_LETTER
+    assert "S1" in (refused.message or "")
+
+
+@given(st.one_of(st.binary(), st.text().map(str.encode), st.from_regex(r'\{"[A-Z]', fullmatch=True).map(str.encode)))
+def test_any_bytes_are_explained(event: bytes) -> None:
+    """Nothing that a file can hold ends the command: garbage is explained as such."""
+    explanations = explain_message(event, DEFAULTS)
+    assert [it.decision for it in explanations] == [Decision.DEAD_LETTER]
+    assert json.dumps(explanations[0].document())
+
+
+def test_files_are_named_with_what_is_in_them(tmp_path: Path) -> None:
+    """Of several arguments, folders and JSON lines among them, each event has its file, in the order asked for."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "b.json").write_bytes(payload(recordIds=[account_id(2)]))
+    (tmp_path / "folder" / "a.jsonl").write_bytes(payload() + b"\n" + b"garbage\n")
+    (tmp_path / "last.json").write_bytes(payload(recordIds=[account_id(3), account_id(4)]))
+    paths = [tmp_path / "last.json", tmp_path / "folder"]
+    documents = json.loads(as_json(explain(paths, materiality=None, schemas=None)))
+    assert [(Path(document["file"]).name, document["account_id"]) for document in documents] == [
+        ("last.json", account_id(3)),
+        ("last.json", account_id(4)),
+        ("a.jsonl", account_id(1)),
+        ("a.jsonl", None),
+        ("b.json", account_id(2)),
+    ]
+
+
+def test_people_see_a_row_for_each_event_and_the_total(tmp_path: Path) -> None:
+    """The file, what is decided and why; what a stranger wrote is shown, and neither markup nor a command."""
+    file = tmp_path / "events.jsonl"
+    lines = [payload(changedFields=["Rating", "[red]x", "\x1b[2J"]), payload(changedFields=[f"F{n}" for n in range(9)])]
+    file.write_bytes(b"\n".join([*lines, b"garbage"]))
+    screen = io.StringIO()
+    Console(width=120, file=screen).print(render(explain([file], materiality=None, schemas=None)))
+    shown = screen.getvalue()
+    assert "events.jsonl" in shown
+    assert "Rating, [red]x, �[2J" in shown
+    assert "F5, 3 more" in shown
+    assert "dead-letter: undecodable" in shown
+    assert "rescore 1, skip 1, dead-letter 1" in shown

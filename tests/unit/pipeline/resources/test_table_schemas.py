@@ -1,0 +1,55 @@
+"""The tables that Terraform makes are those that the pipeline writes."""
+
+import json
+from pathlib import Path
+
+from pipeline.resources.names import create_tables
+from pipeline.resources.table_schemas import read_schema_files, schema_files, write_schema_files
+from schemas.tables import Table, View
+
+COMMITTED = Path(__file__).parents[4] / "infrastructure" / "schemas"
+
+
+def test_committed_files_are_what_the_models_say() -> None:
+    """A changed model, or a new table, shows in the files that Terraform reads; `make generate` writes them."""
+    assert read_schema_files(COMMITTED) == schema_files()
+
+
+def test_terraform_makes_what_the_local_stack_makes() -> None:
+    """Each dataset, table and view of `pipeline.resources.names` has its file, and no other has one."""
+
+    class Recorder:
+        def __init__(self) -> None:
+            self.made: set[str] = set()
+
+        def create_dataset(self, dataset: str) -> None:
+            """Tables bring their dataset."""
+
+        def create_table(self, dataset: str, table: Table) -> None:
+            self.made.add(f"tables/{dataset}/{table.name}.json")
+
+        def create_view(self, dataset: str, view: View) -> None:
+            self.made.add(f"views/{dataset}/{view.name}.sql")
+
+    recorder = Recorder()
+    create_tables(recorder)  # type: ignore[arg-type] # all that it needs of a warehouse
+    assert recorder.made == set(schema_files())
+
+
+def test_files_of_tables_that_are_no_more_go(tmp_path: Path) -> None:
+    """Writing leaves the folder with the present tables only."""
+    stale = tmp_path / "tables" / "account_scoring" / "gone.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{}")
+    write_schema_files(tmp_path)
+    assert read_schema_files(tmp_path) == schema_files()
+
+
+def test_partitioning_and_clustering_come_along() -> None:
+    """A table's definition holds all that makes a query on it cheap."""
+    scores = json.loads(schema_files()["tables/account_scoring/account_scores.json"])
+    assert scores["partition"] == {"type": "DAY", "field": "scored_at"}
+    assert scores["clustering"] == ["account_id"]
+    assert {"name": "account_id", "type": "STRING", "mode": "REQUIRED"}.items() <= scores["columns"][0].items()
+    accounts = json.loads(schema_files()["tables/crm/accounts.json"])
+    assert accounts["partition"] is None

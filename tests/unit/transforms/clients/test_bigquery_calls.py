@@ -1,0 +1,133 @@
+"""What is sent to BigQuery, and which of its refusals are worth a second call."""
+
+import datetime as dt
+from types import SimpleNamespace
+from typing import Any
+
+import google.auth.exceptions
+import pytest
+import requests
+from google.api_core import exceptions as api
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.identifiers import DatasetId, ProjectId, checked
+from tests.fixtures.changes import COMMITTED_AT
+from tests.fixtures.hostile_text import hostile_text
+from transforms.clients.bigquery import LOOKUP_DEADLINE_SECONDS, ContextBounds, Warehouse, is_transient
+from transforms.enrich.last_scores import read_last_scores
+
+SINCE, UNTIL = COMMITTED_AT - dt.timedelta(days=30), COMMITTED_AT
+
+
+class _Client:
+    """Takes queries as Google's client does, answers with no rows, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Any]] = []
+
+    def query_and_wait(self, sql: str, *, job_config: Any, **_options: Any) -> Any:
+        self.sent.append((sql, job_config))
+        return _NoRows()
+
+
+class _NoRows(list[Any]):
+    schema = (SimpleNamespace(name="profile"),)
+
+
+def _warehouse() -> tuple[Warehouse, _Client]:
+    warehouse, client = Warehouse.__new__(Warehouse), _Client()
+    warehouse.project = "my-project"
+    warehouse._client = client  # type: ignore[assignment]
+    return warehouse, client
+
+
+def _texts_sent(values: list[str]) -> set[str]:
+    warehouse, client = _warehouse()
+    warehouse.account_contexts(values, crm_dataset="crm", since=SINCE, until=UNTIL, bounds=ContextBounds())
+    read_last_scores(warehouse, "account_scoring", values, since=SINCE, until=UNTIL)
+    for _, config in client.sent:
+        bound = {it.name: getattr(it, "values", None) or it.value for it in config.query_parameters}
+        assert bound == {"account_ids": values, "since": SINCE, "until": UNTIL}
+    return {sql for sql, _ in client.sent}
+
+
+PLAIN = _texts_sent(["001000000000001AAA"])
+
+
+@settings(max_examples=100)
+@given(st.lists(hostile_text, min_size=100, max_size=100))
+def test_no_value_changes_a_querys_text(values: list[str]) -> None:
+    """10,000 hostile strings: the text of both queries of a batch is what it always is, the strings are parameters."""
+    assert _texts_sent(values) == PLAIN
+
+
+@settings(max_examples=100)
+@given(st.lists(hostile_text, min_size=100, max_size=100))
+def test_no_name_from_outside_can_end_its_place_in_a_query(names: list[str]) -> None:
+    """10,000 hostile strings as names of project and dataset: what is not refused has no character that SQL reads."""
+    for name in names:
+        for kind in (ProjectId, DatasetId):
+            try:
+                text = checked(kind, name, "--name")
+            except ValueError:
+                continue
+            assert not set(text) & set("`'\"\\{}@;*/# \n\x00")
+
+
+def test_a_lookup_ends_within_thirty_seconds_on_both_sides() -> None:
+    """BigQuery is told when to end the job, and the client waits no longer than that and a little."""
+    warehouse, client = _warehouse()
+    warehouse.look_up("SELECT 1", {})
+    ((_, config),) = client.sent
+    assert int(config.job_timeout_ms) == 20_000
+    assert LOOKUP_DEADLINE_SECONDS < 30
+
+
+def _forbidden(reason: str) -> Any:
+    vendor: Any = api
+    return vendor.Forbidden("no", errors=[{"reason": reason}])
+
+
+PASSING: tuple[Any, ...] = (
+    api.TooManyRequests,
+    api.InternalServerError,
+    api.BadGateway,
+    api.ServiceUnavailable,
+    api.GatewayTimeout,
+    requests.exceptions.ConnectionError,
+    requests.exceptions.ReadTimeout,
+    requests.exceptions.ChunkedEncodingError,
+    google.auth.exceptions.TransportError,
+)
+LASTING: tuple[Any, ...] = (
+    api.Forbidden,
+    api.BadRequest,
+    api.Unauthorized,
+    api.NotFound,
+    api.Conflict,
+    google.auth.exceptions.DefaultCredentialsError,
+    google.auth.exceptions.RefreshError,
+    requests.exceptions.InvalidURL,
+)
+
+
+@pytest.mark.parametrize("error", PASSING)
+def test_what_may_pass_is_tried_again(error: Any) -> None:
+    """Servers' faults, lost connections and broken answers."""
+    assert is_transient(error("x"))
+
+
+@pytest.mark.parametrize("error", LASTING)
+def test_a_refusal_stays_what_it_is(error: Any) -> None:
+    """Asked again, BigQuery would say the same."""
+    assert not is_transient(error("x"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "passes"),
+    [("rateLimitExceeded", True), ("jobRateLimitExceeded", True), ("accessDenied", False), ("quotaExceeded", False)],
+)
+def test_what_is_forbidden_for_the_moment_is_tried_again(reason: str, *, passes: bool) -> None:
+    """BigQuery answers 403 to calls that come too fast, and to those that may never come."""
+    assert is_transient(_forbidden(reason)) is passes

@@ -1,0 +1,108 @@
+"""The circuit breaker, and calls with a total deadline."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from transforms.clients.circuit import Circuit, CircuitOpen, within
+
+
+class _Fault(Exception):
+    """The service does not answer."""
+
+
+class _Service:
+    """Counts calls, and fails while it is told to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.error: Exception | None = None
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.error:
+            raise self.error
+        return "answer"
+
+
+def _circuit(*, failures: int = 2, reset_seconds: float = 3600) -> Circuit:
+    return Circuit("a service", _Fault, failures=failures, reset_seconds=reset_seconds)
+
+
+def _fail(circuit: Circuit, service: _Service, *, times: int) -> None:
+    service.error = _Fault("down")
+    for _ in range(times):
+        with pytest.raises(_Fault):
+            circuit.call(service)
+
+
+def test_failures_in_a_row_open_it_and_then_nobody_calls() -> None:
+    """As many failures as it takes are raised as they are; after them no call is made."""
+    circuit, service = _circuit(failures=2), _Service()
+    _fail(circuit, service, times=2)
+    for _ in range(5):
+        with pytest.raises(CircuitOpen):
+            circuit.call(service)
+    assert service.calls == 2
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    """Only failures in a row count."""
+    circuit, service = _circuit(failures=2), _Service()
+    for _ in range(3):
+        _fail(circuit, service, times=1)
+        service.error = None
+        assert circuit.call(service) == "answer"
+    assert circuit.is_closed
+
+
+def test_errors_of_another_kind_are_not_the_service() -> None:
+    """A fault of this program passes through, and does not stop the calls."""
+    circuit, service = _circuit(failures=1), _Service()
+    service.error = KeyError("ours")
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            circuit.call(service)
+    assert circuit.is_closed
+
+
+def test_a_probe_closes_it_or_leaves_it_open() -> None:
+    """After its time one call is made: a failure leaves the circuit open, a success closes it."""
+    circuit, service = _circuit(failures=1, reset_seconds=0.02), _Service()
+    _fail(circuit, service, times=1)
+    time.sleep(0.03)
+    _fail(circuit, service, times=1)
+    assert not circuit.is_closed
+    service.error = None
+    time.sleep(0.03)
+    assert circuit.call(service) == "answer"
+    assert circuit.is_closed
+
+
+def test_calls_run_beside_each_other_while_it_is_closed() -> None:
+    """Two threads are inside their calls at the same time: each waits there for the other."""
+    circuit, meeting = _circuit(), threading.Barrier(2, timeout=10)
+    with ThreadPoolExecutor(2) as threads:
+        arrived = [threads.submit(circuit.call, meeting.wait) for _ in range(2)]
+        assert sorted(it.result() for it in arrived) == [0, 1]
+
+
+def test_what_takes_too_long_is_given_up() -> None:
+    """The caller goes on at its deadline, though the call never ends."""
+    never = threading.Event()
+    with pytest.raises(TimeoutError):
+        within(0.01, never.wait)
+    never.set()
+
+
+def test_within_its_deadline_a_call_is_itself() -> None:
+    """What it returns is returned, what it raises is raised."""
+    assert within(10, lambda: 3) == 3
+    with pytest.raises(_Fault):
+        within(10, _raise)
+
+
+def _raise() -> None:
+    raise _Fault

@@ -1,0 +1,75 @@
+"""Outages: work is held and probed for, given up past the deadline, and never flooded out."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from transforms.clients.outage import Hold, OutageSettings
+from transforms.errors import WarehouseUnavailable
+
+PROBE_SECONDS = 0.01
+
+
+class _Warehouse:
+    """Fails so many calls, and then answers."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise WarehouseUnavailable("BigQuery: query: ServiceUnavailable 503")
+        return "rows"
+
+
+def _hold(deadline_seconds: float = 60) -> Hold:
+    return Hold("test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=PROBE_SECONDS))
+
+
+def test_work_is_held_until_a_probe_succeeds() -> None:
+    """However often a probe fails, the work gets its answer in the end, and the time that it stood still is told."""
+    warehouse, waits = _Warehouse(failures=4), list[float]()
+    assert _hold().call(warehouse, waits.append) == "rows"
+    assert warehouse.calls == 5
+    assert sum(waits) >= 4 * PROBE_SECONDS
+
+
+def test_without_an_outage_nothing_waits() -> None:
+    """An answer is passed on at once."""
+    waits = list[float]()
+    assert _hold().call(_Warehouse(failures=0), waits.append) == "rows"
+    assert waits == []
+
+
+def test_past_the_deadline_work_is_given_up_with_the_reason() -> None:
+    """The last failure says why."""
+    with pytest.raises(WarehouseUnavailable, match="503"):
+        _hold(deadline_seconds=0.05).call(_Warehouse(failures=10**6), lambda _: None)
+
+
+def test_each_batch_waits_its_own_deadline_and_probes_are_few() -> None:
+    """A long outage gives up the batches that stood in line for as long as they may, not the backlog behind them.
+
+    The calls that it costs follow from its length, not from how many threads wait.
+    """
+    hold, warehouse = _hold(deadline_seconds=0.2), _Warehouse(failures=10**6)
+    waited = [list[float]() for _ in range(8)]
+
+    def batch(number: int) -> None:
+        with pytest.raises(WarehouseUnavailable):
+            hold.call(warehouse, waited[number].append)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(batch, range(8)))
+    assert all(sum(waits) >= 0.2 - PROBE_SECONDS for waits in waited)
+    calls_of_one_thread = 0.2 / PROBE_SECONDS
+    assert warehouse.calls <= 2 * calls_of_one_thread + 8
+
+
+@pytest.mark.parametrize("settings", [{"deadline_seconds": -1.0}, {"probe_seconds": 0.0}])
+def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
+    """A deadline in the past and a probe without pause can't be meant."""
+    with pytest.raises(ValueError, match="wanted"):
+        OutageSettings(**settings)

@@ -1,0 +1,217 @@
+"""Whatever arrives, however often and in whatever order: one change a burst, one outcome a delivery."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.change_event import AccountChange, ChangeType
+from schemas.outcome import OutcomeKind, SkipReason
+from tests.fixtures.coalescing import LIMITS, RECORDS, Account, event, redelivered
+from transforms.coalesce.coalescing import AccountState, CoalescingLimits
+from transforms.coders import RecordCoder
+
+NARROW = CoalescingLimits(max_recent_ids=1, max_pending=2, max_records=2)
+FIELDS = ("Rating", "Name", "Name.FirstName", "Name.LastName")
+NO_VALUES = {ChangeType.DELETE, *(kind for kind in ChangeType if kind.is_gap)}
+
+
+@st.composite
+def events(draw: st.DrawFn) -> list[AccountChange]:
+    """Draw events of an account and of its records, with equal times among them, as parsing makes them."""
+    drawn = []
+    for number in range(draw(st.integers(1, 7))):
+        record_id = draw(st.sampled_from(list(RECORDS)))
+        kind = draw(st.sampled_from(ChangeType) | st.just(ChangeType.UPDATE))
+        names = [] if kind in NO_VALUES else draw(st.lists(st.sampled_from(FIELDS), unique=True))
+        said = {name: draw(st.sampled_from(["value", "cleared", "unknown"])) for name in names}
+        others = [name for name in FIELDS if not {name, name.split(".")[0]} & set(names)]
+        carried = draw(st.sets(st.sampled_from(others))) if others and not kind.is_gap else set()
+        drawn.append(
+            event(
+                number,
+                draw(st.integers(0, 3)),
+                sequence=draw(st.integers(1, 2)),
+                record_id=record_id,
+                entity_name=RECORDS[record_id],
+                change_type=kind,
+                changed_fields=tuple(names),
+                values={name: number for name in names if said[name] == "value"},
+                nulled_fields=tuple(name for name in names if said[name] == "cleared"),
+                enriched=dict.fromkeys(carried, number),
+            )
+        )
+    return drawn
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> tuple[list[AccountChange], list[AccountChange]]:
+    """Draw two orders in which the same deliveries arrive: some events repeated, some replayed."""
+    deliveries = []
+    for item in draw(events()):
+        repeats = draw(st.lists(st.integers(0, 2), max_size=2))
+        deliveries += [item, *(redelivered(item, replay) for replay in repeats)]
+    return draw(st.permutations(deliveries)), draw(st.permutations(deliveries))
+
+
+def rank(item: AccountChange) -> tuple[Any, ...]:
+    """Return the position that an event claims."""
+    return (*item.order, item.event_id)
+
+
+def read_in_order(items: Iterable[AccountChange]) -> dict[str, Any]:
+    """Return what a reader of a record knows who had its events in their order, and nothing else."""
+    known: dict[str, tuple[str, Any]] = {}
+    changed: set[str] = set()
+    for item in sorted(items, key=rank):
+        if item.change_type is not ChangeType.UPDATE:
+            known.clear()
+        said = {name: ("value", value) for name, value in {**item.enriched, **item.values}.items()}
+        said |= dict.fromkeys(item.nulled_fields, ("cleared", None))
+        changed |= set(item.changed_fields)
+        for name in {*item.changed_fields, *said}:
+            for other in list(known):
+                if other == name or other.startswith(f"{name}.") or name.startswith(f"{other}."):
+                    del known[other]
+        known |= said
+    values = {name: value for name, (kind, value) in known.items() if kind == "value"}
+    is_changed = {name: name in changed or name.split(".")[0] in changed for name in values}
+    return {
+        "values": {name: value for name, value in values.items() if is_changed[name]},
+        "enriched": {name: value for name, value in values.items() if not is_changed[name]},
+        "nulled_fields": {name for name, (kind, _) in known.items() if kind == "cleared"},
+    }
+
+
+def account_standing(items: Iterable[AccountChange]) -> ChangeType | None:
+    """Return what an orderly reader makes of the account's own events; a gap stays until all of it was sent."""
+    reading: ChangeType | None = None
+    gap: ChangeType | None = None
+    for item in sorted(items, key=rank):
+        if item.entity_name != "Account":
+            continue
+        if item.change_type is ChangeType.UPDATE:
+            reading = gap or item.change_type
+            continue
+        reading, gap = item.change_type, None
+        if item.change_type.is_gap:
+            is_whole = item.change_type in {ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE}
+            gap = item.change_type if is_whole else ChangeType.GAP_UPDATE
+    return reading
+
+
+@given(arrivals())
+def test_the_order_of_arrival_decides_nothing(orders: tuple[list[AccountChange], list[AccountChange]]) -> None:
+    """The same deliveries within a window lead to the same state, byte for byte, and to the same change."""
+    one, other = (Account().take(*order) for order in orders)
+    assert RecordCoder(AccountState).encode(one.state) == RecordCoder(AccountState).encode(other.state)
+    assert one.end().emitted == other.end().emitted
+    assert one.state == other.state
+
+
+@given(arrivals())
+def test_a_burst_goes_on_once_and_accounts_for_the_rest(
+    orders: tuple[list[AccountChange], list[AccountChange]],
+) -> None:
+    """One change goes on; of the others each event is coalesced into it once, each further delivery a duplicate."""
+    account = Account().take(*orders[0]).end().end()
+    ids = {item.event_id for item in orders[0]}
+    (emitted,) = account.emitted
+    assert account.has_one_outcome_each()
+    assert Counter(account.reasons()) == Counter(
+        {OutcomeKind.COALESCED: len(ids) - 1, SkipReason.DUPLICATE: len(orders[0]) - len(ids)}
+    )
+    assert {emitted.event_id, *emitted.coalesced} == ids
+    replays = Counter({item.event_id: 0 for item in orders[0]})
+    for item in orders[0]:
+        replays[item.event_id] = max(replays[item.event_id], item.source.replay_count)
+    kept = [decision for decision in account.decisions if decision.outcome is OutcomeKind.COALESCED]
+    assert all(decision.coalesced_into == emitted.event_id for decision in kept)
+    assert all(decision.received.source.replay_count == replays[decision.received.event_id] for decision in kept)
+    assert emitted.source.replay_count == replays[emitted.event_id]
+
+
+@given(events())
+def test_a_merged_change_says_what_an_orderly_reader_knows(burst: list[AccountChange]) -> None:
+    """Values, clears and enrichment are those of one who read the shown record's events in commit order."""
+    (merged,) = Account().take(*burst).end().emitted
+    newest = max(burst, key=rank)
+    account = account_standing(burst)
+    is_account = account in NO_VALUES
+    shown = newest.account_id if is_account else newest.record_id
+    expected = read_in_order(item for item in burst if item.record_id == shown)
+    assert merged.values == expected["values"]
+    assert merged.enriched == expected["enriched"]
+    assert set(merged.nulled_fields) == expected["nulled_fields"]
+    assert (merged.event_id, merged.source) == (newest.event_id, newest.source)
+    assert (merged.record_id, merged.entity_name) == (shown, RECORDS[shown])
+    assert merged.change_type == (account if is_account else newest.change_type)
+    assert merged.coalesced == tuple(item.event_id for item in sorted(burst, key=rank, reverse=True)[1:])
+
+
+@given(events())
+def test_changed_fields_are_the_union(burst: list[AccountChange]) -> None:
+    """Newest event's first, without duplicates; those of other records under their entity's name."""
+    (merged,) = Account().take(*burst).end().emitted
+    names = [
+        name if item.record_id == merged.record_id else f"{item.entity_name}.{name}"
+        for item in sorted(burst, key=rank, reverse=True)
+        for name in item.changed_fields
+    ]
+    assert merged.changed_fields == tuple(dict.fromkeys(names))
+
+
+@given(events())
+def test_a_change_alone_is_not_altered(burst: list[AccountChange]) -> None:
+    """What had no company goes on as it came."""
+    for item in burst:
+        assert Account().take(item).end().emitted == [item]
+
+
+@given(arrivals(), st.data(), st.sampled_from([LIMITS, NARROW]))
+def test_over_many_windows_nothing_older_follows(
+    orders: tuple[list[AccountChange], list[AccountChange]], data: st.DataObject, limits: CoalescingLimits
+) -> None:
+    """Wherever windows end: no emitted change is older than one before it, the last is the newest received, and every
+    delivery has one outcome, also where little is remembered.
+    """
+    account = Account(limits)
+    for item in orders[0]:
+        account.take(item)
+        if data.draw(st.booleans()):
+            account.end()
+    account.end()
+    in_order = [item.order for item in account.emitted]
+    assert in_order == sorted(in_order)
+    assert in_order[-1] == max(item.order for item in orders[0])
+    assert account.has_one_outcome_each()
+    assert_coalesced_ends_in_emitted(account)
+
+
+def assert_coalesced_ends_in_emitted(account: Account) -> None:
+    """Check that whoever follows coalesced_into comes to an event that went on, and is the newer one each time."""
+    items = {item.event_id: item for item in account.received}
+    emitted = {item.event_id for item in account.emitted}
+    into = {
+        decision.received.event_id: decision.coalesced_into
+        for decision in account.decisions
+        if decision.coalesced_into is not None
+    }
+    for event_id, survivor in into.items():
+        assert rank(items[survivor]) > rank(items[event_id])
+        assert survivor in emitted or survivor in into
+
+
+@given(events())
+def test_a_narrow_memory_knows_less_but_nothing_wrong(burst: list[AccountChange]) -> None:
+    """Where values are given up to keep the state small, those that are left are the newest; a carried one may count
+    as no change, as its change was given up.
+    """
+    (merged,) = Account(NARROW).take(*burst).end().emitted
+    (full,) = Account(LIMITS).take(*burst).end().emitted
+    assert (merged.event_id, merged.change_type, merged.record_id) == (full.event_id, full.change_type, full.record_id)
+    assert merged.values.items() <= full.values.items()
+    assert (merged.values | merged.enriched).items() <= (full.values | full.enriched).items()
+    assert set(merged.nulled_fields) <= set(full.nulled_fields)

@@ -1,0 +1,146 @@
+"""Context lookups: one query a batch at most, none for what is cached, and nobody lost when BigQuery fails."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.account_context import AccountContext, ChangeInContext
+from schemas.change_event import AccountChange
+from schemas.dead_letter import DeadLetter, ErrorClass
+from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
+from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.enrich.add_account_context import AddAccountContext, _LookUp
+from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore
+from transforms.errors import InvalidContext, WarehouseUnavailable
+from transforms.ledger import Ledger
+
+AFTER = COMMITTED_AT + dt.timedelta(minutes=5)
+
+
+class _Mirror:
+    """A warehouse with the contexts of some accounts; it fails so many queries first."""
+
+    def __init__(self, *numbers: int, failures: int = 0) -> None:
+        self.contexts: dict[str, AccountContext | InvalidContext] = {
+            account_id(number): context(number) for number in numbers
+        }
+        self.failures = failures
+        self.asked: list[Sequence[str]] = []
+
+    def account_contexts(self, account_ids: Sequence[str], **_bounds: Any) -> dict[str, Any]:
+        self.asked.append(account_ids)
+        if len(self.asked) <= self.failures:
+            raise WarehouseUnavailable("BigQuery: query: ServiceUnavailable 503")
+        return {it: self.contexts[it] for it in account_ids if it in self.contexts}
+
+
+class _Step:
+    """The step over a mirror, with a cache of its own and a short outage."""
+
+    def __init__(self, mirror: _Mirror, *, is_cached: bool = True, deadline_seconds: float = 60) -> None:
+        self.mirror = mirror
+        self.step = _LookUp(AddAccountContext("p", "crm", "1"))
+        self.step.ledger = Ledger("Add account context", "1", now=lambda: AFTER)
+        self.step.warehouse = mirror  # type: ignore[assignment]
+        self.step.hold = Hold("test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=0.01))
+        self.step.cache = ContextCache([ProcessStore(600, 10**6)], "crm", CacheSettings()) if is_cached else None
+        self.step.throttled = ThrottledSeconds("test")
+
+    def __call__(self, *changes: AccountChange) -> tuple[list[ChangeInContext], list[DeadLetter]]:
+        in_context, letters = list[ChangeInContext](), list[DeadLetter]()
+        for output in self.step.process(changes):
+            if isinstance(output, TaggedOutput):
+                letters.append(output.value)
+            else:
+                in_context += output
+        return in_context, letters
+
+
+def test_a_batch_is_one_query() -> None:
+    """Every account is asked for once, however many changes it has; each change gets its context."""
+    step = _Step(_Mirror(1, 2))
+    in_context, letters = step(change(1), change(2), change(1, event_id="b" * 32))
+    assert [item.change.account_id for item in in_context] == [account_id(1), account_id(2), account_id(1)]
+    assert letters == []
+    assert step.mirror.asked == [sorted([account_id(1), account_id(2)])]
+
+
+def test_a_redelivered_batch_costs_no_query() -> None:
+    """What was read after the changes is used again; only accounts that are new are asked for."""
+    step = _Step(_Mirror(1, 2, 3))
+    first, _ = step(change(1), change(2))
+    again, _ = step(change(1), change(2))
+    assert again == first
+    step(change(1), change(2), change(3))
+    assert step.mirror.asked == [sorted([account_id(1), account_id(2)]), [account_id(3)]]
+
+
+def test_a_change_after_the_reading_is_looked_up_anew() -> None:
+    """The next change of the account invalidates what was read before it."""
+    step = _Step(_Mirror(1))
+    step(change(1))
+    step(change(1, event_id="b" * 32, committed_at=AFTER))
+    assert len(step.mirror.asked) == 2
+
+
+def test_without_a_cache_each_batch_is_a_query() -> None:
+    """Switched off, nothing is kept."""
+    step = _Step(_Mirror(1), is_cached=False)
+    step(change(1))
+    step(change(1))
+    assert len(step.mirror.asked) == 2
+
+
+def test_what_is_not_there_is_not_cached() -> None:
+    """An account that arrives in the mirror, or is mended there, is found by the next change or replay."""
+    step = _Step(_Mirror())
+    step.mirror.contexts[account_id(2)] = InvalidContext("the CRM mirror's profile can't be read")
+    _, letters = step(change(1), change(2))
+    assert [letter.error_class for letter in letters] == [ErrorClass.ACCOUNT_NOT_FOUND, ErrorClass.INVALID_CONTEXT]
+    step.mirror.contexts |= {account_id(number): context(number) for number in (1, 2)}
+    in_context, letters = step(change(1), change(2))
+    assert (len(in_context), letters) == (2, [])
+
+
+def test_an_account_that_the_mirror_lacks_is_scored_from_its_event_if_that_is_enough() -> None:
+    """Name and two facts are; less becomes a dead letter with the event's bytes."""
+    rich = {"Name": "Acme", "Industry": "Energy", "AnnualRevenue": 5}
+    enough = change(1, values=rich, changed_fields=tuple(rich))
+    poor = change(2, values={"Name": "Acme", "Industry": "Energy"}, changed_fields=("Name", "Industry"))
+    in_context, letters = _Step(_Mirror())(enough, poor)
+    assert [item.context.profile.name for item in in_context] == ["Acme"]
+    assert [(letter.error_class, letter.source.payload) for letter in letters] == [
+        (ErrorClass.ACCOUNT_NOT_FOUND, poor.source.payload)
+    ]
+
+
+def test_a_hiccup_loses_nobody() -> None:
+    """The batch is held, BigQuery asked again, and every change goes on."""
+    step = _Step(_Mirror(1, 2, failures=3))
+    in_context, letters = step(change(1), change(2))
+    assert (len(in_context), letters) == (2, [])
+    assert len(step.mirror.asked) == 4
+
+
+def test_past_the_deadline_a_batch_can_be_replayed() -> None:
+    """Its letters are retryable and bring the events' bytes; what the cache has goes on all the same."""
+    mirror = _Mirror(1, 2)
+    step = _Step(mirror, deadline_seconds=0.03)
+    step(change(1))
+    mirror.failures = 10**6
+    in_context, letters = step(change(1), change(2))
+    assert [item.change.account_id for item in in_context] == [account_id(1)]
+    ((letter),) = letters
+    assert letter.error_class is ErrorClass.BIGQUERY_UNAVAILABLE
+    assert letter.source == change(2).source
+
+
+@pytest.mark.parametrize("outcome", ["found", "missing", "unavailable"])
+def test_every_change_has_one_result(outcome: str) -> None:
+    """Whatever BigQuery does, as many results leave as changes came."""
+    mirror = _Mirror(*(range(7) if outcome == "found" else ()), failures=10**6 if outcome == "unavailable" else 0)
+    in_context, letters = _Step(mirror, deadline_seconds=0)(*(change(number) for number in range(7)))
+    assert len(in_context) + len(letters) == 7

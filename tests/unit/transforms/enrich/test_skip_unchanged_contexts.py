@@ -1,0 +1,223 @@
+"""Unchanged contexts: what is not scored again, what is scored all the same, and what stays of a skipped change."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from itertools import permutations
+from typing import Any
+
+import pytest
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.account_context import ChangeInContext, context_hash
+from schemas.change_event import ChangeType
+from schemas.outcome import OutcomeKind, SkipReason
+from schemas.score import Driver, Impact, Score, ScoreStatus, Tier, score_id
+from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, context, in_context
+from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.enrich.last_scores import LastScore, last_score_from_row, last_scores_query
+from transforms.enrich.skip_unchanged_contexts import Scoring, SkipUnchangedContexts, _Skip, carried_over, skip_reason
+from transforms.errors import WarehouseUnavailable
+from transforms.ledger import Ledger
+
+SCORING = Scoring(prompt_version="v1", model="gemini-x")
+LEDGER = Ledger("Skip unchanged contexts", "2", now=lambda: NOW)
+BEFORE = COMMITTED_AT - dt.timedelta(hours=1)
+
+
+def _row(number: int = 1, **fields: Any) -> Score:
+    defaults: dict[str, Any] = {
+        "account_id": account_id(number),
+        "score_id": score_id(account_id(number), "0" * 32, "v1", "gemini-x"),
+        "event_ids": ("0" * 32,),
+        "change_committed_at": BEFORE,
+        "change_sequence": 1,
+        "scored_at": BEFORE + dt.timedelta(seconds=30),
+        "status": ScoreStatus.SCORED,
+        "score": 81,
+        "tier": Tier.HOT,
+        "confidence": 0.8,
+        "drivers": (Driver(factor="Renewal", impact=Impact.POSITIVE, evidence="opportunities"),),
+        "recommended_action": "Call.",
+        "summary": "Likely.",
+        "changed_fields": ("Industry",),
+        "model": "gemini-x",
+        "model_version": "gemini-x-001",
+        "prompt_version": "v1",
+        "context_hash": context_hash(context(number)),
+        "prompt_tokens": 900,
+        "output_tokens": 100,
+        "cached_tokens": 300,
+        "accounts_in_call": 5,
+        "latency_ms": 700,
+        "flags": ("suspected_instruction",),
+        "trace_id": "a" * 32,
+        "pipeline_version": "1",
+    }
+    return Score(**defaults | fields)
+
+
+def _last(number: int = 1, *, is_recent: bool = True, **fields: Any) -> LastScore:
+    return LastScore(row=_row(number, **fields), is_recent=is_recent)
+
+
+def test_the_same_context_prompt_and_model_need_no_new_score() -> None:
+    """Gemini would read what it read the last time."""
+    assert skip_reason(in_context(1), _last(), SCORING) is SkipReason.UNCHANGED_CONTEXT
+
+
+@pytest.mark.parametrize(
+    ("item", "last"),
+    [
+        (in_context(1), None),
+        (in_context(1), _last(context_hash="0" * 32)),
+        (in_context(1), _last(context_hash=None)),
+        (in_context(1), _last(prompt_version="v0")),
+        (in_context(1), _last(model="gemini-w")),
+        (in_context(1), _last(status=ScoreStatus.TOMBSTONE)),
+        (in_context(1), _last(is_recent=False)),
+        (in_context(1, change_type=ChangeType.UNDELETE), _last()),
+        (in_context(1, change_type=ChangeType.GAP_UNDELETE), _last()),
+    ],
+    ids=["first", "context", "no hash", "prompt", "model", "tombstone", "long ago", "undelete", "gap undelete"],
+)
+def test_whatever_else_differs_the_change_is_scored(item: ChangeInContext, last: LastScore | None) -> None:
+    """No score, another context, prompt or model, a deleted account, a revived one, and a score of long ago."""
+    assert skip_reason(item, last, SCORING) is None
+
+
+@pytest.mark.parametrize(("minutes", "sequence", "expected"), [(1, 1, "stale"), (0, 2, "stale"), (0, 1, None)])
+def test_a_change_older_than_the_row_is_stale(minutes: int, sequence: int, expected: str | None) -> None:
+    """Its score could not become the current one; a change of the same order can."""
+    later = COMMITTED_AT + dt.timedelta(minutes=minutes)
+    last = _last(change_committed_at=later, change_sequence=sequence, context_hash="other")
+    assert skip_reason(in_context(1), last, SCORING) == expected
+
+
+def test_an_older_tombstone_does_not_hide_a_change() -> None:
+    """An update newer than the deletion means that the account lives."""
+    assert skip_reason(in_context(1), _last(status=ScoreStatus.TOMBSTONE), SCORING) is None
+
+
+def test_a_newer_tombstone_makes_a_change_stale() -> None:
+    """The account was deleted after it."""
+    gone = _last(status=ScoreStatus.TOMBSTONE, change_committed_at=COMMITTED_AT + dt.timedelta(minutes=1))
+    assert skip_reason(in_context(1), gone, SCORING) is SkipReason.STALE
+
+
+def test_a_carried_row_has_the_score_of_before_and_the_place_of_the_change() -> None:
+    """It says that nothing was asked, and whose answer it is; its outcome is skipped, and its message goes with it."""
+    item = in_context(1, coalesced=("c" * 32,))
+    result = carried_over(item, _last(), SCORING, LEDGER)
+    assert result.scored
+    row, outcome = result.scored.score, result.scored.outcome
+    before = _row()
+    same = ("account_id", "score", "tier", "confidence", "drivers", "recommended_action", "summary", "context_hash")
+    assert all(getattr(row, name) == getattr(before, name) for name in (*same, "model_version", "prompt_version"))
+    assert (row.change_committed_at, row.change_sequence) == item.change.order
+    assert row.event_ids == (item.change.event_id, "c" * 32)
+    assert row.score_id == score_id(account_id(1), item.change.event_id, "v1", "gemini-x")
+    assert (row.prompt_tokens, row.output_tokens, row.cached_tokens, row.cost_usd) == (0, 0, 0, 0)
+    assert (row.accounts_in_call, row.latency_ms) == (None, None)
+    assert row.flags == ("suspected_instruction", "unchanged_context")
+    assert row.changed_fields == ("Rating",)
+    assert (outcome.outcome, outcome.reason) == (OutcomeKind.SKIPPED, SkipReason.UNCHANGED_CONTEXT)
+    assert result.scored.source == item.change.source
+    again = carried_over(item, LastScore(row=row, is_recent=True), SCORING, LEDGER)
+    assert again.scored
+    assert again.scored.score.flags == row.flags
+
+
+def test_the_newest_change_is_current_whatever_came_late() -> None:
+    """Hot, then Cold, whose scoring is held up, then Hot again, which is skipped: the account ends Hot.
+
+    In whichever order the rows reach the table, and if the late change is scored from a mirror that lags: the carried
+    row is the newest by commit order, as the view takes it.
+    """
+    hot = _row(score=90)
+    skipped = in_context(1, committed_at=COMMITTED_AT)
+    carried = carried_over(skipped, LastScore(row=hot, is_recent=True), SCORING, LEDGER).scored
+    late = _row(score=10, change_committed_at=COMMITTED_AT - dt.timedelta(minutes=1), scored_at=NOW, score_id="late")
+    assert carried
+    for rows in permutations([hot, carried.score, late]):
+        newest = max(rows, key=lambda row: (row.change_committed_at, row.change_sequence, row.scored_at))
+        assert newest.score == 90
+
+
+def test_rows_of_another_versions_table_tell_nothing() -> None:
+    """Columns that no model here knows are left out; a row that can't be read is no reason to skip, and no crash."""
+    columns = _row().model_dump() | {"column_of_tomorrow": 1}
+    assert last_score_from_row({"newest": columns, "is_recent": True}) == _last()
+    assert last_score_from_row({"newest": columns | {"status": "unheard_of"}, "is_recent": True}) is None
+
+
+def test_the_query_bounds_partitions_and_binds_values() -> None:
+    """Names are the configuration's, values are parameters, and every row read lies within the bounds."""
+    sql = last_scores_query("my-project.account_scoring")
+    assert "`my-project.account_scoring.account_scores`" in sql
+    assert "UNNEST(@account_ids)" in sql
+    assert "scored_at BETWEEN @since AND @until" in sql
+
+
+class _Rows:
+    """A warehouse with the last scores of some accounts, or out of order."""
+
+    project = "p"
+
+    def __init__(self, rows: Sequence[LastScore], error: WarehouseUnavailable | None = None) -> None:
+        self.rows = rows
+        self.error = error
+        self.asked: list[list[str]] = []
+
+    def look_up(self, _sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        self.asked.append(parameters["account_ids"])
+        if self.error:
+            raise self.error
+        wanted = [last for last in self.rows if last.row.account_id in parameters["account_ids"]]
+        return [{"newest": last.row.model_dump(), "is_recent": last.is_recent} for last in wanted]
+
+
+@pytest.fixture
+def run() -> Callable[..., dict[str, list[Any]]]:
+    """Return what runs the step over a batch: outputs by tag."""
+
+    def run_step(warehouse: _Rows, batch: list[ChangeInContext], **settings: Any) -> dict[str, list[Any]]:
+        step = _Skip(SkipUnchangedContexts("p", "account_scoring", "2", SCORING, **settings))
+        step.warehouse = warehouse  # type: ignore[assignment]
+        step.hold = Hold("test", OutageSettings(deadline_seconds=0, probe_seconds=0.01))
+        step.throttled = ThrottledSeconds("test")
+        outputs: dict[str, list[Any]] = {"changed": [], "carried": [], "outcomes": []}
+        for output in step.process(batch):
+            if isinstance(output, TaggedOutput):
+                outputs[output.tag].append(output.value)
+            else:
+                outputs["changed"] += output
+        return outputs
+
+    return run_step
+
+
+def test_a_batch_is_parted_by_one_query(run: Callable[..., dict[str, list[Any]]]) -> None:
+    """Each change ends at one output, and every account is asked for once."""
+    newer = COMMITTED_AT + dt.timedelta(minutes=1)
+    warehouse = _Rows([_last(1), _last(2, context_hash="other"), _last(3, change_committed_at=newer)])
+    outputs = run(warehouse, [in_context(number) for number in (1, 2, 3, 4)])
+    assert [item.change.account_id for item in outputs["changed"]] == [account_id(2), account_id(4)]
+    assert [result.scored.score.account_id for result in outputs["carried"]] == [account_id(1)]
+    assert [(it.account_id, it.outcome, it.reason) for it in outputs["outcomes"]] == [
+        (account_id(3), OutcomeKind.SKIPPED, SkipReason.STALE)
+    ]
+    assert warehouse.asked == [sorted(account_id(number) for number in (1, 2, 3, 4))]
+
+
+def test_where_bigquery_can_not_tell_everything_is_scored(run: Callable[..., dict[str, list[Any]]]) -> None:
+    """Past the deadline of an outage not knowing costs calls, and loses no change."""
+    batch = [in_context(1), in_context(2)]
+    outputs = run(_Rows([_last(1)], WarehouseUnavailable("BigQuery: query: Forbidden 403")), batch)
+    assert outputs == {"changed": batch, "carried": [], "outcomes": []}
+
+
+def test_switched_off_it_asks_nobody(run: Callable[..., dict[str, list[Any]]]) -> None:
+    """Everything goes on."""
+    warehouse, batch = _Rows([_last(1)]), [in_context(1)]
+    assert run(warehouse, batch, lookback=dt.timedelta(0))["changed"] == batch
+    assert warehouse.asked == []

@@ -1,0 +1,349 @@
+"""Which changes matter, by rules that anyone can write, and errors that say where a rule is wrong."""
+
+import fnmatch
+import pickle
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.local.crm.account_changes import immaterial_change, material_change
+from schemas.change_event import RELATED_ENTITIES, AccountChange, ChangeType, SourceMessage
+from schemas.outcome import SkipReason
+from tests.fixtures.changes import change, context
+from transforms.filter.materiality import (
+    ENTITIES,
+    EntityFields,
+    Immaterial,
+    Material,
+    Materiality,
+    MaterialityError,
+    load_materiality,
+)
+from transforms.parse.parse_change_events import parse_message
+
+DEFAULTS = load_materiality()
+IMMATERIAL = Immaterial(SkipReason.IMMATERIAL)
+OWN_WRITE = Immaterial(SkipReason.OWN_WRITE)
+OWN = Materiality(DEFAULTS.entities, ("ScoreWriter", "3MVG9.id_1"))
+ORIGIN = "com/salesforce/api/rest/66.0;client=ScoreWriter"
+CONTACT = "003ak00000IiFInAAN"
+
+
+def _update(*changed: str, entity: str = "Account", origin: str = "") -> AccountChange:
+    return change(entity_name=entity, changed_fields=changed, values={}, change_origin=origin)
+
+
+def _load(tmp_path: Path, text: str) -> Materiality:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    return load_materiality(path)
+
+
+def _matter(name: str, include: list[str], exclude: list[str] | None = None) -> bool:
+    return EntityFields("Account", tuple(include), tuple(exclude or [])).matter(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Name",
+        "AnnualRevenue",
+        "Rating",
+        "OwnerId",
+        "Segment__c",
+        "acme__Tier__c",
+        "Score__pc",
+        "BillingAddress.City",
+        "BillingAddress",
+        "Name.LastName",
+        "Location__c.Latitude",
+    ],
+)
+def test_what_tells_of_an_account_is_material(name: str) -> None:
+    """By default firmographics, ownership, place and custom fields matter; a value that was not sent does too."""
+    assert DEFAULTS.decide(_update("LastModifiedDate", name)) == Material((name,))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LastModifiedDate",
+        "LastModifiedById",
+        "CreatedDate",
+        "Jigsaw",
+        "JigsawCompanyId",
+        "CleanStatus",
+        "Phone",
+        "Fax",
+        "BillingAddress.Street",
+        "BillingAddress.Latitude",
+        "BillingAddress.GeocodeAccuracy",
+        "ShippingAddress",
+        "ShippingAddress.City",
+        "SLA__",
+    ],
+)
+def test_noise_is_immaterial(name: str) -> None:
+    """By default an update of audit fields, phone numbers and coordinates alone is not worth a score."""
+    assert DEFAULTS.decide(_update(name, "LastModifiedDate")) == IMMATERIAL
+
+
+@pytest.mark.parametrize(
+    ("entity", "material", "noise"),
+    [
+        ("Contact", "Title", "MobilePhone"),
+        ("Opportunity", "StageName", "LastStageChangeDate"),
+        ("Task", "CallDisposition", "ReminderDateTime"),
+        ("Event", "StartDateTime", "ShowAs"),
+    ],
+)
+def test_each_related_entity_has_fields_of_its_own(entity: str, material: str, noise: str) -> None:
+    """What matters in a deal, a person or an activity is not what matters in an account."""
+    assert DEFAULTS.decide(_update(noise, material, entity=entity)) == Material((material,))
+    assert DEFAULTS.decide(_update(noise, "LastModifiedDate", entity=entity)) == IMMATERIAL
+
+
+def test_the_rules_know_each_entity_that_is_parsed() -> None:
+    """No entity that leads to an account's change is without rules, in the defaults either."""
+    assert set(ENTITIES) == {"Account", *RELATED_ENTITIES} == {fields.entity for fields in DEFAULTS.entities}
+
+
+@pytest.mark.parametrize("change_type", sorted(set(ChangeType) - {ChangeType.UPDATE}))
+@pytest.mark.parametrize("entity", ["Account", "Contact"])
+def test_only_an_update_can_be_immaterial(change_type: ChangeType, entity: str) -> None:
+    """That a record came, went, came back or must be read again matters, whatever the event carries."""
+    decision = DEFAULTS.decide(change(change_type=change_type, entity_name=entity, changed_fields=("Phone",)))
+    assert decision == Material()
+
+
+def test_enriched_values_do_not_count() -> None:
+    """A value that came along unchanged makes no change material."""
+    item = change(changed_fields=("Phone",), values={"Phone": "1"}, enriched={"Rating": "Hot", "Segment__c": "A"})
+    assert DEFAULTS.decide(item) == IMMATERIAL
+
+
+def test_a_cleared_field_counts() -> None:
+    """A field that is empty now has changed, also where changedFields forgot to name it."""
+    item = change(changed_fields=("Phone", "Type"), nulled_fields=("Type", "Rating"), values={})
+    assert DEFAULTS.decide(item) == Material(("Type", "Rating"))
+
+
+def test_material_fields_keep_the_order_of_the_event() -> None:
+    """What is shown as the reason stands as the event named it; also of a CREATE."""
+    names = ("Website", "Phone", "Industry", "BillingAddress.City", "Name")
+    assert DEFAULTS.material_fields(_update(*names)) == ("Website", "Industry", "BillingAddress.City", "Name")
+    created = change(change_type=ChangeType.CREATE, changed_fields=names)
+    assert DEFAULTS.decide(created) == Material(("Website", "Industry", "BillingAddress.City", "Name"))
+
+
+@pytest.mark.parametrize(
+    ("name", "include", "exclude", "matters"),
+    [
+        ("BillingAddress", ["BillingAddress.City"], [], True),
+        ("BillingAddress.Street", ["BillingAddress.City"], [], False),
+        ("BillingAddress.Street", ["BillingAddress"], [], True),
+        ("BillingAddress.Street", ["BillingAddress.*"], [], True),
+        ("BillingAddress.Street", ["Billing*"], [], True),
+        ("BillingAddress.Street", ["BillingAddress"], ["BillingAddress.Street"], False),
+        ("BillingAddress", ["BillingAddress"], ["BillingAddress.Street"], True),
+        ("BillingAddress", ["*"], ["BillingAddress.*"], False),
+        ("BillingAddress.City", ["*"], ["BillingAddress"], False),
+        ("Name", ["Name.LastName"], [], True),
+        ("Name.Suffix", ["Name.LastName"], [], False),
+        ("rating", ["Rating"], [], True),
+        ("Segment__c", ["*__c"], ["Seg*"], False),
+        ("Name.A\nB", ["Name"], [], True),
+        ("A.B__c", ["*__c"], [], False),
+        ("Rating", [], [], False),
+    ],
+)
+def test_globs_know_compound_fields(name: str, include: list[str], exclude: list[str], matters: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """A compound field stands for its parts and a part for the whole; an exclude takes a whole with all parts only."""
+    assert _matter(name, include, exclude) is matters
+
+
+_word = st.text("aA_*", min_size=1, max_size=4)
+_plain = st.text("aAb_", min_size=1, max_size=4)
+_globs = st.lists(st.one_of(_word, st.builds("{}.{}".format, _plain, _word)), max_size=4)
+
+
+def _like(text: str, glob: str) -> bool:
+    return fnmatch.fnmatchcase(text.lower(), glob.lower())
+
+
+@given(_globs, _globs, st.one_of(_plain, st.builds("{}.{}".format, _plain, _plain)))
+def test_globs_match_as_a_shell_matches_them(include: list[str], exclude: list[str], name: str) -> None:
+    """Field and part are matched each on its own, as fnmatch does, without regard to case."""
+    field, _, part = name.partition(".")
+
+    def covers(glob: str, *, whole_by_part: bool) -> bool:
+        glob_field, _, glob_part = glob.partition(".")
+        if not _like(field, glob_field):
+            return False
+        return not glob_part or (_like(part, glob_part) if part else whole_by_part or not glob_part.strip("*"))
+
+    included = any(covers(glob, whole_by_part=True) for glob in include)
+    excluded = any(covers(glob, whole_by_part=False) for glob in exclude)
+    assert _matter(name, include, exclude) is (included and not excluded)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        ORIGIN,
+        "com/salesforce/api/rest/66.0;client=scorewriter/",
+        "com/salesforce/api/soap/66.0;client=3MVG9.id_1;other=1",
+        "client=ScoreWriter",
+    ],
+)
+def test_our_own_write_is_skipped_as_such(origin: str) -> None:
+    """An update by one of our own clients leads to no score, whatever it changed: else it would loop."""
+    assert OWN.decide(_update("Rating", origin=origin)) == OWN_WRITE
+    assert OWN.decide(change(entity_name="Task", change_type=ChangeType.CREATE, change_origin=origin)) == OWN_WRITE
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "com/salesforce/api/rest/66.0;client=",
+        "com/salesforce/api/rest/66.0;client=ScoreWriter2",
+        "com/salesforce/api/ScoreWriter/66.0;client=SfdcInternalAPI/",
+        "com/salesforce/api/rest/66.0;notclient=ScoreWriter",
+    ],
+)
+def test_others_writes_are_not_ours(origin: str) -> None:
+    """Only the whole name after client= tells; without configured clients no write is our own."""
+    assert OWN.decide(_update("Rating", origin=origin)) == Material(("Rating",))
+    assert DEFAULTS.decide(_update("Rating", origin=ORIGIN)) == Material(("Rating",))
+
+
+@pytest.mark.parametrize("change_type", sorted(set(ChangeType) - {ChangeType.UPDATE}))
+def test_an_accounts_coming_and_going_counts_whoever_caused_it(change_type: ChangeType) -> None:
+    """Writing scores back deletes and creates no account, so that such an event is news also from our own client."""
+    item = change(change_type=change_type, change_origin=ORIGIN, changed_fields=(), values={})
+    assert OWN.decide(item) == Material()
+
+
+def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
+    """An entity's rules are replaced whole; entities and clients that the file does not name keep the defaults."""
+    account = '{include: [Phone, "*__c"], exclude: ["Old*"]}'
+    rules = _load(tmp_path, f"entities:\n  Account: {account}\n  Task: never\nown_clients: [Us]\n")
+    assert rules.decide(_update("Phone")) == Material(("Phone",))
+    assert rules.decide(_update("Rating", "Old__c")) == IMMATERIAL
+    assert rules.decide(_update("Subject", entity="Task")) == IMMATERIAL
+    assert rules.decide(_update("StageName", entity="Opportunity")) == Material(("StageName",))
+    assert rules.decide(_update("Phone", origin="x;client=Us")) == OWN_WRITE
+    assert _load(tmp_path, "own_clients: []") == DEFAULTS
+
+
+def test_rules_travel_to_workers() -> None:
+    """Rules are values: hashable, and after pickling they decide the same."""
+    assert OWN.decide(_update("Rating")) == Material(("Rating",))
+    again = pickle.loads(pickle.dumps(OWN))  # noqa: S301 - our own bytes
+    assert (again, hash(again)) == (OWN, hash(OWN))
+    assert again.decide(_update("Phone")) == IMMATERIAL
+
+
+INCLUDE = "entities:\n  Account:\n    include:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        ("", "1:1", "the file is empty: give entities"),
+        ("- Account", "1:1", "a list: a mapping is wanted, of entities, own_clients"),
+        ("entity:\n", "1:1", "unknown key 'entity': did you mean entities?"),
+        ("entities:\n  Lead: never\n", "2:3", "unknown key 'Lead': one of Account, Contact, Opportunity, Task, Event"),
+        ("entities:\n  Acount: never\n", "2:3", "unknown key 'Acount': did you mean Account?"),
+        ("entities:\n  ? [a]\n  : b\n", "2:5", "unknown key 'a list'"),
+        ("entities:\n", "1:10", "nothing: a mapping is wanted, of Account"),
+        ("entities:\n  Task: never\n  Task: never\n", "3:3", "Task stands here and in line 2: put both into one"),
+        ("own_clients: [a]\nown_clients: [b]\n", "2:1", "own_clients stands here and in line 1"),
+        ("entities:\n  Task: sometimes\n", "2:9", "a text: a mapping is wanted, of include, exclude"),
+        ("entities:\n  Task:\n", "2:8", "Task has no fields: list some under include, or write `Task: never`"),
+        ("entities:\n  Task: {}\n", "2:9", "Task has no fields"),
+        ("entities:\n  Task:\n    exclude: [Type]\n", "3:5", "Task has no fields"),
+        ("entities:\n  Task:\n    include: []\n", "3:14", "Task has no fields"),
+        ("entities:\n  Task:\n    include:\n", "3:13", "Task has no fields"),
+        ("entities:\n  Task:\n    include: Type\n", "3:14", "a text: a list is wanted"),
+        ("entities:\n  Task:\n    include: [Type]\n    exclude:\n", "4:13", "nothing: a list is wanted"),
+        (INCLUDE + "      - Rating\n      - Yes\n", "5:9", "true or false: a text is wanted, in quotes"),
+        (INCLUDE + "      - 7\n", "4:9", "a value of type int: a text is wanted"),
+        (INCLUDE + "      - Annual Revenue\n", "4:9", "'Annual Revenue' can match no field: letters, digits"),
+        (INCLUDE + "      - 'Rating '\n", "4:9", "'Rating ' can match no field"),
+        (INCLUDE + "      - ''\n", "4:9", "'' can match no field"),
+        (INCLUDE + "      - 7Up__c\n", "4:9", "'7Up__c' can match no field"),
+        (INCLUDE + "      - a.b.c\n", "4:9", "'a.b.c' can match no field"),
+        (INCLUDE + "      - BillingAddress.\n", "4:9", "'BillingAddress.' can match no field"),
+        (INCLUDE + "      - Größe__c\n", "4:9", "'Größe__c' can match no field"),
+        (INCLUDE + "      - '*.City'\n", "4:9", "'*.City' has a * before the dot: name the compound field"),
+        (INCLUDE + "      - *__c\n", "4:9", 'a glob that starts with * needs quotes: "*__c"'),
+        (INCLUDE + "      - *\n", "4:10", 'a glob that starts with * needs quotes: "*__c"'),
+        (INCLUDE + "      - Rating\n    exclude:\n      - 'Rat*'\n", "4:9", "Rating is excluded again"),
+        (INCLUDE + "      - A.B\n      - 'X*__c'\n    exclude: ['*__c']\n", "5:9", r"X*__c is excluded again"),
+        (INCLUDE + "      - A.B\n    exclude: [A]\n", "4:9", "A.B is excluded again"),
+        (INCLUDE + "      - A\n    exclude: ['b b']\n", "5:15", "'b b' can match no field"),
+        ("own_clients: Us\n", "1:14", "a text: a list is wanted"),
+        ("own_clients:\n  - 123\n", "2:5", "a value of type int: a text is wanted, in quotes"),
+        ("own_clients: ['client=Us']\n", "1:15", "'client=Us' is no client: write what follows client="),
+        ("own_clients: ['/']\n", "1:15", "'/' is no client"),
+        ("entities: [\n", "2:1", "YAML is wanted"),
+        ("entities: {}\n---\nentities: {}\n", "2:1", "YAML is wanted"),
+        ("entities:\n  A\x01: x\n", "2:4", "a control character"),
+    ],
+)
+def test_a_wrong_rule_is_found_at_its_place(tmp_path: Path, text: str, place: str, problem: str) -> None:
+    """Start ends with one line: file, line, column, what is wrong, and what to write instead."""
+    with pytest.raises(MaterialityError) as error:
+        _load(tmp_path, text)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path / 'rules.yaml'}:{place}: ")
+    assert problem in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """A missing file, a folder and other encodings than UTF-8 are told by their path; a byte order mark is no fault."""
+    path = tmp_path / "rules.yaml"
+    with pytest.raises(MaterialityError, match=r"rules\.yaml: can't be read: No such file"):
+        load_materiality(path)
+    with pytest.raises(MaterialityError, match="can't be read: Is a directory"):
+        load_materiality(tmp_path)
+    path.write_bytes("own_clients:\n  - Büro\xe9".encode("latin-1"))
+    with pytest.raises(MaterialityError, match=r"rules\.yaml:2:6: no UTF-8"):
+        load_materiality(path)
+    path.write_bytes(b"\xef\xbb\xbfown_clients: []\n")
+    assert load_materiality(path) == DEFAULTS
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_generated_changes_are_judged_as_they_were_meant(seed: int) -> None:
+    """What the local CRM changes for a reason matters, and its noise does not."""
+    rng = random.Random(seed)
+    noise, meant = immaterial_change(rng), material_change(rng, context(1).profile)
+    assert DEFAULTS.decide(_update(*noise, "LastModifiedDate", "LastModifiedById")) == IMMATERIAL
+    assert isinstance(DEFAULTS.decide(_update(*meant, "LastModifiedDate")), Material)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("pozil_account_update_avrojson_names", ("Rating",)),
+        ("pozil_account_update_avrojson_compound_names", ("Rating", "BillingAddress.PostalCode")),
+        ("pozil_account_update_flattened_v5", ("BillingAddress.City", "BillingAddress.State")),
+        ("triggermesh_account_update_cloudevent_data", ("Rating",)),
+    ],
+)
+def test_published_updates_are_material_by_the_fields_they_name(
+    published_events: Path, name: str, fields: tuple[str, ...]
+) -> None:
+    """Real updates of accounts matter for what they changed, and never for LastModifiedDate."""
+    (item,) = parse_message(SourceMessage(payload=(published_events / f"{name}.json").read_bytes()))
+    assert isinstance(item, AccountChange)
+    decision = DEFAULTS.decide(item)
+    assert isinstance(decision, Material)
+    assert sorted(decision.fields) == sorted(fields)

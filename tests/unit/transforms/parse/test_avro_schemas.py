@@ -1,0 +1,198 @@
+"""Avro schemas of change events: what a bitmap counts, and the folder that registers them."""
+
+import copy
+import json
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.local.crm.entity_fields import COMPOUND_FIELDS, ENTITY_FIELDS, FieldKind
+from transforms.parse.avro_schemas import (
+    NO_SCHEMAS,
+    AvroSchemaError,
+    AvroSchemas,
+    EventField,
+    load_avro_schemas,
+    parse_event_schema,
+)
+
+SCHEMA_ID = "JPyUm_b7b4SSjXobT5DOPg"
+ADDRESS = tuple(COMPOUND_FIELDS[FieldKind.ADDRESS])
+PERSON_NAME = tuple(COMPOUND_FIELDS[FieldKind.PERSON_NAME])
+
+
+def avro_schema(fields: Iterable[str]) -> dict[str, Any]:
+    """Return the schema as GetSchema writes it: a record type is spelt out once, and then referred to by its name."""
+    schema_fields: list[dict[str, Any]] = [
+        {"name": "ChangeEventHeader", "type": _record("ChangeEventHeader", ("entityName", "recordIds"))}
+    ]
+    address: Any = _record("Address", ADDRESS)
+    for name in fields:
+        type_: Any = ["null", "string"]
+        if name == "Name":
+            type_ = ["null", "string", _record("Switchable_PersonName", PERSON_NAME)]
+        elif name.endswith("Address"):
+            type_, address = ["null", address], "Address"
+        schema_fields.append({"name": name, "type": type_, "doc": "Data:Text", "default": None})
+    return {
+        "type": "record",
+        "name": "AccountChangeEvent",
+        "namespace": "com.sforce.eventbus",
+        "fields": schema_fields,
+    }
+
+
+def _record(name: str, fields: Iterable[str]) -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": [{"name": field, "type": ["null", "string"]} for field in fields]}
+
+
+ACCOUNT = avro_schema(ENTITY_FIELDS["Account"])
+
+
+def test_parts_are_found_through_unions_and_references() -> None:
+    """A compound field is one whose union has one record, be it spelt out there or elsewhere and named here."""
+    schema = parse_event_schema(ACCOUNT)
+    fields = {field.name: field.parts for field in schema.fields}
+    assert fields["BillingAddress"] == fields["ShippingAddress"] == ADDRESS
+    assert fields["Name"] == PERSON_NAME
+    assert fields["Rating"] == ()
+    assert [field.name for field in schema.fields] == ["ChangeEventHeader", *ENTITY_FIELDS["Account"]]
+
+
+def test_references_are_resolved_by_namespace() -> None:
+    """The same short name in two namespaces is two records; full names find either of them."""
+    own = _record("Address", ["A"]) | {"namespace": "other"}
+    document = avro_schema(["BillingAddress"])
+    inner = {"name": "I", "type": _record("Inner", ["C"])}
+    document["fields"] += [
+        {"name": "Nested", "type": {"type": "array", "items": {"type": "map", "values": own}}},
+        {"name": "Here", "type": "Address"},
+        {"name": "There", "type": ["null", "other.Address"]},
+        {"name": "Dotted", "type": _record("third.Address", ["B"])},
+        {"name": "Within", "type": "third.Inner"},
+        {"name": "Either", "type": ["Address", "other.Address"]},
+    ]
+    document["fields"][5]["type"]["fields"].append(inner)
+    parts = {field.name: field.parts for field in parse_event_schema(json.dumps(document)).fields}
+    assert (parts["Here"], parts["There"]) == (ADDRESS, ("A",))
+    assert (parts["Dotted"], parts["Within"]) == (("B", "I"), ("C",))
+    assert parts["Nested"] == parts["Either"] == ()
+
+
+_nested: Any = "string"
+for _ in range(400):
+    _nested = {"type": "array", "items": _nested}
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (None, "no Avro record"),
+        ([], "no Avro record"),
+        ("{", "no JSON"),
+        ('{"type": "struct", "fields": []}', "no Avro record"),
+        ({"type": "record"}, "ChangeEventHeader as their first"),
+        ({"type": "record", "fields": {"ChangeEventHeader": 1}}, "ChangeEventHeader as their first"),
+        ({"type": "record", "fields": [{"name": "Name"}]}, "ChangeEventHeader as their first"),
+        ({"type": "record", "fields": [{"name": "ChangeEventHeader"}, {"type": "int"}]}, "ChangeEventHeader as"),
+        ({"type": "record", "fields": [{"name": "ChangeEventHeader"}, "Name"]}, "ChangeEventHeader as their first"),
+        ({"type": "record", "fields": [{"name": "ChangeEventHeader"}, {"name": "A"}, {"name": "A"}]}, "one name"),
+    ],
+)
+def test_what_is_no_schema_of_a_change_event_is_refused(document: Any, reason: str) -> None:
+    """JSON of another kind is told from a schema, and the reason says what is wanted."""
+    with pytest.raises(AvroSchemaError, match=reason):
+        parse_event_schema(document)
+
+
+def test_a_deeply_nested_schema_is_read() -> None:
+    """A stranger's schema may be nested as deep as JSON can be."""
+    document = avro_schema(["Rating"])
+    document["fields"].append({"name": "Deep", "type": _nested})
+    assert parse_event_schema(json.dumps(document)).fields[-1] == EventField("Deep")
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["record", "Address", "array", "", "a.b", "ü"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["type", "name", "fields", "items", "namespace", "schema"]), inner, max_size=5
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@given(_json, _json, _json)
+def test_any_json_is_a_schema_or_refused(whole: Any, field: Any, type_: Any) -> None:
+    """Whatever a stranger sends as a schema, whole or within one, it has fields or is refused."""
+    mutated = copy.deepcopy(ACCOUNT)
+    mutated["fields"][1:3] = [field, {"name": "Name", "type": type_}]
+    for document in (whole, mutated):
+        try:
+            schema = parse_event_schema(document)
+        except AvroSchemaError:
+            continue
+        assert schema.fields[0].name == "ChangeEventHeader"
+        assert all(isinstance(part, str) for field in schema.fields for part in (field.name, *field.parts))
+
+
+def test_a_folder_registers_its_files(tmp_path: Path) -> None:
+    """The id is the file's name, or the schemaId in it; files of other kinds are passed over."""
+    (tmp_path / f"{SCHEMA_ID}.avsc").write_text(json.dumps(ACCOUNT))
+    (tmp_path / "inside.json").write_text(json.dumps(ACCOUNT | {"schemaId": "second"}))
+    (tmp_path / "answer.json").write_text(json.dumps({"schemaId": "third", "schemaJson": json.dumps(ACCOUNT)}))
+    (tmp_path / "README.md").write_text("not a schema")
+    schemas = load_avro_schemas(tmp_path)
+    assert set(schemas) == {SCHEMA_ID, "second", "third"}
+    assert schemas["third"] == parse_event_schema(ACCOUNT)
+
+
+def test_no_folder_registers_nothing(tmp_path: Path) -> None:
+    """Without a folder, and with an empty one, there are no schemas."""
+    assert load_avro_schemas(None) == load_avro_schemas(tmp_path) == NO_SCHEMAS
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", ":1:2: no JSON"),
+        ("{}", "no Avro record"),
+        ('{"type": "record", "fields": [{"name": "Name", "type": "string"}]}', "ChangeEventHeader as their first"),
+        ('{"schemaId": 7, "schemaJson": "{}"}', "no schema id"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    """Start ends with the file's path and what is wrong with it."""
+    path = tmp_path / "bad.avsc"
+    path.write_text(text)
+    with pytest.raises(AvroSchemaError, match=reason) as error:
+        load_avro_schemas(tmp_path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_a_missing_folder_and_a_doubled_id_are_named(tmp_path: Path) -> None:
+    """A folder that is not there, a file that can't be read, and two schemas of one id end the start."""
+    with pytest.raises(AvroSchemaError, match=r"none: there is no such folder"):
+        load_avro_schemas(tmp_path / "none")
+    (tmp_path / "one.avsc").write_text(json.dumps(ACCOUNT))
+    (tmp_path / "one.json").write_text(json.dumps(ACCOUNT))
+    with pytest.raises(AvroSchemaError, match=r"one\.json: schema one is in .*one\.avsc too"):
+        load_avro_schemas(tmp_path)
+    (tmp_path / "folder.avsc").mkdir()
+    with pytest.raises(AvroSchemaError, match=r"folder\.avsc: can't be read"):
+        load_avro_schemas(tmp_path)
+
+
+def test_schemas_travel_to_workers() -> None:
+    """The registry is a value: hashable, and the same after pickling."""
+    registered = AvroSchemas((("id", parse_event_schema(ACCOUNT)),))
+    again = pickle.loads(pickle.dumps(registered))  # noqa: S301 - our own bytes
+    assert again == registered
+    assert hash(again) == hash(registered)

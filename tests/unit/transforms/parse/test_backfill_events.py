@@ -1,0 +1,67 @@
+"""Backfill events: what an account's message says, to this service and to one that replays it."""
+
+import dataclasses
+import datetime as dt
+
+import pytest
+
+from schemas.change_event import AccountChange, ChangeOrder, ChangeType, SourceMessage
+from tests.fixtures.changes import account_id
+from transforms.filter.materiality import Material, load_materiality
+from transforms.parse.backfill_events import Backfill, backfill_message
+from transforms.parse.parse_change_events import parse_message
+
+AS_OF = dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)
+BACKFILL = Backfill(AS_OF)
+
+
+def _change(number: int = 1, backfill: Backfill = BACKFILL) -> AccountChange:
+    message = backfill_message(account_id(number), backfill)
+    (change,) = parse_message(SourceMessage(payload=message.data, message_id=message.message_id))
+    assert isinstance(change, AccountChange)
+    return change
+
+
+def test_a_backfill_asks_for_an_account_and_tells_nothing_of_it() -> None:
+    """The message is read as a gap event of the account: material, and without a value that could be overlaid."""
+    change = _change()
+    assert (change.account_id, change.record_id) == (account_id(1), account_id(1))
+    assert change.change_type is ChangeType.GAP_UPDATE
+    assert (change.changed_fields, dict(change.values), change.nulled_fields) == ((), {}, ())
+    assert isinstance(load_materiality().decide(change), Material)
+
+
+def test_its_identity_follows_from_account_and_time() -> None:
+    """The same backfill says the same again; another account's, or another time's, is another event."""
+    assert _change().event_id == _change().event_id
+    later = Backfill(AS_OF + dt.timedelta(seconds=1))
+    assert len({_change().event_id, _change(2).event_id, _change(1, later).event_id}) == 3
+
+
+def test_a_change_of_the_same_moment_is_newer() -> None:
+    """Salesforce counts a transaction's changes from 1: at the same second the backfill comes first."""
+    assert _change().order < ChangeOrder(AS_OF, 1)
+    assert _change().order > ChangeOrder(AS_OF - dt.timedelta(seconds=1), 99)
+
+
+def test_ids_name_their_backfill() -> None:
+    """A message's id begins with its backfill's, which says as of when; that is how the ledger is asked."""
+    assert BACKFILL.id == "backfill/2026-03-02T09:30:00Z"
+    assert backfill_message(account_id(1), BACKFILL).message_id == f"{BACKFILL.id}/{account_id(1)}"
+    assert Backfill.from_id(BACKFILL.id) == BACKFILL
+    zone = dt.timezone(dt.timedelta(hours=2))
+    assert Backfill(AS_OF.astimezone(zone)).id == BACKFILL.id
+
+
+@pytest.mark.parametrize("text", ["", "backfill/", "backfill/2026-03-02", "x/2026-03-02T09:30:00Z", f"{BACKFILL.id}/x"])
+def test_other_texts_are_no_backfill(text: str) -> None:
+    """Only what a backfill writes is read as one."""
+    with pytest.raises(ValueError, match="is no backfill"):
+        Backfill.from_id(text)
+
+
+@pytest.mark.parametrize("as_of", [AS_OF.replace(tzinfo=None), AS_OF.replace(microsecond=1)])
+def test_a_backfills_time_has_a_zone_and_whole_seconds(as_of: dt.datetime) -> None:
+    """What its id can't carry is refused."""
+    with pytest.raises(ValueError, match="whole seconds"):
+        dataclasses.replace(BACKFILL, as_of=as_of)

@@ -1,0 +1,100 @@
+"""What changed, and to what: null, absent, cleared, unknown and unchanged are five things."""
+
+from typing import Any
+
+from schemas.change_event import ChangeEvent, ChangeEventHeader
+from tests.fixtures.changes import header
+from transforms.parse.field_changes import FieldChanges, field_changes
+
+
+def _changes(body: dict[str, Any], *, null_is_unset: bool = False, **header_changes: Any) -> FieldChanges:
+    event = ChangeEvent(
+        header=ChangeEventHeader.model_validate(header(**header_changes)), body=body, null_is_unset=null_is_unset
+    )
+    return field_changes(event)
+
+
+def test_null_is_unchanged_where_nulled_fields_does_not_name_it() -> None:
+    """The Pub/Sub API sends every field; null alone says nothing."""
+    changes = _changes({"Rating": "Hot", "Industry": None, "Website": None}, changedFields=["Rating"], nulledFields=[])
+    assert changes.values == {"Rating": "Hot"}
+    assert changes.nulled == ()
+
+
+def test_nulled_fields_are_cleared() -> None:
+    """A field that nulledFields names is changed and empty."""
+    changes = _changes({"Rating": None}, changedFields=["Rating"], nulledFields=["Rating"])
+    assert changes.changed == ("Rating",)
+    assert changes.nulled == ("Rating",)
+    assert changes.values == {}
+
+
+def test_an_explicit_null_is_cleared_over_cometd() -> None:
+    """CometD knows no nulledFields: a changed field sent as null is empty now."""
+    changes = _changes({"Rating": None, "Type": "X"}, changedFields=["Rating", "Type"], nulledFields=None)
+    assert changes.nulled == ("Rating",)
+    assert changes.values == {"Type": "X"}
+
+
+def test_a_changed_field_that_the_body_lacks_is_unknown() -> None:
+    """It changed, and is neither cleared nor known."""
+    changes = _changes({}, changedFields=["Industry"])
+    assert changes == FieldChanges(changed=("Industry",), nulled=(), values={}, enriched={})
+
+
+def test_compound_fields_have_dotted_names() -> None:
+    """A part of an address is found under its dotted name."""
+    changes = _changes({"BillingAddress": {"City": "Berlin", "Street": None}}, changedFields=["BillingAddress.City"])
+    assert changes.values == {"BillingAddress.City": "Berlin"}
+
+
+def test_a_whole_compound_field_changes_all_its_parts() -> None:
+    """A person account's Name is an object."""
+    changes = _changes({"Name": {"FirstName": "A", "LastName": "B"}}, changedFields=["Name"])
+    assert changes.values == {"Name.FirstName": "A", "Name.LastName": "B"}
+
+
+def test_an_enriched_value_is_no_change() -> None:
+    """A value whose field changedFields does not name came along for the reader's sake."""
+    changes = _changes({"Rating": "Hot", "AccountNumber": "7"}, changedFields=["Rating"])
+    assert changes.values == {"Rating": "Hot"}
+    assert changes.enriched == {"AccountNumber": "7"}
+
+
+def test_diff_text_is_no_value() -> None:
+    """A field in diffFields holds a difference, not the text."""
+    changes = _changes({"Description": "--- 1 @@"}, changedFields=["Description"], diffFields=["Description"])
+    assert changes.changed == ("Description",)
+    assert changes.values == {}
+
+
+def test_a_gap_clears_nothing() -> None:
+    """A gap event has no body, and what it lacks did not change."""
+    assert _changes({}, changeType="GAP_UPDATE", changedFields=None) == FieldChanges((), (), {}, {})
+
+
+def test_create_changes_every_field_it_has() -> None:
+    """CREATE lists no changed fields: all that is not empty is new."""
+    changes = _changes({"Name": "Acme", "Rating": None}, changeType="CREATE", changedFields=[])
+    assert changes.changed == ("Name",)
+    assert changes.values == {"Name": "Acme"}
+
+
+def test_delete_changes_no_field() -> None:
+    """What a DELETE carries is enrichment."""
+    changes = _changes({"Name": "Acme"}, changeType="DELETE", changedFields=[])
+    assert changes == FieldChanges((), (), values={}, enriched={"Name": "Acme"})
+
+
+def test_without_changed_fields_they_are_inferred() -> None:
+    """Events of 2019 have no changedFields: the keys that were sent changed, a null among them over CometD."""
+    changes = _changes({"Rating": "Hot", "Type": None}, changedFields=None, nulledFields=None)
+    assert changes.changed == ("Rating", "Type")
+    assert changes.nulled == ("Type",)
+
+
+def test_a_kafka_connectors_nulls_are_not_inferred_as_changes() -> None:
+    """A Kafka connector writes null for all that it has no value of."""
+    changes = _changes({"Rating": "Hot", "Type": None}, null_is_unset=True, changedFields=None, nulledFields=None)
+    assert changes.changed == ("Rating",)
+    assert changes.nulled == ()

@@ -1,0 +1,288 @@
+"""From a message's bytes to the changes of accounts, the refusals, and what needs no score."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from schemas.change_event import AccountChange, ChangeType, SourceMessage, payload_event_id
+from schemas.dead_letter import ErrorClass
+from schemas.outcome import OutcomeKind, SkipReason
+from tests.fixtures.changes import COMMITTED_AT, account_id, payload
+from tests.fixtures.planted_secrets import SESSION_ID_IN_PAYLOAD
+from transforms.parse.parse_change_events import NoChange, ParsedRecord, Refusal, parse_message
+
+
+def _parse(bytes_: bytes, **attributes: str) -> list[ParsedRecord]:
+    return parse_message(SourceMessage(payload=bytes_, attributes=attributes))
+
+
+def _one(bytes_: bytes, **attributes: str) -> ParsedRecord:
+    (record,) = _parse(bytes_, **attributes)
+    return record
+
+
+def _change(bytes_: bytes) -> AccountChange:
+    record = _one(bytes_)
+    assert isinstance(record, AccountChange)
+    return record
+
+
+def test_an_account_update_is_a_change() -> None:
+    """Header and values become the change of one account, with the message it came from."""
+    change = _change(payload({"Rating": "Hot"}))
+    assert change.account_id == account_id()
+    assert change.committed_at == COMMITTED_AT
+    assert change.changed_fields == ("Rating", "LastModifiedDate")
+    assert change.values == {"Rating": "Hot"}
+    assert change.source.payload == payload({"Rating": "Hot"})
+
+
+def test_each_record_id_is_a_change_of_its_own() -> None:
+    """An event merged from several records gives a change for each, with different identities."""
+    records = _parse(payload(recordIds=[account_id(1), account_id(2), account_id(1)]))
+    changes = [record for record in records if isinstance(record, AccountChange)]
+    assert [change.account_id for change in changes] == [account_id(1), account_id(2)]
+    assert len({change.event_id for change in changes}) == 2
+
+
+def test_a_malformed_id_costs_its_record_alone() -> None:
+    """One bad id among several is refused, the others go on."""
+    bad = account_id(2)[:15] + "AAB"
+    records = _parse(payload(recordIds=[account_id(1), bad]))
+    assert isinstance(records[0], AccountChange)
+    assert isinstance(records[1], Refusal)
+    assert records[1].error.error_class is ErrorClass.INVALID_EVENT
+
+
+def test_identity_survives_redelivery_replay_and_shape() -> None:
+    """The same change in another envelope, with the id in its other form, is the same event."""
+    plain = payload()
+    enveloped = json.dumps(
+        {"schemaId": "s", "replayId": 9, "payload": json.loads(payload(recordIds=[account_id()[:15]]))}
+    )
+    assert _change(plain).event_id == _change(enveloped.encode()).event_id
+    assert _change(plain).event_id != _change(payload(sequenceNumber=2)).event_id
+
+
+@pytest.mark.parametrize("record_id", ["001*", "000000000000000AAA"])
+def test_wildcards_ask_for_a_resync(record_id: str) -> None:
+    """An id that stands for the entity is never scored."""
+    record = _one(payload({}, recordIds=[record_id], changeType="GAP_OVERFLOW", changedFields=None))
+    assert isinstance(record, NoChange)
+    assert record.outcome is OutcomeKind.RESYNC_REQUESTED
+
+
+@pytest.mark.parametrize("entity", ["Contact", "Opportunity", "Task", "Event"])
+def test_related_records_change_their_account(entity: str) -> None:
+    """A change of a record that names its account is a change of that account."""
+    record_id = "003ak00000IiFInAAN"
+    change = _change(payload({"AccountId": account_id(7)}, entityName=entity, recordIds=[record_id]))
+    assert change.account_id == account_id(7)
+    assert change.record_id == record_id
+    assert change.entity_name == entity
+
+
+@pytest.mark.parametrize(
+    ("entity", "body"),
+    [("Contact", {}), ("Opportunity", {"AccountId": None}), ("Lead", {}), ("User", {"AccountId": "x"})],
+)
+def test_entities_without_an_account_are_skipped(entity: str, body: dict[str, Any]) -> None:
+    """What names no account of ours is skipped, not dead-lettered."""
+    record = _one(payload(body, entityName=entity, recordIds=["003ak00000IiFInAAN"]))
+    assert isinstance(record, NoChange)
+    assert (record.outcome, record.reason) == (OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "error_class"),
+    [
+        (b"", ErrorClass.UNDECODABLE),
+        (b"\xff\xfe", ErrorClass.UNDECODABLE),
+        (b"<xml/>", ErrorClass.UNDECODABLE),
+        (b"{}", ErrorClass.INVALID_EVENT),
+        (payload(changeType="SNAPSHOT"), ErrorClass.UNSUPPORTED_EVENT),
+        (payload(changeType="MERGE"), ErrorClass.UNSUPPORTED_EVENT),
+        (payload(changeType=None), ErrorClass.INVALID_EVENT),
+        (payload(changeType=3), ErrorClass.INVALID_EVENT),
+        (payload(changedFields=["0x420000"]), ErrorClass.UNSUPPORTED_EVENT),
+        (payload(changedFields=["4-0x01"]), ErrorClass.UNSUPPORTED_EVENT),
+        (payload(recordIds=[]), ErrorClass.INVALID_EVENT),
+        (payload(recordIds=["placeholder"]), ErrorClass.INVALID_EVENT),
+        (payload(recordIds=["003ak00000IiFInAAN"]), ErrorClass.INVALID_EVENT),
+        (payload(transactionKey=None), ErrorClass.INVALID_EVENT),
+        (payload(sequenceNumber=True), ErrorClass.INVALID_EVENT),
+        (payload(sequenceNumber=1.5), ErrorClass.INVALID_EVENT),
+        (payload(commitTimestamp=-1), ErrorClass.INVALID_EVENT),
+        (payload(commitTimestamp=10**18), ErrorClass.INVALID_EVENT),
+        (payload({"AnnualRevenue": -5}), ErrorClass.INVALID_EVENT),
+        (payload({"AnnualRevenue": "1.5E6"}), ErrorClass.INVALID_EVENT),
+        (payload({"AccountId": "nonsense"}, entityName="Contact"), ErrorClass.INVALID_EVENT),
+    ],
+)
+def test_bad_input_is_refused_with_its_class(bytes_: bytes, error_class: ErrorClass) -> None:
+    """Each kind of bad input has its class, and keeps its bytes."""
+    record = _one(bytes_)
+    assert isinstance(record, Refusal)
+    assert record.error.error_class is error_class
+    assert record.received.source.payload == bytes_
+
+
+def test_numbers_in_any_notation_are_numbers() -> None:
+    """1.5E6 is a number, and so is a commitNumber beyond what a double can hold."""
+    change = _change(
+        payload({"AnnualRevenue": 1.5e6}, changedFields=["AnnualRevenue"], commitNumber="1745500706683617281")
+    )
+    assert change.values == {"AnnualRevenue": 1_500_000.0}
+    assert _change(payload(commitNumber=10**25))
+
+
+SESSION = SESSION_ID_IN_PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "where"),
+    [
+        (payload(commitTimestamp=SESSION), "ChangeEventHeader.commitTimestamp"),
+        (payload(changeType=SESSION), "changeType of 31 characters"),
+        (payload(recordIds=[SESSION]), "a text of 31 characters is no record id"),
+        (payload({"AccountId": SESSION}, entityName="Contact"), "a text of 31 characters is no record id"),
+        (payload({"AnnualRevenue": SESSION}), "AnnualRevenue"),
+        (payload(changedFields=[SESSION, "0x01"]), "bitmap"),
+        (json.dumps({"sessionId": SESSION}).encode(), "ChangeEventHeader"),
+        (json.dumps({"sessionId": SESSION}).encode()[:-1], "no JSON"),
+    ],
+)
+def test_a_refusal_tells_where_and_why_without_the_value(bytes_: bytes, where: str) -> None:
+    """The message names the field and what is wanted, not what stood there."""
+    record = _one(bytes_)
+    assert isinstance(record, Refusal)
+    assert where in str(record.error)
+    assert SESSION not in str(record.error)
+    assert SESSION[:8] not in str(record.error)
+
+
+@pytest.mark.parametrize("change_type", ["SNAPSHOT", "GAP_MERGE"])
+def test_a_new_change_type_is_named(change_type: str) -> None:
+    """What looks like one of Salesforce's is said in the message, for whoever has to support it."""
+    record = _one(payload(changeType=change_type))
+    assert isinstance(record, Refusal)
+    assert f"changeType {change_type} is not one of" in str(record.error)
+
+
+def test_trace_follows_the_publisher() -> None:
+    """A W3C traceparent attribute names the trace; without one the event's identity does."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = _one(payload(), traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    assert isinstance(traced, AccountChange)
+    assert traced.trace_id == trace
+    change = _change(payload())
+    assert change.trace_id == change.event_id
+
+
+def test_bytes_that_are_no_event_have_an_identity_too() -> None:
+    """The same bytes, published again, are the same item for the ledger."""
+    record = _one(b"garbage")
+    assert isinstance(record, Refusal)
+    assert record.received.event_id == payload_event_id(b"garbage")
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=20,
+)
+_header_names = st.sampled_from(list(json.loads(payload())["ChangeEventHeader"]))
+
+
+@st.composite
+def _mutated(draw: st.DrawFn) -> bytes:
+    """Return an event with header fields replaced, an envelope, bytes flipped, or its end cut off."""
+    document: Any = json.loads(payload(draw(st.dictionaries(st.text(max_size=12), _json, max_size=3))))
+    document["ChangeEventHeader"] |= draw(st.dictionaries(_header_names, _json, max_size=2))
+    for key in draw(st.lists(st.sampled_from(["payload", "data", "detail", "other"]), max_size=3)):
+        document = {key: json.dumps(document) if draw(st.booleans()) else document}
+    bytes_ = bytearray(json.dumps(document).encode())
+    for _ in range(draw(st.integers(0, 3))):
+        bytes_[draw(st.integers(0, len(bytes_) - 1))] = draw(st.integers(0, 255))
+    return bytes(bytes_[: draw(st.integers(1, len(bytes_)))]) if draw(st.booleans()) else bytes(bytes_)
+
+
+@settings(max_examples=20_000, deadline=None)
+@given(st.one_of(_mutated(), st.binary(max_size=300), _json.map(lambda value: json.dumps(value).encode())))
+@example(b'{"ChangeEventHeader":' * 400)
+@example(b'"' * 3)
+def test_arbitrary_payloads_are_events_or_classified_refusals(bytes_: bytes) -> None:
+    """Whatever the bytes: changes, skips, resyncs and refusals with a class come out, and nothing is raised."""
+    records = _parse(bytes_)
+    assert records
+    for record in records:
+        match record:
+            case AccountChange():
+                assert record.source.payload == bytes_
+                assert AccountChange.model_validate_json(record.model_dump_json()) == record
+            case Refusal():
+                assert record.error.error_class
+                assert record.received.source.payload == bytes_
+            case NoChange():
+                assert record.outcome is OutcomeKind.RESYNC_REQUESTED or record.reason
+
+
+EXPECTED = {
+    "amp_eventbridge_event_relay_account_create.json": ["change", "change"],
+    "amp_new_account.json": ["change"],
+    "amp_update_contact.json": ["unsupported_entity"],
+    "amp_update_contact_compound_address.json": ["unsupported_entity"],
+    "amp_update_lead_compound_address.json": ["unsupported_entity"],
+    "amp_update_user.json": ["unsupported_entity"],
+    "confluent_contact_create_kafkaconnect_payload.json": ["unsupported_entity"],
+    "pozil_account_update_avrojson_bitmap.json": ["unsupported_event"],
+    "pozil_account_update_avrojson_compound_names.json": ["change"],
+    "pozil_account_update_avrojson_names.json": ["change"],
+    "pozil_account_update_flattened_v5.json": ["change"],
+    "triggermesh_account_create_cloudevent_data.json": ["change"],
+    "triggermesh_account_update_cloudevent_data.json": ["change"],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_published_events_are_understood(published_events: Path, name: str) -> None:
+    """Real events, published by others, are changes, skips and refusals as their content says."""
+    records = _parse((published_events / name).read_bytes())
+    assert [_verdict(record) for record in records] == EXPECTED[name]
+
+
+def test_published_values_are_read(published_events: Path) -> None:
+    """Unions, compound names and ISO dates of real events lead to the values that they say."""
+    compound = _change((published_events / "pozil_account_update_avrojson_compound_names.json").read_bytes())
+    assert compound.values == {"BillingAddress.PostalCode": "94105", "LastModifiedDate": 1659010228000, "Rating": "Hot"}
+    flat = _change((published_events / "pozil_account_update_flattened_v5.json").read_bytes())
+    assert {k: v for k, v in flat.values.items() if k != "LastModifiedDate"} == {
+        "BillingAddress.City": "San Francisco",
+        "BillingAddress.State": "CA",
+    }
+    created = _change((published_events / "amp_new_account.json").read_bytes())
+    assert created.change_type is ChangeType.CREATE
+    assert created.values["Name"] == "Acme"
+
+
+def test_the_same_change_from_two_tools_is_one_event(published_events: Path) -> None:
+    """The event of one account came bare and through Event Relay: its identity is the same."""
+    bare = _parse((published_events / "amp_new_account.json").read_bytes())
+    relayed = _parse((published_events / "amp_eventbridge_event_relay_account_create.json").read_bytes())
+    ids = Counter(record.event_id for record in [*bare, *relayed] if isinstance(record, AccountChange))
+    assert sorted(ids.values()) == [1, 2]
+
+
+def _verdict(record: ParsedRecord) -> str:
+    match record:
+        case AccountChange():
+            return "change"
+        case Refusal():
+            return str(record.error.error_class)
+        case NoChange():
+            return str(record.reason or record.outcome)

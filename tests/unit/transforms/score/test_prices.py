@@ -1,0 +1,97 @@
+"""Prices: the table, what is wrong with one, and the cost that follows."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.clients.gemini_api import DEFAULT_MODEL
+from transforms.score.prices import Price, PricesError, load_prices, price_of
+from transforms.score.score_accounts import shares
+
+DAY = dt.date(2026, 11, 20)
+PRICE = Price(input=0.30, cached_input=0.03, output=2.50)
+
+
+def test_the_packaged_table_knows_the_default_model() -> None:
+    """A pipeline without options knows what it costs, and cached input costs a tenth."""
+    price = price_of(load_prices(), DEFAULT_MODEL)
+    assert price.until is None
+    assert price.cached_input == pytest.approx(price.input / 10)
+
+
+def test_each_kind_of_token_has_its_price() -> None:
+    """Cached tokens are part of the prompt's, and cost less."""
+    cost = PRICE.cost_usd(DAY, prompt_tokens=1_000_000, cached_tokens=400_000, output_tokens=100_000)
+    assert cost == pytest.approx(0.6 * 0.30 + 0.4 * 0.03 + 0.1 * 2.50)
+
+
+def test_a_price_that_has_run_out_costs_nothing_known() -> None:
+    """On its last day a price holds; afterwards the cost is unknown, not the old one."""
+    price = Price(input=1, cached_input=1, output=1, until=DAY)
+    assert price.cost_usd(DAY, prompt_tokens=1_000_000, cached_tokens=0, output_tokens=0) == 1
+    assert price.cost_usd(DAY + dt.timedelta(days=1), prompt_tokens=1, cached_tokens=0, output_tokens=0) is None
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**6), st.integers(1, 12))
+def test_the_costs_of_a_calls_accounts_add_up_to_its_cost(prompt: int, cached: int, output: int, accounts: int) -> None:
+    """Shared out to the token, no account's share of the cache is larger than its share of the prompt."""
+    cached = min(prompt, cached)
+    parts = zip(shares(prompt, accounts), shares(cached, accounts), shares(output, accounts), strict=True)
+    costs = [PRICE.cost_usd(DAY, prompt_tokens=p, cached_tokens=c, output_tokens=o) for p, c, o in parts]
+    whole = PRICE.cost_usd(DAY, prompt_tokens=prompt, cached_tokens=cached, output_tokens=output)
+    assert sum(cost for cost in costs if cost is not None) == pytest.approx(whole)
+    assert all(cost is not None and cost >= 0 for cost in costs)
+
+
+def test_a_file_replaces_model_by_model(tmp_path: Path) -> None:
+    """Prices that a contract gives, for the models that it is about; the others keep the packaged ones."""
+    file = tmp_path / "prices.yaml"
+    file.write_text(
+        "models:\n  gemini-3.5-flash-lite: {input: 0.2, cached_input: 0.02, output: 2, until: 2027-06-30}\n"
+    )
+    prices = load_prices(file)
+    assert prices["gemini-3.5-flash-lite"] == Price(0.2, 0.02, 2, dt.date(2027, 6, 30))
+    assert prices["gemini-3.1-flash-lite"] == load_prices()["gemini-3.1-flash-lite"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ":1:1: the file is empty"),
+        ("[]", ":1:1: a mapping is wanted of models"),
+        ("modles: {}", ":1:1: unknown key 'modles'"),
+        ("models:\n  m: {input: 1, output: 2}", ":2:6: m has no cached_input"),
+        ("models:\n  m: {input: 1, cached_input: 2, output: 2}", ":2:31: m: cached input above input"),
+        ("models:\n  m:\n    input: free\n    cached_input: 0\n    output: 1", ":3:12: 'free' is no price"),
+        ("models:\n  m:\n    input: .nan\n    cached_input: 0\n    output: 1", ":3:12: '.nan' is no price"),
+        ("models:\n  m: {input: -1, cached_input: -1, output: 2}", ":2:14: '-1' is no price"),
+        ("models:\n  m: {input: 1, cached_input: 0, output: 2, until: soon}", ":2:52: 'soon' is no day"),
+        ("models:\n  m: {input: 1, cached_input: 0, output: [2]}", ":2:42: one value is wanted"),
+        ("models:\n  m: {input: 1, input: 1, cached_input: 0, output: 2}", ":2:17: input stands here twice"),
+        ("models: {m", ":1:11: "),
+        ("models:\n  \x07", ":2:1: a control character"),
+    ],
+)
+def test_a_wrong_table_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    """One line that says where, what, and what is wanted."""
+    file = tmp_path / "prices.yaml"
+    file.write_text(text)
+    with pytest.raises(PricesError) as raised:
+        load_prices(file)
+    assert str(raised.value).startswith(f"{file}{message}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The error names the file."""
+    with pytest.raises(PricesError, match=r"nowhere\.yaml: can't be read"):
+        load_prices(tmp_path / "nowhere.yaml")
+
+
+def test_a_model_without_a_price_is_an_error() -> None:
+    """The models that have one are named: a misspelt model is found before the first event."""
+    with pytest.raises(PricesError, match=r"gemini-3.5-flash-light has no price: one of .*gemini-3.5-flash-lite"):
+        price_of(load_prices(), "gemini-3.5-flash-light")

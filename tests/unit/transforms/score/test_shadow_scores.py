@@ -1,0 +1,93 @@
+"""Shadow scores: a sample, scored a second time, that decides nothing."""
+
+import apache_beam as beam
+import pytest
+from apache_beam.metrics import MetricsFilter
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that
+from hypothesis import given
+from hypothesis import strategies as st
+
+import transforms.coders  # noqa: F401 - registers how the models travel
+from schemas.account_context import ChangeInContext
+from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
+from schemas.score import Score, ScoreStatus
+from tests.fixtures.changes import NOW, in_context
+from transforms.errors import BlockedPrompt
+from transforms.ledger import Ledger, Received
+from transforms.score import shadow_scores
+from transforms.score.shadow_scores import ShadowScores, is_in_sample, sampled
+
+LEDGER = Ledger("Score accounts", "1", now=lambda: NOW)
+
+
+def _score_or_fail(batch: list[ChangeInContext]) -> list[ScoringResult]:
+    """Score accounts with an even number, and fail the others."""
+    results = []
+    for item in batch:
+        change, received = item.change, Received.of(item.change)
+        if int(change.event_id, 16) % 2:
+            results.append(ScoringResult(letter=LEDGER.dead_letter(received, BlockedPrompt("blocked"))))
+            continue
+        score = Score(
+            account_id=change.account_id,
+            score_id=change.event_id,
+            event_ids=(change.event_id,),
+            change_committed_at=change.committed_at,
+            change_sequence=1,
+            scored_at=NOW,
+            status=ScoreStatus.SCORED,
+            score=50,
+            trace_id=change.trace_id,
+            pipeline_version="1",
+        )
+        outcome = LEDGER.outcome(received, OutcomeKind.SCORED)
+        results.append(ScoringResult(scored=ScoredChange(score=score, outcome=outcome, source=change.source)))
+    return results
+
+
+class FakeScoring(beam.PTransform):
+    """In place of ScoreAccounts."""
+
+    def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> beam.PCollection[ScoringResult]:
+        """Score, or fail."""
+        return batches | beam.FlatMap(_score_or_fail).with_output_types(ScoringResult)
+
+
+def test_nothing_but_flagged_rows_comes_out() -> None:
+    """A shadow that fails leaves neither a row nor a letter; it is counted."""
+    batch = [in_context(number) for number in range(10)]
+
+    def check(rows: list[Score]) -> None:
+        assert sorted(row.event_ids[0] for row in rows) == [f"{number:032x}" for number in range(0, 10, 2)]
+        assert all(row.shadow is True for row in rows)
+
+    pipeline = TestPipeline(runner=FnApiRunner())
+    assert_that(pipeline | beam.Create([batch]) | ShadowScores(FakeScoring(), 100), check)
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = result.metrics().query(MetricsFilter().with_namespace(shadow_scores.STAGE))["counters"]
+    counted = {counter.key.metric.name: counter.committed for counter in counters}
+    assert counted == {"shadows_total": 5, "shadows_failed_total": 5}
+
+
+@pytest.mark.parametrize("percent", [0.5, 5.0, 50.0])
+def test_the_sample_is_of_its_size(percent: float) -> None:
+    """About as many changes as were asked for, whatever their ids look like."""
+    chosen = sum(is_in_sample(f"{number:032x}", percent) for number in range(20_000))
+    assert chosen == pytest.approx(200 * percent, rel=0.25)
+
+
+@given(st.text(max_size=32), st.floats(0.001, 100), st.floats(0.001, 100))
+def test_a_larger_sample_holds_the_smaller(event_id: str, one: float, other: float) -> None:
+    """What was compared stays compared when the percentage is raised; 100 is everything."""
+    assert is_in_sample(event_id, min(one, other)) <= is_in_sample(event_id, max(one, other))
+    assert is_in_sample(event_id, 100)
+    assert not is_in_sample(event_id, 0)
+
+
+def test_a_batch_without_a_sample_is_no_batch() -> None:
+    """Nothing goes on where nothing was chosen."""
+    assert list(sampled([in_context(1)], 0)) == []
+    assert list(sampled([in_context(1), in_context(2)], 100)) == [[in_context(1), in_context(2)]]

@@ -1,0 +1,1 @@
+"""How many changes go on, and in which batches."""

@@ -1,0 +1,1 @@
+"""Vendors at their edge, a module each."""

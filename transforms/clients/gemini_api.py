@@ -1,0 +1,272 @@
+"""A call to Gemini, whatever carries it: what is asked, what comes back, and what an HTTP status means.
+
+Source: Vertex AI's REST reference of `generateContent`. Values that nobody knows yet are tolerated.
+"""
+
+import email.utils
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from schemas.score import ScoreAnswers
+from transforms.errors import (
+    AccessRefused,
+    BlockedPrompt,
+    BlockedResponse,
+    EndedEarly,
+    GeminiError,
+    GeminiRefusedPrompt,
+    InvalidResponse,
+    OutputTruncated,
+    QuotaExhausted,
+    ServerFault,
+    Unauthenticated,
+)
+from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION, load_instruction, response_schema
+from transforms.score.gemini_circuit import CircuitPolicy
+
+DEFAULT_MODEL: Final = "gemini-3.5-flash-lite"
+DEFAULT_LOCATION: Final = "global"
+OUTPUT_TOKENS_PER_ACCOUNT: Final = 1_500
+"""Room for an answer with five drivers; a model that needs more is rambling."""
+
+_FILTERS: Final = frozenset({"SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR"})
+_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
+_TOO_LARGE: Final = frozenset({400, 413})
+_UNAUTHENTICATED: Final = 401
+_QUOTA_EXHAUSTED: Final = 429
+_PASSING: Final = frozenset({408, 499})
+_SERVER_FAULTS: Final = 500
+
+
+class TransportKind(StrEnum):
+    """What carries the calls."""
+
+    REST = "rest"
+    """Vertex AI's REST API over aiohttp: a tenth of the CPU."""
+    SDK = "sdk"
+    """google-genai: what Google's client does, and nothing of ours."""
+
+
+@dataclass(frozen=True)
+class GeminiSettings:
+    """Which model to ask, where, and how patiently."""
+
+    project: str
+    location: str = DEFAULT_LOCATION
+    model: str = DEFAULT_MODEL
+    prompt_version: str = DEFAULT_PROMPT_VERSION
+    deadline_seconds: float = 30.0
+    """For one call, from the connection to the last byte of the answer."""
+    outage_deadline_seconds: float = 1_800.0
+    """How long an account is held while Gemini fails as a whole."""
+    max_calls_in_flight: int = 256
+    """The adaptive limit grows no further, in one process."""
+    max_prompt_tokens: int = 60_000
+    """Of one call's prompt, by estimate."""
+    transport: TransportKind = TransportKind.REST
+    circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """The part of a call that differs from the last: the prompt, and the number of accounts that it asks about."""
+
+    text: str
+    accounts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one call brought: the text, what it cost in tokens, who answered, and how long it took."""
+
+    text: str
+    model_version: str | None
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    latency_seconds: float
+
+
+class Transport(Protocol):
+    """Carries calls to Gemini, on one event loop, without retries and without deadlines."""
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Make one call.
+
+        Raises:
+            GeminiError: It brought no text.
+        """
+        ...
+
+    async def refresh_credentials(self) -> None:
+        """Get a new access token, whatever the old one says about its end.
+
+        Raises:
+            Unauthenticated: There is none to be had.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give connections back."""
+        ...
+
+
+def fixed_part(settings: GeminiSettings) -> dict[str, Any]:
+    """Return the part of a request's body that is the same in every call: the instruction first, for the cache."""
+    return {
+        "systemInstruction": {"role": "user", "parts": [{"text": load_instruction(settings.prompt_version)}]},
+        "generationConfig": {
+            "responseMimeType": "application/json",
+            "responseJsonSchema": response_schema(ScoreAnswers),
+        },
+    }
+
+
+def max_output_tokens(accounts: int) -> int:
+    """Return the limit of a call's answer."""
+    return OUTPUT_TOKENS_PER_ACCOUNT * accounts
+
+
+def error_of_status(status: int, headers: Mapping[str, str], body: bytes = b"") -> GeminiError:
+    """Return our error for an HTTP status; the response's own text can quote the request, and stays behind.
+
+    Of its body the name of the reason is kept, and nothing else.
+    """
+    if status in _TOO_LARGE:
+        return GeminiRefusedPrompt(f"Gemini refused the request as invalid ({status})")
+    if status == _UNAUTHENTICATED:
+        return Unauthenticated("Gemini refused the access token (401)")
+    if status == _QUOTA_EXHAUSTED:
+        return QuotaExhausted(retry_after(headers.get("Retry-After")))
+    if status >= _SERVER_FAULTS or status in _PASSING:
+        return ServerFault(status, retry_after(headers.get("Retry-After")))
+    return AccessRefused(status, reason_of(body))
+
+
+def reason_of(body: bytes) -> str | None:
+    """Return the reason in the google.rpc.ErrorInfo of an error's body, such as SERVICE_DISABLED; None: it has none."""
+    try:
+        details = _ErrorBody.model_validate_json(body).error.details
+    except ValidationError:
+        return None
+    return next((detail.reason for detail in details if detail.reason and _NAME.match(detail.reason)), None)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks to wait, which may be a number or a date; None: nothing."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        due = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(due.timestamp() - time.time(), 0.0)
+
+
+class _Wire(BaseModel):
+    """A message of Google's API: fields that nobody knows yet are no error."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+
+
+class _Part(_Wire):
+    text: str | None = None
+    thought: bool = False
+
+
+class _Content(_Wire):
+    parts: tuple[_Part, ...] = ()
+
+
+class _Candidate(_Wire):
+    content: _Content | None = None
+    finish_reason: str | None = None
+
+
+class _PromptFeedback(_Wire):
+    block_reason: str | None = None
+
+
+class _Usage(_Wire):
+    prompt_token_count: int = 0
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    cached_content_token_count: int = 0
+
+
+class _Response(_Wire):
+    candidates: tuple[_Candidate, ...] = ()
+    prompt_feedback: _PromptFeedback | None = None
+    usage_metadata: _Usage = _Usage()
+    model_version: str | None = None
+
+
+class _ErrorDetail(_Wire):
+    reason: str | None = None
+
+
+class _Error(_Wire):
+    details: tuple[_ErrorDetail, ...] = ()
+
+
+class _ErrorBody(_Wire):
+    error: _Error
+
+
+def read_response(body: bytes | str, latency_seconds: float) -> Generation:
+    """Return the text of a response.
+
+    Raises:
+        InvalidResponse: It is no response of Gemini's API.
+        BlockedPrompt: There is no candidate, since the prompt was blocked.
+        OutputTruncated: The model ran out of tokens.
+        BlockedResponse: A filter withheld the content, or there is none.
+        EndedEarly: The model ended for another reason than being done.
+    """
+    try:
+        response = _Response.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidResponse(f"Gemini's response is no response of its API: {error.errors()[0]['type']}") from None
+    if response.prompt_feedback and response.prompt_feedback.block_reason:
+        raise BlockedPrompt(f"Gemini blocked the prompt: {_named(response.prompt_feedback.block_reason)}")
+    if not response.candidates:
+        raise BlockedResponse("Gemini's response has no candidate")
+    candidate = response.candidates[0]
+    _check_end(candidate.finish_reason)
+    parts = candidate.content.parts if candidate.content else ()
+    text = "".join(part.text for part in parts if part.text and not part.thought)
+    if not text:
+        raise BlockedResponse("Gemini's response has no text")
+    usage = response.usage_metadata
+    return Generation(
+        text=text,
+        model_version=response.model_version,
+        prompt_tokens=usage.prompt_token_count,
+        output_tokens=usage.candidates_token_count + usage.thoughts_token_count,
+        cached_tokens=usage.cached_content_token_count,
+        latency_seconds=latency_seconds,
+    )
+
+
+def _check_end(reason: str | None) -> None:
+    if reason == "STOP":
+        return
+    if reason == "MAX_TOKENS":
+        raise OutputTruncated("Gemini ran out of output tokens")
+    if reason in _FILTERS:
+        raise BlockedResponse(f"Gemini's filters withheld the answer: {reason}")
+    raise EndedEarly(f"Gemini ended without an answer: {_named(reason)}")
+
+
+def _named(reason: str | None) -> str:
+    """Return a reason as it may be logged: the name of an enum, which a server could fill with anything."""
+    return reason if reason and _NAME.match(reason) else "no reason that has a name"

@@ -1,0 +1,176 @@
+"""Coalesce by account: a burst of changes of one account → one change; repeated and overtaken ones end here."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import TimestampedValue
+from apache_beam.utils.timestamp import Timestamp
+
+from schemas.change_event import AccountChange
+from schemas.outcome import OutcomeKind, SkipReason
+from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, Decisions, end_window, receive
+from transforms.coders import RecordCoder
+from transforms.ledger import Ledger
+from transforms.outputs import OUTCOMES, TaggedOutcome
+
+STAGE: Final = "Coalesce by account"
+CHANGES: Final = "changes"
+
+_WEEK_SECONDS: Final = 7 * 24 * 3600.0
+
+
+@dataclass
+class CoalesceByAccount(beam.PTransform):
+    """AccountChange → AccountChange (main), Outcome (`outcomes`) of those that do not go on.
+
+    A burst ends `window_seconds` after its last change, `max_window_seconds` after its first at the latest; 0 lets
+    every change through at once, unless it is repeated or overtaken. An account is forgotten `state_ttl_seconds` after
+    its last change: an older change that comes later still is let through, and only the views hide its score.
+    `clock` tells epoch seconds and must be picklable.
+    """
+
+    pipeline_version: str
+    window_seconds: float = 20.0
+    max_window_seconds: float = 120.0
+    state_ttl_seconds: float = _WEEK_SECONDS
+    max_recent_ids: int = 64
+    max_pending: int = 200
+    gap_delay_seconds: float = 0.0
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        """Refuse windows that cannot be, before anything is submitted.
+
+        Raises:
+            ValueError: A window, or a number to keep, that is out of range.
+        """
+        self._limits()
+        if self.state_ttl_seconds < self.max_window_seconds:
+            raise ValueError("state_ttl_seconds >= max_window_seconds is wanted: a burst must not expire")
+
+    def expand(self, changes: beam.PCollection[AccountChange]) -> Any:
+        """Key by account, then merge the changes of a key."""
+        return (
+            changes
+            | "Key by account"
+            >> beam.Map(lambda change: (change.account_id, change)).with_output_types(tuple[str, AccountChange])
+            | "Merge bursts"
+            >> beam.ParDo(
+                _MergeBursts(self.pipeline_version, self._limits(), self.state_ttl_seconds, self.clock)
+            ).with_outputs(OUTCOMES, main=CHANGES)
+        )
+
+    def _limits(self) -> CoalescingLimits:
+        return CoalescingLimits(
+            window_seconds=self.window_seconds,
+            max_window_seconds=self.max_window_seconds,
+            max_recent_ids=self.max_recent_ids,
+            max_pending=self.max_pending,
+            gap_delay_seconds=self.gap_delay_seconds,
+        )
+
+
+_ACCOUNT: Final = beam.DoFn.StateParam(ReadModifyWriteStateSpec("account", RecordCoder(AccountState)))
+# GroupIntoBatches has a timer called "window_end": FnApiRunner would confuse it with one of that name in a fused step.
+_BURST_END_TIMER: Final = TimerSpec("burst_end", TimeDomain.REAL_TIME)
+_EXPIRY_TIMER: Final = TimerSpec("account_expiry", TimeDomain.WATERMARK)
+"""In event time, which follows the clock while messages flow, and ends with a bounded input or a drain.
+
+A REAL_TIME timer would hold the watermark at its element's timestamp until it fires, for a week and for every account;
+and the DirectRunner ends without firing it, so that the last bursts of a bounded input would be lost.
+"""
+_BURST_END: Final = beam.DoFn.TimerParam(_BURST_END_TIMER)
+_EXPIRY: Final = beam.DoFn.TimerParam(_EXPIRY_TIMER)
+
+_Outputs = Iterator[AccountChange | TaggedOutcome]
+
+
+class _MergeBursts(beam.DoFn):
+    def __init__(
+        self, pipeline_version: str, limits: CoalescingLimits, state_ttl_seconds: float, clock: Callable[[], float]
+    ) -> None:
+        self.ledger = Ledger(STAGE, pipeline_version)
+        self.limits = limits
+        self.state_ttl_seconds = state_ttl_seconds
+        self.clock = clock
+        self.received = Metrics.counter(STAGE, "received_total")
+        self.emitted = Metrics.counter(STAGE, "emitted_total")
+        self.coalesced = Metrics.counter(STAGE, "coalesced_total")
+        self.duplicates = Metrics.counter(STAGE, "duplicates_total")
+        self.stale = Metrics.counter(STAGE, "stale_total")
+
+    def process(
+        self,
+        element: tuple[str, AccountChange],
+        window: Any = beam.DoFn.WindowParam,
+        account: Any = _ACCOUNT,
+        burst_end: Any = _BURST_END,
+        expiry: Any = _EXPIRY,
+    ) -> _Outputs:
+        now = self.clock()
+        self.received.inc()
+        before = account.read() or NEW_ACCOUNT
+        state, decisions = receive(before, element[1], now, self.limits)
+        yield from self._outcomes(decisions)
+        if state is before:
+            return
+        if state.pending and not state.is_due(now):
+            burst_end.set(state.pending.ends_at)
+            account.write(state)
+        else:
+            yield from self._end_burst(state, account)
+        expiry.set(min(Timestamp.of(now + self.state_ttl_seconds), window.end))
+
+    @on_timer(_BURST_END_TIMER)
+    def on_burst_end(self, account: Any = _ACCOUNT) -> _Outputs:
+        """Emit what is pending; a timer that fires early, late or twice does no harm."""
+        yield from self._on_timer(account)
+
+    @on_timer(_EXPIRY_TIMER)
+    def on_expiry(self, account: Any = _ACCOUNT) -> _Outputs:
+        """Forget the account; at the end of a bounded input its last burst is still pending, and goes on now."""
+        yield from self._on_timer(account)
+        account.clear()
+
+    def _on_timer(self, account: Any) -> _Outputs:
+        state = account.read()
+        if state:
+            now = Timestamp.of(self.clock())
+            yield from (_stamped(output, now) for output in self._end_burst(state, account))
+
+    def _end_burst(self, state: AccountState, account: Any) -> _Outputs:
+        after, change, decisions = end_window(state, self.limits)
+        if change is None:
+            return
+        account.write(after)
+        yield from self._outcomes(decisions)
+        self.emitted.inc()
+        yield change
+
+    def _outcomes(self, decisions: Decisions) -> Iterator[TaggedOutcome]:
+        for it in decisions:
+            counter = self.coalesced if it.outcome is OutcomeKind.COALESCED else self._skips(it.reason)
+            counter.inc()
+            outcome = self.ledger.outcome(it.received, it.outcome, reason=it.reason, coalesced_into=it.coalesced_into)
+            yield TaggedOutput(OUTCOMES, outcome)
+
+    def _skips(self, reason: SkipReason | None) -> Any:
+        return self.stale if reason is SkipReason.STALE else self.duplicates
+
+
+def _stamped(output: Any, now: Timestamp) -> Any:
+    """Return an output of a timer as one of now; it would have the time for which the timer was set.
+
+    At the end of a bounded input, which fires every timer, that can be a week ahead. Timers of later steps would wait
+    for it, and FnApiRunner gives up with their elements unprocessed.
+    """
+    if isinstance(output, TaggedOutput):
+        return TaggedOutput(output.tag, TimestampedValue(output.value, now))
+    return TimestampedValue(output, now)

@@ -1,0 +1,1 @@
+"""What is known of an account, and whether any of it changed."""

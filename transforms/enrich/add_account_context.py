@@ -1,0 +1,135 @@
+"""Add account context: a batch of changes → the same changes with what the warehouse knows of their accounts."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.account_context import AccountContext, ChangeInContext
+from schemas.change_event import AccountChange
+from transforms.clients.bigquery import ContextBounds, Warehouse, shared_warehouse
+from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds, shared_hold
+from transforms.enrich.context_cache import CacheSettings, ContextCache, shared_cache
+from transforms.enrich.context_overlay import context_from_change, overlay
+from transforms.errors import AccountNotFound, WarehouseError, WarehouseUnavailable
+from transforms.ledger import Ledger, Received
+from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
+
+STAGE: Final = "Add account context"
+IN_CONTEXT: Final = "in_context"
+
+
+def join_contexts(
+    changes: Sequence[AccountChange], contexts: Mapping[str, AccountContext | WarehouseError]
+) -> Iterator[ChangeInContext | tuple[AccountChange, WarehouseError]]:
+    """Yield each change with its account's context, or with the reason why there is none.
+
+    What the event says and the mirror does not know yet is part of the context; an account that the mirror lacks has
+    the event's alone, if that is enough.
+    """
+    for change in changes:
+        context = contexts.get(change.account_id)
+        if context is None:
+            context = context_from_change(change) or AccountNotFound(
+                f"the CRM mirror has no account {change.account_id}, nor has the event its name and two facts"
+            )
+        elif isinstance(context, AccountContext):
+            context = overlay(context, change)
+        if isinstance(context, AccountContext):
+            yield ChangeInContext(change=change, context=context)
+        else:
+            yield change, context
+
+
+@dataclass
+class AddAccountContext(beam.PTransform):
+    """list of AccountChange → list of ChangeInContext (main), DeadLetter; at most one query a batch.
+
+    Accounts whose contexts are cached, and were read after their changes, are not asked for. While BigQuery does not
+    answer, batches are held; they become dead letters past the deadline of an outage only.
+    """
+
+    project: str
+    crm_dataset: str
+    pipeline_version: str
+    bounds: ContextBounds = field(default_factory=ContextBounds)
+    cache: CacheSettings | None = None
+    outage: OutageSettings = field(default_factory=OutageSettings)
+
+    def expand(self, batches: beam.PCollection[Iterable[AccountChange]]) -> Any:
+        """Look up a batch's accounts together."""
+        return batches | beam.ParDo(_LookUp(self)).with_outputs(DEAD_LETTERS, main=IN_CONTEXT)
+
+
+class _LookUp(beam.DoFn):
+    def __init__(self, config: AddAccountContext) -> None:
+        self.config = config
+        self.ledger = Ledger(STAGE, config.pipeline_version)
+        self.queries = Metrics.counter(STAGE, "queries_total")
+        self.query_milliseconds = Metrics.distribution(STAGE, "bigquery_query_duration_milliseconds")
+        self.found = Metrics.counter(STAGE, "contexts_total")
+        self.failed = Metrics.counter(STAGE, "failed_total")
+
+    def setup(self) -> None:
+        to = self.config
+        self.warehouse: Warehouse = shared_warehouse(to.project)
+        self.hold: Hold = shared_hold(f"BigQuery {to.project}.{to.crm_dataset}", to.outage)
+        scope = f"{to.project}.{to.crm_dataset} {to.bounds}"
+        self.cache: ContextCache | None = shared_cache(to.cache, scope) if to.cache else None
+        self.throttled = ThrottledSeconds(STAGE)
+
+    def process(self, batch: Iterable[AccountChange]) -> Iterator[list[ChangeInContext] | TaggedDeadLetter]:
+        changes = list(batch)
+        in_context = []
+        for joined in join_contexts(changes, self._contexts(changes)):
+            if isinstance(joined, ChangeInContext):
+                in_context.append(joined)
+            else:
+                change, error = joined
+                self.failed.inc()
+                yield TaggedOutput(DEAD_LETTERS, self.ledger.dead_letter(Received.of(change), error))
+        self.found.inc(len(in_context))
+        if in_context:
+            yield in_context
+
+    def _contexts(self, changes: list[AccountChange]) -> Mapping[str, AccountContext | WarehouseError]:
+        """Return what the cache has, and what the warehouse has of the rest."""
+        cached = self._cached(changes)
+        missing = [change for change in changes if change.account_id not in cached]
+        if not missing:
+            return cached
+        try:
+            return {**cached, **self.hold.call(lambda: self._look_up(missing), self.throttled)}
+        except WarehouseUnavailable as error:
+            return {**cached, **{change.account_id: error for change in missing}}
+
+    def _cached(self, changes: list[AccountChange]) -> dict[str, AccountContext]:
+        if self.cache is None:
+            return {}
+        found = self.cache.find(changes, self.ledger.now())
+        for store, hits in found.hits.items():
+            Metrics.counter(STAGE, f"cache_hits_{store}_total").inc(hits)
+        return found.contexts
+
+    def _look_up(self, changes: list[AccountChange]) -> Mapping[str, AccountContext | WarehouseError]:
+        started = self.ledger.now()
+        bounds, oldest = self.config.bounds, min(change.committed_at for change in changes)
+        self.queries.inc()
+        try:
+            contexts = self.warehouse.account_contexts(
+                sorted({change.account_id for change in changes}),
+                crm_dataset=self.config.crm_dataset,
+                since=min(oldest, started) - bounds.lookback,
+                until=started + dt.timedelta(days=1),
+                bounds=bounds,
+            )
+        finally:
+            self.query_milliseconds.update(int((self.ledger.now() - started) / dt.timedelta(milliseconds=1)))
+        if self.cache:
+            found = {account_id: it for account_id, it in contexts.items() if isinstance(it, AccountContext)}
+            self.cache.keep(found, read_at=started)
+        return contexts

@@ -1,0 +1,145 @@
+"""Reread gaps: a gap event says that a record changed and not how, so that the record is read from Salesforce."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import apache_beam as beam
+import structlog
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
+from transforms.clients.salesforce import AccountRecord, CircuitOpen, Salesforce, shared_salesforce
+from transforms.clients.salesforce_login import SalesforceSettings
+from transforms.enrich.context_overlay import MODIFIED_FIELD
+from transforms.errors import SalesforceUnavailable
+
+STAGE: Final = "Reread gaps"
+BATCHES: Final = "batches"
+DELETED: Final = "deleted"
+
+_REREAD: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UPDATE, ChangeType.GAP_UNDELETE})
+_WHOLE_RECORD: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def needs_reread(change: AccountChange) -> bool:
+    """Whether a change is a gap of an account that lives, and was not reread yet.
+
+    Values are no sign of that: an update in the gap's burst may have brought some.
+    """
+    return (
+        change.entity_name == ACCOUNT_ENTITY and change.change_type in _REREAD and MODIFIED_FIELD not in change.values
+    )
+
+
+def is_gone(change: AccountChange) -> bool:
+    """Whether a change says that its account is deleted."""
+    return change.entity_name == ACCOUNT_ENTITY and change.change_type is ChangeType.GAP_DELETE
+
+
+def reread_gaps(changes: Sequence[AccountChange], records: Mapping[str, AccountRecord]) -> list[AccountChange]:
+    """Return the changes in their order, the gaps among them with what Salesforce has of their records.
+
+    A gap whose record is not among the records stays as it is: it may be hidden from us, or purged. If it is purged,
+    a DELETE says so.
+    """
+    return [
+        _reread(change, records[change.account_id]) if needs_reread(change) and change.account_id in records else change
+        for change in changes
+    ]
+
+
+def _reread(change: AccountChange, record: AccountRecord) -> AccountChange:
+    """Return the change with the record as it is now; event and place in commit order stay those of the event.
+
+    The values are known values, not new ones: which of them a GAP_UPDATE changed is still unknown, and its
+    `changed_fields` stay as they are, while all that a created or restored record has is new. What is empty is in
+    `nulled_fields`. `SystemModstamp` among the values tells the overlay how new they are, whatever the event's age. A
+    deleted record makes the change its deletion.
+    """
+    if record.is_deleted:
+        nothing: dict[str, Any] = {"changed_fields": (), "nulled_fields": (), "values": {}, "enriched": {}}
+        return change.model_copy(update={"change_type": ChangeType.GAP_DELETE, **nothing})
+    known = {name: value for name, value in sorted(record.values.items()) if value is not None}
+    new = tuple(known) if change.change_type in _WHOLE_RECORD else ()
+    return change.model_copy(
+        update={
+            "values": dict(sorted({**known, MODIFIED_FIELD: record.modified_at.isoformat()}.items())),
+            "nulled_fields": tuple(sorted(name for name, value in record.values.items() if value is None)),
+            "changed_fields": tuple(dict.fromkeys((*change.changed_fields, *new))),
+            # Older than the record as it is now.
+            "enriched": {},
+        }
+    )
+
+
+@dataclass
+class RereadGaps(beam.PTransform):
+    """list of AccountChange → the same (main), one query a batch; AccountChange of what is deleted (`deleted`).
+
+    Without settings, or where Salesforce does not answer, gaps go on as they came: the warehouse's context is used.
+    """
+
+    salesforce: SalesforceSettings | None
+
+    def expand(self, batches: beam.PCollection[Iterable[AccountChange]]) -> Any:
+        """Read a batch's gaps together."""
+        return batches | beam.ParDo(_Reread(self.salesforce)).with_outputs(DELETED, main=BATCHES)
+
+
+class _Reread(beam.DoFn):
+    def __init__(self, settings: SalesforceSettings | None) -> None:
+        self.settings = settings
+        self.changes = Metrics.counter(STAGE, "changes_total")
+        self.gaps = Metrics.counter(STAGE, "gaps_total")
+        self.reread = Metrics.counter(STAGE, "reread_total")
+        self.deleted = Metrics.counter(STAGE, "deleted_total")
+        self.not_shown = Metrics.counter(STAGE, "not_shown_total")
+        self.failed = Metrics.counter(STAGE, "reread_failed_total")
+        self.circuit_open = Metrics.counter(STAGE, "circuit_open_total")
+        self.read_milliseconds = Metrics.distribution(STAGE, "api_call_duration_milliseconds")
+
+    def setup(self) -> None:
+        self.salesforce: Salesforce | None = shared_salesforce(self.settings) if self.settings else None
+
+    def process(
+        self, batch: Iterable[AccountChange]
+    ) -> Iterator[list[AccountChange] | TaggedOutput[Literal["deleted"], AccountChange]]:
+        changes = list(batch)
+        self.changes.inc(len(changes))
+        gaps = [change for change in changes if needs_reread(change)]
+        if gaps:
+            changes = self._filled(changes, gaps)
+        living = []
+        for change in changes:
+            if is_gone(change):
+                self.deleted.inc()
+                yield TaggedOutput(DELETED, change)
+            else:
+                living.append(change)
+        if living:
+            yield living
+
+    def _filled(self, changes: list[AccountChange], gaps: list[AccountChange]) -> list[AccountChange]:
+        self.gaps.inc(len(gaps))
+        if self.salesforce is None:
+            self.failed.inc(len(gaps))
+            return changes
+        started = time.monotonic()
+        try:
+            records = self.salesforce.read_accounts({gap.account_id for gap in gaps})
+        except SalesforceUnavailable as error:
+            self.failed.inc(len(gaps))
+            self.circuit_open.inc(len(gaps) if isinstance(error, CircuitOpen) else 0)
+            _log.warning("gaps are not read again, the warehouse's context is used", reason=str(error), gaps=len(gaps))
+            return changes
+        finally:
+            self.read_milliseconds.update(int(1_000 * (time.monotonic() - started)))
+        shown = sum(gap.account_id in records for gap in gaps)
+        self.reread.inc(shown)
+        self.not_shown.inc(len(gaps) - shown)
+        return reread_gaps(changes, records)

@@ -1,0 +1,178 @@
+"""Skip unchanged contexts: a change after which Gemini would read what it read the last time is not scored again.
+
+What it read the last time is known from the rows of `account_scores` alone: a score that failed, or whose row was
+refused, was never the last. A skipped change leaves a row as well, which carries the score over to the change's place
+in commit order, so that no older change that comes late can take its place; see docs/adr/033.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import apache_beam as beam
+import structlog
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.account_context import ChangeInContext, context_hash
+from schemas.change_event import ChangeOrder, ChangeType
+from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult, SkipReason
+from schemas.record import replaced
+from schemas.score import UNCHANGED_CONTEXT_FLAG, Score, ScoreStatus, score_id
+from transforms.clients.bigquery import Warehouse, shared_warehouse
+from transforms.clients.gemini_api import GeminiSettings
+from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds, shared_hold
+from transforms.enrich.last_scores import LastScore, read_last_scores
+from transforms.errors import WarehouseUnavailable
+from transforms.ledger import Ledger, Received
+from transforms.outputs import OUTCOMES, TaggedOutcome
+
+STAGE: Final = "Skip unchanged contexts"
+CHANGED: Final = "changed"
+CARRIED: Final = "carried"
+
+_REVIVALS: Final = frozenset({ChangeType.UNDELETE, ChangeType.GAP_UNDELETE})
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a score depends on beside its context."""
+
+    prompt_version: str
+    model: str
+
+
+def scoring_of(gemini: GeminiSettings) -> Scoring:
+    """Return what scores depend on under these settings."""
+    return Scoring(prompt_version=gemini.prompt_version, model=gemini.model)
+
+
+def skip_reason(item: ChangeInContext, last: LastScore | None, scoring: Scoring) -> SkipReason | None:
+    """Return why a change needs no score; None: it needs one.
+
+    A change older than its account's newest row could not become the current score. Otherwise the row must be a score
+    of the same context, prompt and model: a tombstone is none, and a revived account is scored whatever its row says.
+    """
+    if last is None:
+        return None
+    row = last.row
+    if item.change.order < ChangeOrder(row.change_committed_at, row.change_sequence):
+        return SkipReason.STALE
+    is_same = (
+        row.status is ScoreStatus.SCORED
+        and row.context_hash == context_hash(item.context)
+        and row.prompt_version == scoring.prompt_version
+        and row.model == scoring.model
+    )
+    is_revived = item.change.change_type in _REVIVALS
+    return SkipReason.UNCHANGED_CONTEXT if is_same and last.is_recent and not is_revived else None
+
+
+def carried_over(item: ChangeInContext, last: LastScore, scoring: Scoring, ledger: Ledger) -> ScoringResult:
+    """Return the last score as the row of a later change that left its context as it was; it cost no call."""
+    change, row = item.change, last.row
+    carried: Score = replaced(
+        row,
+        score_id=score_id(change.account_id, change.event_id, scoring.prompt_version, scoring.model),
+        event_ids=(change.event_id, *change.coalesced),
+        change_committed_at=change.committed_at,
+        change_sequence=change.sequence_number,
+        scored_at=ledger.now(),
+        changed_fields=change.changed_fields,
+        prompt_tokens=0,
+        output_tokens=0,
+        cached_tokens=0,
+        cost_usd=0.0,
+        accounts_in_call=None,
+        latency_ms=None,
+        flags=tuple(dict.fromkeys((*row.flags, UNCHANGED_CONTEXT_FLAG))),
+        trace_id=change.trace_id,
+        pipeline_version=ledger.pipeline_version,
+    )
+    outcome = ledger.outcome(Received.of(change), OutcomeKind.SKIPPED, reason=SkipReason.UNCHANGED_CONTEXT)
+    return ScoringResult(scored=ScoredChange(score=carried, outcome=outcome, source=change.source))
+
+
+@dataclass
+class SkipUnchangedContexts(beam.PTransform):
+    """list of ChangeInContext → those that need a score (main), ScoringResult (`carried`), Outcome; one query a batch.
+
+    Where BigQuery can't tell even past the deadline of an outage, everything is scored: that costs money, and loses
+    nothing. A lookback of zero switches the step off.
+    """
+
+    project: str
+    dataset: str
+    pipeline_version: str
+    scoring: Scoring
+    lookback: dt.timedelta = dt.timedelta(days=7)
+    outage: OutageSettings = field(default_factory=OutageSettings)
+
+    def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> Any:
+        """Part what needs a score from what does not."""
+        return batches | beam.ParDo(_Skip(self)).with_outputs(CARRIED, OUTCOMES, main=CHANGED)
+
+
+class _Skip(beam.DoFn):
+    def __init__(self, config: SkipUnchangedContexts) -> None:
+        self.config = config
+        self.ledger = Ledger(STAGE, config.pipeline_version)
+        self.queries = Metrics.counter(STAGE, "queries_total")
+        self.query_milliseconds = Metrics.distribution(STAGE, "bigquery_query_duration_milliseconds")
+        self.changed = Metrics.counter(STAGE, "changed_total")
+        self.unchanged = Metrics.counter(STAGE, "unchanged_total")
+        self.stale = Metrics.counter(STAGE, "stale_total")
+        self.unknown = Metrics.counter(STAGE, "unknown_total")
+
+    def setup(self) -> None:
+        to = self.config
+        self.warehouse: Warehouse = shared_warehouse(to.project)
+        self.hold: Hold = shared_hold(f"BigQuery {to.project}.{to.dataset}", to.outage)
+        self.throttled = ThrottledSeconds(STAGE)
+
+    def process(
+        self, batch: Sequence[ChangeInContext]
+    ) -> Iterator[list[ChangeInContext] | TaggedOutput[Literal["carried"], ScoringResult] | TaggedOutcome]:
+        last_scores = self._last_scores(batch) if self.config.lookback else {}
+        changed = []
+        for item in batch:
+            last = last_scores.get(item.change.account_id)
+            reason = skip_reason(item, last, self.config.scoring)
+            if reason is None or last is None:
+                changed.append(item)
+            elif reason is SkipReason.STALE:
+                self.stale.inc()
+                received = Received.of(item.change)
+                yield TaggedOutput(OUTCOMES, self.ledger.outcome(received, OutcomeKind.SKIPPED, reason=reason))
+            else:
+                self.unchanged.inc()
+                yield TaggedOutput(CARRIED, carried_over(item, last, self.config.scoring, self.ledger))
+        self.changed.inc(len(changed))
+        if changed:
+            yield changed
+
+    def _last_scores(self, batch: Sequence[ChangeInContext]) -> Mapping[str, LastScore]:
+        account_ids = sorted({item.change.account_id for item in batch})
+        try:
+            return self.hold.call(lambda: self._look_up(account_ids), self.throttled)
+        except WarehouseUnavailable as error:
+            self.unknown.inc(len(account_ids))
+            _log.error("last scores can't be read: all of a batch is scored", reason=str(error), batch=len(batch))
+            return {}
+
+    def _look_up(self, account_ids: Sequence[str]) -> Mapping[str, LastScore]:
+        started = self.ledger.now()
+        self.queries.inc()
+        try:
+            return read_last_scores(
+                self.warehouse,
+                self.config.dataset,
+                account_ids,
+                since=started - self.config.lookback,
+                until=started + dt.timedelta(days=1),
+            )
+        finally:
+            self.query_milliseconds.update(int((self.ledger.now() - started) / dt.timedelta(milliseconds=1)))

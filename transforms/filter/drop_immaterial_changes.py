@@ -1,0 +1,55 @@
+"""Drop immaterial changes: what is not worth a score ends in the ledger, before anything is looked up or paid for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.change_event import AccountChange
+from schemas.outcome import OutcomeKind, SkipReason
+from transforms.filter.materiality import Immaterial, Materiality
+from transforms.ledger import Ledger, Received
+from transforms.outputs import OUTCOMES, TaggedOutcome
+
+STAGE: Final = "Drop immaterial changes"
+MATERIAL: Final = "material"
+
+
+@dataclass
+class DropImmaterialChanges(beam.PTransform):
+    """AccountChange → those worth a score (main, `material`), and an Outcome (`outcomes`) for each of the others."""
+
+    materiality: Materiality
+    pipeline_version: str
+
+    def expand(self, changes: beam.PCollection[AccountChange]) -> Any:
+        """Decide on each change by itself."""
+        return changes | beam.ParDo(_DropImmaterial(self.materiality, self.pipeline_version)).with_outputs(
+            OUTCOMES, main=MATERIAL
+        )
+
+
+class _DropImmaterial(beam.DoFn):
+    def __init__(self, materiality: Materiality, pipeline_version: str) -> None:
+        self.materiality = materiality
+        self.ledger = Ledger(STAGE, pipeline_version)
+        self.changes = Metrics.counter(STAGE, "changes_total")
+        self.material = Metrics.counter(STAGE, "material_total")
+        self.skipped = {
+            reason: Metrics.counter(STAGE, f"skipped_{reason}_total")
+            for reason in (SkipReason.IMMATERIAL, SkipReason.OWN_WRITE)
+        }
+
+    def process(self, change: AccountChange) -> Iterator[AccountChange | TaggedOutcome]:
+        self.changes.inc()
+        decision = self.materiality.decide(change)
+        if isinstance(decision, Immaterial):
+            self.skipped[decision.reason].inc()
+            skipped = self.ledger.outcome(Received.of(change), OutcomeKind.SKIPPED, reason=decision.reason)
+            yield TaggedOutput(OUTCOMES, skipped)
+            return
+        self.material.inc()
+        yield change

@@ -1,0 +1,1 @@
+"""Gemini calls, and the scores that come of them."""

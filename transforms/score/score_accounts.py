@@ -1,0 +1,222 @@
+"""Score accounts: changes in context → scores, several accounts a Gemini call, many calls in flight."""
+
+import concurrent.futures
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apache_beam as beam
+import structlog
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.account_context import ChangeInContext, context_hash
+from schemas.dead_letter import Severity
+from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
+from schemas.score import Score, ScoreStatus, score_id, tier_of
+from transforms.clients.gemini_api import GeminiSettings
+from transforms.errors import GeminiError
+from transforms.ledger import Ledger, Received
+from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
+from transforms.prompt.prompt import part_suspects, row_flags
+from transforms.score.prices import Price
+from transforms.score.scoring_engine import Answered, ScoringEngine, Tally, estimated_tokens, shared_engine
+
+STAGE: Final = "Score accounts"
+SCORED: Final = "scored"
+THROTTLED_COUNTER: Final = "cumulativeThrottlingSeconds"
+"""Dataflow reads a counter of this name, and adds no workers that would be throttled too."""
+
+_REPORT_SECONDS: Final = 5.0
+"""While a batch is held, throttled seconds are counted this often."""
+_LOG_LEVELS: Final = {
+    Severity.LOW: logging.INFO,
+    Severity.MEDIUM: logging.WARNING,
+    Severity.HIGH: logging.ERROR,
+    Severity.CRITICAL: logging.CRITICAL,
+}
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def split_calls(
+    batch: Sequence[ChangeInContext], accounts_per_call: int, max_prompt_tokens: int
+) -> list[list[ChangeInContext]]:
+    """Return a batch in calls of at most `accounts_per_call` accounts and, by estimate, `max_prompt_tokens`.
+
+    Calls differ in size by one account at most, unless tokens end one early; an account that is over the limit by
+    itself is a call by itself. So is one whose texts seem to give orders: what they do, they do to its own score.
+    """
+    suspects, others = part_suspects(batch)
+    calls = -(-len(others) // accounts_per_call)
+    even = (others[number::calls] for number in range(calls))
+    return [[item] for item in suspects] + [call for accounts in even for call in _within(accounts, max_prompt_tokens)]
+
+
+def _within(accounts: Sequence[ChangeInContext], max_tokens: int) -> Iterator[list[ChangeInContext]]:
+    if len(accounts) == 1:
+        yield list(accounts)
+        return
+    call: list[ChangeInContext] = []
+    tokens = 0
+    for account in accounts:
+        estimate = estimated_tokens(account.context.model_dump_json(exclude_none=True))
+        if call and tokens + estimate > max_tokens:
+            yield call
+            call, tokens = [], 0
+        call.append(account)
+        tokens += estimate
+    yield call
+
+
+def shares(total: int, parts: int) -> list[int]:
+    """Return a whole number in parts that differ by one at most and add up to it."""
+    return [total // parts + (1 if number < total % parts else 0) for number in range(parts)]
+
+
+def log_failures(failures: Counter[type[GeminiError]]) -> None:
+    """Write an entry for each kind of failure among a batch's calls: how often, how grave, what was done; no text."""
+    for kind, times in failures.items():
+        severity = kind.severity()
+        _log.log(
+            _LOG_LEVELS[severity],
+            "calls to Gemini failed",
+            failure=kind.__name__,
+            times=times,
+            error_class=kind.error_class.value,
+            error_severity=severity.value,
+            handling=kind.handling.value,
+            stage=STAGE,
+        )
+
+
+@dataclass
+class ScoreAccounts(beam.PTransform):
+    """list of ChangeInContext → ScoringResult for each; all calls end within the bundle.
+
+    While Gemini fails as a whole, the bundle is held; `cumulativeThrottlingSeconds` tells the runner.
+    """
+
+    gemini: GeminiSettings
+    pipeline_version: str
+    accounts_per_call: int = 5
+    price: Price | None = None
+    """Of the model; None leaves cost_usd empty."""
+
+    def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> beam.PCollection[ScoringResult]:
+        """Score a batch's accounts, the calls of a batch side by side."""
+        return batches | beam.ParDo(_Score(self))
+
+
+@dataclass
+class SplitResults(beam.PTransform):
+    """ScoringResult → ScoredChange (main), DeadLetter."""
+
+    def expand(self, results: beam.PCollection[ScoringResult]) -> Any:
+        """Part the scores from the failures, after the Reshuffle that keeps both from being paid for again."""
+        return results | beam.ParDo(_Split()).with_outputs(DEAD_LETTERS, main=SCORED)
+
+
+class _Split(beam.DoFn):
+    def process(self, result: ScoringResult) -> Iterator[ScoredChange | TaggedDeadLetter]:
+        if result.scored:
+            yield result.scored
+        if result.letter:
+            yield TaggedOutput(DEAD_LETTERS, result.letter)
+
+
+class _Score(beam.DoFn):
+    def __init__(self, config: ScoreAccounts) -> None:
+        self.gemini = config.gemini
+        self.accounts_per_call = config.accounts_per_call
+        self.price = config.price
+        self.ledger = Ledger(STAGE, config.pipeline_version)
+        self.calls = Metrics.counter(STAGE, "gemini_calls_total")
+        self.call_milliseconds = Metrics.distribution(STAGE, "api_call_duration_milliseconds")
+        self.tokens = Metrics.counter(STAGE, "vertex_ai_token_usage_total")
+        self.scored = Metrics.counter(STAGE, "scored_total")
+        self.failed = Metrics.counter(STAGE, "account_scoring_errors_total")
+        self.throttled = Metrics.counter(STAGE, THROTTLED_COUNTER)
+        self.throttled_fraction = 0.0
+
+    def setup(self) -> None:
+        self.engine: ScoringEngine = shared_engine(self.gemini)
+
+    def process(self, batch: Sequence[ChangeInContext]) -> Iterator[ScoringResult]:
+        calls = split_calls(list(batch), self.accounts_per_call, self.gemini.max_prompt_tokens)
+        for call, verdicts in zip(calls, self._verdicts(calls), strict=True):
+            for item, verdict in zip(call, verdicts, strict=True):
+                if isinstance(verdict, Answered):
+                    self.scored.inc()
+                    yield self._scored(item, verdict)
+                else:
+                    self.failed.inc()
+                    yield self._failed(item, verdict)
+
+    def _verdicts(self, calls: Sequence[Sequence[ChangeInContext]]) -> list[list[Answered | GeminiError]]:
+        """Block until every account of the batch has its verdict: what is in flight belongs to this bundle."""
+        tally = Tally()
+        reported = 0.0
+        future = self.engine.submit(calls, tally)
+        while not concurrent.futures.wait([future], timeout=_REPORT_SECONDS).done:
+            reported = self._report_throttled(tally, reported)
+        self._report_throttled(tally, reported)
+        # Counted here, on the thread of process(): what the event loop's thread counts, Beam drops.
+        self.calls.inc(tally.calls)
+        for generation in tally.generations:
+            self.tokens.inc(generation.prompt_tokens + generation.output_tokens)
+            self.call_milliseconds.update(int(generation.latency_seconds * 1000))
+        log_failures(tally.failures)
+        return future.result()
+
+    def _report_throttled(self, tally: Tally, reported: float) -> float:
+        """Count whole seconds, and keep the rest for the next time; return what is reported now."""
+        seconds = max(tally.throttled.seconds, reported)  # the event loop may be about to change it
+        whole, self.throttled_fraction = divmod(self.throttled_fraction + seconds - reported, 1)
+        self.throttled.inc(int(whole))
+        return seconds
+
+    def _scored(self, item: ChangeInContext, verdict: Answered) -> ScoringResult:
+        change, scored_at = item.change, self.ledger.now()
+        answer, generation = verdict.answer, verdict.generation
+        place, accounts = verdict.place, verdict.accounts
+        tokens = {
+            "prompt_tokens": shares(generation.prompt_tokens, accounts)[place],
+            "cached_tokens": shares(generation.cached_tokens, accounts)[place],
+            "output_tokens": shares(generation.output_tokens, accounts)[place],
+        }
+        score = Score(
+            account_id=change.account_id,
+            score_id=score_id(change.account_id, change.event_id, self.gemini.prompt_version, self.gemini.model),
+            event_ids=(change.event_id, *change.coalesced),
+            change_committed_at=change.committed_at,
+            change_sequence=change.sequence_number,
+            scored_at=scored_at,
+            status=ScoreStatus.SCORED,
+            score=answer.score,
+            tier=tier_of(answer.score),
+            confidence=answer.confidence,
+            drivers=answer.drivers,
+            recommended_action=answer.recommended_action,
+            summary=answer.summary,
+            changed_fields=change.changed_fields,
+            model=self.gemini.model,
+            model_version=generation.model_version,
+            prompt_version=self.gemini.prompt_version,
+            context_hash=context_hash(item.context),
+            **tokens,
+            cost_usd=self.price.cost_usd(scored_at.date(), **tokens) if self.price else None,
+            accounts_in_call=accounts,
+            latency_ms=int(generation.latency_seconds * 1000),
+            flags=row_flags(item),
+            trace_id=change.trace_id,
+            pipeline_version=self.ledger.pipeline_version,
+        )
+        outcome = self.ledger.outcome(Received.of(change), OutcomeKind.SCORED)
+        return ScoringResult(scored=ScoredChange(score=score, outcome=outcome, source=change.source))
+
+    def _failed(self, item: ChangeInContext, error: GeminiError) -> ScoringResult:
+        letter = self.ledger.dead_letter(Received.of(item.change), error, prompt_version=self.gemini.prompt_version)
+        return ScoringResult(letter=letter)

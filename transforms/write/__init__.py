@@ -1,0 +1,1 @@
+"""Where results end: tables, and the dead-letter topic."""

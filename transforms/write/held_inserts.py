@@ -1,0 +1,90 @@
+"""Inserts that are held while BigQuery does not answer, and that tell a row's own fault from BigQuery's."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from apache_beam.io.gcp.bigquery import RetryStrategy
+
+from schemas.tables import Table
+from transforms.clients.bigquery import RefusedRow, shared_warehouse
+from transforms.clients.outage import OutageSettings, shared_hold
+from transforms.errors import RowRejected, WarehouseUnavailable
+
+Rows = Mapping[str, Mapping[str, Any]]
+"""JSON rows by their identity, under which BigQuery tries to take a repeated row only once."""
+
+RowError = RowRejected | WarehouseUnavailable
+
+_UNKNOWN_REASON: Final = "unknown"
+
+
+class RowsHeldBack(WarehouseUnavailable):
+    """BigQuery answered, and did not take some rows for a reason that passes."""
+
+
+def refusal_reasons(errors: Iterable[Any]) -> str:
+    """Return BigQuery's reasons and the columns they name; its messages can quote values, and stay behind."""
+    named = [error for error in errors if isinstance(error, dict)]
+    return ", ".join(sorted({f"{_reason(error)} at {error.get('location') or 'the row'}" for error in named}))
+
+
+def is_passing(errors: Iterable[Any]) -> bool:
+    """Whether BigQuery may take the same row if it is sent again; Beam's own sink draws the same line."""
+    strategy = RetryStrategy.RETRY_ON_TRANSIENT_ERROR
+    named = [error for error in errors if isinstance(error, dict)]
+    return bool(named) and all(RetryStrategy.should_retry(strategy, _reason(error)) for error in named)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    return str(error.get("reason") or _UNKNOWN_REASON)
+
+
+@dataclass(frozen=True)
+class HeldInserts:
+    """Inserts into one table."""
+
+    project: str
+    dataset: str
+    table: Table
+    outage: OutageSettings
+
+    def insert(self, rows: Rows, on_wait: Callable[[float], None]) -> dict[str, RowError]:
+        """Insert rows, and return those that are not in the table, with the reason.
+
+        Rows that BigQuery refuses for a passing reason are sent again, alone, until the deadline of an outage; then
+        they are WarehouseUnavailable.
+
+        Args:
+            rows: What one request may hold.
+            on_wait: Told of the seconds for which work stood still, as they pass.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer within the deadline of an outage; some rows may be in.
+        """
+        left, failed = dict(rows), dict[str, RowError]()
+        warehouse = shared_warehouse(self.project)
+
+        def ask() -> None:
+            refused = warehouse.insert_rows(self.dataset, self.table, left)
+            passing = {row.row_id for row in refused if is_passing(row.errors)}
+            failed.update({row.row_id: self._rejected(row) for row in refused if row.row_id not in passing})
+            for row_id in left.keys() - passing:
+                del left[row_id]
+            if left:
+                raise RowsHeldBack(f"BigQuery: {self.table.name}: {_reasons_of(refused, passing)}")
+
+        try:
+            shared_hold(f"BigQuery inserts {self.project}.{self.dataset}.{self.table.name}", self.outage).call(
+                ask, on_wait
+            )
+        except RowsHeldBack as error:
+            failed.update(dict.fromkeys(left, error))
+        return failed
+
+    def _rejected(self, row: RefusedRow) -> RowRejected:
+        return RowRejected(f"{self.dataset}.{self.table.name} refused the row: {refusal_reasons(row.errors)}")
+
+
+def _reasons_of(refused: Sequence[RefusedRow], row_ids: set[str]) -> str:
+    return refusal_reasons(error for row in refused if row.row_id in row_ids for error in row.errors)

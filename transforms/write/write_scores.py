@@ -1,0 +1,92 @@
+"""Write scores: each row that BigQuery took is recorded, each that it refused is a dead letter; see docs/adr/032."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import apache_beam as beam
+import orjson
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
+
+from schemas.dead_letter import DeadLetter
+from schemas.outcome import Outcome, ScoredChange
+from schemas.record import replaced
+from schemas.tables import Table
+from transforms.clients.outage import OutageSettings, ThrottledSeconds
+from transforms.ledger import Ledger, Received
+from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter
+from transforms.write.held_inserts import HeldInserts, RowError
+from transforms.write.write_rows import GatherRows, insert_requests, recorded_now, table_row
+
+SCORES_STAGE: Final = "Write scores"
+
+
+class WrittenScores(NamedTuple):
+    """What became of the scores."""
+
+    outcomes: beam.PCollection[Outcome]
+    dead_letters: beam.PCollection[DeadLetter]
+
+
+@dataclass
+class WriteScores(beam.PTransform):
+    """ScoredChange → Outcome of a row that is in the table, DeadLetter, with the row, of one that is not."""
+
+    project: str
+    dataset: str
+    table: Table
+    pipeline_version: str
+    outage: OutageSettings = field(default_factory=OutageSettings)
+
+    def expand(self, scored: beam.PCollection[ScoredChange]) -> Any:
+        """Gather, then insert."""
+        written = (
+            scored
+            | "Gather rows" >> GatherRows(self.table.name)
+            | "Insert rows" >> beam.ParDo(_InsertScores(self)).with_outputs(DEAD_LETTERS, main=OUTCOMES)
+        )
+        return WrittenScores(written[OUTCOMES], written[DEAD_LETTERS])
+
+
+def rejected_letter(item: ScoredChange, row: dict[str, Any], error: RowError, ledger: Ledger) -> DeadLetter:
+    """Return the dead letter of a row that is not in the table: the event's bytes to replay, and the row."""
+    outcome = item.outcome
+    received = Received(
+        event_id=outcome.event_id,
+        source=item.source,
+        trace_id=outcome.trace_id,
+        account_id=outcome.account_id,
+        entity_name=outcome.entity_name,
+        record_id=outcome.record_id,
+        change_type=outcome.change_type,
+        committed_at=outcome.committed_at,
+    )
+    letter = ledger.dead_letter(received, error, prompt_version=item.score.prompt_version)
+    return replaced(letter, rejected_row=orjson.dumps(row).decode())
+
+
+class _InsertScores(beam.DoFn):
+    def __init__(self, config: WriteScores) -> None:
+        self.inserts = HeldInserts(config.project, config.dataset, config.table, config.outage)
+        self.ledger = Ledger(SCORES_STAGE, config.pipeline_version)
+        self.throttled = ThrottledSeconds(SCORES_STAGE)
+        self.inserted = Metrics.counter(SCORES_STAGE, "rows_inserted_total")
+        self.refused = Metrics.counter(SCORES_STAGE, "rows_refused_total")
+
+    def process(self, batch: Iterable[ScoredChange]) -> Iterator[Outcome | TaggedDeadLetter]:
+        # A redelivery can bring a score twice: one row, and an outcome for each.
+        items: dict[str, list[ScoredChange]] = {}
+        for item in batch:
+            items.setdefault(item.score.score_id, []).append(item)
+        for rows in insert_requests((score_id, table_row(same[0].score)) for score_id, same in items.items()):
+            failed = self.inserts.insert(rows, self.throttled)
+            self.inserted.inc(len(rows) - len(failed))
+            self.refused.inc(len(failed))
+            for score_id, row in rows.items():
+                for item in items[score_id]:
+                    if score_id in failed:
+                        letter = rejected_letter(item, row, failed[score_id], self.ledger)
+                        yield TaggedOutput(DEAD_LETTERS, letter)
+                    else:
+                        yield recorded_now(item)

@@ -6,7 +6,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline import PIPELINE_VERSION
 from pipeline.config.options import RescoringConfig, ShadowConfig
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoringResult
@@ -72,7 +72,7 @@ def score_changes(
     looked_up = reread.batches | "Add account context" >> AddAccountContext(
         project, config.crm_dataset, version, cache=config.cache, outage=config.outage
     )
-    known = looked_up.in_context | "Skip unchanged contexts" >> SkipUnchangedContexts(
+    known = looked_up.enriched | "Skip unchanged contexts" >> SkipUnchangedContexts(
         project, dataset, version, scoring_of(config.gemini), config.unchanged_lookback, config.outage
     )
     scored = known.changed | "Score accounts" >> scoring(config, config.gemini, config.price)
@@ -100,11 +100,11 @@ def score_changes(
 
 
 def score_shadows(
-    in_context: beam.PCollection[list[ChangeInContext]], config: RescoringConfig, shadow: ShadowConfig
+    enriched: beam.PCollection[list[EnrichedChange]], config: RescoringConfig, shadow: ShadowConfig
 ) -> None:
     """Score a sample a second time, apart from the scores: no outcome and no dead letter comes of it."""
     _ = (
-        in_context
+        enriched
         | "Score shadows" >> ShadowScores(scoring(config, shadow.gemini, shadow.price), shadow.percent)
         | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
     )

@@ -90,7 +90,7 @@ class AccountContext(Record):
     calls: tuple[Call, ...] = ()
 
 
-class ChangeInContext(Record):
+class EnrichedChange(Record):
     """A change, and what is known of its account."""
 
     change: AccountChange

@@ -6,7 +6,7 @@ from typing import Final
 
 from pipeline.doctor.check import Check, Finding, Status
 from pipeline.doctor.remedies import Advice
-from schemas.account_context import AccountContext, AccountProfile, ChangeInContext
+from schemas.account_context import AccountContext, AccountProfile, EnrichedChange
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType, SourceMessage
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest
@@ -54,7 +54,7 @@ def ask(settings: GeminiSettings) -> Finding:
     return Finding(Status.OK, f"scored an account in {generation.latency_seconds:.1f} s, {tokens}")
 
 
-def tiny_account() -> ChangeInContext:
+def tiny_account() -> EnrichedChange:
     """Return an account that no organisation has, with next to nothing known of it."""
     change = AccountChange(
         event_id=f"{0:032x}",
@@ -69,7 +69,7 @@ def tiny_account() -> ChangeInContext:
         source=SourceMessage(payload=b""),
     )
     profile = AccountProfile(account_id=_ACCOUNT_ID, name="Check-up", industry="Technology", modified_at=_WHEN)
-    return ChangeInContext(change=change, context=AccountContext(profile=profile))
+    return EnrichedChange(change=change, context=AccountContext(profile=profile))
 
 
 async def _generate(settings: GeminiSettings, prompt: Prompt) -> Generation:

@@ -30,7 +30,7 @@ from tests.benchmarks.ratios import BUILD
 from tests.fixtures.changes import change
 from tests.fixtures.redis_server import RedisServer
 from transforms.clients.bigquery import ContextBounds, Warehouse
-from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.clients.redis import RedisSettings, RedisStore
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp
 from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore, Store, encode_entry, read_after
@@ -59,7 +59,7 @@ class _Counted:
 def _step(warehouse: _Counted, stores: Sequence[Store]) -> _LookUp:
     step = _LookUp(AddAccountContext(PROJECT, CRM_DATASET, "benchmark"))
     step.warehouse = warehouse  # type: ignore[assignment] # counts, and passes on
-    step.hold = Hold("benchmark", OutageSettings())
+    step.hold = OutageGate("benchmark", OutageSettings())
     step.throttled = ThrottledSeconds("benchmark")
     step.cache = ContextCache(stores, "crm", CACHE) if stores else None
     return step

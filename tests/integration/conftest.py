@@ -20,7 +20,7 @@ from transforms.score import scoring_engine
 
 KEPT_BY_A_PROCESS: Final = (
     context_cache._cache,
-    outage._hold,
+    outage._outage_gate,
     salesforce._salesforce,
     scoring_engine._engine,
     token_budget._count,

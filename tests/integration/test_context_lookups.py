@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import PROJECT, load_crm
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
-from schemas.account_context import AccountContext, AccountProfile, ChangeInContext, context_hash
+from schemas.account_context import AccountContext, AccountProfile, EnrichedChange, context_hash
 from schemas.change_event import AccountChange
 from schemas.score import Driver, Impact, Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS
@@ -20,7 +20,7 @@ from tests.fixtures.hostile_text import hostile_text
 from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from tests.fixtures.redis_server import RedisServer
 from transforms.clients.bigquery import ContextBounds, Warehouse
-from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.clients.redis import RedisSettings, RedisStore
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp
 from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore, Store
@@ -73,7 +73,7 @@ def _worker(
     monkeypatch.setenv("TEST_REDIS_URL", server.url)
     step = _LookUp(AddAccountContext(PROJECT, CRM_DATASET, "1"))
     step.warehouse = warehouse  # type: ignore[assignment]
-    step.hold = Hold("test", OutageSettings(probe_seconds=0.1))
+    step.hold = OutageGate("test", OutageSettings(probe_seconds=0.1))
     step.throttled = ThrottledSeconds("test")
     stores: list[Store] = [ProcessStore(600, 10**7)] if has_own_tier else []
     stores.append(RedisStore(RedisSettings("TEST_REDIS_URL"), 600))
@@ -81,7 +81,7 @@ def _worker(
     return step
 
 
-def _in_context(step: _LookUp) -> list[ChangeInContext]:
+def _in_context(step: _LookUp) -> list[EnrichedChange]:
     (batch,) = step.process(_changes())
     assert isinstance(batch, list)
     return batch
@@ -215,7 +215,7 @@ def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse)
     In the view as BigQuery has it, and whatever the times at which the rows were written.
     """
     hot = _score(1, 1, score=90, scored_at=SCORED_AT - dt.timedelta(minutes=9))
-    item = ChangeInContext(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
+    item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
     scoring = Scoring("v1", "m")
     last = _last_scores(mirrored, hot)[account_id(1)]
     assert skip_reason(item, last, scoring) == "unchanged_context"
@@ -234,13 +234,13 @@ def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse)
     since, until = SCORED_AT - dt.timedelta(days=7), SCORED_AT + dt.timedelta(days=1)
     newest = read_last_scores(mirrored, SCORING_DATASET, [account_id(1)], since=since, until=until)[account_id(1)]
     assert newest.row.score_id == carried.score.score_id
-    replayed_cold = ChangeInContext(change=change(1, committed_at=late_cold.change_committed_at), context=context(1))
+    replayed_cold = EnrichedChange(change=change(1, committed_at=late_cold.change_committed_at), context=context(1))
     assert skip_reason(replayed_cold, newest, scoring) == "stale"
 
 
 def test_what_was_read_and_written_is_recognised(mirrored: Warehouse) -> None:
     """The hash on a row that went through BigQuery is that of the same context read again, and of no other."""
-    item = ChangeInContext(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
+    item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
     last = _last_scores(mirrored, _score(1, 1))[account_id(1)]
     assert skip_reason(item, last, Scoring("v1", "m")) == "unchanged_context"
     other = item.model_copy(update={"context": context(1, emails=())})

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
 from pipeline.local.stack import PROJECT
-from tests.fixtures.changes import in_context
+from tests.fixtures.changes import enriched_change
 from transforms.clients.gemini import SdkTransport
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
 from transforms.clients.gemini_rest import RestTransport, endpoint
@@ -47,7 +47,7 @@ def _settings(kind: TransportKind, **fields: Any) -> GeminiSettings:
 
 
 def _request(accounts: int = 2) -> GenerationRequest:
-    return GenerationRequest(render_prompt([in_context(number) for number in range(accounts)]).text, accounts)
+    return GenerationRequest(render_prompt([enriched_change(number) for number in range(accounts)]).text, accounts)
 
 
 def _with_transport(settings: GeminiSettings, work: Callable[[Transport], Awaitable[Result]]) -> Result:

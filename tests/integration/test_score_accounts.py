@@ -14,16 +14,16 @@ import pytest
 
 from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
 from pipeline.local.stack import PROJECT
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.dead_letter import is_retryable
 from schemas.outcome import OutcomeKind, ScoringResult
-from tests.fixtures.changes import in_context
+from tests.fixtures.changes import enriched_change
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.score.gemini_circuit import CircuitPolicy
 from transforms.score.score_accounts import THROTTLED_COUNTER, ScoreAccounts, _Score
 from transforms.score.scoring_engine import ScoringEngine
 
-BATCH = [in_context(number) for number in range(10)]
+BATCH = [enriched_change(number) for number in range(10)]
 POISON = "Company 3"  # the account with this name is in the first of a batch's two calls
 SETTINGS = GeminiSettings(
     project=PROJECT,
@@ -56,7 +56,7 @@ def _step(engine: ScoringEngine, accounts_per_call: int = 5) -> _Score:
     return step
 
 
-def _score(engine: ScoringEngine, batch: Sequence[ChangeInContext] = BATCH, **options: int) -> list[ScoringResult]:
+def _score(engine: ScoringEngine, batch: Sequence[EnrichedChange] = BATCH, **options: int) -> list[ScoringResult]:
     return list(_step(engine, **options).process(batch))
 
 
@@ -214,7 +214,7 @@ def test_a_systemic_fault_holds_the_stream(engine: ScoringEngine, gemini: Gemini
     """
     probes = 1 if kind == "half_open" else 3  # of the former, each call lasts for the whole deadline
     accounts_per_call = 1 if kind.startswith("item_") else 4
-    batches = [[in_context(20 * batch + number) for number in range(20)] for batch in range(3)]
+    batches = [[enriched_change(20 * batch + number) for number in range(20)] for batch in range(3)]
     gemini.configure(faults=[Fault(kind=FaultKind(kind))])
     with ThreadPoolExecutor(3) as threads:
         running = [threads.submit(_score, engine, batch, accounts_per_call=accounts_per_call) for batch in batches]
@@ -271,7 +271,7 @@ def _wait_until(condition: Any, seconds: float = 60.0) -> None:
 def test_the_servers_cap_is_found(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
     """Against a cap of ten calls, three hundred accounts are all scored, and few calls are refused."""
     gemini.configure(max_concurrency=10, latency={"mean_seconds": 0.02})
-    batch = [in_context(number) for number in range(300)]
+    batch = [enriched_change(number) for number in range(300)]
     assert _verdicts(_score(engine, batch, accounts_per_call=1)) == {"scored": 300}
     refused = gemini.stats().by_status.get("429", 0)
     assert refused <= 22 + 0.1 * 300, "22: what the first limit of 32 exceeds the cap by"
@@ -286,7 +286,7 @@ def test_whatever_happens_each_account_ends_once(engine: ScoringEngine, gemini: 
     kinds = [kind for kind in FaultKind if kind not in slow]
     dice.shuffle(kinds)
     gemini.configure(faults=[Fault(kind=kind, rate=0.1 / len(kinds), seed=dice.randrange(2**31)) for kind in kinds])
-    batches = [[in_context(40 * batch + number) for number in range(40)] for batch in range(10)]
+    batches = [[enriched_change(40 * batch + number) for number in range(40)] for batch in range(10)]
     with ThreadPoolExecutor(5) as threads:
         results = list(threads.map(lambda batch: _score(engine, batch), batches))
     assert [_ids(result) for result in results] == [sorted(i.change.event_id for i in batch) for batch in batches]

@@ -37,7 +37,7 @@ class OutageSettings:
             raise ValueError("a deadline of 0 or more and a probe every so many seconds are wanted")
 
 
-class Hold:
+class OutageGate:
     """Calls to one part of BigQuery, held while it does not answer; for all the threads of a process.
 
     The first failure opens the circuit, since the call has been retried within by then.
@@ -94,12 +94,12 @@ class ThrottledSeconds:
 _starting = threading.Lock()
 
 
-def shared_hold(service: str, settings: OutageSettings) -> Hold:
+def shared_outage_gate(service: str, settings: OutageSettings) -> OutageGate:
     """Return this process's hold of a service: workers have a DoFn a thread, the DirectRunner one a bundle."""
     with _starting:
-        return _hold(service, settings)
+        return _outage_gate(service, settings)
 
 
 @functools.cache
-def _hold(service: str, settings: OutageSettings) -> Hold:
-    return Hold(service, settings)
+def _outage_gate(service: str, settings: OutageSettings) -> OutageGate:
+    return OutageGate(service, settings)

@@ -9,10 +9,10 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.account_context import AccountContext, ChangeInContext
+from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
 from transforms.clients.bigquery import ContextBounds, Warehouse, shared_warehouse
-from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds, shared_hold
+from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.enrich.context_cache import CacheSettings, ContextCache, shared_cache
 from transforms.enrich.context_overlay import context_from_change, overlay
 from transforms.errors import AccountNotFound, WarehouseError, WarehouseUnavailable
@@ -20,12 +20,12 @@ from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
 
 STAGE: Final = "Add account context"
-IN_CONTEXT: Final = "in_context"
+IN_CONTEXT: Final = "enriched"
 
 
 def join_contexts(
     changes: Sequence[AccountChange], contexts: Mapping[str, AccountContext | WarehouseError]
-) -> Iterator[ChangeInContext | tuple[AccountChange, WarehouseError]]:
+) -> Iterator[EnrichedChange | tuple[AccountChange, WarehouseError]]:
     """Yield each change with its account's context, or with the reason why there is none.
 
     What the event says and the mirror does not know yet is part of the context; an account that the mirror lacks has
@@ -40,14 +40,14 @@ def join_contexts(
         elif isinstance(context, AccountContext):
             context = overlay(context, change)
         if isinstance(context, AccountContext):
-            yield ChangeInContext(change=change, context=context)
+            yield EnrichedChange(change=change, context=context)
         else:
             yield change, context
 
 
 @dataclass
 class AddAccountContext(beam.PTransform):
-    """list of AccountChange → list of ChangeInContext (main), DeadLetter; at most one query a batch.
+    """list of AccountChange → list of EnrichedChange (main), DeadLetter; at most one query a batch.
 
     Accounts whose contexts are cached, and were read after their changes, are not asked for. While BigQuery does not
     answer, batches are held; they become dead letters past the deadline of an outage only.
@@ -77,24 +77,24 @@ class _LookUp(beam.DoFn):
     def setup(self) -> None:
         to = self.config
         self.warehouse: Warehouse = shared_warehouse(to.project)
-        self.hold: Hold = shared_hold(f"BigQuery {to.project}.{to.crm_dataset}", to.outage)
+        self.hold: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.crm_dataset}", to.outage)
         scope = f"{to.project}.{to.crm_dataset} {to.bounds}"
         self.cache: ContextCache | None = shared_cache(to.cache, scope) if to.cache else None
         self.throttled = ThrottledSeconds(STAGE)
 
-    def process(self, batch: Iterable[AccountChange]) -> Iterator[list[ChangeInContext] | TaggedDeadLetter]:
+    def process(self, batch: Iterable[AccountChange]) -> Iterator[list[EnrichedChange] | TaggedDeadLetter]:
         changes = list(batch)
-        in_context = []
+        enriched = []
         for joined in join_contexts(changes, self._contexts(changes)):
-            if isinstance(joined, ChangeInContext):
-                in_context.append(joined)
+            if isinstance(joined, EnrichedChange):
+                enriched.append(joined)
             else:
                 change, error = joined
                 self.failed.inc()
                 yield TaggedOutput(DEAD_LETTERS, self.ledger.dead_letter(Received.of(change), error))
-        self.found.inc(len(in_context))
-        if in_context:
-            yield in_context
+        self.found.inc(len(enriched))
+        if enriched:
+            yield enriched
 
     def _contexts(self, changes: list[AccountChange]) -> Mapping[str, AccountContext | WarehouseError]:
         """Return what the cache has, and what the warehouse has of the rest."""

@@ -15,14 +15,14 @@ import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.account_context import ChangeInContext, context_hash
+from schemas.account_context import EnrichedChange, context_hash
 from schemas.change_event import ChangeOrder, ChangeType
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult, SkipReason
 from schemas.record import replaced
 from schemas.score import UNCHANGED_CONTEXT_FLAG, Score, ScoreStatus, score_id
 from transforms.clients.bigquery import Warehouse, shared_warehouse
 from transforms.clients.gemini_api import GeminiSettings
-from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds, shared_hold
+from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.enrich.last_scores import LastScore, read_last_scores
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
@@ -50,7 +50,7 @@ def scoring_of(gemini: GeminiSettings) -> Scoring:
     return Scoring(prompt_version=gemini.prompt_version, model=gemini.model)
 
 
-def skip_reason(item: ChangeInContext, last: LastScore | None, scoring: Scoring) -> SkipReason | None:
+def skip_reason(item: EnrichedChange, last: LastScore | None, scoring: Scoring) -> SkipReason | None:
     """Return why a change needs no score; None: it needs one.
 
     A change older than its account's newest row could not become the current score. Otherwise the row must be a score
@@ -71,7 +71,7 @@ def skip_reason(item: ChangeInContext, last: LastScore | None, scoring: Scoring)
     return SkipReason.UNCHANGED_CONTEXT if is_same and last.is_recent and not is_revived else None
 
 
-def carried_over(item: ChangeInContext, last: LastScore, scoring: Scoring, ledger: Ledger) -> ScoringResult:
+def carried_over(item: EnrichedChange, last: LastScore, scoring: Scoring, ledger: Ledger) -> ScoringResult:
     """Return the last score as the row of a later change that left its context as it was; it cost no call."""
     change, row = item.change, last.row
     carried: Score = replaced(
@@ -98,7 +98,7 @@ def carried_over(item: ChangeInContext, last: LastScore, scoring: Scoring, ledge
 
 @dataclass
 class SkipUnchangedContexts(beam.PTransform):
-    """list of ChangeInContext → those that need a score (main), ScoringResult (`carried`), Outcome; one query a batch.
+    """list of EnrichedChange → those that need a score (main), ScoringResult (`carried`), Outcome; one query a batch.
 
     Where BigQuery can't tell even past the deadline of an outage, everything is scored: that costs money, and loses
     nothing. A lookback of zero switches the step off.
@@ -111,7 +111,7 @@ class SkipUnchangedContexts(beam.PTransform):
     lookback: dt.timedelta = dt.timedelta(days=7)
     outage: OutageSettings = field(default_factory=OutageSettings)
 
-    def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> Any:
+    def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> Any:
         """Part what needs a score from what does not."""
         return batches | beam.ParDo(_Skip(self)).with_outputs(CARRIED, OUTCOMES, main=CHANGED)
 
@@ -130,12 +130,12 @@ class _Skip(beam.DoFn):
     def setup(self) -> None:
         to = self.config
         self.warehouse: Warehouse = shared_warehouse(to.project)
-        self.hold: Hold = shared_hold(f"BigQuery {to.project}.{to.dataset}", to.outage)
+        self.hold: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.dataset}", to.outage)
         self.throttled = ThrottledSeconds(STAGE)
 
     def process(
-        self, batch: Sequence[ChangeInContext]
-    ) -> Iterator[list[ChangeInContext] | TaggedOutput[Literal["carried"], ScoringResult] | TaggedOutcome]:
+        self, batch: Sequence[EnrichedChange]
+    ) -> Iterator[list[EnrichedChange] | TaggedOutput[Literal["carried"], ScoringResult] | TaggedOutcome]:
         last_scores = self._last_scores(batch) if self.config.lookback else {}
         changed = []
         for item in batch:
@@ -154,7 +154,7 @@ class _Skip(beam.DoFn):
         if changed:
             yield changed
 
-    def _last_scores(self, batch: Sequence[ChangeInContext]) -> Mapping[str, LastScore]:
+    def _last_scores(self, batch: Sequence[EnrichedChange]) -> Mapping[str, LastScore]:
         account_ids = sorted({item.change.account_id for item in batch})
         try:
             return self.hold.call(lambda: self._look_up(account_ids), self.throttled)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.change_event import ACCOUNT_ENTITY, RELATED_ENTITIES
 from schemas.score import Flag
 from transforms.prompt.crm_text import prepare_text
@@ -41,7 +41,7 @@ class Prompt:
     """The user's part of one call; `accounts` maps each opaque id to the account it stands for, in prompt order."""
 
     text: str
-    accounts: Mapping[str, ChangeInContext]
+    accounts: Mapping[str, EnrichedChange]
     facts: Mapping[str, str]
     """By id: the fact of its account that the answer must repeat, no two of a call alike. It is the name as shown."""
 
@@ -65,7 +65,7 @@ def prompt_versions() -> tuple[str, ...]:
     return tuple(sorted(folder.name for folder in folders if folder.is_dir() and not folder.name.startswith("_")))
 
 
-def render_prompt(accounts: Sequence[ChangeInContext]) -> Prompt:
+def render_prompt(accounts: Sequence[EnrichedChange]) -> Prompt:
     """Return the prompt of a call: fenced JSON, in an order and under ids that tell the model nothing.
 
     Order and ids follow from the changes alone, so that a retried call is the same call.
@@ -89,18 +89,18 @@ def render_prompt(accounts: Sequence[ChangeInContext]) -> Prompt:
     )
 
 
-def suspicions_of(item: ChangeInContext) -> frozenset[Suspicion]:
+def suspicions_of(item: EnrichedChange) -> frozenset[Suspicion]:
     """Return what the texts of an account that its prompt shows seem to try."""
     found = (prepare_text(text, most).suspicions for text, most in _texts(item))
     return frozenset().union(*found)
 
 
-def row_flags(item: ChangeInContext) -> tuple[Flag, ...]:
+def row_flags(item: EnrichedChange) -> tuple[Flag, ...]:
     """Return what a reader of an account's score should know of the texts that it was scored from."""
     return (Flag.SUSPECTED_INSTRUCTIONS,) if suspicions_of(item) else ()
 
 
-def part_suspects(batch: Sequence[ChangeInContext]) -> tuple[list[ChangeInContext], list[ChangeInContext]]:
+def part_suspects(batch: Sequence[EnrichedChange]) -> tuple[list[EnrichedChange], list[EnrichedChange]]:
     """Return the accounts whose texts seem to give orders, each to be asked about alone, and all others."""
     suspects = [bool(suspicions_of(item)) for item in batch]
     return (
@@ -144,7 +144,7 @@ def _opaque_ids(dice: random.Random, count: int) -> list[str]:
     return list(ids)
 
 
-def _entry(short_id: str, item: ChangeInContext) -> dict[str, Any]:
+def _entry(short_id: str, item: EnrichedChange) -> dict[str, Any]:
     context, change = item.context, item.change
     return {
         "id": short_id,
@@ -158,7 +158,7 @@ def _entry(short_id: str, item: ChangeInContext) -> dict[str, Any]:
     }
 
 
-def _changed_fields(item: ChangeInContext) -> Iterator[str]:
+def _changed_fields(item: EnrichedChange) -> Iterator[str]:
     """Yield the names of changed fields with their entities; what is no name of a field stays behind."""
     for name in item.change.changed_fields[:MAX_CHANGED_FIELDS]:
         if _FIELD_NAME.fullmatch(name):
@@ -176,7 +176,7 @@ def _shown(record: BaseModel) -> dict[str, Any]:
     }
 
 
-def _texts(item: ChangeInContext) -> Iterator[tuple[str, int]]:
+def _texts(item: EnrichedChange) -> Iterator[tuple[str, int]]:
     context = item.context
     for record in (context.profile, *context.opportunities, *context.emails, *context.calls):
         for name, most in _ALLOWED[type(record)].items():

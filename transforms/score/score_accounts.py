@@ -12,7 +12,7 @@ import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.account_context import ChangeInContext, context_hash
+from schemas.account_context import EnrichedChange, context_hash
 from schemas.dead_letter import Severity
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
 from schemas.score import Score, ScoreStatus, score_id, tier_of
@@ -42,8 +42,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def split_calls(
-    batch: Sequence[ChangeInContext], accounts_per_call: int, max_prompt_tokens: int
-) -> list[list[ChangeInContext]]:
+    batch: Sequence[EnrichedChange], accounts_per_call: int, max_prompt_tokens: int
+) -> list[list[EnrichedChange]]:
     """Return a batch in calls of at most `accounts_per_call` accounts and, by estimate, `max_prompt_tokens`.
 
     Calls differ in size by one account at most, unless tokens end one early; an account that is over the limit by
@@ -55,11 +55,11 @@ def split_calls(
     return [[item] for item in suspects] + [call for accounts in even for call in _within(accounts, max_prompt_tokens)]
 
 
-def _within(accounts: Sequence[ChangeInContext], max_tokens: int) -> Iterator[list[ChangeInContext]]:
+def _within(accounts: Sequence[EnrichedChange], max_tokens: int) -> Iterator[list[EnrichedChange]]:
     if len(accounts) == 1:
         yield list(accounts)
         return
-    call: list[ChangeInContext] = []
+    call: list[EnrichedChange] = []
     tokens = 0
     for account in accounts:
         estimate = estimated_tokens(account.context.model_dump_json(exclude_none=True))
@@ -94,7 +94,7 @@ def log_failures(failures: Counter[type[GeminiError]]) -> None:
 
 @dataclass
 class ScoreAccounts(beam.PTransform):
-    """list of ChangeInContext → ScoringResult for each; all calls end within the bundle.
+    """list of EnrichedChange → ScoringResult for each; all calls end within the bundle.
 
     While Gemini fails as a whole, the bundle is held; `cumulativeThrottlingSeconds` tells the runner.
     """
@@ -105,7 +105,7 @@ class ScoreAccounts(beam.PTransform):
     price: Price | None = None
     """Of the model; None leaves cost_usd empty."""
 
-    def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> beam.PCollection[ScoringResult]:
+    def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> beam.PCollection[ScoringResult]:
         """Score a batch's accounts, the calls of a batch side by side."""
         return batches | beam.ParDo(_Score(self))
 
@@ -144,7 +144,7 @@ class _Score(beam.DoFn):
     def setup(self) -> None:
         self.engine: ScoringEngine = shared_engine(self.gemini)
 
-    def process(self, batch: Sequence[ChangeInContext]) -> Iterator[ScoringResult]:
+    def process(self, batch: Sequence[EnrichedChange]) -> Iterator[ScoringResult]:
         calls = split_calls(list(batch), self.accounts_per_call, self.gemini.max_prompt_tokens)
         for call, verdicts in zip(calls, self._verdicts(calls), strict=True):
             for item, verdict in zip(call, verdicts, strict=True):
@@ -155,7 +155,7 @@ class _Score(beam.DoFn):
                     self.failed.inc()
                     yield self._failed(item, verdict)
 
-    def _verdicts(self, calls: Sequence[Sequence[ChangeInContext]]) -> list[list[Answered | GeminiError]]:
+    def _verdicts(self, calls: Sequence[Sequence[EnrichedChange]]) -> list[list[Answered | GeminiError]]:
         """Block until every account of the batch has its verdict: what is in flight belongs to this bundle."""
         tally = Tally()
         reported = 0.0
@@ -178,7 +178,7 @@ class _Score(beam.DoFn):
         self.throttled.inc(int(whole))
         return seconds
 
-    def _scored(self, item: ChangeInContext, verdict: Answered) -> ScoringResult:
+    def _scored(self, item: EnrichedChange, verdict: Answered) -> ScoringResult:
         change, scored_at = item.change, self.ledger.now()
         answer, generation = verdict.answer, verdict.generation
         place, accounts = verdict.place, verdict.accounts
@@ -217,6 +217,6 @@ class _Score(beam.DoFn):
         outcome = self.ledger.outcome(Received.of(change), OutcomeKind.SCORED)
         return ScoringResult(scored=ScoredChange(score=score, outcome=outcome, source=change.source))
 
-    def _failed(self, item: ChangeInContext, error: GeminiError) -> ScoringResult:
+    def _failed(self, item: EnrichedChange, error: GeminiError) -> ScoringResult:
         letter = self.ledger.dead_letter(Received.of(item.change), error, prompt_version=self.gemini.prompt_version)
         return ScoringResult(letter=letter)

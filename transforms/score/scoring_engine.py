@@ -21,7 +21,7 @@ from typing import Final
 import orjson
 import uvloop
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.score import ScoreAnswer
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
 from transforms.clients.gemini_rest import RestTransport
@@ -85,7 +85,7 @@ class ScoringEngine:
         # A daemon: the process may end without asking, and what was in flight is redelivered.
         threading.Thread(target=self._loop.run_forever, name="gemini", daemon=True).start()
 
-    def submit(self, calls: Sequence[Sequence[ChangeInContext]], tally: Tally) -> "Future[list[list[Verdict]]]":
+    def submit(self, calls: Sequence[Sequence[EnrichedChange]], tally: Tally) -> "Future[list[list[Verdict]]]":
         """Start to score the accounts of some calls, and return the future of a verdict for each account, in order.
 
         The future has an exception only for a fault of this program; all calls have ended then as well.
@@ -106,15 +106,15 @@ class ScoringEngine:
         """A 429 does once there is a single call at a time: before that, slowing down is what helps."""
         return not isinstance(error, QuotaExhausted) or self._slots.limit.is_at_floor
 
-    async def _score(self, calls: Sequence[Sequence[ChangeInContext]], tally: Tally) -> list[list[Verdict]]:
-        async def ask(items: Sequence[ChangeInContext]) -> Sequence[Verdict]:
+    async def _score(self, calls: Sequence[Sequence[EnrichedChange]], tally: Tally) -> list[list[Verdict]]:
+        async def ask(items: Sequence[EnrichedChange]) -> Sequence[Verdict]:
             return await self._ask(items, tally)
 
         async with asyncio.TaskGroup() as group:  # if one has an exception, the others end before it is raised
             tasks = [group.create_task(settle(items, ask)) for items in calls]
         return [task.result() for task in tasks]
 
-    async def _ask(self, items: Sequence[ChangeInContext], tally: Tally) -> Sequence[Verdict]:
+    async def _ask(self, items: Sequence[EnrichedChange], tally: Tally) -> Sequence[Verdict]:
         """Make one call, held and retried as long as it is Gemini as a whole that fails."""
         prompt = render_prompt(items)
         if estimated_tokens(prompt.text) > self.settings.max_prompt_tokens:
@@ -142,7 +142,7 @@ class ScoringEngine:
             backoff = Backoff(self._circuit, accounts, throttled)
             return await backoff.retrying(error, attempt)
 
-    async def _call(self, prompt: Prompt, items: Sequence[ChangeInContext], tally: Tally) -> Sequence[Verdict]:
+    async def _call(self, prompt: Prompt, items: Sequence[EnrichedChange], tally: Tally) -> Sequence[Verdict]:
         event = await self._slots.take(tally.throttled)
         give_back = self._slots.failed
         tally.calls += 1
@@ -173,7 +173,7 @@ class ScoringEngine:
             return await self._transport.generate(request)
 
 
-def _read(prompt: Prompt, items: Sequence[ChangeInContext], generation: Generation, tally: Tally) -> list[Verdict]:
+def _read(prompt: Prompt, items: Sequence[EnrichedChange], generation: Generation, tally: Tally) -> list[Verdict]:
     """Return a verdict for each of a call's accounts, in their order."""
     try:
         answers = check_answers(generation.text, prompt.facts)

@@ -13,7 +13,7 @@ import apache_beam as beam
 import structlog
 from apache_beam.metrics import Metrics
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.outcome import ScoringResult
 from schemas.score import Score
 
@@ -36,7 +36,7 @@ def shadow_row(score: Score) -> Score:
 
 @dataclass
 class ShadowScores(beam.PTransform):
-    """list of ChangeInContext → Score, flagged as a shadow, for `percent` of the changes.
+    """list of EnrichedChange → Score, flagged as a shadow, for `percent` of the changes.
 
     `scoring` is ScoreAccounts with the shadow's model and prompt.
     """
@@ -44,19 +44,19 @@ class ShadowScores(beam.PTransform):
     scoring: beam.PTransform
     percent: float
 
-    def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> beam.PCollection[Score]:
+    def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> beam.PCollection[Score]:
         """Sample, score, and keep the rows."""
         percent = self.percent
         return (
             batches
-            | "Sample" >> beam.FlatMap(lambda batch: sampled(batch, percent)).with_output_types(list[ChangeInContext])
+            | "Sample" >> beam.FlatMap(lambda batch: sampled(batch, percent)).with_output_types(list[EnrichedChange])
             | "Part from scores" >> beam.Reshuffle()
             | "Score sample" >> self.scoring
             | "Keep rows" >> beam.ParDo(_KeepRows())
         )
 
 
-def sampled(batch: Sequence[ChangeInContext], percent: float) -> Iterator[list[ChangeInContext]]:
+def sampled(batch: Sequence[EnrichedChange], percent: float) -> Iterator[list[EnrichedChange]]:
     """Yield the changes of a batch that are in the sample, if there are any."""
     chosen = [item for item in batch if is_in_sample(item.change.event_id, percent)]
     if chosen:

@@ -8,7 +8,7 @@ from apache_beam.io.gcp.bigquery import RetryStrategy
 
 from schemas.tables import Table
 from transforms.clients.bigquery import RefusedRow, shared_warehouse
-from transforms.clients.outage import OutageSettings, shared_hold
+from transforms.clients.outage import OutageSettings, shared_outage_gate
 from transforms.errors import RowRejected, WarehouseUnavailable
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -75,7 +75,7 @@ class HeldInserts:
                 raise RowsHeldBack(f"BigQuery: {self.table.name}: {_reasons_of(refused, passing)}")
 
         try:
-            shared_hold(f"BigQuery inserts {self.project}.{self.dataset}.{self.table.name}", self.outage).call(
+            shared_outage_gate(f"BigQuery inserts {self.project}.{self.dataset}.{self.table.name}", self.outage).call(
                 ask, on_wait
             )
         except RowsHeldBack as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol, TypeVar
 
 from pipeline.local.crm.generator import FULL_SIZE, generate_crm
-from schemas.account_context import AccountContext, ChangeInContext
+from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
 from tests.fixtures.changes import change
 from transforms.clients.bigquery import ContextBounds
@@ -25,14 +25,14 @@ Row = TypeVar("Row", bound=_OfAccount)
 
 
 @functools.cache
-def all_accounts() -> tuple[ChangeInContext, ...]:
+def all_accounts() -> tuple[EnrichedChange, ...]:
     """Return 8,803 accounts in their contexts, bounded as the warehouse's query bounds them."""
     crm, bounds = generate_crm(accounts=FULL_SIZE, seed=SEED, as_of=AS_OF), ContextBounds()
     deals = _newest(sorted(crm.opportunities, key=lambda row: row.modified_at), bounds.opportunities)
     emails = _newest(sorted(crm.emails, key=lambda row: row.sent_at), bounds.emails)
     calls = _newest(sorted(crm.calls, key=lambda row: row.started_at), bounds.calls)
     return tuple(
-        ChangeInContext(
+        EnrichedChange(
             change=change(number, account_id=profile.account_id, record_id=profile.account_id),
             context=AccountContext(
                 profile=profile,

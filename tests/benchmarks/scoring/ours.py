@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline.local.stack import PROJECT
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.change_event import AccountChange
 from tests.benchmarks.scoring.accounts import context_of
 from transforms.admit.batch_accounts import BatchAccounts
@@ -49,7 +49,7 @@ def score(
         | "Changes" >> beam.Create(list(changes)).with_output_types(AccountChange)
         | "Batch accounts" >> BatchAccounts(shards=SHARDS)
         | "Spread batches" >> beam.Reshuffle()
-        | "Add context" >> beam.Map(in_context)
+        | "Add context" >> beam.Map(enriched_change)
         | "Score accounts" >> ScoreAccounts(gemini, "1", accounts_per_call)
     )
     result = pipeline.run()
@@ -57,9 +57,9 @@ def score(
     return counter(result, "scored_total")
 
 
-def in_context(batch: Iterable[AccountChange]) -> list[ChangeInContext]:
+def enriched_change(batch: Iterable[AccountChange]) -> list[EnrichedChange]:
     """Return a batch with contexts from memory: BigQuery is not what is measured."""
-    return [ChangeInContext(change=item, context=context_of(item.account_id)) for item in batch]
+    return [EnrichedChange(change=item, context=context_of(item.account_id)) for item in batch]
 
 
 def counter(result: beam.runners.runner.PipelineResult, name: str) -> int:

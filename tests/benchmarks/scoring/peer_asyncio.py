@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from google import genai
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from tests.benchmarks.scoring.ours import settings
 from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid, prompt_of
 from transforms.clients.gemini_api import GenerationRequest
 from transforms.clients.gemini_rest import RestTransport
 
 
-def score_with_genai(accounts: Sequence[ChangeInContext], cap: int) -> int:
+def score_with_genai(accounts: Sequence[EnrichedChange], cap: int) -> int:
     """Score accounts over google-genai, `cap` calls at once, and return how many have a valid score."""
 
     async def run() -> int:
@@ -27,7 +27,7 @@ def score_with_genai(accounts: Sequence[ChangeInContext], cap: int) -> int:
     return asyncio.run(run())
 
 
-def score_with_rest(accounts: Sequence[ChangeInContext], cap: int) -> int:
+def score_with_rest(accounts: Sequence[EnrichedChange], cap: int) -> int:
     """Score accounts over the lean transport: what is left is the server's time."""
 
     async def run() -> int:
@@ -43,7 +43,7 @@ def score_with_rest(accounts: Sequence[ChangeInContext], cap: int) -> int:
     return asyncio.run(run())
 
 
-async def _all(accounts: Sequence[ChangeInContext], cap: int, call: Callable[[str], Awaitable[bool]]) -> int:
+async def _all(accounts: Sequence[EnrichedChange], cap: int, call: Callable[[str], Awaitable[bool]]) -> int:
     waiting = iter(accounts)
     scored = 0
 

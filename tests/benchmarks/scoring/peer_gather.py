@@ -9,7 +9,7 @@ from apache_beam.ml.inference.base import PredictionResult, RemoteModelHandler, 
 from google import genai
 from google.genai import errors
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from tests.benchmarks.scoring.ours import counter, pipeline_options
 from tests.benchmarks.scoring.peer_model_handler import CountValid
 from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, prompt_of
@@ -50,7 +50,7 @@ class GatheringHandler(RemoteModelHandler[str, PredictionResult, genai.Client]):
         return [PredictionResult(one, response) for one, response in zip(batch, asyncio.run(gather()), strict=True)]
 
 
-def score(accounts: Sequence[ChangeInContext], *, threads: int, batch_size: int) -> int:
+def score(accounts: Sequence[EnrichedChange], *, threads: int, batch_size: int) -> int:
     """Score accounts, and return how many results hold a valid score."""
     pipeline = beam.Pipeline(options=pipeline_options(threads))
     inferred = (

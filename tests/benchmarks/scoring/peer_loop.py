@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from google import genai
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid, prompt_of
 
 
-def score(accounts: Sequence[ChangeInContext]) -> int:
+def score(accounts: Sequence[EnrichedChange]) -> int:
     """Score accounts one after the other, and return how many have a valid score."""
     client = genai.Client(vertexai=True, project=PROJECT, location=LOCATION)
     scored = 0

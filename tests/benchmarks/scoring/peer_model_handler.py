@@ -6,12 +6,12 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import PredictionResult, RunInference
 from apache_beam.ml.inference.gemini_inference import GeminiModelHandler, generate_from_string
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from tests.benchmarks.scoring.ours import counter, pipeline_options
 from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid, prompt_of
 
 
-def score(accounts: Sequence[ChangeInContext], *, threads: int, batch_size: int | None) -> int:
+def score(accounts: Sequence[EnrichedChange], *, threads: int, batch_size: int | None) -> int:
     """Score accounts, and return how many results hold a valid score.
 
     Args:

@@ -7,7 +7,7 @@ from google.genai import types
 from pydantic import ValidationError
 
 from pipeline.local.stack import PROJECT
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.score import ScoreAnswers
 from transforms.clients.gemini_api import OUTPUT_TOKENS_PER_ACCOUNT
 from transforms.prompt.prompt import load_instruction, render_prompt, response_schema
@@ -17,7 +17,7 @@ LOCATION: Final = "global"
 __all__ = ["LOCATION", "MODEL", "PROJECT", "config", "is_valid", "prompt_of"]
 
 
-def prompt_of(item: ChangeInContext) -> str:
+def prompt_of(item: EnrichedChange) -> str:
     """Return the prompt for one account: the same text that ours sends for it."""
     return render_prompt([item]).text
 

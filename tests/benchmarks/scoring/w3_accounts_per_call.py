@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import report, stand_in
@@ -43,7 +43,7 @@ def run(rounds: int, accounts: int) -> None:
     report(f"W3: {len(sample)} accounts, k a call", rows)
 
 
-def _score(accounts: Sequence[ChangeInContext], k: int) -> Tally:
+def _score(accounts: Sequence[EnrichedChange], k: int) -> Tally:
     engine = ScoringEngine(ours.settings())
     tally = Tally()
     engine.submit(split_calls(accounts, k, engine.settings.max_prompt_tokens), tally).result()

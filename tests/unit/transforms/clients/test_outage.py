@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from transforms.clients.outage import Hold, OutageSettings
+from transforms.clients.outage import OutageGate, OutageSettings
 from transforms.errors import WarehouseUnavailable
 
 PROBE_SECONDS = 0.01
@@ -24,14 +24,14 @@ class _Warehouse:
         return "rows"
 
 
-def _hold(deadline_seconds: float = 60) -> Hold:
-    return Hold("test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=PROBE_SECONDS))
+def _outage_gate(deadline_seconds: float = 60) -> OutageGate:
+    return OutageGate("test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=PROBE_SECONDS))
 
 
 def test_work_is_held_until_a_probe_succeeds() -> None:
     """However often a probe fails, the work gets its answer in the end, and the time that it stood still is told."""
     warehouse, waits = _Warehouse(failures=4), list[float]()
-    assert _hold().call(warehouse, waits.append) == "rows"
+    assert _outage_gate().call(warehouse, waits.append) == "rows"
     assert warehouse.calls == 5
     assert sum(waits) >= 4 * PROBE_SECONDS
 
@@ -39,14 +39,14 @@ def test_work_is_held_until_a_probe_succeeds() -> None:
 def test_without_an_outage_nothing_waits() -> None:
     """An answer is passed on at once."""
     waits = list[float]()
-    assert _hold().call(_Warehouse(failures=0), waits.append) == "rows"
+    assert _outage_gate().call(_Warehouse(failures=0), waits.append) == "rows"
     assert waits == []
 
 
 def test_past_the_deadline_work_is_given_up_with_the_reason() -> None:
     """The last failure says why."""
     with pytest.raises(WarehouseUnavailable, match="503"):
-        _hold(deadline_seconds=0.05).call(_Warehouse(failures=10**6), lambda _: None)
+        _outage_gate(deadline_seconds=0.05).call(_Warehouse(failures=10**6), lambda _: None)
 
 
 def test_each_batch_waits_its_own_deadline_and_probes_are_few() -> None:
@@ -54,7 +54,7 @@ def test_each_batch_waits_its_own_deadline_and_probes_are_few() -> None:
 
     The calls that it costs follow from its length, not from how many threads wait.
     """
-    hold, warehouse = _hold(deadline_seconds=0.2), _Warehouse(failures=10**6)
+    hold, warehouse = _outage_gate(deadline_seconds=0.2), _Warehouse(failures=10**6)
     waited = [list[float]() for _ in range(8)]
 
     def batch(number: int) -> None:

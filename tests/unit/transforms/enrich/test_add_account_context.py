@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.account_context import AccountContext, ChangeInContext
+from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter, ErrorClass
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
-from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp
 from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore
 from transforms.errors import InvalidContext, WarehouseUnavailable
@@ -45,25 +45,25 @@ class _Step:
         self.step = _LookUp(AddAccountContext("p", "crm", "1"))
         self.step.ledger = Ledger("Add account context", "1", now=lambda: AFTER)
         self.step.warehouse = mirror  # type: ignore[assignment]
-        self.step.hold = Hold("test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=0.01))
+        self.step.hold = OutageGate("test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=0.01))
         self.step.cache = ContextCache([ProcessStore(600, 10**6)], "crm", CacheSettings()) if is_cached else None
         self.step.throttled = ThrottledSeconds("test")
 
-    def __call__(self, *changes: AccountChange) -> tuple[list[ChangeInContext], list[DeadLetter]]:
-        in_context, letters = list[ChangeInContext](), list[DeadLetter]()
+    def __call__(self, *changes: AccountChange) -> tuple[list[EnrichedChange], list[DeadLetter]]:
+        enriched_change, letters = list[EnrichedChange](), list[DeadLetter]()
         for output in self.step.process(changes):
             if isinstance(output, TaggedOutput):
                 letters.append(output.value)
             else:
-                in_context += output
-        return in_context, letters
+                enriched_change += output
+        return enriched_change, letters
 
 
 def test_a_batch_is_one_query() -> None:
     """Every account is asked for once, however many changes it has; each change gets its context."""
     step = _Step(_Mirror(1, 2))
-    in_context, letters = step(change(1), change(2), change(1, event_id="b" * 32))
-    assert [item.change.account_id for item in in_context] == [account_id(1), account_id(2), account_id(1)]
+    enriched_change, letters = step(change(1), change(2), change(1, event_id="b" * 32))
+    assert [item.change.account_id for item in enriched_change] == [account_id(1), account_id(2), account_id(1)]
     assert letters == []
     assert step.mirror.asked == [sorted([account_id(1), account_id(2)])]
 
@@ -101,8 +101,8 @@ def test_what_is_not_there_is_not_cached() -> None:
     _, letters = step(change(1), change(2))
     assert [letter.error_class for letter in letters] == [ErrorClass.ACCOUNT_NOT_FOUND, ErrorClass.INVALID_CONTEXT]
     step.mirror.contexts |= {account_id(number): context(number) for number in (1, 2)}
-    in_context, letters = step(change(1), change(2))
-    assert (len(in_context), letters) == (2, [])
+    enriched_change, letters = step(change(1), change(2))
+    assert (len(enriched_change), letters) == (2, [])
 
 
 def test_an_account_that_the_mirror_lacks_is_scored_from_its_event_if_that_is_enough() -> None:
@@ -110,8 +110,8 @@ def test_an_account_that_the_mirror_lacks_is_scored_from_its_event_if_that_is_en
     rich = {"Name": "Acme", "Industry": "Energy", "AnnualRevenue": 5}
     enough = change(1, values=rich, changed_fields=tuple(rich))
     poor = change(2, values={"Name": "Acme", "Industry": "Energy"}, changed_fields=("Name", "Industry"))
-    in_context, letters = _Step(_Mirror())(enough, poor)
-    assert [item.context.profile.name for item in in_context] == ["Acme"]
+    enriched_change, letters = _Step(_Mirror())(enough, poor)
+    assert [item.context.profile.name for item in enriched_change] == ["Acme"]
     assert [(letter.error_class, letter.source.payload) for letter in letters] == [
         (ErrorClass.ACCOUNT_NOT_FOUND, poor.source.payload)
     ]
@@ -120,8 +120,8 @@ def test_an_account_that_the_mirror_lacks_is_scored_from_its_event_if_that_is_en
 def test_a_hiccup_loses_nobody() -> None:
     """The batch is held, BigQuery asked again, and every change goes on."""
     step = _Step(_Mirror(1, 2, failures=3))
-    in_context, letters = step(change(1), change(2))
-    assert (len(in_context), letters) == (2, [])
+    enriched_change, letters = step(change(1), change(2))
+    assert (len(enriched_change), letters) == (2, [])
     assert len(step.mirror.asked) == 4
 
 
@@ -131,8 +131,8 @@ def test_past_the_deadline_a_batch_can_be_replayed() -> None:
     step = _Step(mirror, deadline_seconds=0.03)
     step(change(1))
     mirror.failures = 10**6
-    in_context, letters = step(change(1), change(2))
-    assert [item.change.account_id for item in in_context] == [account_id(1)]
+    enriched_change, letters = step(change(1), change(2))
+    assert [item.change.account_id for item in enriched_change] == [account_id(1)]
     ((letter),) = letters
     assert letter.error_class is ErrorClass.BIGQUERY_UNAVAILABLE
     assert letter.source == change(2).source
@@ -142,5 +142,5 @@ def test_past_the_deadline_a_batch_can_be_replayed() -> None:
 def test_every_change_has_one_result(outcome: str) -> None:
     """Whatever BigQuery does, as many results leave as changes came."""
     mirror = _Mirror(*(range(7) if outcome == "found" else ()), failures=10**6 if outcome == "unavailable" else 0)
-    in_context, letters = _Step(mirror, deadline_seconds=0)(*(change(number) for number in range(7)))
-    assert len(in_context) + len(letters) == 7
+    enriched_change, letters = _Step(mirror, deadline_seconds=0)(*(change(number) for number in range(7)))
+    assert len(enriched_change) + len(letters) == 7

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.account_context import ChangeInContext, context_hash
+from schemas.account_context import EnrichedChange, context_hash
 from schemas.change_event import ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.score import Driver, Impact, Score, ScoreStatus, Tier, score_id
-from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, context, in_context
-from transforms.clients.outage import Hold, OutageSettings, ThrottledSeconds
+from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, context, enriched_change
+from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.enrich.last_scores import LastScore, last_score_from_row, last_scores_query
 from transforms.enrich.skip_unchanged_contexts import Scoring, SkipUnchangedContexts, _Skip, carried_over, skip_reason
 from transforms.errors import WarehouseUnavailable
@@ -62,25 +62,25 @@ def _last(number: int = 1, *, is_recent: bool = True, **fields: Any) -> LastScor
 
 def test_the_same_context_prompt_and_model_need_no_new_score() -> None:
     """Gemini would read what it read the last time."""
-    assert skip_reason(in_context(1), _last(), SCORING) is SkipReason.UNCHANGED_CONTEXT
+    assert skip_reason(enriched_change(1), _last(), SCORING) is SkipReason.UNCHANGED_CONTEXT
 
 
 @pytest.mark.parametrize(
     ("item", "last"),
     [
-        (in_context(1), None),
-        (in_context(1), _last(context_hash="0" * 32)),
-        (in_context(1), _last(context_hash=None)),
-        (in_context(1), _last(prompt_version="v0")),
-        (in_context(1), _last(model="gemini-w")),
-        (in_context(1), _last(status=ScoreStatus.TOMBSTONE)),
-        (in_context(1), _last(is_recent=False)),
-        (in_context(1, change_type=ChangeType.UNDELETE), _last()),
-        (in_context(1, change_type=ChangeType.GAP_UNDELETE), _last()),
+        (enriched_change(1), None),
+        (enriched_change(1), _last(context_hash="0" * 32)),
+        (enriched_change(1), _last(context_hash=None)),
+        (enriched_change(1), _last(prompt_version="v0")),
+        (enriched_change(1), _last(model="gemini-w")),
+        (enriched_change(1), _last(status=ScoreStatus.TOMBSTONE)),
+        (enriched_change(1), _last(is_recent=False)),
+        (enriched_change(1, change_type=ChangeType.UNDELETE), _last()),
+        (enriched_change(1, change_type=ChangeType.GAP_UNDELETE), _last()),
     ],
     ids=["first", "context", "no hash", "prompt", "model", "tombstone", "long ago", "undelete", "gap undelete"],
 )
-def test_whatever_else_differs_the_change_is_scored(item: ChangeInContext, last: LastScore | None) -> None:
+def test_whatever_else_differs_the_change_is_scored(item: EnrichedChange, last: LastScore | None) -> None:
     """No score, another context, prompt or model, a deleted account, a revived one, and a score of long ago."""
     assert skip_reason(item, last, SCORING) is None
 
@@ -90,23 +90,23 @@ def test_a_change_older_than_the_row_is_stale(minutes: int, sequence: int, expec
     """Its score could not become the current one; a change of the same order can."""
     later = COMMITTED_AT + dt.timedelta(minutes=minutes)
     last = _last(change_committed_at=later, change_sequence=sequence, context_hash="other")
-    assert skip_reason(in_context(1), last, SCORING) == expected
+    assert skip_reason(enriched_change(1), last, SCORING) == expected
 
 
 def test_an_older_tombstone_does_not_hide_a_change() -> None:
     """An update newer than the deletion means that the account lives."""
-    assert skip_reason(in_context(1), _last(status=ScoreStatus.TOMBSTONE), SCORING) is None
+    assert skip_reason(enriched_change(1), _last(status=ScoreStatus.TOMBSTONE), SCORING) is None
 
 
 def test_a_newer_tombstone_makes_a_change_stale() -> None:
     """The account was deleted after it."""
     gone = _last(status=ScoreStatus.TOMBSTONE, change_committed_at=COMMITTED_AT + dt.timedelta(minutes=1))
-    assert skip_reason(in_context(1), gone, SCORING) is SkipReason.STALE
+    assert skip_reason(enriched_change(1), gone, SCORING) is SkipReason.STALE
 
 
 def test_a_carried_row_has_the_score_of_before_and_the_place_of_the_change() -> None:
     """It says that nothing was asked, and whose answer it is; its outcome is skipped, and its message goes with it."""
-    item = in_context(1, coalesced=("c" * 32,))
+    item = enriched_change(1, coalesced=("c" * 32,))
     result = carried_over(item, _last(), SCORING, LEDGER)
     assert result.scored
     row, outcome = result.scored.score, result.scored.outcome
@@ -134,7 +134,7 @@ def test_the_newest_change_is_current_whatever_came_late() -> None:
     row is the newest by commit order, as the view takes it.
     """
     hot = _row(score=90)
-    skipped = in_context(1, committed_at=COMMITTED_AT)
+    skipped = enriched_change(1, committed_at=COMMITTED_AT)
     carried = carried_over(skipped, LastScore(row=hot, is_recent=True), SCORING, LEDGER).scored
     late = _row(score=10, change_committed_at=COMMITTED_AT - dt.timedelta(minutes=1), scored_at=NOW, score_id="late")
     assert carried
@@ -180,10 +180,10 @@ class _Rows:
 def run() -> Callable[..., dict[str, list[Any]]]:
     """Return what runs the step over a batch: outputs by tag."""
 
-    def run_step(warehouse: _Rows, batch: list[ChangeInContext], **settings: Any) -> dict[str, list[Any]]:
+    def run_step(warehouse: _Rows, batch: list[EnrichedChange], **settings: Any) -> dict[str, list[Any]]:
         step = _Skip(SkipUnchangedContexts("p", "account_scoring", "2", SCORING, **settings))
         step.warehouse = warehouse  # type: ignore[assignment]
-        step.hold = Hold("test", OutageSettings(deadline_seconds=0, probe_seconds=0.01))
+        step.hold = OutageGate("test", OutageSettings(deadline_seconds=0, probe_seconds=0.01))
         step.throttled = ThrottledSeconds("test")
         outputs: dict[str, list[Any]] = {"changed": [], "carried": [], "outcomes": []}
         for output in step.process(batch):
@@ -200,7 +200,7 @@ def test_a_batch_is_parted_by_one_query(run: Callable[..., dict[str, list[Any]]]
     """Each change ends at one output, and every account is asked for once."""
     newer = COMMITTED_AT + dt.timedelta(minutes=1)
     warehouse = _Rows([_last(1), _last(2, context_hash="other"), _last(3, change_committed_at=newer)])
-    outputs = run(warehouse, [in_context(number) for number in (1, 2, 3, 4)])
+    outputs = run(warehouse, [enriched_change(number) for number in (1, 2, 3, 4)])
     assert [item.change.account_id for item in outputs["changed"]] == [account_id(2), account_id(4)]
     assert [result.scored.score.account_id for result in outputs["carried"]] == [account_id(1)]
     assert [(it.account_id, it.outcome, it.reason) for it in outputs["outcomes"]] == [
@@ -211,13 +211,13 @@ def test_a_batch_is_parted_by_one_query(run: Callable[..., dict[str, list[Any]]]
 
 def test_where_bigquery_can_not_tell_everything_is_scored(run: Callable[..., dict[str, list[Any]]]) -> None:
     """Past the deadline of an outage not knowing costs calls, and loses no change."""
-    batch = [in_context(1), in_context(2)]
+    batch = [enriched_change(1), enriched_change(2)]
     outputs = run(_Rows([_last(1)], WarehouseUnavailable("BigQuery: query: Forbidden 403")), batch)
     assert outputs == {"changed": batch, "carried": [], "outcomes": []}
 
 
 def test_switched_off_it_asks_nobody(run: Callable[..., dict[str, list[Any]]]) -> None:
     """Everything goes on."""
-    warehouse, batch = _Rows([_last(1)]), [in_context(1)]
+    warehouse, batch = _Rows([_last(1)]), [enriched_change(1)]
     assert run(warehouse, batch, lookback=dt.timedelta(0))["changed"] == batch
     assert warehouse.asked == []

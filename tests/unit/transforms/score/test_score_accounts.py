@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from schemas.account_context import ChangeInContext, Email
-from tests.fixtures.changes import COMMITTED_AT, account_id, change, context, in_context
+from schemas.account_context import Email, EnrichedChange
+from tests.fixtures.changes import COMMITTED_AT, account_id, change, context, enriched_change
 from transforms.errors import BlockedPrompt, GeminiError, GeminiTimeout, QuotaExhausted
 from transforms.score.score_accounts import log_failures, shares, split_calls
 from transforms.score.scoring_engine import is_cut_off
@@ -18,14 +18,14 @@ from transforms.score.scoring_engine import is_cut_off
 @given(st.integers(1, 60), st.integers(1, 12))
 def test_a_batch_is_split_without_loss(accounts: int, accounts_per_call: int) -> None:
     """Every account is in exactly one call, no call is over the limit, and their sizes differ by one at most."""
-    batch = [in_context(number) for number in range(accounts)]
+    batch = [enriched_change(number) for number in range(accounts)]
     calls = split_calls(batch, accounts_per_call, 1_000_000)
     assert sorted(item.change.event_id for call in calls for item in call) == [item.change.event_id for item in batch]
     assert max(map(len, calls)) <= accounts_per_call
     assert max(map(len, calls)) - min(map(len, calls)) <= 1
 
 
-def _wordy(number: int, characters: int) -> ChangeInContext:
+def _wordy(number: int, characters: int) -> EnrichedChange:
     email = Email(
         email_id="02s",
         account_id=account_id(number),
@@ -34,7 +34,7 @@ def _wordy(number: int, characters: int) -> ChangeInContext:
         body="x" * characters,
         sent_at=COMMITTED_AT,
     )
-    return ChangeInContext(change=change(number), context=context(number, emails=(email,)))
+    return EnrichedChange(change=change(number), context=context(number, emails=(email,)))
 
 
 @given(st.lists(st.integers(0, 9_000), min_size=1, max_size=20), st.integers(1, 6))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.dead_letter import ErrorClass
-from tests.fixtures.changes import in_context
+from tests.fixtures.changes import enriched_change
 from tests.fixtures.gemini_transport import FakeTransport, Reply, accounts_of, generation, sound_reply
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest
 from transforms.errors import (
@@ -25,7 +25,7 @@ from transforms.score.gemini_circuit import CircuitPolicy
 from transforms.score.score_accounts import split_calls
 from transforms.score.scoring_engine import Answered, ScoringEngine, Tally, Verdict
 
-BATCH = [in_context(number) for number in range(10)]
+BATCH = [enriched_change(number) for number in range(10)]
 Start = Callable[..., tuple[ScoringEngine, FakeTransport]]
 
 

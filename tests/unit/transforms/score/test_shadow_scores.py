@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import transforms.coders  # noqa: F401 - registers how the models travel
-from schemas.account_context import ChangeInContext
+from schemas.account_context import EnrichedChange
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
 from schemas.score import Score, ScoreStatus
-from tests.fixtures.changes import NOW, in_context
+from tests.fixtures.changes import NOW, enriched_change
 from transforms.errors import BlockedPrompt
 from transforms.ledger import Ledger, Received
 from transforms.score import shadow_scores
@@ -22,7 +22,7 @@ from transforms.score.shadow_scores import ShadowScores, is_in_sample, sampled
 LEDGER = Ledger("Score accounts", "1", now=lambda: NOW)
 
 
-def _score_or_fail(batch: list[ChangeInContext]) -> list[ScoringResult]:
+def _score_or_fail(batch: list[EnrichedChange]) -> list[ScoringResult]:
     """Score accounts with an even number, and fail the others."""
     results = []
     for item in batch:
@@ -50,14 +50,14 @@ def _score_or_fail(batch: list[ChangeInContext]) -> list[ScoringResult]:
 class FakeScoring(beam.PTransform):
     """In place of ScoreAccounts."""
 
-    def expand(self, batches: beam.PCollection[list[ChangeInContext]]) -> beam.PCollection[ScoringResult]:
+    def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> beam.PCollection[ScoringResult]:
         """Score, or fail."""
         return batches | beam.FlatMap(_score_or_fail).with_output_types(ScoringResult)
 
 
 def test_nothing_but_flagged_rows_comes_out() -> None:
     """A shadow that fails leaves neither a row nor a letter; it is counted."""
-    batch = [in_context(number) for number in range(10)]
+    batch = [enriched_change(number) for number in range(10)]
 
     def check(rows: list[Score]) -> None:
         assert sorted(row.event_ids[0] for row in rows) == [f"{number:032x}" for number in range(0, 10, 2)]
@@ -89,5 +89,5 @@ def test_a_larger_sample_holds_the_smaller(event_id: str, one: float, other: flo
 
 def test_a_batch_without_a_sample_is_no_batch() -> None:
     """Nothing goes on where nothing was chosen."""
-    assert list(sampled([in_context(1)], 0)) == []
-    assert list(sampled([in_context(1), in_context(2)], 100)) == [[in_context(1), in_context(2)]]
+    assert list(sampled([enriched_change(1)], 0)) == []
+    assert list(sampled([enriched_change(1), enriched_change(2)], 100)) == [[enriched_change(1), enriched_change(2)]]

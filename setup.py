@@ -31,6 +31,7 @@ setup(
         "httpx>=0.28",
         "aiohttp>=3.10",
         "orjson>=3.10",
+        "msgspec>=0.20",
         "PyJWT[crypto]>=2.10",
         "PyYAML>=6",
         "purgatory>=3",

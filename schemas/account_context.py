@@ -2,15 +2,16 @@
 
 import datetime as dt
 import hashlib
+from dataclasses import dataclass
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from schemas.change_event import AccountChange
-from schemas.record import Record
+from schemas.record import ValidatedModel
 from schemas.salesforce_ids import AccountId
 
 
-class MirrorRow(Record):
+class MirrorRow(ValidatedModel):
     """A row of the CRM's mirror, which may have columns that no model here knows."""
 
     model_config = ConfigDict(extra="ignore")
@@ -81,7 +82,7 @@ class Call(MirrorRow):
     started_at: AwareDatetime
 
 
-class AccountContext(Record):
+class AccountContext(ValidatedModel):
     """All that Gemini may know of an account; newest first, each list bounded by the query that read it."""
 
     profile: AccountProfile
@@ -90,8 +91,9 @@ class AccountContext(Record):
     calls: tuple[Call, ...] = ()
 
 
-class EnrichedChange(Record):
-    """A change, and what is known of its account."""
+@dataclass(frozen=True)
+class EnrichedChange:
+    """A change and the context of its account; the steps between which it travels are fused."""
 
     change: AccountChange
     context: AccountContext

@@ -4,17 +4,15 @@ Source of the fields' meaning: Change Data Capture Developer Guide, "Change Even
 """
 
 import hashlib
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import AfterValidator, AliasGenerator, AwareDatetime, BeforeValidator, ConfigDict, Field
+from msgspec import Meta, field
+from pydantic import AliasGenerator, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from schemas.record import Record
+from schemas.record import AwareDatetime, Record, ValidatedModel
 from schemas.salesforce_ids import AccountId, RecordId
-
-_T = TypeVar("_T")
 
 ACCOUNT_ENTITY: Final = "Account"
 RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
@@ -55,21 +53,16 @@ def _whole_number(value: object) -> object:
     return value
 
 
-def by_name(mapping: Mapping[str, _T]) -> dict[str, _T]:
-    """Return the mapping in the order of its names: equal values then have equal bytes."""
-    return dict(sorted(mapping.items()) if len(mapping) > 1 else mapping)
-
-
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-Values = Annotated[dict[str, Any], AfterValidator(by_name)]
-"""JSON values by (dotted) field name, in the order of the names: two equal changes then have equal bytes."""
+Values = dict[str, Any]
+"""JSON values by (dotted) field name."""
 
 EPOCH_MS_2000: Final = 946_684_800_000
 EPOCH_MS_2100: Final = 4_102_444_800_000
 _MAX_COUNT_DIGITS: Final = 9
 
 
-class ChangeEventHeader(Record):
+class ChangeEventHeader(ValidatedModel):
     """ChangeEventHeader, field for field; `recordIds` as sent, since an entry can be a wildcard or malformed."""
 
     model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_camel), extra="ignore")
@@ -97,11 +90,11 @@ class ChangeEvent(NamedTuple):
     """Whether the sender writes null for every field it has no value of (Kafka connectors)."""
 
 
-class SourceMessage(Record):
+class SourceMessage(Record, frozen=True, kw_only=True):
     """The Pub/Sub message that a value came from; a dead letter gives it back byte for byte."""
 
     payload: bytes
-    attributes: dict[str, str] = Field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     message_id: str = ""
     published_at: AwareDatetime | None = None
 
@@ -121,27 +114,31 @@ class ChangeOrder(NamedTuple):
     sequence_number: int
 
 
-class AccountChange(Record):
+class AccountChange(Record, frozen=True, kw_only=True):
     """What one change event says of one account."""
 
     event_id: str
     account_id: AccountId
     entity_name: str
-    record_id: RecordId = Field(description="The changed record: the account, or one that carries its AccountId")
+    record_id: Annotated[
+        RecordId, Meta(description="The changed record: the account, or one that carries its AccountId")
+    ]
     change_type: ChangeType
     committed_at: AwareDatetime
     sequence_number: int
     transaction_key: str
     change_origin: str = ""
-    changed_fields: tuple[str, ...] = Field(default=(), description="Dotted names, in the order of the event")
-    nulled_fields: tuple[str, ...] = Field(default=(), description="Changed fields that are now empty")
-    values: Values = Field(
-        default_factory=dict, description="New values of changed fields; a changed field may be unknown"
-    )
-    enriched: Values = Field(
-        default_factory=dict, description="Values that the event carries of fields that did not change"
-    )
-    coalesced: tuple[str, ...] = Field(default=(), description="event_ids of older changes that this one stands for")
+    changed_fields: Annotated[tuple[str, ...], Meta(description="Dotted names, in the order of the event")] = ()
+    nulled_fields: Annotated[tuple[str, ...], Meta(description="Changed fields that are now empty")] = ()
+    values: Annotated[
+        Values,
+        Meta(description="New values of changed fields; a changed field may be unknown"),
+    ] = field(default_factory=dict)
+    enriched: Annotated[
+        Values,
+        Meta(description="Values that the event carries of fields that did not change"),
+    ] = field(default_factory=dict)
+    coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of older changes that this one stands for")] = ()
     trace_id: str
     source: SourceMessage
 

@@ -4,12 +4,12 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import AwareDatetime, Field
+from msgspec import Meta
 
 from schemas.change_event import SourceMessage
-from schemas.record import Record
+from schemas.record import AwareDatetime, Record
 
 
 class ErrorClass(StrEnum):
@@ -94,19 +94,19 @@ def is_retryable(error_class: ErrorClass) -> bool:
     return error_class not in _NOT_RETRYABLE
 
 
-class Attribute(Record):
+class Attribute(Record, frozen=True, kw_only=True):
     """A Pub/Sub message attribute, as a table holds it."""
 
     key: str
     value: str
 
 
-class DeadLetter(Record):
+class DeadLetter(Record, frozen=True, kw_only=True):
     """An item that failed, with the message it came from."""
 
     error_class: ErrorClass
-    stage: str = Field(description="The label of the step that gave it up")
-    error_message: str = Field(description="Redacted: names and numbers of ours, no text of the CRM's")
+    stage: Annotated[str, Meta(description="The label of the step that gave it up")]
+    error_message: Annotated[str, Meta(description="Redacted: names and numbers of ours, no text of the CRM's")]
     event_id: str
     account_id: str | None = None
     entity_name: str | None = None
@@ -114,7 +114,7 @@ class DeadLetter(Record):
     change_type: str | None = None
     committed_at: AwareDatetime | None = None
     source: SourceMessage
-    rejected_row: str | None = Field(default=None, description="JSON of the row that BigQuery refused, if one was")
+    rejected_row: Annotated[str | None, Meta(description="JSON of the row that BigQuery refused, if one was")] = None
     replay_count: int = 0
     first_failed_at: AwareDatetime
     failed_at: AwareDatetime
@@ -123,10 +123,10 @@ class DeadLetter(Record):
     trace_id: str
 
 
-class DeadLetterRow(Record):
+class DeadLetterRow(Record, frozen=True, kw_only=True):
     """A row of `dead_letters`."""
 
-    dead_letter_id: str = Field(description="Hash of event, account, stage and time")
+    dead_letter_id: Annotated[str, Meta(description="Hash of event, account, stage and time")]
     error_class: ErrorClass
     stage: str
     error_message: str
@@ -136,15 +136,15 @@ class DeadLetterRow(Record):
     replay_count: int
     first_failed_at: AwareDatetime
     failed_at: AwareDatetime
-    payload_base64: str | None = Field(default=None, description="None over 6 MB: the message on the topic has it")
+    payload_base64: Annotated[str | None, Meta(description="None over 6 MB: the message on the topic has it")] = None
     payload_sha256: str
-    rejected_row: str | None = Field(default=None, description="JSON of the row that BigQuery refused, if one was")
-    attributes: tuple[Attribute, ...] = Field(description="The original message's")
+    rejected_row: Annotated[str | None, Meta(description="JSON of the row that BigQuery refused, if one was")] = None
+    attributes: Annotated[tuple[Attribute, ...], Meta(description="The original message's")]
     message_id: str
     published_at: AwareDatetime | None = None
     pipeline_version: str
     prompt_version: str | None = None
-    model: str | None = Field(default=None, description="Of a letter that got as far as a prompt: the model asked")
+    model: Annotated[str | None, Meta(description="Of a letter that got as far as a prompt: the model asked")] = None
     schema_version: str
     trace_id: str
 

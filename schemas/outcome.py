@@ -2,13 +2,13 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import AwareDatetime, Field
+from msgspec import Meta
 
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, ErrorClass
-from schemas.record import Record
+from schemas.record import AwareDatetime, Record
 from schemas.score import Score
 
 
@@ -38,23 +38,23 @@ class SkipReason(StrEnum):
     UNSUPPORTED_ENTITY = "unsupported_entity"
 
 
-class Outcome(Record):
+class Outcome(Record, frozen=True, kw_only=True):
     """A row of `change_outcomes`."""
 
     event_id: str
-    account_id: str | None = Field(default=None, description="None where the event names no account of ours")
+    account_id: Annotated[str | None, Meta(description="None where the event names no account of ours")] = None
     outcome: OutcomeKind
-    reason: SkipReason | None = Field(default=None, description="Of a skipped change")
-    error_class: ErrorClass | None = Field(default=None, description="Of a dead-lettered change")
-    coalesced_into: str | None = Field(default=None, description="The event_id that stands for this one")
-    stage: str = Field(description="The label of the step that decided")
+    reason: Annotated[SkipReason | None, Meta(description="Of a skipped change")] = None
+    error_class: Annotated[ErrorClass | None, Meta(description="Of a dead-lettered change")] = None
+    coalesced_into: Annotated[str | None, Meta(description="The event_id that stands for this one")] = None
+    stage: Annotated[str, Meta(description="The label of the step that decided")]
     entity_name: str | None = None
-    record_id: str | None = Field(default=None, description="As sent where it names no record")
+    record_id: Annotated[str | None, Meta(description="As sent where it names no record")] = None
     change_type: str | None = None
     committed_at: AwareDatetime | None = None
-    published_at: AwareDatetime | None = Field(default=None, description="When Pub/Sub took the message")
+    published_at: Annotated[AwareDatetime | None, Meta(description="When Pub/Sub took the message")] = None
     message_id: str | None = None
-    replay_count: int = Field(default=0, description="A replay is received, and has its outcome, anew")
+    replay_count: Annotated[int, Meta(description="A replay is received, and has its outcome, anew")] = 0
     recorded_at: AwareDatetime
     trace_id: str
     pipeline_version: str
@@ -94,15 +94,17 @@ def dead_lettered(letter: DeadLetter) -> Outcome:
     )
 
 
-class ScoredChange(Record):
+class ScoredChange(Record, frozen=True, kw_only=True):
     """A score, and the ledger's row of the change that it answers."""
 
     score: Score
     outcome: Outcome
-    source: SourceMessage = Field(description="The change's message: what a dead letter brings if the row is refused")
+    source: Annotated[
+        SourceMessage, Meta(description="The change's message: what a dead letter brings if the row is refused")
+    ]
 
 
-class ScoringResult(Record):
+class ScoringResult(Record, frozen=True, kw_only=True):
     """What became of one change in the scoring step: one of the two."""
 
     scored: ScoredChange | None = None

@@ -1,53 +1,62 @@
-"""What every value that crosses a step has in common, and how values that are known to be sound are made cheaply."""
+"""The base of all values that cross a step or fill a table, and the base of all values that come from outside.
 
-from collections.abc import Callable
-from typing import Any, Final, ParamSpec, TypeVar, cast
+A `Record` is a frozen msgspec struct: cheap to make, to copy (`msgspec.structs.replace`) and to encode. Its constructor
+checks no types, mypy does; decoding and `from_row` check them. A `ValidatedModel` is a pydantic model, for values from
+outside that need conversion, defaults or exact error messages. docs/adr/007 has the measurements.
+"""
 
+import datetime as dt
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 from pydantic import BaseModel, ConfigDict
 
-_P = ParamSpec("_P")
+_encoder = msgspec.json.Encoder(order="deterministic")
 _R = TypeVar("_R", bound="Record")
 
-# A model's four slots, written past the check that it is frozen; BaseModel.model_construct does the same, by name.
-_SLOTS: Final = vars(BaseModel)
-_set_values: Final = _SLOTS["__dict__"].__set__
-_set_names: Final = _SLOTS["__pydantic_fields_set__"].__set__
-_set_extra: Final = _SLOTS["__pydantic_extra__"].__set__
-_set_private: Final = _SLOTS["__pydantic_private__"].__set__
+AwareDatetime = Annotated[dt.datetime, Meta(tz=True)]
+"""A time with its zone; ISO 8601 in JSON."""
 
 
-class Record(BaseModel):
-    """A frozen value with no fields but its own; bytes travel as base64 in JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A frozen value. In JSON, fields stand in their declared order and bytes as base64."""
 
 
-def trusted(model: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Return a constructor of a model that validates nothing, and costs a third of the model's own.
+class ValidatedModel(BaseModel):
+    """A frozen value from outside that is validated when it is made; unknown fields are refused."""
 
-    For values that follow from others which were validated at the edge: the types are mypy's to check, and constraints
-    the caller's to know. Fields whose default is made by a factory must be given.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+TableRow = Record | ValidatedModel
+"""What fills a row of a table: a record of ours, or a row of the CRM mirror."""
+
+
+def to_json(record: Record) -> bytes:
+    """Return a record as JSON; equal records have equal bytes, in whatever order their mappings were filled."""
+    return _encoder.encode(record)
+
+
+def to_row(row: TableRow) -> dict[str, Any]:
+    """Return a row of a table as JSON: dates in ISO 8601, empty columns left out."""
+    if isinstance(row, ValidatedModel):
+        return row.model_dump(mode="json", exclude_none=True)
+    columns: dict[str, Any] = _without_none(msgspec.to_builtins(row))
+    return columns
+
+
+def from_row(model: type[_R], row: Mapping[str, Any]) -> _R:
+    """Return a row of a table as its record.
+
+    Raises:
+        msgspec.ValidationError: A column is missing or has another type; the message names the column, not the value.
     """
-    record = cast("type[_R]", model)
-    template = {name: field.default for name, field in record.model_fields.items()}
-    names = set(template)  # shared: a frozen record never changes its own, and `model_copy` copies it
-
-    def construct(**values: Any) -> _R:
-        # The order of the fields is the model's, whichever way it was made: the JSON of equal values is equal.
-        return _with_fields(record, template | values, names)
-
-    return cast("Callable[_P, _R]", construct)
+    return msgspec.convert(dict(row), model)
 
 
-def replaced(record: _R, **changes: Any) -> _R:
-    """Return a copy with other values of some fields, unvalidated: `model_copy(update=...)`, at half its cost."""
-    return _with_fields(type(record), record.__dict__ | changes, record.__pydantic_fields_set__)
-
-
-def _with_fields(model: type[_R], fields: dict[str, Any], names: Any) -> _R:
-    record = object.__new__(model)
-    _set_values(record, fields)
-    _set_names(record, names)
-    _set_extra(record, None)
-    _set_private(record, None)
-    return record
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_none(item) for name, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value

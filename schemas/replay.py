@@ -1,10 +1,11 @@
 """Replays of dead letters: the journal of what was published again, and the lease that lets one run at a time."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from msgspec import Meta
 
-from schemas.record import Record
+from schemas.record import AwareDatetime, Record
 
 
 class JournalEntry(StrEnum):
@@ -26,45 +27,47 @@ class LetterFate(StrEnum):
     PARKED = "parked"
 
 
-class ReplayedLetter(Record):
+class ReplayedLetter(Record, frozen=True, kw_only=True):
     """A letter that a replay took off the hold subscription, and the message it became."""
 
     dead_letter_id: str
     event_id: str
     account_id: str | None = None
     error_class: str
-    replay_count: int = Field(description="Of the message published: one more than the letter's, if it was replayed")
-    letter_message_id: str = Field(description="On the dead-letter topic")
-    published_message_id: str = Field(description="On the topic that `fate` tells")
+    replay_count: Annotated[
+        int, Meta(description="Of the message published: one more than the letter's, if it was replayed")
+    ]
+    letter_message_id: Annotated[str, Meta(description="On the dead-letter topic")]
+    published_message_id: Annotated[str, Meta(description="On the topic that `fate` tells")]
     fate: LetterFate
     parked_because: str | None = None
 
 
-class DeadLetterReplay(Record):
+class DeadLetterReplay(Record, frozen=True, kw_only=True):
     """A row of `dead_letter_replays`; the first row of a replay says who, why and what, the others what was done."""
 
     entry_id: str
     replay_id: str
     entry: JournalEntry
     recorded_at: AwareDatetime
-    actor: str = Field(description="Who asked for it")
-    reason: str = Field(description="Why, in the words of whoever asked")
-    letter_filter: str = Field(description="JSON of the filters")
+    actor: Annotated[str, Meta(description="Who asked for it")]
+    reason: Annotated[str, Meta(description="Why, in the words of whoever asked")]
+    letter_filter: Annotated[str, Meta(description="JSON of the filters")]
     max_letters: int | None = None
-    rate: float = Field(description="Letters a second, at most")
-    is_forced: bool = Field(default=False, description="Nothing was parked")
-    replayed: int = Field(default=0, description="By this row")
-    parked: int = Field(default=0, description="By this row")
-    came_back: int | None = Field(default=None, description="Of all that the replay published so far")
-    message: str | None = Field(default=None, description="Why it ended")
+    rate: Annotated[float, Meta(description="Letters a second, at most")]
+    is_forced: Annotated[bool, Meta(description="Nothing was parked")] = False
+    replayed: Annotated[int, Meta(description="By this row")] = 0
+    parked: Annotated[int, Meta(description="By this row")] = 0
+    came_back: Annotated[int | None, Meta(description="Of all that the replay published so far")] = None
+    message: Annotated[str | None, Meta(description="Why it ended")] = None
     letters: tuple[ReplayedLetter, ...] = ()
 
 
-class ReplayLease(Record):
+class ReplayLease(Record, frozen=True, kw_only=True):
     """The row of `dead_letter_replay_lease`: whose turn it is, and until when; written by DML alone."""
 
     name: str
     replay_id: str | None = None
-    holder: str | None = Field(default=None, description="The process that has the lease, by a token of its own")
+    holder: Annotated[str | None, Meta(description="The process that has the lease, by a token of its own")] = None
     expires_at: AwareDatetime | None = None
-    is_cancelled: bool = Field(default=False, description="The holder is asked to stop")
+    is_cancelled: Annotated[bool, Meta(description="The holder is asked to stop")] = False

@@ -9,6 +9,7 @@ import functools
 import re
 from typing import Annotated, Final
 
+from msgspec import Meta
 from pydantic import StringConstraints
 
 ACCOUNT_KEY_PREFIX: Final = "001"
@@ -67,7 +68,9 @@ def normalize_account_id(text: str) -> str:
     return record_id
 
 
-RecordId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{15}[A-Z0-5]{3}$")]
-AccountId = Annotated[str, StringConstraints(pattern=r"^001[0-9A-Za-z]{12}[A-Z0-5]{3}$")]
+_RECORD_ID: Final = r"^[0-9A-Za-z]{15}[A-Z0-5]{3}$"
+_ACCOUNT_ID: Final = r"^001[0-9A-Za-z]{12}[A-Z0-5]{3}$"
+RecordId = Annotated[str, Meta(pattern=_RECORD_ID)]
+AccountId = Annotated[str, Meta(pattern=_ACCOUNT_ID), StringConstraints(pattern=_ACCOUNT_ID)]
 """The normalised forms. Checksums are verified where ids come in, by the functions above: a step that hands a value on
 does not pay for that again."""

@@ -2,11 +2,12 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from msgspec import Meta
+from pydantic import ConfigDict, Field
 
-from schemas.record import Record
+from schemas.record import AwareDatetime, Record, ValidatedModel
 
 
 class Impact(StrEnum):
@@ -40,17 +41,34 @@ MAX_SUMMARY: Final = 800
 """Characters of an answer's texts. Gemini is told of less, and takes no lengths in its schema."""
 
 
-class Driver(Record):
+FACTOR: Final = "The fact, in a few words"
+IMPACT: Final = "Whether it raises or lowers the score"
+EVIDENCE: Final = "Where in the account's data it stands"
+
+
+class ScoreDriver(Record, frozen=True, kw_only=True):
+    """One reason for a score, as its row holds it."""
+
+    factor: Annotated[str, Meta(description=FACTOR)]
+    impact: Annotated[Impact, Meta(description=IMPACT)]
+    evidence: Annotated[str, Meta(description=EVIDENCE)]
+
+
+class Driver(ValidatedModel):
     """One reason for a score."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
-    factor: str = Field(min_length=1, max_length=MAX_FACTOR, description="The fact, in a few words")
-    impact: Impact = Field(description="Whether it raises or lowers the score")
-    evidence: str = Field(max_length=MAX_EVIDENCE, description="Where in the account's data it stands")
+    factor: str = Field(min_length=1, max_length=MAX_FACTOR, description=FACTOR)
+    impact: Impact = Field(description=IMPACT)
+    evidence: str = Field(max_length=MAX_EVIDENCE, description=EVIDENCE)
+
+    def as_row(self) -> ScoreDriver:
+        """Return the reason as the score's row holds it."""
+        return ScoreDriver(factor=self.factor, impact=self.impact, evidence=self.evidence)
 
 
-class ScoreAnswer(Record):
+class ScoreAnswer(ValidatedModel):
     """What Gemini must return for one account. Numbers are taken as they are or refused, never clamped.
 
     It is written in the order of these fields: the reasons before the score that follows from them.
@@ -71,7 +89,7 @@ class ScoreAnswer(Record):
     )
 
 
-class ScoreAnswers(Record):
+class ScoreAnswers(ValidatedModel):
     """What Gemini must return for a call: an answer for each account that it was sent."""
 
     scores: tuple[ScoreAnswer, ...] = Field(description="One entry for each account, in any order")
@@ -95,39 +113,43 @@ UNCHANGED_CONTEXT_FLAG: Final = "unchanged_context"
 """On a row that carries the score of the account's last row over: Gemini would have read the same."""
 
 
-class Score(Record):
+class Score(Record, frozen=True, kw_only=True):
     """A row of `account_scores`. A tombstone has no score and nothing that follows from one."""
 
     account_id: str
-    score_id: str = Field(description="Hash of account, newest change, prompt version and model")
-    event_ids: tuple[str, ...] = Field(description="The change events that this score answers, newest first")
-    change_committed_at: AwareDatetime = Field(description="commitTimestamp of the newest change")
-    change_sequence: int = Field(description="sequenceNumber of the newest change")
+    score_id: Annotated[str, Meta(description="Hash of account, newest change, prompt version and model")]
+    event_ids: Annotated[tuple[str, ...], Meta(description="The change events that this score answers, newest first")]
+    change_committed_at: Annotated[AwareDatetime, Meta(description="commitTimestamp of the newest change")]
+    change_sequence: Annotated[int, Meta(description="sequenceNumber of the newest change")]
     scored_at: AwareDatetime
     status: ScoreStatus
-    score: int | None = Field(default=None, description="0 to 100")
+    score: Annotated[int | None, Meta(description="0 to 100")] = None
     tier: Tier | None = None
-    confidence: float | None = Field(default=None, description="0 to 1")
-    drivers: tuple[Driver, ...] = ()
+    confidence: Annotated[float | None, Meta(description="0 to 1")] = None
+    drivers: tuple[ScoreDriver, ...] = ()
     recommended_action: str | None = None
     summary: str | None = None
     changed_fields: tuple[str, ...] = ()
-    model: str | None = Field(default=None, description="The model that was asked")
-    model_version: str | None = Field(default=None, description="The model that says it answered")
+    model: Annotated[str | None, Meta(description="The model that was asked")] = None
+    model_version: Annotated[str | None, Meta(description="The model that says it answered")] = None
     prompt_version: str | None = None
     context_hash: str | None = None
-    prompt_tokens: int | None = Field(default=None, description="This account's share of its call's prompt")
-    output_tokens: int | None = Field(default=None, description="This account's share of its call's answer")
-    cached_tokens: int | None = Field(default=None, description="This account's share of the cached prompt")
-    cost_usd: float | None = Field(
-        default=None, description="This account's share of the call, by the price table; NULL where it has no price"
-    )
+    prompt_tokens: Annotated[int | None, Meta(description="This account's share of its call's prompt")] = None
+    output_tokens: Annotated[int | None, Meta(description="This account's share of its call's answer")] = None
+    cached_tokens: Annotated[int | None, Meta(description="This account's share of the cached prompt")] = None
+    cost_usd: Annotated[
+        float | None,
+        Meta(description="This account's share of the call, by the price table; NULL where it has no price"),
+    ] = None
     accounts_in_call: int | None = None
-    latency_ms: int | None = Field(default=None, description="Of the call")
-    flags: tuple[str, ...] = Field(default=(), description="What a reader should know, such as suspected_instructions")
-    shadow: bool | None = Field(
-        default=None, description="True: a second score by another model or prompt, to compare; no reader acts on it"
-    )
+    latency_ms: Annotated[int | None, Meta(description="Of the call")] = None
+    flags: Annotated[
+        tuple[str, ...], Meta(description="What a reader should know, such as suspected_instructions")
+    ] = ()
+    shadow: Annotated[
+        bool | None,
+        Meta(description="True: a second score by another model or prompt, to compare; no reader acts on it"),
+    ] = None
     trace_id: str
     pipeline_version: str
 

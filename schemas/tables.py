@@ -1,16 +1,17 @@
 """The BigQuery tables and views, generated from the models: a column can't part from the field that fills it."""
 
-import datetime as dt
-import types
-from enum import StrEnum
-from typing import Annotated, Any, Final, TypedDict, Union, get_args, get_origin
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
 
-from pydantic import BaseModel
+from msgspec import inspect
+from msgspec.structs import fields
+from pydantic import AwareDatetime
 
 from schemas.account_context import AccountProfile, Call, Email, Opportunity
 from schemas.dead_letter import DeadLetterRow
 from schemas.outcome import Outcome
-from schemas.record import Record
+from schemas.record import TableRow, ValidatedModel
 from schemas.replay import DeadLetterReplay, ReplayLease
 from schemas.score import Score
 
@@ -25,11 +26,12 @@ class Column(TypedDict, total=False):
     fields: list["Column"]
 
 
-class Table(Record):
-    """A table: its rows' model, the column whose day (UTC) partitions it, and its clustering."""
+@dataclass(frozen=True)
+class Table:
+    """A table: its rows' record, the column whose day (UTC) partitions it, and its clustering."""
 
     name: str
-    model: type[BaseModel]
+    model: type[TableRow]
     partition_column: str | None = None
     partition_type: str = "DAY"
     clustering: tuple[str, ...] = ()
@@ -40,59 +42,54 @@ class Table(Record):
         return table_columns(self.model)
 
 
-class View(Record):
+@dataclass(frozen=True)
+class View:
     """A view; `query` has the placeholder `{dataset}` for `project.dataset`."""
 
     name: str
     query: str
 
 
-_TYPES: Final[dict[Any, str]] = {
-    str: "STRING",
-    bool: "BOOLEAN",
-    int: "INTEGER",
-    float: "FLOAT",
-    bytes: "BYTES",
-    dt.datetime: "TIMESTAMP",
-    dt.date: "DATE",
+_TYPES: Final[Mapping[type, str]] = {
+    inspect.StrType: "STRING",
+    inspect.EnumType: "STRING",
+    inspect.BoolType: "BOOLEAN",
+    inspect.IntType: "INTEGER",
+    inspect.FloatType: "FLOAT",
+    inspect.BytesType: "BYTES",
+    inspect.DateTimeType: "TIMESTAMP",
+    AwareDatetime: "TIMESTAMP",
+    inspect.DateType: "DATE",
 }
 
 
-def table_columns(model: type[BaseModel]) -> list[Column]:
-    """Return the columns that hold a model's fields: optional is NULLABLE, a tuple REPEATED, a model RECORD."""
-    return [_column(name, field.annotation, field.description) for name, field in model.model_fields.items()]
+def table_columns(model: type[TableRow]) -> list[Column]:
+    """Return the columns that hold a row's fields: optional is NULLABLE, a tuple REPEATED, a record RECORD."""
+    if issubclass(model, ValidatedModel):
+        return [_column(name, it.annotation, it.description) for name, it in model.model_fields.items()]
+    return [_column(it.name, it.type) for it in fields(model)]
 
 
-def _column(name: str, annotation: Any, description: str | None) -> Column:
-    inner, mode = _strip(annotation)
-    column = Column(name=name, type="", mode=mode)
+def _column(name: str, annotation: Any, description: str | None = None) -> Column:
+    inner, mode = inspect.type_info(annotation), "REQUIRED"
+    while True:
+        match inner:
+            case inspect.Metadata(type=inner, extra_json_schema=extra):
+                description = (extra or {}).get("description", description)
+            case inspect.UnionType(types=types):
+                mode, (inner,) = "NULLABLE", (it for it in types if not isinstance(it, inspect.NoneType))
+            case inspect.VarTupleType(item_type=inner):
+                mode = "REPEATED"
+            case _:
+                break
+    column = Column(name=name, type="RECORD", mode=mode)
     if description:
         column["description"] = description
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
-        column["type"] = "RECORD"
-        column["fields"] = table_columns(inner)
-    elif isinstance(inner, type) and issubclass(inner, StrEnum):
-        column["type"] = "STRING"
+    if isinstance(inner, inspect.StructType):
+        column["fields"] = [_column(it.name, it.type) for it in fields(inner.cls)]
     else:
-        column["type"] = _TYPES[inner]
+        column["type"] = _TYPES[inner.cls if isinstance(inner, inspect.CustomType) else type(inner)]
     return column
-
-
-def _strip(annotation: Any) -> tuple[Any, str]:
-    """Return the type within optional, tuple and Annotated, and the column's mode."""
-    if annotation.__class__.__name__ == "TypeAliasType":
-        return _strip(annotation.__value__)
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _strip(arguments[0])
-    if origin in (Union, types.UnionType):
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _strip(inner)[0], "NULLABLE"
-    if origin is tuple:
-        return _strip(arguments[0])[0], "REPEATED"
-    if getattr(annotation, "__name__", "") == "AwareDatetime":
-        return dt.datetime, "REQUIRED"
-    return annotation, "REQUIRED"
 
 
 ACCOUNT_SCORES: Final = Table(
@@ -209,7 +206,7 @@ It is none of SCORING_TABLES: whoever needs it creates it, see docs/warehouse.md
 
 MERGE_WINDOW_DAYS: Final = 2
 _MERGED: Final = f"scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {MERGE_WINDOW_DAYS} DAY)"
-_COLUMNS: Final = tuple(Score.model_fields)
+_COLUMNS: Final = Score.__struct_fields__
 
 MERGE_LATEST_SCORES: Final = f"""\
 MERGE `{{dataset}}.latest_account_scores` AS kept

@@ -3,18 +3,14 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
-from schemas.record import trusted
 from transforms.errors import RescoringError
 
 Clock = Callable[[], dt.datetime]
-
-_outcome: Final = trusted(Outcome)
-_dead_letter: Final = trusted(DeadLetter)
 
 
 def utc_now() -> dt.datetime:
@@ -66,7 +62,7 @@ class Ledger:
         coalesced_into: str | None = None,
     ) -> Outcome:
         """Return the ledger's row for a (change event, account)."""
-        return _outcome(
+        return Outcome(
             event_id=received.event_id,
             account_id=received.account_id,
             outcome=outcome,
@@ -90,7 +86,7 @@ class Ledger:
     ) -> DeadLetter:
         """Return the dead letter of what failed; its message's attributes tell of earlier failures."""
         now = self.now()
-        return _dead_letter(
+        return DeadLetter(
             error_class=error.error_class,
             stage=self.stage,
             error_message=str(error),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.rules import MAX_REPLAYS
 from schemas.dead_letter import REPLAYED_AFTER, DeadLetterRow
+from schemas.record import from_row
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
 from transforms.clients.bigquery import QueryValue, Warehouse
 
@@ -149,7 +150,7 @@ class LetterRows:
         rows = list(self._query(_LETTER_SQL, letter_id=text))
         if len(rows) != 1:
             raise ValueError(f"{'no letter' if not rows else 'more than one letter'} has an id that starts with {text}")
-        return DeadLetterRow.model_validate(dict(rows[0]))
+        return from_row(DeadLetterRow, rows[0])
 
     def replays(self, row: DeadLetterRow) -> list[Mapping[str, Any]]:
         """Return the replays of a letter's change, the first one first."""

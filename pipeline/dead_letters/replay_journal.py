@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from schemas.outcome import OutcomeKind
+from schemas.record import from_row, to_row
 from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate, ReplayedLetter
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
 from transforms.clients.bigquery import Warehouse
@@ -121,19 +124,18 @@ class ReplayJournal:
         Raises:
             WarehouseUnavailable: BigQuery did not answer, or refused the row: the letters must not be acknowledged.
         """
-        row = start.model_copy(
-            update={
-                "entry_id": uuid.uuid4().hex,
-                "entry": entry,
-                "recorded_at": self._now(),
-                "replayed": sum(letter.fate is LetterFate.REPLAYED for letter in letters),
-                "parked": sum(letter.fate is LetterFate.PARKED for letter in letters),
-                "came_back": came_back,
-                "message": message,
-                "letters": tuple(letters),
-            }
+        row = replace(
+            start,
+            entry_id=uuid.uuid4().hex,
+            entry=entry,
+            recorded_at=self._now(),
+            replayed=sum(letter.fate is LetterFate.REPLAYED for letter in letters),
+            parked=sum(letter.fate is LetterFate.PARKED for letter in letters),
+            came_back=came_back,
+            message=message,
+            letters=tuple(letters),
         )
-        document = row.model_dump(mode="json", exclude_none=True)
+        document = to_row(row)
         if self._warehouse.insert_rows(self._dataset, DEAD_LETTER_REPLAYS, {row.entry_id: document}):
             raise WarehouseUnavailable(f"BigQuery refused a row of {DEAD_LETTER_REPLAYS.name}: has the table drifted?")
 
@@ -142,7 +144,7 @@ class ReplayJournal:
         condition = "replay_id = @replay_id" if replay_id else "TRUE"
         starts = self._query(_START_SQL, condition=condition, replay_id=replay_id or "")
         for row in starts:
-            start = DeadLetterReplay.model_validate(dict(row))
+            start = from_row(DeadLetterReplay, row)
             (sums,) = self._query(_PROGRESS_SQL, replay_id=start.replay_id)
             return ReplayProgress(
                 start=start,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 from rich.console import Group
 from rich.text import Text
@@ -35,7 +36,7 @@ class ShownLetter:
     def document(self) -> dict[str, Any]:
         """Return the letter as `--json` prints it: all of it, the payload as it came and decoded besides."""
         return {
-            **self.row.model_dump(mode="json"),
+            **msgspec.to_builtins(self.row),
             "attributes": {attribute.key: attribute.value for attribute in self.row.attributes},
             "payload": None if self.payload is None else decoded_payload(self.payload),
             "explained": [explanation.document() for explanation in self.explanations],

@@ -5,6 +5,9 @@ import random
 import resource
 import sys
 
+from msgspec.structs import replace
+
+from schemas.record import to_json
 from tests.fixtures.changes import COMMITTED_AT, account_id, change
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits, end_window, receive
 
@@ -22,18 +25,17 @@ def run() -> None:
     print("events     states, MB   peak of the process, MB")  # noqa: T201 - a report for people
     for number in range(EVENTS):
         now = number / 10
-        came = plain[dice.randrange(ACCOUNTS)].model_copy(
-            update={
-                "event_id": f"{number:032x}",
-                "committed_at": COMMITTED_AT + dt.timedelta(seconds=int(now)),
-            }
+        came = replace(
+            plain[dice.randrange(ACCOUNTS)],
+            event_id=f"{number:032x}",
+            committed_at=COMMITTED_AT + dt.timedelta(seconds=int(now)),
         )
         state, _ = receive(states[came.account_id], came, now, LIMITS)
         if state.is_due(now + LIMITS.window_seconds):
             state, _, _ = end_window(state, LIMITS)
         states[came.account_id] = state
         if (number + 1) % (EVENTS // STEPS) == 0:
-            held = sum(len(state.model_dump_json()) for state in states.values()) / 1e6
+            held = sum(len(to_json(state)) for state in states.values()) / 1e6
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"{number + 1:>9,}  {held:>10.1f}   {peak:>10.0f}")  # noqa: T201 - a report for people
             sys.stdout.flush()

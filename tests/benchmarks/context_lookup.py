@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
 
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import PROJECT, load_crm
@@ -165,7 +166,7 @@ def _hit_rate(day: Day) -> dict[str, Any]:
 
 
 def _at(account_id: str, committed_at: dt.datetime) -> AccountChange:
-    return _TEMPLATE.model_copy(update={"account_id": account_id, "committed_at": committed_at})
+    return structs.replace(_TEMPLATE, account_id=account_id, committed_at=committed_at)
 
 
 _TEMPLATE: Final = change(1)

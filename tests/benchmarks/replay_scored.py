@@ -30,7 +30,7 @@ from pipeline.resources.names import DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRI
 from schemas.change_event import AccountChange, SourceMessage, payload_event_id
 from schemas.dead_letter import ErrorClass, dead_letter_row
 from schemas.outcome import OutcomeKind, dead_lettered, outcome_id
-from schemas.record import Record
+from schemas.record import Record, to_row
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import payload
 from transforms.clients.pubsub import MessagePublisher
@@ -38,7 +38,7 @@ from transforms.errors import RefusedEvent, RescoringError
 from transforms.ledger import Ledger, Received
 from transforms.parse.parse_change_events import parse_message
 from transforms.write.publish_dead_letters import dead_letter_message
-from transforms.write.write_rows import insert_requests, table_row
+from transforms.write.write_rows import insert_requests
 
 SEED: Final = 6
 KILLS: Final = 3
@@ -107,7 +107,7 @@ def _received(source: SourceMessage, error: RescoringError) -> Received:
 
 
 def _insert(stack: LocalStack, table: Any, rows: Iterator[tuple[str, Record]]) -> None:
-    for request in insert_requests(((id_, table_row(row)) for id_, row in rows), max_bytes=1_000_000):
+    for request in insert_requests(((id_, to_row(row)) for id_, row in rows), max_bytes=1_000_000):
         if stack.warehouse.insert_rows(SCORING_DATASET, table, request):
             raise RuntimeError(f"{table.name} refused rows")
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,8 @@ from pipeline.local.stack import PROJECT, load_crm
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
 from schemas.account_context import AccountContext, AccountProfile, EnrichedChange, context_hash
 from schemas.change_event import AccountChange
-from schemas.score import Driver, Impact, Score, ScoreStatus
+from schemas.record import to_row
+from schemas.score import Impact, Score, ScoreDriver, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from tests.fixtures.hostile_text import hostile_text
@@ -27,7 +29,6 @@ from transforms.enrich.context_cache import CacheSettings, ContextCache, Process
 from transforms.enrich.last_scores import LastScore, read_last_scores
 from transforms.enrich.skip_unchanged_contexts import Scoring, carried_over, skip_reason
 from transforms.ledger import Ledger
-from transforms.write.write_rows import table_row
 
 CRM = generate_crm(accounts=40, seed=5, as_of=COMMITTED_AT)
 SCORED_AT = dt.datetime.now(dt.UTC)
@@ -158,8 +159,8 @@ def test_hostile_text_of_a_record_comes_back_as_it_is(mirrored: Warehouse) -> No
     assert {it.profile.name for it in found.values() if isinstance(it, AccountContext)} == set(hostile)
 
 
-def _score(number: int, minutes: int, **fields: object) -> Score:
-    defaults: dict[str, object] = {
+def _score(number: int, minutes: int, **fields: Any) -> Score:
+    defaults: dict[str, Any] = {
         "account_id": account_id(number),
         "score_id": f"{number}-{minutes}",
         "event_ids": (f"{minutes:032d}",),
@@ -169,14 +170,14 @@ def _score(number: int, minutes: int, **fields: object) -> Score:
         "status": ScoreStatus.SCORED,
         "score": 40,
         "confidence": 0.5,
-        "drivers": (Driver(factor="Renewal", impact=Impact.POSITIVE, evidence="opportunities"),),
+        "drivers": (ScoreDriver(factor="Renewal", impact=Impact.POSITIVE, evidence="opportunities"),),
         "context_hash": context_hash(context(number)),
         "prompt_version": "v1",
         "model": "m",
         "trace_id": "t",
         "pipeline_version": "1",
     }
-    return Score.model_validate(defaults | fields)
+    return Score(**defaults | fields)
 
 
 def _last_scores(warehouse: Warehouse, *rows: Score) -> dict[str, LastScore]:
@@ -223,7 +224,7 @@ def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse)
     assert carried
     late_cold = _score(1, 3, score=10, scored_at=SCORED_AT + dt.timedelta(minutes=1))
     mirrored.insert_rows(
-        SCORING_DATASET, ACCOUNT_SCORES, {row.score_id: table_row(row) for row in (carried.score, late_cold)}
+        SCORING_DATASET, ACCOUNT_SCORES, {row.score_id: to_row(row) for row in (carried.score, late_cold)}
     )
     (row,) = mirrored.query(
         f"SELECT score, flags, change_committed_at FROM `{PROJECT}.{SCORING_DATASET}.current_account_scores`"  # noqa: S608
@@ -243,5 +244,5 @@ def test_what_was_read_and_written_is_recognised(mirrored: Warehouse) -> None:
     item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
     last = _last_scores(mirrored, _score(1, 1))[account_id(1)]
     assert skip_reason(item, last, Scoring("v1", "m")) == "unchanged_context"
-    other = item.model_copy(update={"context": context(1, emails=())})
+    other = EnrichedChange(item.change, context(1, emails=()))
     assert skip_reason(other, last, Scoring("v1", "m")) is None

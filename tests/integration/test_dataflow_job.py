@@ -186,7 +186,7 @@ for transform in graph.components.transforms.values():
         fn = api.ParDoPayload.FromString(transform.spec.payload).do_fn
         assert fn.urn == python_urns.PICKLED_DOFN_INFO, fn.urn
         fns.append(type(pickler.loads(fn.payload)[0]).__module__)
-files = [sys.modules[name].__file__ for name in ("schemas", "transforms", "pipeline")]
+files = [sys.modules[name].__file__ for name in ("schemas", "transforms")]
 data = [importlib.resources.files("transforms").joinpath(*name.split("/")).is_file()
         for name in ("filter/materiality.yaml", "enrich/account_contexts.sql", "prompt/versions/v1/instruction.md")]
 print(json.dumps({"fns": fns, "files": files, "data": data}))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.ledger.reconcile import reconcile
 from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
@@ -261,7 +262,7 @@ def _anything(chance: random.Random, count: int) -> Iterable[Outcome]:
 def test_the_command_prints_one_document_and_exits_1_if_something_is_wrong(warehouse: Warehouse) -> None:
     """Scripts have the document and the exit code, with the defaults of the command; a ledger in order exits 0."""
     received = _row("received", recorded_at=dt.datetime.now(dt.UTC) - dt.timedelta(hours=1))
-    scored = received.model_copy(update={"outcome": OutcomeKind.SCORED})
+    scored = replace(received, outcome=OutcomeKind.SCORED)
     for rows, exit_code in (([received], 1), ([received, scored], 0)):
         warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
         command = [sys.executable, "-m", "pipeline", "reconcile", "--json", "--project", warehouse.project]

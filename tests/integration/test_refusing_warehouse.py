@@ -21,6 +21,7 @@ from pipeline.local.gemini import GeminiStandIn
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, create_tables
 from schemas.dead_letter import DeadLetter, ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, ScoredChange, outcome_id
+from schemas.record import to_row
 from schemas.score import Score, ScoreStatus, score_id
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, CHANGE_OUTCOMES
 from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, change, context
@@ -31,7 +32,7 @@ from transforms.clients.bigquery import ContextBounds, Warehouse
 from transforms.clients.outage import OutageSettings
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
-from transforms.write.write_rows import InsertRows, _Insert, table_row
+from transforms.write.write_rows import InsertRows, _Insert
 from transforms.write.write_scores import SCORES_STAGE, WriteScores, _InsertScores
 
 PROJECT = "account-scoring-proxied"
@@ -170,7 +171,7 @@ def test_refused_rows_are_dead_letters_with_event_and_row(warehouse: Warehouse, 
         assert letter.error_class is ErrorClass.ROW_REJECTED
         assert letter.source == item.source
         assert letter.rejected_row
-        assert json.loads(letter.rejected_row) == table_row(item.score)
+        assert json.loads(letter.rejected_row) == to_row(item.score)
         assert "invalid at score" in letter.error_message
         assert VENDORS_TEXT not in letter.error_message
         assert letter.prompt_version == "v1"
@@ -253,7 +254,7 @@ def test_ledger_rows_are_held_too(warehouse: Warehouse, proxy: BigQueryProxy) ->
         _ = (
             pipeline
             | beam.Create(outcomes).with_output_types(Outcome)
-            | InsertRows(PROJECT, SCORING_DATASET, CHANGE_OUTCOMES, table_row, outcome_id, OUTAGE)
+            | InsertRows(PROJECT, SCORING_DATASET, CHANGE_OUTCOMES, to_row, outcome_id, OUTAGE)
         )
     rows = warehouse.query(f"SELECT event_id FROM `{PROJECT}.{SCORING_DATASET}.change_outcomes`")  # noqa: S608 - names of ours
     assert sorted(row["event_id"] for row in rows) == sorted(it.event_id for it in outcomes)
@@ -267,7 +268,7 @@ def test_a_ledger_row_that_is_refused_blocks_nothing_and_one_held_back_is_not_lo
     outcomes = [item.outcome for item in ITEMS]
     proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason=reason, rows=[outcome_id(outcomes[0])])]
     outage = OutageSettings(deadline_seconds=0.3, probe_seconds=0.1)
-    to = InsertRows(PROJECT, SCORING_DATASET, CHANGE_OUTCOMES, table_row, outcome_id, outage)
+    to = InsertRows(PROJECT, SCORING_DATASET, CHANGE_OUTCOMES, to_row, outcome_id, outage)
     step = _Insert(to)
     if is_repeated:
         with pytest.raises(WarehouseUnavailable, match="backendError"):
@@ -288,7 +289,7 @@ def _look_up(warehouse: Warehouse) -> set[str]:
 def mirrored(warehouse: Warehouse, proxy: BigQueryProxy) -> Warehouse:
     """Return a warehouse whose mirror has one account."""
     warehouse.replace_rows(CRM_DATASET, ACCOUNTS, [])
-    warehouse.insert_rows(CRM_DATASET, ACCOUNTS, {"1": table_row(context(1).profile)})
+    warehouse.insert_rows(CRM_DATASET, ACCOUNTS, {"1": to_row(context(1).profile)})
     proxy.calls = []
     return warehouse
 

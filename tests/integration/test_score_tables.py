@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.local.stack import PROJECT
 from pipeline.resources.names import SCORING_DATASET
+from schemas.record import to_row
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES
 from transforms.admit.token_budget import BudgetAction, TokenBudget, Usage, _count, usage_query
 from transforms.clients.bigquery import Warehouse
 from transforms.ledger import utc_now
-from transforms.write.write_rows import table_row
 
 
 def _score(number: int, **fields: Any) -> Score:
@@ -45,7 +45,7 @@ def rows(warehouse: Warehouse) -> list[Score]:
                output_tokens=None, cost_usd=None),
         _score(5, account_id="001000000000003AAA", scored_at=utc_now() - dt.timedelta(days=3)),
     ]  # fmt: skip
-    refused = warehouse.insert_rows(SCORING_DATASET, ACCOUNT_SCORES, {row.score_id: table_row(row) for row in rows})
+    refused = warehouse.insert_rows(SCORING_DATASET, ACCOUNT_SCORES, {row.score_id: to_row(row) for row in rows})
     assert not refused
     return rows
 

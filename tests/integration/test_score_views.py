@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipeline.resources.names import SCORING_DATASET
-from schemas.score import Driver, Impact, Score, ScoreStatus, Tier
+from schemas.score import Impact, Score, ScoreDriver, ScoreStatus, Tier
 from schemas.tables import (
     ACCOUNT_SCORES,
     HISTORY_DAYS,
@@ -65,10 +66,7 @@ _HISTORIES = st.lists(
 
 def _of(account: int, rows: Sequence[Score]) -> list[Score]:
     """Return an account's rows: their identities are its own."""
-    return [
-        row.model_copy(update={"account_id": account_id(account), "score_id": f"{account}{row.score_id}"})
-        for row in rows
-    ]
+    return [replace(row, account_id=account_id(account), score_id=f"{account}{row.score_id}") for row in rows]
 
 
 def _newest(rows: Sequence[Score]) -> Score:
@@ -155,7 +153,7 @@ def test_merged_scores_are_the_views(
 
 def test_a_movement_says_why(warehouse: Warehouse) -> None:
     """Difference, changed fields, drivers, versions and times stand beside each score, with what caused it."""
-    driver = Driver(factor="Deal close to signature", impact=Impact.POSITIVE, evidence="opportunity")
+    driver = ScoreDriver(factor="Deal close to signature", impact=Impact.POSITIVE, evidence="opportunity")
     rows = [
         _row(1, minute=0, score=40, tier=Tier.COOL, context_hash="a"),
         _row(1, minute=1, score=70, tier=Tier.WARM, context_hash="b", changed_fields=("Rating",), drivers=(driver,)),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import google.auth.exceptions
+import orjson
 import requests.exceptions
 import structlog
 from google.api_core import exceptions as api
@@ -22,7 +23,7 @@ from google.cloud import bigquery
 from pydantic import ValidationError
 
 from schemas.account_context import AccountContext
-from schemas.record import Record
+from schemas.record import TableRow, to_row
 from schemas.tables import Column, Table, View
 from transforms.clients.circuit import within
 from transforms.clients.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
@@ -356,9 +357,9 @@ class Warehouse:
             raise _unavailable(f"permissions on {dataset}.{name}", error) from error
         return frozenset(answer.get("permissions", ()))
 
-    def replace_rows(self, dataset: str, table: Table, rows: Iterable[Record]) -> int:
+    def replace_rows(self, dataset: str, table: Table, rows: Iterable[TableRow]) -> int:
         """Load rows in place of those a table has, with one load job; return how many."""
-        lines = [row.model_dump_json(exclude_none=True).encode() for row in rows]
+        lines = [orjson.dumps(to_row(row)) for row in rows]
         if not lines:
             # An upload of no bytes has no end that the client would see.
             list(self.query(f"TRUNCATE TABLE `{self.project}.{dataset}.{table.name}`"))

@@ -21,7 +21,7 @@ from pydantic import AwareDatetime, Field, JsonValue, ValidationError
 from simple_salesforce import exceptions as vendor
 from simple_salesforce.api import Salesforce as Client
 
-from schemas.record import Record
+from schemas.record import ValidatedModel
 from schemas.salesforce_ids import AccountId, normalize_account_id
 from transforms.clients.circuit import within
 from transforms.clients.salesforce_login import SalesforceSettings, token_request
@@ -43,7 +43,7 @@ _CODE: Final = re.compile(r"[A-Za-z_]{1,60}\Z")
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class AccountRecord(Record):
+class AccountRecord(ValidatedModel):
     """An Account as Salesforce has it now; `values` holds None for what is empty."""
 
     account_id: AccountId
@@ -206,14 +206,14 @@ class Salesforce:
         return SalesforceTimeout(f"Salesforce did not answer within {self._settings.deadline_seconds:g} s")
 
 
-class _Page(Record, extra="ignore"):
+class _Page(ValidatedModel, extra="ignore"):
     """A page of a query's answer; the next one is on the same host, whatever the answer says."""
 
     records: tuple[dict[str, JsonValue], ...]
     next_url: str | None = Field(default=None, validation_alias="nextRecordsUrl", pattern=r"^/services/data/[\w./-]+$")
 
 
-class Token(Record, extra="ignore"):
+class Token(ValidatedModel, extra="ignore"):
     """What a login brings: a session, and the host on which it counts."""
 
     access_token: str = Field(pattern=r"^[!-~]+$", repr=False)

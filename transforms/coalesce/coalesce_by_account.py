@@ -53,7 +53,7 @@ class CoalesceByAccount(beam.PTransform):
         """
         self._limits()
         if self.state_ttl_seconds < self.max_window_seconds:
-            raise ValueError("state_ttl_seconds >= max_window_seconds is wanted: a burst must not expire")
+            raise ValueError("expected state_ttl_seconds >= max_window_seconds: a burst must not expire")
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> Any:
         """Key by account, then merge the changes of a key."""

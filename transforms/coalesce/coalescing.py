@@ -1,46 +1,48 @@
-"""Coalescing: the changes of one account that arrive close together become one, and an older one never follows it.
+"""Coalescing: merge the changes of one account that arrive close together, and never let an older one follow.
 
-Pure: `receive` takes a change into an account's state, `end_window` takes the merged change out of it. What the order
-of arrival must not decide is kept as maxima over ranks; they are the same however the events came.
+Pure functions over an account's state: `receive` takes a change in, `end_window` takes the merged change out. State
+merges by the maximum of (time, sequence, event id), so the order of arrival does not matter.
 
-Events are told apart by `event_id`, and two with the same id are taken to say the same: the id is kept by a redelivery
-and by a replay, whose payload is the original one.
+Events are told apart by `event_id`. Two with the same id are taken to have the same content: a redelivery and a replay
+keep the id and the payload.
+
+Attributes are named for readers; their names in the state's JSON are older (`field(name=...)`) and stay, since state
+outlives a release.
 """
 
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import AwareDatetime, Field
+from msgspec import Meta, field
+from msgspec.structs import replace
 
-from schemas.change_event import AccountChange, ChangeType, SourceMessage, by_name
+from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind, SkipReason
-from schemas.record import Record, replaced, trusted
+from schemas.record import AwareDatetime, Record
 from transforms.coalesce.record_changes import (
     DELETIONS,
-    Mention,
-    Rank,
+    FieldVersion,
+    Position,
     RecordChanges,
     newest_first,
-    newest_mentions,
     newest_of,
-    rank_of,
+    newest_versions,
+    position_of,
 )
 from transforms.ledger import Received
 
-_FEWEST_RECORDS: Final = 2
-_FEWEST_IN_ORDER: Final = 2
+_MIN_RECORDS: Final = 2
 
 
 @dataclass(frozen=True)
 class CoalescingLimits:
-    """How long changes are waited for, and how much is kept of one account.
+    """How long a burst waits, and how much is kept of one account.
 
-    `max_records` bounds the records whose field values a burst keeps (a mass update can touch thousands of contacts);
-    values of the others are unknown, which is always safe: the context is read from the warehouse.
-    `gap_delay_seconds` is how long a burst with a gap waits at least: the gap says what changed to nobody, and the
-    warehouse's mirror needs that time to catch up.
+    `max_records` bounds the records whose field values a burst keeps (a mass update can touch thousands of contacts).
+    Values of further records are unknown, which is safe: the context is read from the mirror. A burst with a gap event
+    waits at least `gap_delay_seconds`, so that the mirror catches up with what the gap event does not say.
     """
 
     window_seconds: float = 20.0
@@ -52,15 +54,15 @@ class CoalescingLimits:
 
     def __post_init__(self) -> None:
         if not 0 <= self.window_seconds <= self.max_window_seconds:
-            raise ValueError("0 <= window_seconds <= max_window_seconds is wanted")
+            raise ValueError("expected 0 <= window_seconds <= max_window_seconds")
         if self.gap_delay_seconds < 0:
-            raise ValueError("gap_delay_seconds of 0 or more is wanted")
-        if min(self.max_recent_ids, self.max_pending) < 1 or self.max_records < _FEWEST_RECORDS:
-            raise ValueError("at least 1 recent id, 1 pending event and 2 records must be kept")
+            raise ValueError("expected gap_delay_seconds >= 0")
+        if min(self.max_recent_ids, self.max_pending) < 1 or self.max_records < _MIN_RECORDS:
+            raise ValueError("expected max_recent_ids >= 1, max_pending >= 1 and max_records >= 2")
 
 
-class Delivery(Record):
-    """What the ledger needs to know of an event that waits: small, whatever the size of its payload."""
+class Delivery(Record, frozen=True, kw_only=True):
+    """What the ledger needs of a waiting event; its size does not depend on the payload."""
 
     event_id: str
     committed_at: AwareDatetime
@@ -75,8 +77,8 @@ class Delivery(Record):
 
     @classmethod
     def of(cls, change: AccountChange) -> "Delivery":
-        """Return the facts of a change."""
-        return _delivery(
+        """Return the delivery of a change."""
+        return Delivery(
             event_id=change.event_id,
             committed_at=change.committed_at,
             sequence_number=change.sequence_number,
@@ -90,21 +92,21 @@ class Delivery(Record):
         )
 
     @property
-    def rank(self) -> Rank:
+    def position(self) -> Position:
         """Position among the account's events."""
         return (self.committed_at, self.sequence_number, self.event_id)
 
     @property
     def preference(self) -> tuple[int, bool, dt.datetime, str]:
-        """Least for the delivery to keep of several of one event: the latest replay, else the first published."""
+        """Sort key of an event's deliveries; the smallest is kept: the latest replay, else the first published."""
         published = self.published_at or self.committed_at
         return (-self.replay_count, self.published_at is None, published, self.message_id)
 
     def received(self, account_id: str) -> Received:
-        """Return the pair for the ledger, which asks a source for all but its payload."""
+        """Return the (event, account) pair for the ledger, which needs no payload."""
         return Received(
             event_id=self.event_id,
-            source=_source_message(
+            source=SourceMessage(
                 payload=b"",
                 attributes={"replay_count": str(self.replay_count)},
                 message_id=self.message_id,
@@ -119,56 +121,51 @@ class Delivery(Record):
         )
 
 
-class Pending(Record):
-    """The burst that is being waited for. Of the newest event the message is kept, of the others what the ledger needs.
+class Pending(Record, frozen=True, kw_only=True):
+    """The burst that waits: the newest event with its message, and of the others what the ledger needs.
 
-    Most bursts are of one event: its fields are its own, and `records` is None until another comes. `elsewhere` and
-    `forgotten` stand for records beyond `max_records`: the names of their changed fields, and the newest event whose
-    values were given up, before which no value of a record that comes back is believed.
+    Most bursts have one event; then `records` is None and the fields are the event's. Records beyond `max_records` are
+    evicted: `evicted_fields` keeps the names of their changed fields, `evicted_through` the newest evicted event. When
+    an evicted record returns, its values from before that event are unknown.
     """
 
-    newest: AccountChange = Field(description="Its fields are kept in `records`, once there are any")
-    others: tuple[Delivery, ...] = Field(default=(), description="Newest first")
+    newest: Annotated[AccountChange, Meta(description="Its fields move to `records` when a second event arrives")]
+    others: Annotated[tuple[Delivery, ...], Meta(description="Newest first")] = ()
     records: dict[str, RecordChanges] | None = None
-    elsewhere: dict[str, Mention] = Field(default_factory=dict)
-    forgotten: Rank | None = None
-    opened_at: float = Field(description="Epoch seconds")
-    ends_at: float = Field(description="Epoch seconds")
+    evicted_fields: dict[str, FieldVersion] = field(name="elsewhere", default_factory=dict)
+    evicted_through: Position | None = field(name="forgotten", default=None)
+    opened_at: Annotated[float, Meta(description="Epoch seconds")]
+    ends_at: Annotated[float, Meta(description="Epoch seconds")]
 
     def delivery_of(self, event_id: str) -> Delivery | None:
-        """Return the delivery by which an event waits, if it does."""
+        """Return the delivery of a waiting event; None if the event does not wait."""
         if event_id == self.newest.event_id:
             return Delivery.of(self.newest)
         return next((other for other in self.others if other.event_id == event_id), None)
 
 
-_delivery: Final = trusted(Delivery)
-_pending: Final = trusted(Pending)
-_source_message: Final = trusted(SourceMessage)
+class AccountState(Record, frozen=True, kw_only=True):
+    """The state of an account; equal states have equal JSON."""
 
-
-class AccountState(Record):
-    """What is remembered of an account; equal states have equal JSON."""
-
-    emitted: tuple[AwareDatetime, int] | None = Field(default=None, description="Order of the last change emitted")
-    recent: tuple[tuple[str, int], ...] = Field(
-        default=(), description="Events that went on or into one that did, newest first, and their replay counts"
-    )
+    emitted: Annotated[tuple[AwareDatetime, int] | None, Meta(description="Order of the last change emitted")] = None
+    recent: Annotated[
+        tuple[tuple[str, int], ...],
+        Meta(description="Events that went on or into one that did, newest first, and their replay counts"),
+    ] = ()
     pending: Pending | None = None
 
     def is_due(self, now: float) -> bool:
-        """Whether the burst that is pending has been waited for long enough."""
+        """Whether the pending burst has waited long enough."""
         return self.pending is not None and self.pending.ends_at <= now
 
 
-_account_state: Final = trusted(AccountState)
 NEW_ACCOUNT: Final = AccountState()
-"""What is remembered of an account before its first change, and after its state has expired."""
+"""The state before an account's first change, and after its state has expired."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The outcome of a delivery that does not go on itself."""
+    """The outcome of a delivery that ends here."""
 
     received: Received
     outcome: OutcomeKind
@@ -182,70 +179,72 @@ Decisions = tuple[Decision, ...]
 def receive(
     state: AccountState, change: AccountChange, now: float, limits: CoalescingLimits
 ) -> tuple[AccountState, Decisions]:
-    """Take a change in: it waits, or is refused as a duplicate or as older than what was emitted.
+    """Take a change in: it waits, or is skipped as a duplicate or as older than the last emitted change.
 
-    A replay is no duplicate of what an operator replays it for: it may go on again unless a newer change did
-    meanwhile. A different event of the same order as the last one emitted is not older than that, and waits.
+    A replay is not a duplicate of the delivery that failed: it goes on unless a newer change was emitted meanwhile.
+    Another event with the same commit order as the last emitted change is not older, and waits.
     """
     pending = state.pending
     twin = pending.delivery_of(change.event_id) if pending else None
     if pending and twin:
-        kept, unwanted = _with_repeat(pending, change, twin)
-        after = state if kept is pending else replaced(state, pending=kept)
-        return after, (_skipped(unwanted, SkipReason.DUPLICATE),)
+        kept, dropped = _with_repeat(pending, change, twin)
+        after = state if kept is pending else replace(state, pending=kept)
+        return after, (_skipped(dropped, SkipReason.DUPLICATE),)
     reason = _refusal(state, change)
     if reason:
         return state, (_skipped(Received.of(change), reason),)
     pending, decisions = _with_change(pending, change, now, limits)
-    return replaced(state, pending=pending), decisions
+    return replace(state, pending=pending), decisions
 
 
 def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountState, AccountChange | None, Decisions]:
-    """Emit what is pending, if anything: timers may fire twice, or late.
+    """Emit the pending change, if there is one: timers may fire twice, or late.
 
-    At most `max_recent_ids` of the emitted events are remembered; a repeated one beyond them is stale, not duplicate.
+    At most `max_recent_ids` emitted events are remembered; a repeated event beyond them is stale, not a duplicate.
     """
     pending = state.pending
     if pending is None:
         return state, None, ()
     change = merged_change(pending)
-    gone_on = {change.event_id: change.source.replay_count}
+    emitted_ids = {change.event_id: change.source.replay_count}
     for other in pending.others:
-        gone_on[other.event_id] = other.replay_count
-    recent = (*gone_on.items(), *(seen for seen in state.recent if seen[0] not in gone_on))
-    emitted = _account_state(emitted=change.order, recent=recent[: limits.max_recent_ids])
-    return emitted, change, _coalesced(pending.others, change) if pending.others else ()
+        emitted_ids[other.event_id] = other.replay_count
+    recent = (*emitted_ids.items(), *(seen for seen in state.recent if seen[0] not in emitted_ids))
+    after = AccountState(emitted=change.order, recent=recent[: limits.max_recent_ids])
+    return after, change, _coalesced(pending.others, change) if pending.others else ()
 
 
 def merged_change(pending: Pending) -> AccountChange:
-    """Return the change that stands for all that is pending: identity, order and message are the newest event's.
+    """Return the change that stands for the burst; event id, order, message and record are the newest event's.
 
-    So are entity, record, change type and values. The fields that changed in other records are named with their
-    entity ("Opportunity.Name"), newest first like all; their values stay out: they are no values of this record.
+    Fields that changed in other records are named with their entity ("Opportunity.Name"), newest first; their values
+    are left out, because they are not values of this record.
 
-    Two things that the account's own events say are not hidden by newer events of related records. If the newest of
-    them deletes the account, the change is that deletion: in a cascade, its records have newer events. (An UPDATE
-    newer than a DELETE means that the account was restored, and that the event which said so is late or was lost.) And
-    if they have a gap, the change is that gap, with the values that are known since: the record must be read again.
+    Newer events of related records do not hide two things that the account's own events say. If the account's newest
+    event deletes it, the change is that deletion: in a cascading delete, related records have newer events. (An UPDATE
+    after a DELETE means that the account was restored, and that the UNDELETE is late or lost.) If the account's events
+    have a gap, the change is that gap event, with the values known since: the record must be read again.
     """
     newest = pending.newest
     if pending.records is None:
         return newest
     account = pending.records.get(newest.account_id)
     shown, change_type = pending.records[newest.record_id], newest.change_type
-    if account and (account.standing() in DELETIONS or account.standing().is_gap):
-        shown, change_type = account, account.standing()
-    mentions = pending.elsewhere
+    if account:
+        effective = account.effective_change_type()
+        if effective in DELETIONS or effective.is_gap:
+            shown, change_type = account, effective
+    versions = pending.evicted_fields
     for record in pending.records.values():
-        mentions = newest_mentions(mentions, record.changed if record is shown else record.named_with_entity())
-    return replaced(
+        versions = newest_versions(versions, record.changed if record is shown else record.qualified_versions())
+    return replace(
         newest,
         entity_name=shown.entity_name,
         record_id=shown.record_id,
         change_type=change_type,
-        changed_fields=newest_first(mentions),
+        changed_fields=newest_first(versions),
         coalesced=tuple(other.event_id for other in pending.others),
-        **shown.fields(),
+        **shown.change_fields(),
     )
 
 
@@ -259,38 +258,38 @@ def _refusal(state: AccountState, change: AccountChange) -> SkipReason | None:
 
 
 def _with_repeat(pending: Pending, change: AccountChange, twin: Delivery) -> tuple[Pending, Received]:
-    """Return what is pending with the better of two deliveries of one event, and the other delivery."""
+    """Return the burst with the preferred of two deliveries of one event, and the other delivery."""
     arrived = Delivery.of(change)
     if arrived.preference >= twin.preference:
         return pending, Received.of(change)
     if twin.event_id == pending.newest.event_id:
-        newest = _in_order(change) if pending.records is None else _without_fields(change)
-        return replaced(pending, newest=newest), twin.received(change.account_id)
+        newest = change if pending.records is None else _without_fields(change)
+        return replace(pending, newest=newest), twin.received(change.account_id)
     others = tuple(arrived if other is twin else other for other in pending.others)
-    return replaced(pending, others=others), twin.received(change.account_id)
+    return replace(pending, others=others), twin.received(change.account_id)
 
 
 def _with_change(
     pending: Pending | None, change: AccountChange, now: float, limits: CoalescingLimits
 ) -> tuple[Pending, Decisions]:
-    """Return what is pending with one event more, and the outcome of the oldest if they become too many.
+    """Return the burst with one more event, and the outcomes of the oldest events beyond `max_pending`.
 
-    What leaves is coalesced into the newest event so far, which may itself be coalesced into a newer one in the end.
+    Those are coalesced into the newest event so far, which may itself be coalesced into a newer one later.
     """
     waits = max(limits.window_seconds, limits.gap_delay_seconds if change.change_type.is_gap else 0.0)
     ends_at = now + waits
     if pending is None:
-        return _pending(newest=_in_order(change), elsewhere={}, opened_at=now, ends_at=ends_at), ()
+        return Pending(newest=change, opened_at=now, ends_at=ends_at), ()
     said, bare, records = RecordChanges.of(change), _without_fields(change), pending.records
     if records is None:
         first = RecordChanges.of(pending.newest)
         records = {first.record_id: first}
-        pending = replaced(pending, newest=_without_fields(pending.newest), records=records)
-    newest, older = (bare, pending.newest) if said.newest > rank_of(pending.newest) else (pending.newest, bare)
-    others = sorted((*pending.others, Delivery.of(older)), key=lambda other: other.rank, reverse=True)
+        pending = replace(pending, newest=_without_fields(pending.newest), records=records)
+    newest, older = (bare, pending.newest) if said.newest > position_of(pending.newest) else (pending.newest, bare)
+    others = sorted((*pending.others, Delivery.of(older)), key=lambda other: other.position, reverse=True)
     kept, leaving = others[: limits.max_pending - 1], others[limits.max_pending - 1 :]
     latest = max(pending.opened_at + limits.max_window_seconds, now + waits if change.change_type.is_gap else 0.0)
-    grown = replaced(
+    grown = replace(
         pending,
         newest=newest,
         others=tuple(kept),
@@ -303,32 +302,24 @@ def _with_change(
 def _with_record(
     pending: Pending, records: dict[str, RecordChanges], said: RecordChanges, max_records: int
 ) -> dict[str, object]:
-    """Return the parts of Pending that tell of records; the account's own and the newest are never given up."""
+    """Return the record fields of Pending; the account's own record and the newest one are never evicted."""
     before = records.get(said.record_id)
     if before is None and said.record_id != pending.newest.account_id:
-        said = replaced(said, known_since=newest_of(said.known_since, pending.forgotten))
-    records = records | {said.record_id: before.joined(said) if before else said}
+        said = replace(said, known_since=newest_of(said.known_since, pending.evicted_through))
+    records = records | {said.record_id: before.merged(said) if before else said}
     if len(records) <= max_records:
-        return {"records": by_name(records)}
+        return {"records": records}
     related = (record for record in records.values() if record.record_id != pending.newest.account_id)
     oldest = records.pop(min(related, key=lambda record: record.newest).record_id)
     return {
-        "records": by_name(records),
-        "elsewhere": newest_mentions(pending.elsewhere, oldest.named_with_entity()),
-        "forgotten": newest_of(pending.forgotten, oldest.newest),
+        "records": records,
+        "evicted_fields": newest_versions(pending.evicted_fields, oldest.qualified_versions()),
+        "evicted_through": newest_of(pending.evicted_through, oldest.newest),
     }
 
 
-def _in_order(change: AccountChange) -> AccountChange:
-    """Return the change with its message's attributes by name: their order is that of a protobuf map, none."""
-    attributes = change.source.attributes
-    if len(attributes) < _FEWEST_IN_ORDER:
-        return change
-    return replaced(change, source=replaced(change.source, attributes=by_name(attributes)))
-
-
 def _without_fields(change: AccountChange) -> AccountChange:
-    return replaced(_in_order(change), changed_fields=(), nulled_fields=(), values={}, enriched={})
+    return replace(change, changed_fields=(), nulled_fields=(), values={}, enriched={})
 
 
 def _skipped(received: Received, reason: SkipReason) -> Decision:

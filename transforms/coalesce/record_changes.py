@@ -1,177 +1,185 @@
-"""What the events of one Salesforce record say together: field by field, the newest event that says something of it.
+"""Merge the events of one Salesforce record: for each field, keep the newest event that says something about it.
 
-Every part is a maximum over ranks, so that the order in which events arrive decides nothing.
+State merges by the maximum of (time, sequence, event id), so the order of arrival does not matter.
+
+Attributes are named for readers; their names in the state's JSON are older (`field(name=...)`) and stay, since state
+outlives a release.
 """
 
 import datetime as dt
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, Field
+from msgspec import Meta, field
+from msgspec.structs import replace
 
-from schemas.change_event import AccountChange, ChangeType, by_name
-from schemas.record import Record, replaced, trusted
+from schemas.change_event import AccountChange, ChangeType
+from schemas.record import AwareDatetime, Record
 
-Rank = tuple[AwareDatetime, int, str]
-"""(committed_at, sequence_number, event_id): the id only settles which of two simultaneous events is the newer."""
+Position = tuple[AwareDatetime, int, str]
+"""(committed_at, sequence_number, event_id): commit order, with the event id as the tie-breaker."""
 
-Mention = tuple[Rank, int]
-"""The newest event that lists a field, and the field's place in its list."""
+FieldVersion = tuple[Position, int]
+"""The newest event that lists a field as changed, and the field's index in that event's list."""
 
 DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
 
 _WHOLE_GAPS: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
-_NEVER: Final[Mention] = ((dt.datetime.min.replace(tzinfo=dt.UTC), -1, ""), -1)
+_BEFORE_ALL: Final[FieldVersion] = ((dt.datetime.min.replace(tzinfo=dt.UTC), -1, ""), -1)
 
 
-class FactKind(StrEnum):
-    """What an event says of a field's value."""
+class ValueKind(StrEnum):
+    """How an event gives a field's value."""
 
     CHANGED = "changed"
-    CARRIED = "carried"
+    ENRICHED = "carried"
     CLEARED = "cleared"
 
 
-class Fact(Record):
-    """The newest that is said of a field's value, as JSON; `place` is its place among the event's cleared fields."""
+class FieldValue(Record, frozen=True, kw_only=True):
+    """The newest value that an event gives for a field, as JSON.
 
-    at: Rank
-    kind: FactKind
+    `index` is the field's index in the event's list of cleared fields.
+    """
+
+    position: Position = field(name="at")
+    kind: ValueKind
     value: Any = None
-    place: int = 0
+    index: int = field(name="place", default=0)
 
 
-_fact: Final = trusted(Fact)
+class RecordChanges(Record, frozen=True, kw_only=True):
+    """What the events of one Salesforce record say together; each part comes from the newest event that says it.
 
-
-class RecordChanges(Record):
-    """What the events of one Salesforce record say together, each part from the newest event that says it.
-
-    `known_since` is the newest event other than an UPDATE: what was said before it is no longer known. After a DELETE
-    nothing is left; CREATE and UNDELETE bring the whole record, so that a field they lack is not what it was; a gap
-    event changed the record without saying what, so any older value may be wrong, and must be read again. None of
-    them makes a field cleared that the sender did not clear.
+    `known_since` is the newest event that is not an UPDATE. Values from before it are unknown: a DELETE leaves nothing;
+    CREATE and UNDELETE bring the whole record, so a field that they lack no longer has its old value; a gap event
+    changed the record without saying how, so the record must be read again. None of them clears a field that the sender
+    did not clear.
     """
 
     entity_name: str
     record_id: str
-    newest: Rank
-    change_type: ChangeType = Field(description="Of the newest event")
-    known_since: Rank | None
-    gap: tuple[Rank, ChangeType] | None = Field(description="The newest gap event")
-    changed: dict[str, Mention]
-    facts: dict[str, Fact]
+    newest: Position
+    change_type: Annotated[ChangeType, Meta(description="Of the newest event")]
+    known_since: Position | None
+    gap: Annotated[tuple[Position, ChangeType] | None, Meta(description="The newest gap event")]
+    changed: dict[str, FieldVersion]
+    values: dict[str, FieldValue] = field(name="facts")
 
     @classmethod
     def of(cls, change: AccountChange) -> "RecordChanges":
-        """Return what one event says; gap events say no values, and deletions none but the carried ones."""
-        rank = rank_of(change)
-        facts: dict[str, Fact] = {}
+        """Return what one event says; a gap event gives no values, a deletion only enriched ones."""
+        position = position_of(change)
+        values: dict[str, FieldValue] = {}
+
+        def take(given: Mapping[str, Any], kind: ValueKind) -> None:
+            values.update({name: FieldValue(position=position, kind=kind, value=it) for name, it in given.items()})
+
         if not change.change_type.is_gap:
-            facts |= {name: _fact(at=rank, kind=FactKind.CARRIED, value=it) for name, it in change.enriched.items()}
+            take(change.enriched, ValueKind.ENRICHED)
         if not change.change_type.is_gap and change.change_type not in DELETIONS:
-            facts |= {name: _fact(at=rank, kind=FactKind.CHANGED, value=it) for name, it in change.values.items()}
-            cleared = enumerate(change.nulled_fields)
-            facts |= {name: _fact(at=rank, kind=FactKind.CLEARED, place=place) for place, name in cleared}
+            take(change.values, ValueKind.CHANGED)
+            for index, name in enumerate(change.nulled_fields):
+                values[name] = FieldValue(position=position, kind=ValueKind.CLEARED, index=index)
         names = dict.fromkeys(change.changed_fields)
-        return _record_changes(
+        return cls(
             entity_name=change.entity_name,
             record_id=change.record_id,
-            newest=rank,
+            newest=position,
             change_type=change.change_type,
-            known_since=None if change.change_type is ChangeType.UPDATE else rank,
-            gap=(rank, change.change_type) if change.change_type.is_gap else None,
-            changed=by_name({name: (rank, place) for place, name in enumerate(names)}),
-            facts=by_name(facts),
+            known_since=None if change.change_type is ChangeType.UPDATE else position,
+            gap=(position, change.change_type) if change.change_type.is_gap else None,
+            changed={name: (position, index) for index, name in enumerate(names)},
+            values=values,
         )
 
-    def joined(self, other: "RecordChanges") -> "RecordChanges":
-        """Return what both say: associative, commutative and idempotent, since every part is a maximum."""
+    def merged(self, other: "RecordChanges") -> "RecordChanges":
+        """Return what both say; associative, commutative and idempotent, because every part is a maximum."""
         newer = other if other.newest > self.newest else self
-        facts = self.facts | {
-            name: fact for name, fact in other.facts.items() if name not in self.facts or fact.at > self.facts[name].at
+        overtaking = {
+            name: value
+            for name, value in other.values.items()
+            if name not in self.values or value.position > self.values[name].position
         }
-        return replaced(
+        return replace(
             newer,
             known_since=newest_of(self.known_since, other.known_since),
             gap=max((gap for gap in (self.gap, other.gap) if gap), default=None),
-            changed=newest_mentions(self.changed, other.changed),
-            facts=by_name(facts),
+            changed=newest_versions(self.changed, other.changed),
+            values=self.values | overtaking,
         )
 
-    def standing(self) -> ChangeType:
-        """Return the change type of all events together: the newest's, but an UPDATE does not close a gap before it.
+    def effective_change_type(self) -> ChangeType:
+        """Return the change type of all events together: the newest one's, unless it is an UPDATE after a gap.
 
-        The record must be read again still, until an event brings all of it. After a GAP_DELETE an UPDATE says that the
-        record is there, so that no more than an update was missed for certain.
+        Such an UPDATE does not fill the gap: the record must still be read again, until an event brings all of it. An
+        UPDATE after a GAP_DELETE says that the record exists, so only an update is known to have been missed.
         """
         if self.change_type is not ChangeType.UPDATE or self.gap is None or self.gap[0] != self.known_since:
             return self.change_type
         return self.gap[1] if self.gap[1] in _WHOLE_GAPS else ChangeType.GAP_UPDATE
 
-    def known_facts(self) -> dict[str, Fact]:
-        """Return the facts that no newer event has overtaken, be it in the field's whole or in one of its parts.
+    def current_values(self) -> dict[str, FieldValue]:
+        """Return the values that no newer event has overtaken, in the whole field or in one of its parts.
 
-        A newer `Name` overtakes an older `Name.LastName` and the reverse; `Name.LastName` leaves `Name.FirstName` be.
+        A newer `Name` overtakes an older `Name.LastName`, and the reverse; `Name.LastName` does not overtake
+        `Name.FirstName`.
         """
-        said = {name: rank for name, (rank, _) in self.changed.items()}
-        for name, fact in self.facts.items():
-            said[name] = max(fact.at, said.get(name, fact.at))
-        parts: dict[str, Rank] = {}
-        for name, rank in said.items():
-            parts[_whole(name)] = max(rank, parts.get(_whole(name), rank))
+        newest = {name: position for name, (position, _) in self.changed.items()}
+        for name, value in self.values.items():
+            newest[name] = max(value.position, newest.get(name, value.position))
+        parts: dict[str, Position] = {}
+        for name, position in newest.items():
+            parts[_compound(name)] = max(position, parts.get(_compound(name), position))
         return {
-            name: fact
-            for name, fact in self.facts.items()
-            if fact.at == newest_of(fact.at, self.known_since, said[name], said.get(_whole(name)), parts.get(name))
+            name: value
+            for name, value in self.values.items()
+            if value.position
+            == newest_of(value.position, self.known_since, newest[name], newest.get(_compound(name)), parts.get(name))
         }
 
-    def fields(self) -> dict[str, object]:
+    def change_fields(self) -> dict[str, object]:
         """Return `values`, `nulled_fields` and `enriched` of an AccountChange.
 
-        A field that an older event changed and a newer one merely carries did change, to the value carried.
+        A field that an older event changed and a newer one only carries did change, to the carried value.
         """
         values, enriched, cleared = {}, {}, {}
-        for name, fact in self.known_facts().items():
-            if fact.kind is FactKind.CLEARED:
-                cleared[name] = (fact.at, fact.place)
-            elif fact.kind is FactKind.CHANGED or name in self.changed or _whole(name) in self.changed:
-                values[name] = fact.value
+        for name, value in self.current_values().items():
+            if value.kind is ValueKind.CLEARED:
+                cleared[name] = (value.position, value.index)
+            elif value.kind is ValueKind.CHANGED or name in self.changed or _compound(name) in self.changed:
+                values[name] = value.value
             else:
-                enriched[name] = fact.value
+                enriched[name] = value.value
         return {"values": values, "nulled_fields": newest_first(cleared), "enriched": enriched}
 
-    def named_with_entity(self) -> dict[str, Mention]:
-        """Return the changed fields under names that belong to no other entity's: "Opportunity.Name"."""
-        return {f"{self.entity_name}.{name}": mention for name, mention in self.changed.items()}
+    def qualified_versions(self) -> dict[str, FieldVersion]:
+        """Return the changed fields under names that include the entity: "Opportunity.Name"."""
+        return {f"{self.entity_name}.{name}": version for name, version in self.changed.items()}
 
 
-_record_changes: Final = trusted(RecordChanges)
-
-
-def rank_of(change: AccountChange) -> Rank:
-    """Return an event's position among the account's."""
+def position_of(change: AccountChange) -> Position:
+    """Return an event's position among the account's events."""
     return (change.committed_at, change.sequence_number, change.event_id)
 
 
-def newest_of(*ranks: Rank | None) -> Rank | None:
-    """Return the newest of the ranks that there are."""
-    return max((rank for rank in ranks if rank is not None), default=None)
+def newest_of(*positions: Position | None) -> Position | None:
+    """Return the newest of the positions that are not None."""
+    return max((position for position in positions if position is not None), default=None)
 
 
-def newest_mentions(one: Mapping[str, Mention], other: Mapping[str, Mention]) -> dict[str, Mention]:
-    """Return each field's newest mention, by name."""
-    newer = {name: mention for name, mention in other.items() if mention > one.get(name, _NEVER)}
-    return by_name({**one, **newer})
+def newest_versions(one: Mapping[str, FieldVersion], other: Mapping[str, FieldVersion]) -> dict[str, FieldVersion]:
+    """Return the newest version of each field."""
+    return {**one, **{name: version for name, version in other.items() if version > one.get(name, _BEFORE_ALL)}}
 
 
-def newest_first(mentions: Mapping[str, Mention]) -> tuple[str, ...]:
-    """Return the fields in the order of the newest event that lists them, then of the next, without duplicates."""
-    in_place = sorted(mentions, key=lambda name: mentions[name][1])
-    return tuple(sorted(in_place, key=lambda name: mentions[name][0], reverse=True))
+def newest_first(versions: Mapping[str, FieldVersion]) -> tuple[str, ...]:
+    """Return the fields by the newest event that lists them, newest event first, in the order of that event's list."""
+    by_index = sorted(sorted(versions), key=lambda name: versions[name][1])
+    return tuple(sorted(by_index, key=lambda name: versions[name][0], reverse=True))
 
 
-def _whole(name: str) -> str:
-    """Return the compound field that a part belongs to, or the name as it is."""
+def _compound(name: str) -> str:
+    """Return the compound field that a part belongs to, or the name itself."""
     return name.split(".", 1)[0]

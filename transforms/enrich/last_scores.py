@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ValidationError
+from msgspec import ValidationError
 
+from schemas.record import from_row
 from schemas.score import Score
 from transforms.clients.bigquery import Warehouse
 
@@ -29,9 +30,10 @@ def last_scores_query(scores: str) -> str:
 
 def last_score_from_row(row: Mapping[str, Any]) -> LastScore | None:
     """Return a row of the query's answer; None if it is of another version's table, and tells nothing."""
-    known = {name: value for name, value in row["newest"].items() if name in Score.model_fields and value is not None}
+    newest = row["newest"]
+    known = {name: newest[name] for name in Score.__struct_fields__ if newest.get(name) is not None}
     try:
-        return LastScore(row=Score.model_validate(known), is_recent=row["is_recent"])
+        return LastScore(row=from_row(Score, known), is_recent=row["is_recent"])
     except ValidationError:
         return None
 

@@ -9,6 +9,7 @@ import apache_beam as beam
 import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
+from msgspec.structs import replace
 
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
 from transforms.clients.salesforce import AccountRecord, CircuitOpen, Salesforce, shared_salesforce
@@ -63,17 +64,15 @@ def _reread(change: AccountChange, record: AccountRecord) -> AccountChange:
     """
     if record.is_deleted:
         nothing: dict[str, Any] = {"changed_fields": (), "nulled_fields": (), "values": {}, "enriched": {}}
-        return change.model_copy(update={"change_type": ChangeType.GAP_DELETE, **nothing})
-    known = {name: value for name, value in sorted(record.values.items()) if value is not None}
-    new = tuple(known) if change.change_type in _WHOLE_RECORD else ()
-    return change.model_copy(
-        update={
-            "values": dict(sorted({**known, MODIFIED_FIELD: record.modified_at.isoformat()}.items())),
-            "nulled_fields": tuple(sorted(name for name, value in record.values.items() if value is None)),
-            "changed_fields": tuple(dict.fromkeys((*change.changed_fields, *new))),
-            # Older than the record as it is now.
-            "enriched": {},
-        }
+        return replace(change, change_type=ChangeType.GAP_DELETE, **nothing)
+    known = {name: value for name, value in record.values.items() if value is not None}
+    new = tuple(sorted(known)) if change.change_type in _WHOLE_RECORD else ()
+    return replace(
+        change,
+        values={**known, MODIFIED_FIELD: record.modified_at.isoformat()},
+        nulled_fields=tuple(sorted(name for name, value in record.values.items() if value is None)),
+        changed_fields=tuple(dict.fromkeys((*change.changed_fields, *new))),
+        enriched={},  # older than the record as it is now
     )
 
 

@@ -14,12 +14,12 @@ import apache_beam as beam
 import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
+from msgspec.structs import replace
 
 from schemas.account_context import EnrichedChange, context_hash
 from schemas.change_event import ChangeOrder, ChangeType
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult, SkipReason
-from schemas.record import replaced
-from schemas.score import UNCHANGED_CONTEXT_FLAG, Score, ScoreStatus, score_id
+from schemas.score import UNCHANGED_CONTEXT_FLAG, ScoreStatus, score_id
 from transforms.clients.bigquery import Warehouse, shared_warehouse
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
@@ -74,7 +74,7 @@ def skip_reason(item: EnrichedChange, last: LastScore | None, scoring: Scoring) 
 def carried_over(item: EnrichedChange, last: LastScore, scoring: Scoring, ledger: Ledger) -> ScoringResult:
     """Return the last score as the row of a later change that left its context as it was; it cost no call."""
     change, row = item.change, last.row
-    carried: Score = replaced(
+    carried = replace(
         row,
         score_id=score_id(change.account_id, change.event_id, scoring.prompt_version, scoring.model),
         event_ids=(change.event_id, *change.coalesced),

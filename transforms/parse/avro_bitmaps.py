@@ -12,7 +12,6 @@ from itertools import chain
 from typing import Final
 
 from schemas.change_event import ChangeEventHeader
-from schemas.record import replaced
 from transforms.errors import UnsupportedEvent
 from transforms.parse.avro_schemas import AvroSchemas, EventSchema, SchemaReference, find_schema
 
@@ -52,12 +51,12 @@ def name_fields(
             "another's: register the one that the event was written with"
         )
     changed, nulled, partial = (decode_bitmaps(entries, schema) for entries in lists)
-    return replaced(
-        header,
-        changed_fields=None if header.changed_fields is None else changed,
-        nulled_fields=None if header.nulled_fields is None else nulled,
-        diff_fields=partial,
-    )
+    names = {
+        "changed_fields": None if header.changed_fields is None else changed,
+        "nulled_fields": None if header.nulled_fields is None else nulled,
+        "diff_fields": partial,
+    }
+    return header.model_copy(update=names)
 
 
 def _names(entry: str, schema: EventSchema) -> Iterator[str]:

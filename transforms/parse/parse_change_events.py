@@ -21,12 +21,10 @@ from schemas.change_event import (
     ChangeEventHeader,
     ChangeType,
     SourceMessage,
-    by_name,
     event_id,
     payload_event_id,
 )
 from schemas.outcome import OutcomeKind, SkipReason
-from schemas.record import trusted
 from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
 from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
 from transforms.ledger import Ledger, Received
@@ -46,8 +44,6 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a
 
 
 _validated_header: Final = ChangeEventHeader.__pydantic_validator__.validate_python
-_account_change: Final = trusted(AccountChange)
-_source_message: Final = trusted(SourceMessage)
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ def _record_change(event: ChangeEvent, received: Received, committed_at: dt.date
     except ValueError as error:
         raise InvalidEvent(str(error)) from None
     changed, nulled, values, enriched = field_changes(event)
-    return _account_change(
+    return AccountChange(
         event_id=received.event_id,
         account_id=account_id,
         entity_name=header.entity_name,
@@ -161,8 +157,8 @@ def _record_change(event: ChangeEvent, received: Received, committed_at: dt.date
         change_origin=header.change_origin,
         changed_fields=changed,
         nulled_fields=nulled,
-        values=by_name(values),
-        enriched=by_name(enriched),
+        values=values,
+        enriched=enriched,
         trace_id=received.trace_id,
         source=received.source,
     )
@@ -238,7 +234,7 @@ class _ParseMessage(beam.DoFn):
 
 
 def _source(message: PubsubMessage) -> SourceMessage:
-    return _source_message(
+    return SourceMessage(
         payload=message.data or b"",
         attributes=dict(message.attributes or {}),
         message_id=message.message_id or "",

@@ -1,6 +1,7 @@
 """Score accounts: changes in context → scores, several accounts a Gemini call, many calls in flight."""
 
 import concurrent.futures
+import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -182,11 +183,10 @@ class _Score(beam.DoFn):
         change, scored_at = item.change, self.ledger.now()
         answer, generation = verdict.answer, verdict.generation
         place, accounts = verdict.place, verdict.accounts
-        tokens = {
-            "prompt_tokens": shares(generation.prompt_tokens, accounts)[place],
-            "cached_tokens": shares(generation.cached_tokens, accounts)[place],
-            "output_tokens": shares(generation.output_tokens, accounts)[place],
-        }
+        prompt_tokens, cached_tokens, output_tokens = (
+            shares(total, accounts)[place]
+            for total in (generation.prompt_tokens, generation.cached_tokens, generation.output_tokens)
+        )
         score = Score(
             account_id=change.account_id,
             score_id=score_id(change.account_id, change.event_id, self.gemini.prompt_version, self.gemini.model),
@@ -198,7 +198,7 @@ class _Score(beam.DoFn):
             score=answer.score,
             tier=tier_of(answer.score),
             confidence=answer.confidence,
-            drivers=answer.drivers,
+            drivers=tuple(driver.as_row() for driver in answer.drivers),
             recommended_action=answer.recommended_action,
             summary=answer.summary,
             changed_fields=change.changed_fields,
@@ -206,8 +206,10 @@ class _Score(beam.DoFn):
             model_version=generation.model_version,
             prompt_version=self.gemini.prompt_version,
             context_hash=context_hash(item.context),
-            **tokens,
-            cost_usd=self.price.cost_usd(scored_at.date(), **tokens) if self.price else None,
+            prompt_tokens=prompt_tokens,
+            cached_tokens=cached_tokens,
+            output_tokens=output_tokens,
+            cost_usd=self._cost_usd(scored_at.date(), prompt_tokens, cached_tokens, output_tokens),
             accounts_in_call=accounts,
             latency_ms=int(generation.latency_seconds * 1000),
             flags=row_flags(item),
@@ -216,6 +218,13 @@ class _Score(beam.DoFn):
         )
         outcome = self.ledger.outcome(Received.of(change), OutcomeKind.SCORED)
         return ScoringResult(scored=ScoredChange(score=score, outcome=outcome, source=change.source))
+
+    def _cost_usd(self, day: dt.date, prompt_tokens: int, cached_tokens: int, output_tokens: int) -> float | None:
+        if self.price is None:
+            return None
+        return self.price.cost_usd(
+            day, prompt_tokens=prompt_tokens, cached_tokens=cached_tokens, output_tokens=output_tokens
+        )
 
     def _failed(self, item: EnrichedChange, error: GeminiError) -> ScoringResult:
         letter = self.ledger.dead_letter(Received.of(item.change), error, prompt_version=self.gemini.prompt_version)

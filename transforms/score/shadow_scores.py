@@ -12,6 +12,7 @@ from typing import Final
 import apache_beam as beam
 import structlog
 from apache_beam.metrics import Metrics
+from msgspec.structs import replace
 
 from schemas.account_context import EnrichedChange
 from schemas.outcome import ScoringResult
@@ -31,7 +32,7 @@ def is_in_sample(event_id: str, percent: float) -> bool:
 
 def shadow_row(score: Score) -> Score:
     """Return a score as the row of a shadow."""
-    return score.model_copy(update={"shadow": True})
+    return replace(score, shadow=True)
 
 
 @dataclass

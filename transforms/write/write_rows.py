@@ -10,10 +10,11 @@ import orjson
 import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import StandardOptions
+from msgspec.structs import replace
 
 from schemas.dead_letter import DeadLetter, dead_letter_row
 from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
-from schemas.record import Record
+from schemas.record import Record, to_row
 from schemas.score import Score
 from schemas.tables import Table
 from transforms.clients.outage import OutageSettings, ThrottledSeconds
@@ -45,17 +46,12 @@ class WriteShadowScores(beam.PTransform):
         return (
             shadows
             | "Reshuffle shadows" >> beam.Reshuffle()
-            | "Insert shadows" >> InsertRows(self.project, self.dataset, self.table, table_row, _score_id)
+            | "Insert shadows" >> InsertRows(self.project, self.dataset, self.table, to_row, _score_id)
         )
 
 
 def _score_id(score: Score) -> str:
     return score.score_id
-
-
-def table_row(record: Record) -> dict[str, Any]:
-    """Return a record as the JSON row of its table: dates in ISO 8601, empty columns left out."""
-    return record.model_dump(mode="json", exclude_none=True)
 
 
 @dataclass
@@ -70,7 +66,7 @@ class WriteOutcomes(beam.PTransform):
     def expand(self, outcomes: beam.PCollection[Outcome]) -> beam.PCollection[None]:
         """Insert the rows under their identities."""
         to = (self.project, self.dataset, self.table)
-        return outcomes | "Insert outcomes" >> InsertRows(*to, table_row, outcome_id, self.outage)
+        return outcomes | "Insert outcomes" >> InsertRows(*to, to_row, outcome_id, self.outage)
 
 
 @dataclass
@@ -176,7 +172,7 @@ def insert_requests(
 
 
 def _letter_row(letter: DeadLetter, model: str | None) -> dict[str, Any]:
-    return table_row(dead_letter_row(letter, model))
+    return to_row(dead_letter_row(letter, model))
 
 
 def _letter_id(letter: DeadLetter) -> str:
@@ -185,4 +181,4 @@ def _letter_id(letter: DeadLetter) -> str:
 
 def recorded_now(scored: ScoredChange) -> Outcome:
     """Return the ledger's row of a score as of now: when it is handed to BigQuery, not when Gemini answered."""
-    return scored.outcome.model_copy(update={"recorded_at": utc_now()})
+    return replace(scored.outcome, recorded_at=utc_now())

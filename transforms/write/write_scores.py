@@ -8,16 +8,17 @@ import apache_beam as beam
 import orjson
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
+from msgspec.structs import replace
 
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoredChange
-from schemas.record import replaced
+from schemas.record import to_row
 from schemas.tables import Table
 from transforms.clients.outage import OutageSettings, ThrottledSeconds
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter
 from transforms.write.held_inserts import HeldInserts, RowError
-from transforms.write.write_rows import GatherRows, insert_requests, recorded_now, table_row
+from transforms.write.write_rows import GatherRows, insert_requests, recorded_now
 
 SCORES_STAGE: Final = "Write scores"
 
@@ -63,7 +64,7 @@ def rejected_letter(item: ScoredChange, row: dict[str, Any], error: RowError, le
         committed_at=outcome.committed_at,
     )
     letter = ledger.dead_letter(received, error, prompt_version=item.score.prompt_version)
-    return replaced(letter, rejected_row=orjson.dumps(row).decode())
+    return replace(letter, rejected_row=orjson.dumps(row).decode())
 
 
 class _InsertScores(beam.DoFn):
@@ -79,7 +80,7 @@ class _InsertScores(beam.DoFn):
         items: dict[str, list[ScoredChange]] = {}
         for item in batch:
             items.setdefault(item.score.score_id, []).append(item)
-        for rows in insert_requests((score_id, table_row(same[0].score)) for score_id, same in items.items()):
+        for rows in insert_requests((score_id, to_row(same[0].score)) for score_id, same in items.items()):
             failed = self.inserts.insert(rows, self.throttled)
             self.inserted.inc(len(rows) - len(failed))
             self.refused.inc(len(failed))

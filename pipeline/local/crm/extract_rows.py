@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from schemas.record import Record
+from schemas.record import ValidatedModel
 
 ACCOUNTS_CSV: Final = "accounts.csv"
 PRODUCTS_CSV: Final = "products.csv"
@@ -48,7 +48,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 OptionalAmount = Annotated[Amount | None, BeforeValidator(_none_if_empty)]
 
 
-class ExtractRow(Record):
+class ExtractRow(ValidatedModel):
     """A row of the extract, its known misspellings put right."""
 
     @field_validator("*", mode="before")

@@ -6,10 +6,10 @@ from functools import cache
 from importlib import resources
 
 from pipeline.local.crm.stories import Story
-from schemas.record import Record
+from schemas.record import ValidatedModel
 
 
-class Industry(Record):
+class Industry(ValidatedModel):
     """An industry: how large its companies are, and what we sell to them."""
 
     name: str
@@ -19,7 +19,7 @@ class Industry(Record):
     products: tuple[str, ...]
 
 
-class Country(Record):
+class Country(ValidatedModel):
     """A country: its cities as (city, state, postal code), the people there, and how they write."""
 
     name: str
@@ -33,20 +33,20 @@ class Country(Record):
     cities: tuple[tuple[str, str, str], ...]
 
 
-class Letters(Record):
+class Letters(ValidatedModel):
     """What one side writes: subjects, and sentences to make a body from."""
 
     subjects: tuple[str, ...]
     sentences: tuple[str, ...]
 
 
-class CallNotes(Record):
+class CallNotes(ValidatedModel):
     """What is noted of calls."""
 
     notes: tuple[str, ...]
 
 
-class StoryWords(Record):
+class StoryWords(ValidatedModel):
     """What is said in a story."""
 
     emoji: tuple[str, ...]
@@ -55,7 +55,7 @@ class StoryWords(Record):
     calls: CallNotes
 
 
-class Vocabulary(Record):
+class Vocabulary(ValidatedModel):
     """The whole data file."""
 
     company_words: tuple[str, ...]

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.local.gemini.fault_kinds import FaultKind
-from schemas.record import Record
+from schemas.record import ValidatedModel
 
 MAX_P95_RATIO: Final = 3.8
 """A lognormal distribution has no 95th percentile further from its mean than exp(1.645² / 2), about 3.87 times."""
 
 
-class Latency(Record):
+class Latency(ValidatedModel):
     """How long an answer takes: the time to the first token, then the tokens."""
 
     mean_seconds: float = Field(default=0.03, ge=0, description="Mean time to the first token")
@@ -50,7 +50,7 @@ def _preset(value: Any) -> Any:
     return PRESETS[value]
 
 
-class Fault(Record):
+class Fault(ValidatedModel):
     """A way to fail, and on which calls. Of several, the first in the list that applies to a call is taken."""
 
     kind: FaultKind
@@ -64,7 +64,7 @@ class Fault(Record):
     seed: int | None = Field(default=None, description="Chooses the calls; the configuration's seed if not given")
 
 
-class GeminiConfig(Record):
+class GeminiConfig(ValidatedModel):
     """The whole configuration. Every field has a default; the demo's is `GeminiConfig()`."""
 
     seed: int = 0

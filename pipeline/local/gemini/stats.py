@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from pipeline.local.gemini.fault_kinds import FaultKind
-from schemas.record import Record
+from schemas.record import ValidatedModel
 
 
-class GeminiStats(Record):
+class GeminiStats(ValidatedModel):
     """A copy of the counts. Calls are those of generateContent, unless another endpoint is named."""
 
     calls: int

@@ -2,19 +2,20 @@
 
 import datetime as dt
 import re
+from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from msgspec import Meta
 
-from schemas.record import Record
+from schemas.record import AwareDatetime, Record
 from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS, table_columns
 
 
-class _Inner(Record):
+class _Inner(Record, frozen=True, kw_only=True):
     name: str
 
 
-class _Every(Record):
-    text: str = Field(description="Said")
+class _Every(Record, frozen=True, kw_only=True):
+    text: Annotated[str, Meta(description="Said")]
     number: int | None = None
     ratio: float
     flag: bool

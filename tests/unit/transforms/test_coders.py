@@ -1,14 +1,20 @@
 """How values travel between steps."""
 
+import base64
+import json
 import pickle
+from pathlib import Path
 
 import apache_beam as beam
+import msgspec
 import pytest
 from apache_beam.coders import registry
 
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.record import Record
 from tests.fixtures.changes import change
+from transforms.coalesce.coalescing import AccountState, merged_change
+from transforms.coalesce.record_changes import ValueKind
 from transforms.coders import RecordCoder
 
 
@@ -45,3 +51,22 @@ def test_the_grouping_step_uses_it() -> None:
     """Changes that wait in GroupIntoBatches' state are encoded by our coder, not pickled."""
     hint = beam.typehints.Tuple[str, AccountChange]
     assert isinstance(registry.get_coder(hint).value_coder(), RecordCoder)
+
+
+def test_state_and_messages_of_older_versions_are_read() -> None:
+    """A job that is updated finds what the version before wrote: names in JSON and base64's URL alphabet included."""
+    lines = (Path(__file__).parents[2] / "fixtures" / "older_state.jsonl").read_bytes().splitlines()
+    states = [RecordCoder(AccountState).decode(line) for line in lines[:2]]
+    assert all(merged_change(state.pending).event_id == state.pending.newest.event_id for state in states)
+    assert states[1].pending.evicted_fields
+    assert states[1].pending.evicted_through
+    kinds = {value.kind for record in states[1].pending.records.values() for value in record.values.values()}
+    assert ValueKind.CHANGED in kinds
+    in_flight = RecordCoder(AccountChange).decode(lines[2])
+    assert in_flight.source.payload == base64.urlsafe_b64decode(json.loads(lines[2])["source"]["payload"])
+
+
+def test_bytes_that_are_no_value_are_refused() -> None:
+    """The second way of reading loosens nothing else."""
+    with pytest.raises(msgspec.ValidationError):
+        RecordCoder(AccountChange).decode(b'{"event_id": 1}')

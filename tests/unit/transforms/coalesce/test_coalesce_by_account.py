@@ -15,6 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import GlobalWindow, TimestampedValue
+from msgspec.structs import replace
 
 from schemas.change_event import AccountChange
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
@@ -301,10 +302,7 @@ def test_what_is_written_to_state_is_deterministic() -> None:
     """Equal states have equal bytes: however the events came, and however a runner orders a message's attributes."""
     source = change().source
     one, other = ({"a": "1", "b": "2"}, {"b": "2", "a": "1"})
-    last = [
-        numbered(3).model_copy(update={"source": source.model_copy(update={"attributes": attributes})})
-        for attributes in (one, other)
-    ]
+    last = [replace(numbered(3), source=replace(source, attributes=attributes)) for attributes in (one, other)]
     _, state = taken_in([numbered(1), numbered(2), last[0]])
     _, same = taken_in([last[1], numbered(2), numbered(1)])
     assert state.encoded
@@ -325,7 +323,7 @@ def test_timers_that_fire_twice_or_late_do_no_harm() -> None:
 @pytest.mark.parametrize("wrong", [{"window_seconds": -1.0}, {"window_seconds": 200.0}, {"state_ttl_seconds": 60.0}])
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     """When the graph is built, not when a worker has them."""
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         CoalesceByAccount("1", **wrong)  # type: ignore[arg-type]
 
 

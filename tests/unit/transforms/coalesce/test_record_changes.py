@@ -24,8 +24,8 @@ def fields_of(*events: AccountChange) -> dict[str, object]:
     for arrival in itertools.permutations(events):
         record = RecordChanges.of(arrival[0])
         for event in arrival[1:]:
-            record = record.joined(RecordChanges.of(event))
-        results.append(record.fields())
+            record = record.merged(RecordChanges.of(event))
+        results.append(record.change_fields())
     assert all(result == results[0] for result in results)
     return results[0]
 

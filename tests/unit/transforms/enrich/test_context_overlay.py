@@ -205,9 +205,11 @@ def test_a_record_read_again_is_as_old_as_its_last_write() -> None:
     event = _account(values, change_type=ChangeType.GAP_UPDATE, committed_at=early, changed_fields=())
     assert known_at(event) == LATER
     assert overlay(context(), event).profile.rating == "Hot"
-    stale = _account(values | {"SystemModstamp": early.isoformat()}, change_type="GAP_UPDATE", committed_at=early)
+    stale = _account(
+        values | {"SystemModstamp": early.isoformat()}, change_type=ChangeType.GAP_UPDATE, committed_at=early
+    )
     assert overlay(context(), stale) == context()
-    broken = _account(values | {"SystemModstamp": "soon"}, change_type="GAP_UPDATE", committed_at=early)
+    broken = _account(values | {"SystemModstamp": "soon"}, change_type=ChangeType.GAP_UPDATE, committed_at=early)
     assert overlay(context(), broken) == context()
     ordinary = _account(values, committed_at=early)
     assert overlay(context(), ordinary) == context()

@@ -4,6 +4,7 @@ import datetime as dt
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.account_context import AccountContext
 from schemas.change_event import AccountChange, ChangeType
@@ -63,7 +64,7 @@ def test_an_older_overlay_never_changes_anything(event: AccountChange) -> None:
     """An event from before all that the warehouse has written leaves the context exactly as it is."""
     written = COMMITTED_AT - 3 * SECOND
     values = {name: value for name, value in event.values.items() if name != "SystemModstamp"}
-    older = event.model_copy(update={"committed_at": written - SECOND, "values": values})
+    older = replace(event, committed_at=written - SECOND, values=values)
     before = CONTEXT
     assert overlay(before, older) == before
 

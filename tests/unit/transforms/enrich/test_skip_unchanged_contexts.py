@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from apache_beam.pvalue import TaggedOutput
+from msgspec import structs
 
 from schemas.account_context import EnrichedChange, context_hash
 from schemas.change_event import ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
-from schemas.score import Driver, Impact, Score, ScoreStatus, Tier, score_id
+from schemas.record import to_row
+from schemas.score import Impact, Score, ScoreDriver, ScoreStatus, Tier, score_id
 from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, context, enriched_change
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.enrich.last_scores import LastScore, last_score_from_row, last_scores_query
@@ -36,7 +38,7 @@ def _row(number: int = 1, **fields: Any) -> Score:
         "score": 81,
         "tier": Tier.HOT,
         "confidence": 0.8,
-        "drivers": (Driver(factor="Renewal", impact=Impact.POSITIVE, evidence="opportunities"),),
+        "drivers": (ScoreDriver(factor="Renewal", impact=Impact.POSITIVE, evidence="opportunities"),),
         "recommended_action": "Call.",
         "summary": "Likely.",
         "changed_fields": ("Industry",),
@@ -145,7 +147,7 @@ def test_the_newest_change_is_current_whatever_came_late() -> None:
 
 def test_rows_of_another_versions_table_tell_nothing() -> None:
     """Columns that no model here knows are left out; a row that can't be read is no reason to skip, and no crash."""
-    columns = _row().model_dump() | {"column_of_tomorrow": 1}
+    columns = structs.asdict(_row()) | {"column_of_tomorrow": 1}
     assert last_score_from_row({"newest": columns, "is_recent": True}) == _last()
     assert last_score_from_row({"newest": columns | {"status": "unheard_of"}, "is_recent": True}) is None
 
@@ -173,7 +175,7 @@ class _Rows:
         if self.error:
             raise self.error
         wanted = [last for last in self.rows if last.row.account_id in parameters["account_ids"]]
-        return [{"newest": last.row.model_dump(), "is_recent": last.is_recent} for last in wanted]
+        return [{"newest": to_row(last.row), "is_recent": last.is_recent} for last in wanted]
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import dead_letter_row
 from schemas.outcome import OutcomeKind
+from schemas.record import to_row
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import NOW, change
 from transforms.errors import InvalidScore
 from transforms.ledger import Ledger, Received
 from transforms.write.held_inserts import refusal_reasons
 from transforms.write.publish_dead_letters import dead_letter_message
-from transforms.write.write_rows import insert_requests, table_row
+from transforms.write.write_rows import insert_requests
 
 LEDGER = Ledger("Score accounts", "1", now=lambda: NOW)
 LETTER = LEDGER.dead_letter(
@@ -38,12 +39,12 @@ def test_rows_are_json_with_iso_dates_and_known_columns() -> None:
         (DEAD_LETTERS, dead_letter_row(LETTER)),
         (CHANGE_OUTCOMES, LEDGER.outcome(Received.of(change()), OutcomeKind.RECEIVED)),
     ):
-        row = table_row(record)
+        row = to_row(record)
         assert json.loads(json.dumps(row)) == row
         assert set(row) <= {column["name"] for column in table.columns}
         required = {column["name"] for column in table.columns if column["mode"] == "REQUIRED"}
         assert required <= set(row)
-    assert table_row(dead_letter_row(LETTER))["failed_at"] == "2026-03-02T09:31:00Z"
+    assert to_row(dead_letter_row(LETTER))["failed_at"] == "2026-03-02T09:31:00Z"
 
 
 def test_bigquerys_reasons_are_kept_without_their_text() -> None:

@@ -13,8 +13,7 @@ from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.crm.stories import CLOSED_STAGES, OPEN_STAGES
 from pipeline.local.crm.vocabulary import vocabulary
-from schemas.account_context import AccountProfile, Call, Email, Opportunity
-from schemas.record import Record
+from schemas.account_context import AccountProfile, Call, Email, MirrorRow, Opportunity
 from schemas.salesforce_ids import normalize_record_id
 
 AS_OF = dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)
@@ -37,7 +36,7 @@ def ids_of(crm: CrmRecords) -> list[str]:
     ]
 
 
-def revalidated(rows: Iterable[Record]) -> list[Record]:
+def revalidated(rows: Iterable[MirrorRow]) -> list[MirrorRow]:
     """The rows as they are after each was checked by its schema."""
     return [type(row).model_validate(row.model_dump()) for row in rows]
 
@@ -72,7 +71,7 @@ def test_every_record_is_what_its_schema_allows(seed: int) -> None:
 
 def test_rows_of_a_large_crm_are_valid(crm: CrmRecords) -> None:
     """A sample across a whole CRM passes the schemas, so that no rare branch makes invalid rows."""
-    samples: list[Record] = [*crm.accounts[::3], *crm.opportunities[::5], *crm.emails[::5], *crm.calls[::5]]
+    samples: list[MirrorRow] = [*crm.accounts[::3], *crm.opportunities[::5], *crm.emails[::5], *crm.calls[::5]]
     assert revalidated(samples) == samples
     assert {type(row) for row in samples} == {AccountProfile, Opportunity, Email, Call}
 

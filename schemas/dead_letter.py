@@ -3,95 +3,13 @@
 import base64
 import hashlib
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Final
 
 from msgspec import Meta
 
 from schemas.change_event import SourceMessage
+from schemas.failures import ErrorClass
 from schemas.record import AwareDatetime, Record
-
-
-class ErrorClass(StrEnum):
-    """Why an item ended as a dead letter."""
-
-    UNDECODABLE = "undecodable"
-    INVALID_EVENT = "invalid_event"
-    UNSUPPORTED_EVENT = "unsupported_event"
-    ACCOUNT_NOT_FOUND = "account_not_found"
-    INVALID_CONTEXT = "invalid_context"
-    BIGQUERY_UNAVAILABLE = "bigquery_unavailable"
-    GEMINI_UNAVAILABLE = "gemini_unavailable"
-    GEMINI_TIMEOUT = "gemini_timeout"
-    PROMPT_TOO_LARGE = "prompt_too_large"
-    OUTPUT_TRUNCATED = "output_truncated"
-    INVALID_RESPONSE = "invalid_response"
-    BLOCKED_RESPONSE = "blocked_response"
-    BLOCKED_PROMPT = "blocked_prompt"
-    MISSING_SCORE = "missing_score"
-    MISMATCHED_SCORE = "mismatched_score"
-    INVALID_SCORE = "invalid_score"
-    ROW_REJECTED = "row_rejected"
-    BUDGET_EXHAUSTED = "budget_exhausted"
-
-
-_NOT_RETRYABLE: Final = frozenset(
-    {
-        ErrorClass.UNDECODABLE,
-        ErrorClass.INVALID_EVENT,
-        ErrorClass.UNSUPPORTED_EVENT,
-        ErrorClass.INVALID_CONTEXT,
-        ErrorClass.PROMPT_TOO_LARGE,
-        ErrorClass.BLOCKED_PROMPT,
-        ErrorClass.BLOCKED_RESPONSE,
-        ErrorClass.ROW_REJECTED,
-    }
-)
-
-
-class Severity(StrEnum):
-    """How much an operator should mind an error; logs and alerts use it."""
-
-    LOW = "LOW"
-    """An item's own fault, expected now and then."""
-    MEDIUM = "MEDIUM"
-    """A fault of an answer or a row: many of them are a defect."""
-    HIGH = "HIGH"
-    """Something that the service needs does not answer as it should."""
-    CRITICAL = "CRITICAL"
-    """The service stands still."""
-
-
-_SEVERITIES: Final[Mapping[ErrorClass, Severity]] = {
-    ErrorClass.UNDECODABLE: Severity.LOW,
-    ErrorClass.INVALID_EVENT: Severity.LOW,
-    ErrorClass.UNSUPPORTED_EVENT: Severity.LOW,
-    ErrorClass.ACCOUNT_NOT_FOUND: Severity.LOW,
-    ErrorClass.INVALID_CONTEXT: Severity.MEDIUM,
-    ErrorClass.BIGQUERY_UNAVAILABLE: Severity.CRITICAL,
-    ErrorClass.GEMINI_UNAVAILABLE: Severity.CRITICAL,
-    ErrorClass.GEMINI_TIMEOUT: Severity.HIGH,
-    ErrorClass.BUDGET_EXHAUSTED: Severity.HIGH,
-    ErrorClass.PROMPT_TOO_LARGE: Severity.MEDIUM,
-    ErrorClass.OUTPUT_TRUNCATED: Severity.MEDIUM,
-    ErrorClass.INVALID_RESPONSE: Severity.MEDIUM,
-    ErrorClass.BLOCKED_RESPONSE: Severity.LOW,
-    ErrorClass.BLOCKED_PROMPT: Severity.LOW,
-    ErrorClass.MISSING_SCORE: Severity.LOW,
-    ErrorClass.MISMATCHED_SCORE: Severity.MEDIUM,
-    ErrorClass.INVALID_SCORE: Severity.MEDIUM,
-    ErrorClass.ROW_REJECTED: Severity.HIGH,
-}
-
-
-def severity_of(error_class: ErrorClass) -> Severity:
-    """Return how much an operator should mind an error of this class."""
-    return _SEVERITIES[error_class]
-
-
-def is_retryable(error_class: ErrorClass) -> bool:
-    """Whether a replay can succeed although nothing but time has passed."""
-    return error_class not in _NOT_RETRYABLE
 
 
 class Attribute(Record, frozen=True, kw_only=True):
@@ -214,7 +132,7 @@ def message_attributes(letter: DeadLetter, model: str | None = None) -> dict[str
         "stage": letter.stage,
         "event_id": letter.event_id,
         "account_id": letter.account_id or "",
-        "retryable": "true" if is_retryable(letter.error_class) else "false",
+        "retryable": "true" if letter.error_class.retryable else "false",
         "replay_count": str(letter.replay_count),
         "first_failed_at": letter.first_failed_at.isoformat(),
         "failed_at": letter.failed_at.isoformat(),
@@ -246,7 +164,7 @@ def dead_letter_row(letter: DeadLetter, model: str | None = None) -> DeadLetterR
         error_class=letter.error_class,
         stage=letter.stage,
         error_message=letter.error_message,
-        retryable=is_retryable(letter.error_class),
+        retryable=letter.error_class.retryable,
         event_id=letter.event_id,
         account_id=letter.account_id,
         replay_count=letter.replay_count,

@@ -7,7 +7,8 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from schemas.change_event import SourceMessage
-from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.dead_letter import DeadLetter
+from schemas.failures import ErrorClass
 from schemas.record import AwareDatetime, Record
 from schemas.score import Score
 

@@ -1,162 +1,136 @@
-"""The tree of errors that a stage raises; each vendor's exceptions are mapped to it once, at that vendor's edge.
+"""The errors that stages raise; each vendor's exceptions are mapped to them once, in that vendor's client.
 
-RescoringError               has an error class, and a message without any text of the CRM's
-├── RefusedEvent             a message that is no change event
-│   ├── Undecodable          no JSON
+RescoringError               has an error class, and a message without text from the CRM
+├── RefusedEvent             the message is not a change event that this service can read
+│   ├── Undecodable          not JSON
 │   ├── InvalidEvent         JSON, but not what Salesforce sends
-│   └── UnsupportedEvent     sent by Salesforce, and not to be read here
-├── WarehouseUnavailable     BigQuery did not answer, or would not
-├── BudgetExhausted          the day's tokens are spent
-├── SalesforceUnavailable    Salesforce did not answer, or would not: costs a re-read, never a dead letter
+│   └── UnsupportedEvent     sent by Salesforce, but it can't be read without guessing
+├── WarehouseError           the warehouse has no context for the account
+│   ├── WarehouseUnavailable BigQuery did not answer, or refused the service
+│   ├── AccountNotFound      the mirror has no such account
+│   └── InvalidContext       the mirror's rows have other types than expected
+├── BudgetExhausted          the day's token budget is spent
+├── RowRejected              BigQuery refused a row
+├── SalesforceUnavailable    Salesforce did not answer, or refused: the re-read is left out, nothing is dead-lettered
 └── GeminiError              a call to Gemini brought no scores
-    ├── GeminiUnavailable    the service, not this call; by itself: held for longer than an outage may last
+    ├── GeminiUnavailable    the service as a whole; raised itself when an outage outlasts its deadline
     │   ├── QuotaExhausted   429
     │   ├── ServerFault      5xx, 499
-    │   ├── ConnectionLost   before the whole answer was there
-    │   ├── Unauthenticated  401, or no token to be had
-    │   └── AccessRefused    403, 404, and every status that nobody expects
-    ├── GeminiTimeout        no whole answer within the deadline
-    ├── GeminiRefusedPrompt  400: this prompt, as it stands
+    │   ├── ConnectionLost   before the whole answer arrived
+    │   ├── Unauthenticated  401, or no access token
+    │   └── AccessRefused    403, 404, and every other unexpected status
+    ├── GeminiTimeout        no complete answer before the deadline
+    ├── GeminiRefusedPrompt  400: this prompt
     ├── BlockedPrompt        promptFeedback.blockReason
-    ├── BlockedResponse      no content, since a filter withheld it
-    │   └── EndedEarly       no content, for a reason that may not come again: RECITATION, OTHER, unknown ones
+    ├── BlockedResponse      no content: a filter withheld it
+    │   └── EndedEarly       no content, for a reason that may not recur: RECITATION, OTHER, unknown ones
     ├── OutputTruncated      MAX_TOKENS, or JSON that ends too early
     ├── InvalidResponse      content that is not the JSON asked for
-    └── AnswerError          the JSON asked for, but one account's entry can't be taken
+    └── AnswerError          the JSON asked for, but one account's entry is unusable
         ├── MissingScore     no entry
-        ├── MismatchedScore  two entries, or one that repeats another account's fact
+        ├── MismatchedScore  two entries, or one with another account's name
         └── InvalidScore     the entry breaks the schema
 """
 
-from enum import StrEnum
-from typing import ClassVar
-
-from schemas.dead_letter import ErrorClass, Severity, severity_of
-
-
-class Handling(StrEnum):
-    """What is done about a call, or an account, that failed."""
-
-    SLOW_DOWN = "slow_down"
-    """Fewer calls at once, and the same call again; hold if it stays so."""
-    RETRY = "retry"
-    """The same call again, a few times with growing waits; hold while every call fails so, else split."""
-    REFRESH = "refresh"
-    """New credentials and the same call again, once; then hold."""
-    HOLD = "hold"
-    """Keep the work and stop calling until a probe succeeds."""
-    RETRY_ONCE = "retry_once"
-    """The same call once more; then split."""
-    SPLIT = "split"
-    """Halve the call until the account that does it stands alone."""
-    ASK_AGAIN = "ask_again"
-    """Keep the other accounts' answers, and ask for this account alone."""
-    GIVE_UP = "give_up"
-    """Nothing more: what is left becomes dead letters."""
+from schemas.failures import ErrorClass, Handling, Severity
 
 
 class RescoringError(Exception):
-    """An error with a class; the message names the thing and the remedy, and carries no text of the CRM's."""
+    """An error with an error class; the message names the thing and the remedy, and holds no text from the CRM.
 
-    error_class: ClassVar[ErrorClass]
-    passing_severity: ClassVar[Severity | None] = None
-    """Of an error that is got over as a rule, and does not end as a dead letter at once."""
+    `class New(RescoringError, error_class=...)` takes handling and severity from the row in schemas/failures.py; errors
+    that normally pass without a dead letter override them. `raise InvalidEvent(message, ErrorClass.NEW)` raises
+    a class that needs no type of its own.
+    """
 
-    @classmethod
-    def severity(cls) -> Severity:
-        """Return how much an operator should mind it."""
-        return cls.passing_severity or severity_of(cls.error_class)
+    error_class: ErrorClass
+    handling: Handling = Handling.GIVE_UP
+    severity: Severity
+
+    def __init_subclass__(
+        cls,
+        *,
+        error_class: ErrorClass | None = None,
+        handling: Handling | None = None,
+        severity: Severity | None = None,
+    ) -> None:
+        """Take the row's values and the subclass's own."""
+        super().__init_subclass__()
+        if error_class:
+            cls.error_class, cls.handling, cls.severity = error_class, error_class.handling, error_class.severity
+        cls.handling = handling or cls.handling
+        if severity:
+            cls.severity = severity
+
+    def __init__(self, message: str, error_class: ErrorClass | None = None) -> None:
+        super().__init__(message)
+        if error_class:
+            self.error_class, self.handling = error_class, error_class.handling
+            self.severity = error_class.severity
 
 
 class RefusedEvent(RescoringError):
-    """A message that is no change event this service can read."""
+    """The message is not a change event that this service can read."""
 
 
-class Undecodable(RefusedEvent):
-    """Bytes that are no JSON."""
-
-    error_class = ErrorClass.UNDECODABLE
+class Undecodable(RefusedEvent, error_class=ErrorClass.UNDECODABLE):
+    """The bytes are not JSON."""
 
 
-class InvalidEvent(RefusedEvent):
-    """JSON that is no change event, or one with impossible values."""
-
-    error_class = ErrorClass.INVALID_EVENT
+class InvalidEvent(RefusedEvent, error_class=ErrorClass.INVALID_EVENT):
+    """The JSON is not a change event, or has impossible values."""
 
 
-class UnsupportedEvent(RefusedEvent):
-    """A change event that can't be read without guessing."""
-
-    error_class = ErrorClass.UNSUPPORTED_EVENT
+class UnsupportedEvent(RefusedEvent, error_class=ErrorClass.UNSUPPORTED_EVENT):
+    """The change event can't be read without guessing."""
 
 
 class WarehouseError(RescoringError):
     """The warehouse has no context for an account."""
 
 
-class WarehouseUnavailable(WarehouseError):
-    """BigQuery did not answer, or refused the service as a whole."""
-
-    error_class = ErrorClass.BIGQUERY_UNAVAILABLE
+class WarehouseUnavailable(WarehouseError, error_class=ErrorClass.BIGQUERY_UNAVAILABLE):
+    """BigQuery did not answer, or refused the service."""
 
 
-class AccountNotFound(WarehouseError):
-    """The warehouse has no such account."""
-
-    error_class = ErrorClass.ACCOUNT_NOT_FOUND
+class AccountNotFound(WarehouseError, error_class=ErrorClass.ACCOUNT_NOT_FOUND):
+    """The mirror has no such account."""
 
 
-class InvalidContext(WarehouseError):
-    """The warehouse's rows of an account are not what the models say."""
-
-    error_class = ErrorClass.INVALID_CONTEXT
+class InvalidContext(WarehouseError, error_class=ErrorClass.INVALID_CONTEXT):
+    """The mirror's rows of an account have other types than expected."""
 
 
-class BudgetExhausted(RescoringError):
-    """The day's tokens are spent."""
-
-    error_class = ErrorClass.BUDGET_EXHAUSTED
+class BudgetExhausted(RescoringError, error_class=ErrorClass.BUDGET_EXHAUSTED):
+    """The day's token budget is spent."""
 
 
 class SalesforceUnavailable(RescoringError):
-    """Salesforce did not answer, or refused to; it has no error class, since the change goes on without the re-read."""
+    """Salesforce did not answer, or refused; there is no error class, because the change goes on without a re-read."""
 
 
-class RowRejected(RescoringError):
+class RowRejected(RescoringError, error_class=ErrorClass.ROW_REJECTED):
     """BigQuery refused a row."""
-
-    error_class = ErrorClass.ROW_REJECTED
 
 
 class GeminiError(RescoringError):
     """A call to Gemini brought no scores."""
 
-    handling: ClassVar[Handling]
+
+class GeminiUnavailable(GeminiError, error_class=ErrorClass.GEMINI_UNAVAILABLE):
+    """Gemini refused or failed as a service for longer than an outage may last."""
 
 
-class GeminiUnavailable(GeminiError):
-    """Gemini refused or failed as a service, for longer than an outage may last."""
-
-    error_class = ErrorClass.GEMINI_UNAVAILABLE
-    handling = Handling.GIVE_UP
-
-
-class QuotaExhausted(GeminiUnavailable):
-    """429: the quota, which is shared, has nothing left at the moment."""
-
-    handling = Handling.SLOW_DOWN
-    passing_severity = Severity.LOW
+class QuotaExhausted(GeminiUnavailable, handling=Handling.SLOW_DOWN, severity=Severity.LOW):
+    """429: the shared quota is exhausted at the moment."""
 
     def __init__(self, retry_after_seconds: float | None = None) -> None:
         super().__init__("Gemini's quota is exhausted (429)")
         self.retry_after_seconds = retry_after_seconds
 
 
-class ServerFault(GeminiUnavailable):
-    """5xx or 499: Gemini failed, and may not the next time."""
-
-    handling = Handling.RETRY
-    passing_severity = Severity.MEDIUM
+class ServerFault(GeminiUnavailable, handling=Handling.RETRY, severity=Severity.MEDIUM):
+    """5xx or 499: Gemini failed; the next call may succeed."""
 
     def __init__(self, status: int, retry_after_seconds: float | None = None) -> None:
         super().__init__(f"Gemini answered with HTTP status {status}")
@@ -164,98 +138,63 @@ class ServerFault(GeminiUnavailable):
         self.retry_after_seconds = retry_after_seconds
 
 
-class ConnectionLost(GeminiUnavailable):
-    """The connection did not come about, or broke before the whole answer was there."""
-
-    handling = Handling.RETRY
-    passing_severity = Severity.MEDIUM
+class ConnectionLost(GeminiUnavailable, handling=Handling.RETRY, severity=Severity.MEDIUM):
+    """The connection failed, or broke before the whole answer arrived."""
 
 
-class Unauthenticated(GeminiUnavailable):
+class Unauthenticated(GeminiUnavailable, handling=Handling.REFRESH):
     """401, or the token endpoint gave no token."""
 
-    handling = Handling.REFRESH
 
-
-class AccessRefused(GeminiUnavailable):
-    """403, 404 or a status that nobody expects: an operator has to see to it."""
-
-    handling = Handling.HOLD
+class AccessRefused(GeminiUnavailable, handling=Handling.HOLD):
+    """403, 404 or an unexpected status: an operator has to act."""
 
     def __init__(self, status: int, reason: str | None = None) -> None:
-        super().__init__(f"Gemini answered with HTTP status {status}: see to permissions and to the model's name")
+        super().__init__(f"Gemini answered with HTTP status {status}: check permissions and the model's name")
         self.status = status
         self.reason = reason
-        """Google's name of the reason, such as SERVICE_DISABLED; None: it gave none."""
+        """Google's name of the reason, such as SERVICE_DISABLED; None if Google gave none."""
 
 
-class GeminiTimeout(GeminiError):
-    """Gemini did not finish its answer within the deadline."""
-
-    error_class = ErrorClass.GEMINI_TIMEOUT
-    handling = Handling.RETRY_ONCE
+class GeminiTimeout(GeminiError, error_class=ErrorClass.GEMINI_TIMEOUT):
+    """Gemini did not finish its answer before the deadline."""
 
 
-class GeminiRefusedPrompt(GeminiError):
-    """Gemini refused this request as invalid; the prompt is the only part of it that varies."""
-
-    error_class = ErrorClass.PROMPT_TOO_LARGE
-    handling = Handling.SPLIT
+class GeminiRefusedPrompt(GeminiError, error_class=ErrorClass.PROMPT_TOO_LARGE):
+    """Gemini refused this request as invalid; only the prompt differs between requests."""
 
 
-class BlockedPrompt(GeminiError):
+class BlockedPrompt(GeminiError, error_class=ErrorClass.BLOCKED_PROMPT):
     """Gemini's filters blocked the prompt."""
 
-    error_class = ErrorClass.BLOCKED_PROMPT
-    handling = Handling.SPLIT
 
-
-class BlockedResponse(GeminiError):
+class BlockedResponse(GeminiError, error_class=ErrorClass.BLOCKED_RESPONSE):
     """Gemini's filters withheld the content."""
 
-    error_class = ErrorClass.BLOCKED_RESPONSE
-    handling = Handling.SPLIT
+
+class EndedEarly(BlockedResponse, handling=Handling.RETRY_ONCE):
+    """Gemini ended without content for a reason that may not recur."""
 
 
-class EndedEarly(BlockedResponse):
-    """Gemini ended without content for a reason that may not come again."""
-
-    handling = Handling.RETRY_ONCE
+class OutputTruncated(GeminiError, error_class=ErrorClass.OUTPUT_TRUNCATED):
+    """The answer reached the limit of output tokens, or its JSON ends too early."""
 
 
-class OutputTruncated(GeminiError):
-    """Gemini ran into the limit of output tokens, or its JSON ends too early."""
-
-    error_class = ErrorClass.OUTPUT_TRUNCATED
-    handling = Handling.SPLIT
+class InvalidResponse(GeminiError, error_class=ErrorClass.INVALID_RESPONSE):
+    """The answer is not the JSON asked for."""
 
 
-class InvalidResponse(GeminiError):
-    """Gemini answered with something else than the JSON it was asked for."""
-
-    error_class = ErrorClass.INVALID_RESPONSE
-    handling = Handling.RETRY_ONCE
+class AnswerError(GeminiError, handling=Handling.ASK_AGAIN):
+    """The answer is the JSON asked for, but one account's entry is unusable."""
 
 
-class AnswerError(GeminiError):
-    """Gemini answered in the form asked for, but one account's entry can't be taken."""
-
-    handling = Handling.ASK_AGAIN
-
-
-class MissingScore(AnswerError):
+class MissingScore(AnswerError, error_class=ErrorClass.MISSING_SCORE):
     """No entry has the account's id."""
 
-    error_class = ErrorClass.MISSING_SCORE
+
+class MismatchedScore(AnswerError, error_class=ErrorClass.MISMATCHED_SCORE):
+    """Two entries have the account's id, or the entry has another account's name."""
 
 
-class MismatchedScore(AnswerError):
-    """Two entries have the account's id, or the entry repeats another account's name."""
-
-    error_class = ErrorClass.MISMATCHED_SCORE
-
-
-class InvalidScore(AnswerError):
+class InvalidScore(AnswerError, error_class=ErrorClass.INVALID_SCORE):
     """The account's entry breaks the schema, such as a score out of range."""
-
-    error_class = ErrorClass.INVALID_SCORE

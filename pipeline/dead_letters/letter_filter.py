@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from pipeline.dead_letters.held_letter import HeldLetter
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.bigquery import QueryValue
 

@@ -10,9 +10,9 @@ from rich.text import Text
 from pipeline.dead_letters.letter_filter import LetterFilter
 from pipeline.dead_letters.letter_rows import LetterGroup, LetterRows
 from pipeline.dead_letters.names import Place, open_warehouse
-from pipeline.dead_letters.remedies import REMEDIES
 from pipeline.terminal.tables import fact_table
 from pipeline.terminal.text import plain
+from schemas.failures import ErrorClass
 
 UNKNOWN_CLASS: Final = "This version knows no such class: see CHANGELOG.md of the version that wrote it."
 
@@ -54,7 +54,7 @@ class LetterListing:
 
 def remedy_of(error_class: str) -> str:
     """Return what to do about a class."""
-    return REMEDIES.get(error_class, UNKNOWN_CLASS)
+    return ErrorClass(error_class).remedy if error_class in set(ErrorClass) else UNKNOWN_CLASS
 
 
 def list_letters(place: Place, letter_filter: LetterFilter) -> LetterListing:

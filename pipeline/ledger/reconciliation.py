@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from schemas.identifiers import DatasetId, checked
 from schemas.outcome import OutcomeKind, SkipReason
 from transforms.clients.bigquery import Warehouse

@@ -28,7 +28,8 @@ from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.resources.names import DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
 from schemas.change_event import AccountChange, SourceMessage, payload_event_id
-from schemas.dead_letter import ErrorClass, dead_letter_row
+from schemas.dead_letter import dead_letter_row
+from schemas.failures import ErrorClass
 from schemas.outcome import OutcomeKind, dead_lettered, outcome_id
 from schemas.record import Record, to_row
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTERS

@@ -21,7 +21,7 @@ from pipeline.dead_letters.status import status
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.resources.names import SCORING_DATASET
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from tests.benchmarks.replay_scored import hold_letters, reconciled, score, scores_in_view
 
 COMMANDS = ("list", "show", "replay", "resume", "status", "cancel")

@@ -16,7 +16,6 @@ from pipeline.dead_letters.list_letters import render as render_listing
 from pipeline.dead_letters.names import Place
 from pipeline.dead_letters.plan_command import plan
 from pipeline.dead_letters.plan_command import render as render_plan
-from pipeline.dead_letters.remedies import REMEDIES
 from pipeline.dead_letters.replay import _entry
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import LeaseState, LeaseTaken, ReplayLease
@@ -27,7 +26,8 @@ from pipeline.dead_letters.status import cancel, status
 from pipeline.dead_letters.status import render as render_status
 from pipeline.resources.names import SCORING_DATASET
 from schemas.change_event import SourceMessage
-from schemas.dead_letter import DeadLetter, ErrorClass, dead_letter_row
+from schemas.dead_letter import DeadLetter, dead_letter_row
+from schemas.failures import ErrorClass
 from schemas.replay import DeadLetterReplay, JournalEntry
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES
@@ -90,7 +90,7 @@ def test_letters_are_listed_by_class_and_stage(place: Place) -> None:
     assert (timeouts["letters"], timeouts["accounts"], timeouts["replayed"], timeouts["retryable"]) == (3, 3, 1, True)
     assert timeouts["first_failed_at"] == timeouts["last_failed_at"] == NOW
     assert timeouts["example"]["dead_letter_id"] in {dead_letter_row(it).dead_letter_id for it in TIMEOUTS}
-    assert timeouts["remedy"] == REMEDIES["gemini_timeout"]
+    assert timeouts["remedy"] == ErrorClass.GEMINI_TIMEOUT.remedy
     assert (undecodable["letters"], undecodable["accounts"], undecodable["retryable"]) == (1, 0, False)
 
 

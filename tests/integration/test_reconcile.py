@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pipeline.ledger.reconcile import reconcile
 from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
 from pipeline.resources.names import SCORING_DATASET
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from schemas.tables import CHANGE_OUTCOMES
 from tests.fixtures.changes import account_id

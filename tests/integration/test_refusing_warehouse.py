@@ -19,7 +19,8 @@ import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, create_tables
-from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.dead_letter import DeadLetter
+from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, ScoredChange, outcome_id
 from schemas.record import to_row
 from schemas.score import Score, ScoreStatus, score_id

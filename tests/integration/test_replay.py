@@ -27,7 +27,8 @@ from pipeline.dead_letters.rules import REPLAYED_OFTEN, SAME_AGAIN
 from pipeline.dead_letters.status import status
 from pipeline.resources.names import SCORING_DATASET
 from schemas.change_event import SourceMessage
-from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.dead_letter import DeadLetter
+from schemas.failures import ErrorClass
 from schemas.replay import JournalEntry
 from schemas.tables import DEAD_LETTER_REPLAY_LEASE
 from tests.fixtures.letters import failed_again, letter

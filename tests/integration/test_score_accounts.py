@@ -15,7 +15,6 @@ import pytest
 from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
 from pipeline.local.stack import PROJECT
 from schemas.account_context import EnrichedChange
-from schemas.dead_letter import is_retryable
 from schemas.outcome import OutcomeKind, ScoringResult
 from tests.fixtures.changes import enriched_change
 from transforms.clients.gemini_api import GeminiSettings
@@ -187,7 +186,7 @@ def test_a_server_fault_that_one_account_brings_about_is_that_accounts(
     results = _score(engine)
     engine.close()
     assert _verdicts(results) == {"scored": 9, "gemini_unavailable": 1}
-    assert all(is_retryable(result.letter.error_class) for result in results if result.letter)
+    assert all(result.letter.error_class.retryable for result in results if result.letter)
 
 
 def test_a_refused_token_is_replaced_once(engine: ScoringEngine, gemini: GeminiStandIn) -> None:

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from transforms.errors import AnswerError, GeminiError, Handling
+from schemas.failures import Handling
+from transforms.errors import AnswerError, GeminiError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

@@ -14,7 +14,7 @@ import structlog
 from purgatory.domain.messages.events import ContextChanged
 from purgatory.domain.model import CLOSED, OPENED, Context, OpenedState
 
-from schemas.dead_letter import Severity
+from schemas.failures import Severity
 from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable
 from transforms.score.throttling import ThrottledTime
 

@@ -4,7 +4,8 @@ from typing import Final
 
 import tenacity
 
-from transforms.errors import GeminiError, Handling, QuotaExhausted, ServerFault
+from schemas.failures import Handling
+from transforms.errors import GeminiError, QuotaExhausted, ServerFault
 
 MAX_ATTEMPTS: Final = 5
 """Of a call that meets server faults while others are answered; after that, the fault may lie with its accounts."""

@@ -14,7 +14,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
 from schemas.account_context import EnrichedChange, context_hash
-from schemas.dead_letter import Severity
+from schemas.failures import Severity
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
 from schemas.score import Score, ScoreStatus, score_id, tier_of
 from transforms.clients.gemini_api import GeminiSettings
@@ -80,7 +80,7 @@ def shares(total: int, parts: int) -> list[int]:
 def log_failures(failures: Counter[type[GeminiError]]) -> None:
     """Write an entry for each kind of failure among a batch's calls: how often, how grave, what was done; no text."""
     for kind, times in failures.items():
-        severity = kind.severity()
+        severity = kind.severity
         _log.log(
             _LOG_LEVELS[severity],
             "calls to Gemini failed",

@@ -12,12 +12,11 @@ from schemas.dead_letter import (
     ENVELOPE_ATTRIBUTES,
     MAX_ROW_PAYLOAD_BYTES,
     DeadLetter,
-    ErrorClass,
     dead_letter_row,
-    is_retryable,
     message_attributes,
     original_attributes,
 )
+from schemas.failures import ErrorClass
 from schemas.record import to_json
 from tests.fixtures.changes import NOW
 
@@ -62,15 +61,6 @@ def test_original_attributes_keep_their_names() -> None:
     assert set(attributes) == {"source", "a"} | ENVELOPE_ATTRIBUTES - {"model"}
     assert attributes["error_class"] == "undecodable"
     assert attributes["retryable"] == "false"
-
-
-def test_an_outage_is_retryable_and_garbage_is_not() -> None:
-    """What time can mend is retryable."""
-    assert is_retryable(ErrorClass.GEMINI_UNAVAILABLE)
-    assert is_retryable(ErrorClass.BIGQUERY_UNAVAILABLE)
-    assert is_retryable(ErrorClass.MISSING_SCORE)
-    assert not is_retryable(ErrorClass.UNDECODABLE)
-    assert not is_retryable(ErrorClass.INVALID_EVENT)
 
 
 def test_an_original_attribute_with_the_envelopes_name_is_kept() -> None:

@@ -12,12 +12,12 @@ from schemas.dead_letter import (
     MAX_ATTRIBUTES,
     MAX_MESSAGE_BYTES,
     REPLAY_ATTRIBUTES,
-    ErrorClass,
     dead_letter_row,
     fits_message,
     message_attributes,
     original_attributes,
 )
+from schemas.failures import ErrorClass
 from tests.fixtures.changes import NOW
 from tests.fixtures.letters import failed_again, held, letter
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.dead_letters.held_letter import HeldLetter
 from pipeline.dead_letters.letter_filter import LetterFilter, filter_from_json
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from tests.fixtures.changes import NOW, account_id
 from tests.fixtures.letters import held
 

@@ -11,7 +11,8 @@ from pipeline.dead_letters.replay import Memory, Replay
 from pipeline.dead_letters.replay_lease import LeaseState
 from pipeline.dead_letters.rules import REPLAYED_OFTEN, SAME_AGAIN
 from schemas.change_event import SourceMessage
-from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.dead_letter import DeadLetter
+from schemas.failures import ErrorClass
 from schemas.replay import JournalEntry, LetterFate
 from tests.fixtures.letters import TOPICS, FakePubSub, Killed, failed_again, held, letter, replay_of
 from transforms.clients.pubsub import Message

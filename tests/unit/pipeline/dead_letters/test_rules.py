@@ -12,7 +12,8 @@ from pipeline.dead_letters.rules import (
     parked_because,
     too_many_come_back,
 )
-from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.dead_letter import DeadLetter
+from schemas.failures import ErrorClass
 from tests.fixtures.letters import failed_again, held, letter
 
 

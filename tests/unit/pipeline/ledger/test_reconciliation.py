@@ -20,7 +20,7 @@ from pipeline.ledger.reconciliation import (
     parse_since,
     read_ledger,
 )
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from tests.fixtures.changes import account_id
 from tests.fixtures.ledger import grouped, ledger_row

@@ -13,7 +13,8 @@ from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import TimestampedValue
 
 from schemas.change_event import AccountChange
-from schemas.dead_letter import DeadLetter, ErrorClass, is_retryable
+from schemas.dead_letter import DeadLetter
+from schemas.failures import ErrorClass
 from tests.fixtures.changes import change
 from transforms.admit import keep_to_budget
 from transforms.admit.keep_to_budget import CHECK_SECONDS, KeepToBudget
@@ -107,7 +108,7 @@ def test_what_the_budget_does_not_admit_is_dead_lettered() -> None:
     assert sorted(_numbers() + [int(letter.event_id, 16) for letter in _letters()]) == list(range(1, 9))
     assert {letter.error_class for letter in _letters()} == {ErrorClass.BUDGET_EXHAUSTED}
     assert all(letter.source.payload for letter in _letters())
-    assert is_retryable(ErrorClass.BUDGET_EXHAUSTED)
+    assert ErrorClass.BUDGET_EXHAUSTED.retryable
     assert counters == {"admitted_total": 3, "budget_exhausted_total": 5}
 
 

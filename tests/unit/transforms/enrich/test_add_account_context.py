@@ -9,7 +9,8 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
-from schemas.dead_letter import DeadLetter, ErrorClass
+from schemas.dead_letter import DeadLetter
+from schemas.failures import ErrorClass
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp

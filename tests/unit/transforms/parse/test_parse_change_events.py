@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.change_event import AccountChange, ChangeType, SourceMessage, payload_event_id
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import to_json
 from tests.fixtures.changes import COMMITTED_AT, account_id, payload

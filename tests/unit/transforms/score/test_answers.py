@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from schemas.score import MAX_ACTION, MAX_EVIDENCE, MAX_FACTOR, MAX_SUMMARY, ScoreAnswer
 from tests.unit.schemas.test_score import ANSWER
 from transforms.errors import AnswerError, InvalidResponse

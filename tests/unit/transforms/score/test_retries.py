@@ -3,6 +3,7 @@
 import pytest
 import tenacity
 
+from schemas.failures import Handling
 from tests.fixtures.gemini_errors import GEMINI_ERRORS
 from transforms.errors import (
     AccessRefused,
@@ -10,7 +11,6 @@ from transforms.errors import (
     ConnectionLost,
     GeminiError,
     GeminiUnavailable,
-    Handling,
     QuotaExhausted,
     ServerFault,
     Unauthenticated,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schemas.dead_letter import ErrorClass
+from schemas.failures import ErrorClass
 from tests.fixtures.changes import enriched_change
 from tests.fixtures.gemini_transport import FakeTransport, Reply, accounts_of, generation, sound_reply
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest

@@ -41,6 +41,9 @@ class ChangeType(StrEnum):
 GAPS: Final = frozenset(kind for kind in ChangeType if kind.value.startswith("GAP_"))
 """The change types of events that carry a header only."""
 
+DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
+"""The change types after which the record is gone."""
+
 
 def _text(value: object) -> object:
     # commitNumber passes 2^53: senders that know write it as text, others as a number, some as a rounded one.

@@ -1,4 +1,4 @@
-"""Ledger rows and dead letters: who decided, about which change, with which version of this service."""
+"""Make ledger rows and dead letters: which stage decided, about which change, in which pipeline version."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def utc_now() -> dt.datetime:
 
 
 class Received(NamedTuple):
-    """What the ledger knows of a (change event, account) pair; of a message that can't be read, little."""
+    """A (change event, account) pair as the ledger knows it; most fields are None if the message can't be read."""
 
     event_id: str
     source: SourceMessage
@@ -32,7 +32,7 @@ class Received(NamedTuple):
 
     @classmethod
     def of(cls, change: AccountChange) -> "Received":
-        """Return the pair that a change is about."""
+        """Return the pair of a change."""
         return cls(
             event_id=change.event_id,
             source=change.source,
@@ -47,7 +47,7 @@ class Received(NamedTuple):
 
 @dataclass(frozen=True)
 class Ledger:
-    """Writes outcomes and dead letters in the name of one stage."""
+    """Makes the outcomes and dead letters of one stage."""
 
     stage: str
     pipeline_version: str
@@ -61,7 +61,7 @@ class Ledger:
         reason: SkipReason | None = None,
         coalesced_into: str | None = None,
     ) -> Outcome:
-        """Return the ledger's row for a (change event, account)."""
+        """Return the ledger row of a (change event, account) pair."""
         return Outcome(
             event_id=received.event_id,
             account_id=received.account_id,
@@ -84,7 +84,7 @@ class Ledger:
     def dead_letter(
         self, received: Received, error: RescoringError, *, prompt_version: str | None = None
     ) -> DeadLetter:
-        """Return the dead letter of what failed; its message's attributes tell of earlier failures."""
+        """Return the dead letter of a failed item; the message's attributes say when it first failed."""
         now = self.now()
         return DeadLetter(
             error_class=error.error_class,

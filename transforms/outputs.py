@@ -1,4 +1,4 @@
-"""The outputs that stages have beside their main one: ledger rows, and what failed."""
+"""The tagged outputs that stages have beside their main output: ledger rows and dead letters."""
 
 from typing import Final, Literal
 
@@ -12,4 +12,4 @@ DEAD_LETTERS: Final = "dead_letters"
 
 TaggedOutcome = TaggedOutput[Literal["outcomes"], Outcome]
 TaggedDeadLetter = TaggedOutput[Literal["dead_letters"], DeadLetter]
-"""What a DoFn yields beside its main output, as Beam reads it from the annotation of `process`."""
+"""What a DoFn yields beside its main output; Beam reads the types from the annotation of `process`."""

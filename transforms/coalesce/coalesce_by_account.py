@@ -1,4 +1,4 @@
-"""Coalesce by account: a burst of changes of one account → one change; repeated and overtaken ones end here."""
+"""Coalesce by account: merge a burst of changes of one account; drop repeated and overtaken ones."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,12 +28,14 @@ _WEEK_SECONDS: Final = 7 * 24 * 3600.0
 
 @dataclass
 class CoalesceByAccount(beam.PTransform):
-    """AccountChange → AccountChange (main), Outcome (`outcomes`) of those that do not go on.
+    """Merge bursts in keyed state.
 
-    A burst ends `window_seconds` after its last change, `max_window_seconds` after its first at the latest; 0 lets
-    every change through at once, unless it is repeated or overtaken. An account is forgotten `state_ttl_seconds` after
-    its last change: an older change that comes later still is let through, and only the views hide its score.
-    `clock` tells epoch seconds and must be picklable.
+    Input: AccountChange. Outputs: the merged AccountChange (main), Outcome of each change that ends here (`outcomes`).
+
+    A burst ends `window_seconds` after its last change, and at most `max_window_seconds` after its first; with 0 every
+    change goes on at once, unless it is repeated or overtaken. An account's state expires `state_ttl_seconds` after its
+    last change: an older change that arrives after that goes on, and only the views hide its score. `clock` returns
+    epoch seconds and must be picklable.
     """
 
     pipeline_version: str
@@ -46,10 +48,10 @@ class CoalesceByAccount(beam.PTransform):
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        """Refuse windows that cannot be, before anything is submitted.
+        """Check windows and bounds before anything is submitted.
 
         Raises:
-            ValueError: A window, or a number to keep, that is out of range.
+            ValueError: A window or a bound is out of range.
         """
         self._limits()
         if self.state_ttl_seconds < self.max_window_seconds:
@@ -81,10 +83,10 @@ _ACCOUNT: Final = beam.DoFn.StateParam(ReadModifyWriteStateSpec("account", Recor
 # GroupIntoBatches has a timer called "window_end": FnApiRunner would confuse it with one of that name in a fused step.
 _BURST_END_TIMER: Final = TimerSpec("burst_end", TimeDomain.REAL_TIME)
 _EXPIRY_TIMER: Final = TimerSpec("account_expiry", TimeDomain.WATERMARK)
-"""In event time, which follows the clock while messages flow, and ends with a bounded input or a drain.
+"""In event time, which follows the clock while messages flow and ends with a bounded input or a drain.
 
-A REAL_TIME timer would hold the watermark at its element's timestamp until it fires, for a week and for every account;
-and the DirectRunner ends without firing it, so that the last bursts of a bounded input would be lost.
+A REAL_TIME timer would hold the watermark at its element's timestamp until it fires, for a week and for every account.
+The DirectRunner would end without firing it, so the last bursts of a bounded input would be lost.
 """
 _BURST_END: Final = beam.DoFn.TimerParam(_BURST_END_TIMER)
 _EXPIRY: Final = beam.DoFn.TimerParam(_EXPIRY_TIMER)
@@ -130,12 +132,12 @@ class _MergeBursts(beam.DoFn):
 
     @on_timer(_BURST_END_TIMER)
     def on_burst_end(self, account: Any = _ACCOUNT) -> _Outputs:
-        """Emit what is pending; a timer that fires early, late or twice does no harm."""
+        """Emit the pending burst; a timer may fire early, late or twice."""
         yield from self._on_timer(account)
 
     @on_timer(_EXPIRY_TIMER)
     def on_expiry(self, account: Any = _ACCOUNT) -> _Outputs:
-        """Forget the account; at the end of a bounded input its last burst is still pending, and goes on now."""
+        """Drop the account's state; at the end of a bounded input, emit its last burst first."""
         yield from self._on_timer(account)
         account.clear()
 
@@ -166,10 +168,10 @@ class _MergeBursts(beam.DoFn):
 
 
 def _stamped(output: Any, now: Timestamp) -> Any:
-    """Return an output of a timer as one of now; it would have the time for which the timer was set.
+    """Return a timer's output with the current time; by default it has the time for which the timer was set.
 
-    At the end of a bounded input, which fires every timer, that can be a week ahead. Timers of later steps would wait
-    for it, and FnApiRunner gives up with their elements unprocessed.
+    A bounded input fires every timer at its end, so that time can be a week ahead. Timers of later steps would wait for
+    it, and FnApiRunner gives up with their elements unprocessed.
     """
     if isinstance(output, TaggedOutput):
         return TaggedOutput(output.tag, TimestampedValue(output.value, now))

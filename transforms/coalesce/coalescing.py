@@ -18,11 +18,10 @@ from typing import Annotated, Final
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.change_event import DELETIONS, AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import AwareDatetime, Record
 from transforms.coalesce.record_changes import (
-    DELETIONS,
     FieldVersion,
     Position,
     RecordChanges,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import AccountChange, ChangeType
+from schemas.change_event import DELETIONS, AccountChange, ChangeType
 from schemas.record import AwareDatetime, Record
 
 Position = tuple[AwareDatetime, int, str]
@@ -22,8 +22,6 @@ Position = tuple[AwareDatetime, int, str]
 
 FieldVersion = tuple[Position, int]
 """The newest event that lists a field as changed, and the field's index in that event's list."""
-
-DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
 
 _WHOLE_GAPS: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
 _BEFORE_ALL: Final[FieldVersion] = ((dt.datetime.min.replace(tzinfo=dt.UTC), -1, ""), -1)

@@ -1,4 +1,4 @@
-"""Tombstone deleted accounts: the DELETE of an account → a row that takes its score out of the view, without Gemini."""
+"""Tombstone deleted accounts: an account's DELETE becomes a row that hides its score; Gemini is not called."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
+from schemas.change_event import ACCOUNT_ENTITY, DELETIONS, AccountChange
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
 from schemas.score import Score, ScoreStatus, score_id
 from transforms.ledger import Ledger, Received
@@ -17,16 +17,14 @@ STAGE: Final = "Tombstone deleted accounts"
 CHANGES: Final = "changes"
 TOMBSTONES: Final = "tombstones"
 
-_DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
-
 
 def is_deletion(change: AccountChange) -> bool:
-    """Whether the account itself is gone; a deleted opportunity or contact only changes it."""
-    return change.entity_name == ACCOUNT_ENTITY and change.change_type in _DELETIONS
+    """Return whether the account itself was deleted; a deleted related record only changes its account."""
+    return change.entity_name == ACCOUNT_ENTITY and change.change_type in DELETIONS
 
 
 def tombstone(change: AccountChange, ledger: Ledger) -> ScoringResult:
-    """Return the row of a deleted account; by its place in commit order a later UNDELETE revives the account."""
+    """Return the tombstone of a deleted account; an UNDELETE that is later in commit order revives the account."""
     row = Score(
         account_id=change.account_id,
         score_id=score_id(change.account_id, change.event_id, "", ""),
@@ -45,12 +43,16 @@ def tombstone(change: AccountChange, ledger: Ledger) -> ScoringResult:
 
 @dataclass
 class TombstoneDeleted(beam.PTransform):
-    """AccountChange → AccountChange that needs a score (main), ScoringResult with a tombstone (`tombstones`)."""
+    """Separate deletions from changes.
+
+    Input: AccountChange. Outputs: AccountChange that needs a score (main), ScoringResult with a tombstone
+    (`tombstones`).
+    """
 
     pipeline_version: str
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> Any:
-        """Part the deleted from the living."""
+        """Apply to a PCollection."""
         return changes | beam.ParDo(_Part(self.pipeline_version)).with_outputs(TOMBSTONES, main=CHANGES)
 
 

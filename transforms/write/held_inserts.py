@@ -1,4 +1,4 @@
-"""Inserts that are held while BigQuery does not answer, and that tell a row's own fault from BigQuery's."""
+"""Insert rows, hold them while BigQuery does not answer, and tell a faulty row from a faulty service."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from transforms.clients.outage import OutageSettings, shared_outage_gate
 from transforms.errors import RowRejected, WarehouseUnavailable
 
 Rows = Mapping[str, Mapping[str, Any]]
-"""JSON rows by their identity, under which BigQuery tries to take a repeated row only once."""
+"""JSON rows by insert id; BigQuery drops a repeated insert id on a best-effort basis."""
 
 RowError = RowRejected | WarehouseUnavailable
 
@@ -20,17 +20,17 @@ _UNKNOWN_REASON: Final = "unknown"
 
 
 class RowsHeldBack(WarehouseUnavailable):
-    """BigQuery answered, and did not take some rows for a reason that passes."""
+    """BigQuery answered, and did not take some rows for a transient reason."""
 
 
 def refusal_reasons(errors: Iterable[Any]) -> str:
-    """Return BigQuery's reasons and the columns they name; its messages can quote values, and stay behind."""
+    """Return BigQuery's reasons and the columns they name, without its messages, which can quote values."""
     named = [error for error in errors if isinstance(error, dict)]
     return ", ".join(sorted({f"{_reason(error)} at {error.get('location') or 'the row'}" for error in named}))
 
 
-def is_passing(errors: Iterable[Any]) -> bool:
-    """Whether BigQuery may take the same row if it is sent again; Beam's own sink draws the same line."""
+def is_transient(errors: Iterable[Any]) -> bool:
+    """Return whether BigQuery may take the same row later; by Beam's own list of transient reasons."""
     strategy = RetryStrategy.RETRY_ON_TRANSIENT_ERROR
     named = [error for error in errors if isinstance(error, dict)]
     return bool(named) and all(RetryStrategy.should_retry(strategy, _reason(error)) for error in named)
@@ -50,29 +50,29 @@ class HeldInserts:
     outage: OutageSettings
 
     def insert(self, rows: Rows, on_wait: Callable[[float], None]) -> dict[str, RowError]:
-        """Insert rows, and return those that are not in the table, with the reason.
+        """Insert rows; return those that are not in the table, with the reason.
 
-        Rows that BigQuery refuses for a passing reason are sent again, alone, until the deadline of an outage; then
-        they are WarehouseUnavailable.
+        Rows that BigQuery refuses for a transient reason are sent again without the others, until the outage deadline;
+        then their error is WarehouseUnavailable.
 
         Args:
-            rows: What one request may hold.
-            on_wait: Told of the seconds for which work stood still, as they pass.
+            rows: At most as many as one request may hold.
+            on_wait: Called with the seconds for which work stood still, as they pass.
 
         Raises:
-            WarehouseUnavailable: BigQuery did not answer within the deadline of an outage; some rows may be in.
+            WarehouseUnavailable: BigQuery did not answer before the outage deadline; some rows may be in the table.
         """
         left, failed = dict(rows), dict[str, RowError]()
         warehouse = shared_warehouse(self.project)
 
         def ask() -> None:
             refused = warehouse.insert_rows(self.dataset, self.table, left)
-            passing = {row.row_id for row in refused if is_passing(row.errors)}
-            failed.update({row.row_id: self._rejected(row) for row in refused if row.row_id not in passing})
-            for row_id in left.keys() - passing:
+            transient = {row.row_id for row in refused if is_transient(row.errors)}
+            failed.update({row.row_id: self._rejected(row) for row in refused if row.row_id not in transient})
+            for row_id in left.keys() - transient:
                 del left[row_id]
             if left:
-                raise RowsHeldBack(f"BigQuery: {self.table.name}: {_reasons_of(refused, passing)}")
+                raise RowsHeldBack(f"BigQuery: {self.table.name}: {_reasons_of(refused, transient)}")
 
         try:
             shared_outage_gate(f"BigQuery inserts {self.project}.{self.dataset}.{self.table.name}", self.outage).call(

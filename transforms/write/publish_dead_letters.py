@@ -1,4 +1,4 @@
-"""Publish dead letters: each letter goes on only once Pub/Sub has its message; see docs/adr/050."""
+"""Publish dead letters: a dead letter goes on after Pub/Sub has its message; see docs/adr/050."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,26 +15,28 @@ from transforms.clients.pubsub import MAX_REQUEST_BYTES, MAX_REQUEST_MESSAGES, M
 STAGE = "Write dead letters"
 
 
-def dead_letter_message(letter: DeadLetter, model: str | None = None) -> Message:
-    """Return the message of a letter: the payload as it came, what went wrong in the attributes."""
-    return Message(letter.source.payload, message_attributes(letter, model))
+def dead_letter_message(dead_letter: DeadLetter, model: str | None = None) -> Message:
+    """Return the message of a dead letter: the original payload, and the failure in the attributes."""
+    return Message(dead_letter.source.payload, message_attributes(dead_letter, model))
 
 
 @dataclass
 class PublishDeadLetters(beam.PTransform):
-    """DeadLetter → the same, published. A letter that can't be published fails its bundle, and no part of it goes on.
+    """Publish dead letters; if one can't be published, the bundle fails and none of it goes on.
+
+    Input and output: DeadLetter.
 
     Args:
         topic: `projects/P/topics/NAME`.
-        model: The model that the pipeline asks, for the letters that tell of it.
+        model: The model that the pipeline calls, named in dead letters that reached a prompt.
     """
 
     topic: str
     model: str | None = None
 
-    def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[DeadLetter]:
-        """Publish what a bundle has in as few requests as it fits in."""
-        return letters | beam.ParDo(_Publish(self.topic, self.model)).with_output_types(DeadLetter)
+    def expand(self, dead_letters: beam.PCollection[DeadLetter]) -> beam.PCollection[DeadLetter]:
+        """Publish a bundle in as few requests as possible."""
+        return dead_letters | beam.ParDo(_Publish(self.topic, self.model)).with_output_types(DeadLetter)
 
 
 class _Publish(beam.DoFn):
@@ -48,9 +50,9 @@ class _Publish(beam.DoFn):
     def start_bundle(self) -> None:
         self._waiting, self._bytes = [], 0
 
-    def process(self, letter: DeadLetter, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[WindowedValue]:
-        message = dead_letter_message(letter, self.model)
-        self._waiting.append((letter, message, timestamp))
+    def process(self, dead_letter: DeadLetter, timestamp: Any = beam.DoFn.TimestampParam) -> Iterator[WindowedValue]:
+        message = dead_letter_message(dead_letter, self.model)
+        self._waiting.append((dead_letter, message, timestamp))
         self._bytes += message.size
         if len(self._waiting) >= MAX_REQUEST_MESSAGES or self._bytes >= MAX_REQUEST_BYTES:
             yield from self._flush()
@@ -67,9 +69,9 @@ class _Publish(beam.DoFn):
         if not self._waiting:
             return
         waiting, self._waiting, self._bytes = self._waiting, [], 0
-        if self._publisher is None:  # made for the first letter: most bundles have none
+        if self._publisher is None:  # most bundles have no dead letter
             self._publisher = MessagePublisher()
         self._publisher.publish(self.topic, [message for _, message, _ in waiting])
         self.published.inc(len(waiting))
-        for letter, _, timestamp in waiting:
-            yield WindowedValue(letter, timestamp, [GlobalWindow()])
+        for dead_letter, _, timestamp in waiting:
+            yield WindowedValue(dead_letter, timestamp, [GlobalWindow()])

@@ -1,8 +1,9 @@
-"""Where results end: the tables of the dataset, and the dead-letter topic."""
+"""Write results: rows of the dataset's tables, and messages on the dead-letter topic."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 
 import apache_beam as beam
@@ -10,6 +11,7 @@ import orjson
 import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import StandardOptions
+from more_itertools import constrained_batches
 from msgspec.structs import replace
 
 from schemas.dead_letter import DeadLetter, dead_letter_row
@@ -25,7 +27,7 @@ from transforms.write.publish_dead_letters import PublishDeadLetters
 
 MAX_INSERT_ROWS: Final = 500
 MAX_INSERT_BYTES: Final = 8_000_000
-"""What one request of rows may hold; BigQuery takes 10 MB."""
+"""Bounds of one insert request; BigQuery takes 10 MB."""
 
 INSERT_WAIT_SECONDS: Final = 1
 """How long a row waits for others to be inserted with it."""
@@ -35,14 +37,14 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass
 class WriteShadowScores(beam.PTransform):
-    """Score of a shadow → its row; one that BigQuery refuses is logged and counted, and is no dead letter."""
+    """Insert shadow scores; a row that BigQuery refuses is logged and counted, and not dead-lettered."""
 
     project: str
     dataset: str
     table: Table
 
     def expand(self, shadows: beam.PCollection[Score]) -> beam.PCollection[None]:
-        """Insert the rows under their score_ids, behind a barrier: no failure here has Gemini asked again."""
+        """Insert the rows behind a Reshuffle, so that a failed insert does not repeat the call to Gemini."""
         return (
             shadows
             | "Reshuffle shadows" >> beam.Reshuffle()
@@ -56,7 +58,7 @@ def _score_id(score: Score) -> str:
 
 @dataclass
 class WriteOutcomes(beam.PTransform):
-    """Outcome → the ledger."""
+    """Insert outcomes into the ledger."""
 
     project: str
     dataset: str
@@ -64,14 +66,14 @@ class WriteOutcomes(beam.PTransform):
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, outcomes: beam.PCollection[Outcome]) -> beam.PCollection[None]:
-        """Insert the rows under their identities."""
+        """Insert rows with deterministic insert ids."""
         to = (self.project, self.dataset, self.table)
         return outcomes | "Insert outcomes" >> InsertRows(*to, to_row, outcome_id, self.outage)
 
 
 @dataclass
 class WriteDeadLetters(beam.PTransform):
-    """DeadLetter → a message with the original bytes on the topic, a row of the table, and the ledger's Outcome."""
+    """Publish dead letters, insert their rows, and return their Outcomes for the ledger."""
 
     project: str
     dataset: str
@@ -80,26 +82,26 @@ class WriteDeadLetters(beam.PTransform):
     model: str | None = None
     outage: OutageSettings = field(default_factory=OutageSettings)
 
-    def expand(self, letters: beam.PCollection[DeadLetter]) -> beam.PCollection[Outcome]:
-        """Publish first: whatever goes wrong behind it, with the row or the ledger, the message is there."""
-        published = letters | "Publish" >> PublishDeadLetters(self.topic, self.model)
-        row = partial(_letter_row, model=self.model)
+    def expand(self, dead_letters: beam.PCollection[DeadLetter]) -> beam.PCollection[Outcome]:
+        """Publish first, so that the message exists even if the row or the ledger fails."""
+        published = dead_letters | "Publish" >> PublishDeadLetters(self.topic, self.model)
+        row = partial(_dead_letter_row, model=self.model)
         to = (self.project, self.dataset, self.table)
-        _ = published | "Insert letters" >> InsertRows(*to, row, _letter_id, self.outage)
+        _ = published | "Insert letters" >> InsertRows(*to, row, _dead_letter_id, self.outage)
         return published | "Record dead-lettered" >> beam.Map(dead_lettered).with_output_types(Outcome)
 
 
 @dataclass
 class GatherRows(beam.PTransform):
-    """Record → lists of them that are inserted with one request, which costs more than the rows in it.
+    """Group records into lists for one insert request each; a request costs more than its rows.
 
-    Records are gathered over bundles for a second; a bounded run has large bundles, and gathers within them.
+    A streaming job groups across bundles for a second. A bounded run has large bundles, and groups within them.
     """
 
     table: str
 
     def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[Iterable[Record]]:
-        """Gather."""
+        """Group by table."""
         if not records.pipeline.options.view_as(StandardOptions).streaming:
             return records | "Gather" >> beam.BatchElements(MAX_INSERT_ROWS, MAX_INSERT_ROWS)
         table = self.table
@@ -114,11 +116,11 @@ class GatherRows(beam.PTransform):
 
 @dataclass
 class InsertRows(beam.PTransform):
-    """Record → nothing: a row each, inserted under an identity that repeats with it; see docs/adr/004.
+    """Insert rows with deterministic insert ids; see docs/adr/004.
 
-    Rows are gathered as `GatherRows` does. A row that BigQuery refuses is logged and counted: rows here tell of changes
-    whose fate is decided already, and reconciling finds what the ledger lacks. While BigQuery does not answer, rows are
-    held; past the deadline of an outage the bundle fails, and the runner repeats it.
+    A row that BigQuery refuses is logged and counted: its change already has its outcome, and `rescore reconcile` finds
+    what the ledger lacks. Rows are held while BigQuery does not answer; past the outage deadline the bundle fails, and
+    the runner repeats it.
     """
 
     project: str
@@ -129,7 +131,7 @@ class InsertRows(beam.PTransform):
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, records: beam.PCollection[Record]) -> beam.PCollection[None]:
-        """Gather, then insert."""
+        """Group, then insert."""
         return records | "Gather rows" >> GatherRows(self.table.name) | "Insert" >> beam.ParDo(_Insert(self))
 
 
@@ -151,34 +153,26 @@ class _Insert(beam.DoFn):
             for row_id, error in failed.items():
                 _log.error("row refused", event_id=rows[row_id].get("event_id"), reason=str(error))
             if held_back:
-                raise held_back[0]  # the runner repeats the bundle: these rows are not at fault
+                raise held_back[0]  # the runner repeats the bundle; the rows are not faulty
 
 
 def insert_requests(
     rows: Iterable[tuple[str, dict[str, Any]]], *, max_bytes: int = MAX_INSERT_BYTES
 ) -> Iterator[dict[str, dict[str, Any]]]:
-    """Yield rows by identity, as many as one request may hold; a row that is larger stands alone."""
-    request: dict[str, dict[str, Any]] = {}
-    total = 0
-    for row_id, row in rows:
-        size = len(orjson.dumps(row))
-        if request and total + size > max_bytes:
-            yield request
-            request, total = {}, 0
-        request[row_id] = row
-        total += size
-    if request:
-        yield request
+    """Yield rows by insert id, as many as one request may hold; a larger row goes alone."""
+    sized = ((row_id, row, len(orjson.dumps(row))) for row_id, row in rows)
+    for batch in constrained_batches(sized, max_bytes, get_len=itemgetter(2), strict=False):
+        yield {row_id: row for row_id, row, _ in batch}
 
 
-def _letter_row(letter: DeadLetter, model: str | None) -> dict[str, Any]:
-    return to_row(dead_letter_row(letter, model))
+def _dead_letter_row(dead_letter: DeadLetter, model: str | None) -> dict[str, Any]:
+    return to_row(dead_letter_row(dead_letter, model))
 
 
-def _letter_id(letter: DeadLetter) -> str:
-    return dead_letter_row(letter).dead_letter_id
+def _dead_letter_id(dead_letter: DeadLetter) -> str:
+    return dead_letter_row(dead_letter).dead_letter_id
 
 
 def recorded_now(scored: ScoredChange) -> Outcome:
-    """Return the ledger's row of a score as of now: when it is handed to BigQuery, not when Gemini answered."""
+    """Return a score's ledger row with the current time: when BigQuery took the score, not when Gemini answered."""
     return replace(scored.outcome, recorded_at=utc_now())

@@ -1,4 +1,4 @@
-"""Write scores: each row that BigQuery took is recorded, each that it refused is a dead letter; see docs/adr/032."""
+"""Write scores: record each row that BigQuery took, dead-letter each that it refused; see docs/adr/032."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ SCORES_STAGE: Final = "Write scores"
 
 
 class WrittenScores(NamedTuple):
-    """What became of the scores."""
+    """Outcomes of the scores in the table, dead letters of the others."""
 
     outcomes: beam.PCollection[Outcome]
     dead_letters: beam.PCollection[DeadLetter]
@@ -32,7 +32,10 @@ class WrittenScores(NamedTuple):
 
 @dataclass
 class WriteScores(beam.PTransform):
-    """ScoredChange → Outcome of a row that is in the table, DeadLetter, with the row, of one that is not."""
+    """Insert scores.
+
+    Input: ScoredChange. Outputs: Outcome of each row in the table, DeadLetter (with the row) of each that is not.
+    """
 
     project: str
     dataset: str
@@ -41,7 +44,7 @@ class WriteScores(beam.PTransform):
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, scored: beam.PCollection[ScoredChange]) -> Any:
-        """Gather, then insert."""
+        """Group, then insert."""
         written = (
             scored
             | "Gather rows" >> GatherRows(self.table.name)
@@ -50,8 +53,8 @@ class WriteScores(beam.PTransform):
         return WrittenScores(written[OUTCOMES], written[DEAD_LETTERS])
 
 
-def rejected_letter(item: ScoredChange, row: dict[str, Any], error: RowError, ledger: Ledger) -> DeadLetter:
-    """Return the dead letter of a row that is not in the table: the event's bytes to replay, and the row."""
+def rejected_dead_letter(item: ScoredChange, row: dict[str, Any], error: RowError, ledger: Ledger) -> DeadLetter:
+    """Return the dead letter of a row that is not in the table: the event's bytes for a replay, and the row."""
     outcome = item.outcome
     received = Received(
         event_id=outcome.event_id,
@@ -63,8 +66,8 @@ def rejected_letter(item: ScoredChange, row: dict[str, Any], error: RowError, le
         change_type=outcome.change_type,
         committed_at=outcome.committed_at,
     )
-    letter = ledger.dead_letter(received, error, prompt_version=item.score.prompt_version)
-    return replace(letter, rejected_row=orjson.dumps(row).decode())
+    dead_letter = ledger.dead_letter(received, error, prompt_version=item.score.prompt_version)
+    return replace(dead_letter, rejected_row=orjson.dumps(row).decode())
 
 
 class _InsertScores(beam.DoFn):
@@ -76,7 +79,7 @@ class _InsertScores(beam.DoFn):
         self.refused = Metrics.counter(SCORES_STAGE, "rows_refused_total")
 
     def process(self, batch: Iterable[ScoredChange]) -> Iterator[Outcome | TaggedDeadLetter]:
-        # A redelivery can bring a score twice: one row, and an outcome for each.
+        # A redelivery can bring a score twice: insert one row, and record an outcome for each.
         items: dict[str, list[ScoredChange]] = {}
         for item in batch:
             items.setdefault(item.score.score_id, []).append(item)
@@ -87,7 +90,7 @@ class _InsertScores(beam.DoFn):
             for score_id, row in rows.items():
                 for item in items[score_id]:
                     if score_id in failed:
-                        letter = rejected_letter(item, row, failed[score_id], self.ledger)
-                        yield TaggedOutput(DEAD_LETTERS, letter)
+                        dead_letter = rejected_dead_letter(item, row, failed[score_id], self.ledger)
+                        yield TaggedOutput(DEAD_LETTERS, dead_letter)
                     else:
                         yield recorded_now(item)

@@ -1,4 +1,4 @@
-"""What the warehouse knows of an account: the mirror of the CRM, a model for each table of dataset `crm`."""
+"""Account context: what the CRM mirror knows about an account; a model for each table of dataset `crm`."""
 
 import datetime as dt
 import hashlib
@@ -12,7 +12,7 @@ from schemas.salesforce_ids import AccountId
 
 
 class MirrorRow(ValidatedModel):
-    """A row of the CRM's mirror, which may have columns that no model here knows."""
+    """A row of the CRM mirror; columns without a field here are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,14 +38,14 @@ class AccountProfile(MirrorRow):
     billing_country: str | None = None
     year_started: int | None = None
     created_at: AwareDatetime | None = None
-    modified_at: AwareDatetime = Field(description="SystemModstamp: when Salesforce last wrote the record")
+    modified_at: AwareDatetime = Field(description="SystemModstamp: the last write in Salesforce")
 
 
 class Opportunity(MirrorRow):
     """A row of `crm.opportunities`."""
 
     opportunity_id: str
-    account_id: str | None = Field(default=None, description="Opportunities without an account exist")
+    account_id: str | None = Field(default=None, description="NULL: an opportunity without an account")
     name: str
     stage: str
     amount: float | None = None
@@ -54,13 +54,13 @@ class Opportunity(MirrorRow):
     is_won: bool
     product: str | None = None
     owner: str | None = None
-    engaged_on: dt.date | None = Field(default=None, description="When the talks began")
-    closed_on: dt.date | None = Field(default=None, description="When it was or should be closed")
+    engaged_on: dt.date | None = Field(default=None, description="Start of the talks")
+    closed_on: dt.date | None = Field(default=None, description="Actual or expected close date")
     modified_at: AwareDatetime
 
 
 class Email(MirrorRow):
-    """A row of `crm.emails`: one message between the company and the account."""
+    """A row of `crm.emails`: an email between the company and the account."""
 
     email_id: str
     account_id: AccountId
@@ -71,7 +71,7 @@ class Email(MirrorRow):
 
 
 class Call(MirrorRow):
-    """A row of `crm.calls`: one phone call or meeting."""
+    """A row of `crm.calls`: a phone call or meeting."""
 
     call_id: str
     account_id: AccountId
@@ -83,7 +83,7 @@ class Call(MirrorRow):
 
 
 class AccountContext(ValidatedModel):
-    """All that Gemini may know of an account; newest first, each list bounded by the query that read it."""
+    """Everything that Gemini may learn about an account; lists are newest first and bounded by the query."""
 
     profile: AccountProfile
     opportunities: tuple[Opportunity, ...] = ()
@@ -100,11 +100,11 @@ class EnrichedChange:
 
 
 def context_hash(context: AccountContext) -> str:
-    """Identity of a context: 32 hex digits, equal where every fact is equal.
+    """Return the hash of a context: 32 hex digits, equal if every value is equal.
 
-    The time of the last write is left out: Salesforce sets it without any fact having changed.
+    `modified_at` is left out: Salesforce sets it also when no value changes.
     """
-    facts = context.model_dump_json(
+    document = context.model_dump_json(
         exclude={"profile": {"modified_at": True}, "opportunities": {"__all__": {"modified_at": True}}}
     )
-    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+    return hashlib.sha256(document.encode()).hexdigest()[:32]

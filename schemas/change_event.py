@@ -1,4 +1,4 @@
-"""A Salesforce change event as it was sent, and the change of one account that follows from it.
+"""A Salesforce change event, and the change of one account that follows from it.
 
 Source of the fields' meaning: Change Data Capture Developer Guide, "Change Event Header Fields".
 """
@@ -20,7 +20,7 @@ RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
 
 
 class ChangeType(StrEnum):
-    """`changeType`, without SNAPSHOT: that one is reserved and never sent."""
+    """`changeType`, without SNAPSHOT, which is reserved and never sent."""
 
     CREATE = "CREATE"
     UPDATE = "UPDATE"
@@ -34,25 +34,25 @@ class ChangeType(StrEnum):
 
     @property
     def is_gap(self) -> bool:
-        """Whether the event carries a header only, so that the record must be read again."""
+        """Whether the event has only a header, so that the record must be read again."""
         return self in GAPS
 
 
 GAPS: Final = frozenset(kind for kind in ChangeType if kind.value.startswith("GAP_"))
-"""The change types of events that carry a header only."""
+"""The change types of events that have only a header."""
 
 DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
-"""The change types after which the record is gone."""
+"""The change types after which the record no longer exists."""
 
 
 def _text(value: object) -> object:
-    # commitNumber passes 2^53: senders that know write it as text, others as a number, some as a rounded one.
+    # commitNumber exceeds 2^53: some senders write it as text, others as a number, some of those rounded.
     return str(int(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _whole_number(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("true and false are no numbers")  # noqa: TRY004 - pydantic reports ValueError only
+        raise ValueError("expected a number, not true or false")  # noqa: TRY004 - pydantic reports ValueError only
     return value
 
 
@@ -66,7 +66,7 @@ _MAX_COUNT_DIGITS: Final = 9
 
 
 class ChangeEventHeader(ValidatedModel):
-    """ChangeEventHeader, field for field; `recordIds` as sent, since an entry can be a wildcard or malformed."""
+    """ChangeEventHeader; `recordIds` are kept as sent, because an entry can be a wildcard or malformed."""
 
     model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_camel), extra="ignore")
 
@@ -79,22 +79,22 @@ class ChangeEventHeader(ValidatedModel):
     change_origin: str = ""
     commit_number: Annotated[str | None, BeforeValidator(_text)] = None
     commit_user: str | None = None
-    changed_fields: tuple[str, ...] | None = Field(default=None, description="None: the sender knows no such list")
-    nulled_fields: tuple[str, ...] | None = Field(default=None, description="None: CometD, where null is cleared")
+    changed_fields: tuple[str, ...] | None = Field(default=None, description="None: the sender has no such list")
+    nulled_fields: tuple[str, ...] | None = Field(default=None, description="None: CometD, where null means cleared")
     diff_fields: tuple[str, ...] = ()
 
 
 class ChangeEvent(NamedTuple):
-    """A change event without its envelope: header, and field values as the sender gave them (unions unwrapped)."""
+    """A change event without its envelope: the header and the field values, Avro unions unwrapped."""
 
     header: ChangeEventHeader
     body: dict[str, Any]
     null_is_unset: bool = False
-    """Whether the sender writes null for every field it has no value of (Kafka connectors)."""
+    """Whether the sender writes null for every field without a value (Kafka connectors)."""
 
 
 class SourceMessage(Record, frozen=True, kw_only=True):
-    """The Pub/Sub message that a value came from; a dead letter gives it back byte for byte."""
+    """The Pub/Sub message of a value; a dead letter returns it byte for byte."""
 
     payload: bytes
     attributes: dict[str, str] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class SourceMessage(Record, frozen=True, kw_only=True):
 
     @property
     def replay_count(self) -> int:
-        """How often an operator has replayed the message; attributes of strangers that are no count are 0."""
+        """How often an operator has replayed the message; 0 if the attribute is not a count."""
         text = self.attributes.get("replay_count")
         if text is None:
             return 0
@@ -111,48 +111,46 @@ class SourceMessage(Record, frozen=True, kw_only=True):
 
 
 class ChangeOrder(NamedTuple):
-    """Position of a change in commit order; the Google bus does not keep that order, this does."""
+    """Commit order of a change; Pub/Sub does not keep it."""
 
     committed_at: AwareDatetime
     sequence_number: int
 
 
 class AccountChange(Record, frozen=True, kw_only=True):
-    """What one change event says of one account."""
+    """What one change event says about one account."""
 
     event_id: str
     account_id: AccountId
     entity_name: str
-    record_id: Annotated[
-        RecordId, Meta(description="The changed record: the account, or one that carries its AccountId")
-    ]
+    record_id: Annotated[RecordId, Meta(description="The changed record: the account or a related record")]
     change_type: ChangeType
     committed_at: AwareDatetime
     sequence_number: int
     transaction_key: str
     change_origin: str = ""
-    changed_fields: Annotated[tuple[str, ...], Meta(description="Dotted names, in the order of the event")] = ()
+    changed_fields: Annotated[tuple[str, ...], Meta(description="Dotted names, in the event's order")] = ()
     nulled_fields: Annotated[tuple[str, ...], Meta(description="Changed fields that are now empty")] = ()
     values: Annotated[
         Values,
-        Meta(description="New values of changed fields; a changed field may be unknown"),
+        Meta(description="New values of changed fields, as far as they are known"),
     ] = field(default_factory=dict)
     enriched: Annotated[
         Values,
-        Meta(description="Values that the event carries of fields that did not change"),
+        Meta(description="Values of enriched fields that did not change"),
     ] = field(default_factory=dict)
-    coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of older changes that this one stands for")] = ()
+    coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of the changes merged into this one")] = ()
     trace_id: str
     source: SourceMessage
 
     @property
     def order(self) -> ChangeOrder:
-        """Position in commit order."""
+        """Commit order."""
         return ChangeOrder(self.committed_at, self.sequence_number)
 
 
 def event_id(header: ChangeEventHeader, record_id: str) -> str:
-    """Identity of a change of one record: 32 hex digits, the same for a redelivery and for a replay."""
+    """Return the id of a change of one record: 32 hex digits, equal for a redelivery and a replay."""
     identity = "\x1f".join(
         (
             header.entity_name,
@@ -166,5 +164,5 @@ def event_id(header: ChangeEventHeader, record_id: str) -> str:
 
 
 def payload_event_id(payload: bytes) -> str:
-    """Identity of a message that can't be read as an event: 32 hex digits over its bytes."""
+    """Return the id of an unreadable message: 32 hex digits, the hash of its bytes."""
     return hashlib.sha256(payload).hexdigest()[:32]

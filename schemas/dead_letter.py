@@ -1,4 +1,4 @@
-"""What failed, why, and the bytes to try again with."""
+"""Dead letters: what failed, why, and the original message for a replay."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from schemas.record import AwareDatetime, Record
 
 
 class Attribute(Record, frozen=True, kw_only=True):
-    """A Pub/Sub message attribute, as a table holds it."""
+    """A Pub/Sub message attribute as a column."""
 
     key: str
     value: str
@@ -23,8 +23,8 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     """An item that failed, with the message it came from."""
 
     error_class: ErrorClass
-    stage: Annotated[str, Meta(description="The label of the step that gave it up")]
-    error_message: Annotated[str, Meta(description="Redacted: names and numbers of ours, no text of the CRM's")]
+    stage: Annotated[str, Meta(description="The label of the step that failed")]
+    error_message: Annotated[str, Meta(description="Redacted: no text from the CRM")]
     event_id: str
     account_id: str | None = None
     entity_name: str | None = None
@@ -32,7 +32,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     change_type: str | None = None
     committed_at: AwareDatetime | None = None
     source: SourceMessage
-    rejected_row: Annotated[str | None, Meta(description="JSON of the row that BigQuery refused, if one was")] = None
+    rejected_row: Annotated[str | None, Meta(description="JSON of the row that BigQuery refused")] = None
     replay_count: int = 0
     first_failed_at: AwareDatetime
     failed_at: AwareDatetime
@@ -54,29 +54,31 @@ class DeadLetterRow(Record, frozen=True, kw_only=True):
     replay_count: int
     first_failed_at: AwareDatetime
     failed_at: AwareDatetime
-    payload_base64: Annotated[str | None, Meta(description="None over 6 MB: the message on the topic has it")] = None
+    payload_base64: Annotated[str | None, Meta(description="NULL over 6 MB; the message on the topic has it")] = None
     payload_sha256: str
-    rejected_row: Annotated[str | None, Meta(description="JSON of the row that BigQuery refused, if one was")] = None
-    attributes: Annotated[tuple[Attribute, ...], Meta(description="The original message's")]
+    rejected_row: Annotated[str | None, Meta(description="JSON of the row that BigQuery refused")] = None
+    attributes: Annotated[tuple[Attribute, ...], Meta(description="Of the original message")]
     message_id: str
     published_at: AwareDatetime | None = None
     pipeline_version: str
     prompt_version: str | None = None
-    model: Annotated[str | None, Meta(description="Of a letter that got as far as a prompt: the model asked")] = None
+    model: Annotated[
+        str | None, Meta(description="The model that was called; NULL if the failure came before a prompt")
+    ] = None
     schema_version: str
     trace_id: str
 
 
 MAX_ROW_PAYLOAD_BYTES: Final = 6_000_000
-"""BigQuery takes requests of 10 MB, and base64 makes four bytes of three."""
+"""BigQuery takes requests of 10 MB, and base64 makes four bytes out of three."""
 
 SCHEMA_VERSION: Final = "1"
-"""Version of these models; rises when a reader of the tables must know."""
+"""Version of these tables; raised when their readers must change."""
 
 REPLAYED_AFTER: Final = "replayed_after"
 REPLAY_ATTRIBUTES: Final = frozenset({"replay_count", "first_failed_at", REPLAYED_AFTER})
-"""What a replay adds to the original attributes: how often, since when, and `error_class@pipeline_version` it is after;
-see docs/adr/051."""
+"""What a replay adds to the original attributes: the number of replays, the time of the first failure, and the failure
+that it follows as `error_class@pipeline_version`; see docs/adr/051."""
 
 ENVELOPE_ATTRIBUTES: Final = frozenset(
     {
@@ -92,20 +94,20 @@ ENVELOPE_ATTRIBUTES: Final = frozenset(
         "model",
     }
 )
-"""The attributes that a dead letter adds to those of its message; a replay takes them off again."""
+"""The attributes that a dead letter adds to its message's own; a replay removes them."""
 
 ORIGINAL_PREFIX: Final = "original."
-"""Stands before the name of an original attribute whose own name the envelope needs."""
+"""Prefix for original attributes whose names the envelope uses."""
 
 MAX_ATTRIBUTES: Final = 100
 MAX_ATTRIBUTE_NAME_BYTES: Final = 256
 MAX_ATTRIBUTE_VALUE_BYTES: Final = 1_024
 MAX_MESSAGE_BYTES: Final = 10_000_000
-"""What Pub/Sub takes. Source: https://cloud.google.com/pubsub/quotas#resource_limits."""
+"""Pub/Sub's limits. Source: https://cloud.google.com/pubsub/quotas#resource_limits."""
 
 
 def fits_message(payload: bytes, attributes: Mapping[str, str]) -> bool:
-    """Whether Pub/Sub takes a message; sizes are counted as protobuf does, with some bytes to spare."""
+    """Return whether Pub/Sub takes a message; sizes are counted as in protobuf, rounded up."""
     named = [(name.encode(), value.encode()) for name, value in attributes.items()]
     return (
         len(named) <= MAX_ATTRIBUTES
@@ -115,83 +117,87 @@ def fits_message(payload: bytes, attributes: Mapping[str, str]) -> bool:
     )
 
 
-def message_attributes(letter: DeadLetter, model: str | None = None) -> dict[str, str]:
-    """Return the attributes of the published letter: the original ones under their names, and the envelope's.
+def message_attributes(dead_letter: DeadLetter, model: str | None = None) -> dict[str, str]:
+    """Return the attributes of a published dead letter: the original ones and the envelope's.
 
-    An original one whose name the envelope needs goes on as `original.NAME`. Where Pub/Sub's limits leave no room for
-    an envelope, the message keeps its original attributes alone: a message that can't be published would hold up all
-    others, and the row of `dead_letters` says what the envelope would have.
+    An original attribute whose name the envelope uses becomes `original.NAME`. If Pub/Sub's limits leave no room for
+    the envelope, the message keeps only its original attributes: a message that can't be published would block all
+    others, and the row in `dead_letters` has the envelope's values.
 
     Args:
-        letter: The letter.
-        model: The model that the pipeline asks; told of letters that got as far as a prompt.
+        dead_letter: The dead dead_letter.
+        model: The model that the pipeline calls; used if the dead letter reached a prompt.
     """
-    original = letter.source.attributes
+    original = dead_letter.source.attributes
     envelope = {
-        "error_class": letter.error_class.value,
-        "stage": letter.stage,
-        "event_id": letter.event_id,
-        "account_id": letter.account_id or "",
-        "retryable": "true" if letter.error_class.retryable else "false",
-        "replay_count": str(letter.replay_count),
-        "first_failed_at": letter.first_failed_at.isoformat(),
-        "failed_at": letter.failed_at.isoformat(),
-        "pipeline_version": letter.pipeline_version,
+        "error_class": dead_letter.error_class.value,
+        "stage": dead_letter.stage,
+        "event_id": dead_letter.event_id,
+        "account_id": dead_letter.account_id or "",
+        "retryable": "true" if dead_letter.error_class.retryable else "false",
+        "replay_count": str(dead_letter.replay_count),
+        "first_failed_at": dead_letter.first_failed_at.isoformat(),
+        "failed_at": dead_letter.failed_at.isoformat(),
+        "pipeline_version": dead_letter.pipeline_version,
     }
-    if asked := _model_asked(letter, model):
+    if asked := _model_asked(dead_letter, model):
         envelope["model"] = asked
     kept = {(f"{ORIGINAL_PREFIX}{name}" if _is_taken(name) else name): value for name, value in original.items()}
     attributes = kept | envelope
-    return attributes if fits_message(letter.source.payload, attributes) else dict(original)
+    return attributes if fits_message(dead_letter.source.payload, attributes) else dict(original)
 
 
 def original_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Return the attributes that a published letter's message first came with: without envelope, without replays."""
+    """Return the original attributes of a published dead letter, without the envelope's and a replay's."""
     added = ENVELOPE_ATTRIBUTES | REPLAY_ATTRIBUTES
     return {name.removeprefix(ORIGINAL_PREFIX): value for name, value in attributes.items() if name not in added}
 
 
 def dead_letter_id(event_id: str, account_id: str | None, stage: str, failed_at: str) -> str:
-    """Identity of a letter: 32 hex digits, the same for its message and its row; `failed_at` in ISO 8601."""
+    """Return the id of a dead letter: 32 hex digits, equal for its message and its row; `failed_at` is ISO 8601."""
     identity = "\x1f".join((event_id, account_id or "", stage, failed_at))
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-def dead_letter_row(letter: DeadLetter, model: str | None = None) -> DeadLetterRow:
-    """Return the letter as a row of `dead_letters`."""
+def dead_letter_row(dead_letter: DeadLetter, model: str | None = None) -> DeadLetterRow:
+    """Return a dead letter as a row of `dead_letters`."""
     return DeadLetterRow(
-        dead_letter_id=dead_letter_id(letter.event_id, letter.account_id, letter.stage, letter.failed_at.isoformat()),
-        error_class=letter.error_class,
-        stage=letter.stage,
-        error_message=letter.error_message,
-        retryable=letter.error_class.retryable,
-        event_id=letter.event_id,
-        account_id=letter.account_id,
-        replay_count=letter.replay_count,
-        first_failed_at=letter.first_failed_at,
-        failed_at=letter.failed_at,
+        dead_letter_id=dead_letter_id(
+            dead_letter.event_id, dead_letter.account_id, dead_letter.stage, dead_letter.failed_at.isoformat()
+        ),
+        error_class=dead_letter.error_class,
+        stage=dead_letter.stage,
+        error_message=dead_letter.error_message,
+        retryable=dead_letter.error_class.retryable,
+        event_id=dead_letter.event_id,
+        account_id=dead_letter.account_id,
+        replay_count=dead_letter.replay_count,
+        first_failed_at=dead_letter.first_failed_at,
+        failed_at=dead_letter.failed_at,
         payload_base64=(
-            base64.b64encode(letter.source.payload).decode()
-            if len(letter.source.payload) <= MAX_ROW_PAYLOAD_BYTES
+            base64.b64encode(dead_letter.source.payload).decode()
+            if len(dead_letter.source.payload) <= MAX_ROW_PAYLOAD_BYTES
             else None
         ),
-        payload_sha256=hashlib.sha256(letter.source.payload).hexdigest(),
-        rejected_row=letter.rejected_row,
-        attributes=tuple(Attribute(key=key, value=value) for key, value in sorted(letter.source.attributes.items())),
-        message_id=letter.source.message_id,
-        published_at=letter.source.published_at,
-        pipeline_version=letter.pipeline_version,
-        prompt_version=letter.prompt_version,
-        model=_model_asked(letter, model),
+        payload_sha256=hashlib.sha256(dead_letter.source.payload).hexdigest(),
+        rejected_row=dead_letter.rejected_row,
+        attributes=tuple(
+            Attribute(key=key, value=value) for key, value in sorted(dead_letter.source.attributes.items())
+        ),
+        message_id=dead_letter.source.message_id,
+        published_at=dead_letter.source.published_at,
+        pipeline_version=dead_letter.pipeline_version,
+        prompt_version=dead_letter.prompt_version,
+        model=_model_asked(dead_letter, model),
         schema_version=SCHEMA_VERSION,
-        trace_id=letter.trace_id,
+        trace_id=dead_letter.trace_id,
     )
 
 
-def _model_asked(letter: DeadLetter, model: str | None) -> str | None:
-    return model if letter.prompt_version else None
+def _model_asked(dead_letter: DeadLetter, model: str | None) -> str | None:
+    return model if dead_letter.prompt_version else None
 
 
 def _is_taken(name: str) -> bool:
-    """Whether an original attribute can't keep its name; one that a replay set is not the sender's, and is renewed."""
+    """Return whether an original attribute needs another name; what a replay set is not original and is replaced."""
     return name in ENVELOPE_ATTRIBUTES - REPLAY_ATTRIBUTES or name.startswith(ORIGINAL_PREFIX)

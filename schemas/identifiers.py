@@ -1,4 +1,4 @@
-"""Names and ids from outside, as types that hold no other text: what is refused here becomes part of no query.
+"""Validated names and ids from outside; only these become part of a query.
 
 Sources: Google Cloud, "Creating and managing projects"; BigQuery, "Naming datasets", "Table naming"; Salesforce Help,
 "Salesforce Email Address Format Technical Standards Validation" (000384328).
@@ -16,7 +16,7 @@ MAX_TABLE_BYTES: Final = 1_024
 """Of a table's name in UTF-8."""
 
 MAX_EMAIL_CHARACTERS: Final = 80
-"""What a Salesforce field of type Email holds; RFC 5321 would allow 256."""
+"""The limit of Salesforce's field type Email; RFC 5321 would allow 256."""
 
 _PROJECT: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
@@ -31,13 +31,13 @@ _EMAIL: Final = re.compile(
 
 def _project(text: str) -> str:
     if not _PROJECT.fullmatch(text):
-        raise ValueError("6 to 30 lower-case letters, digits and hyphens are wanted, a letter first, no hyphen last")
+        raise ValueError("expected 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last")
     return text
 
 
 def _dataset(text: str) -> str:
     if not _DATASET.fullmatch(text):
-        raise ValueError("letters, digits and _ are wanted, 1024 at most")
+        raise ValueError("expected letters, digits and _, 1024 at most")
     return text
 
 
@@ -51,20 +51,20 @@ def _table(text: str) -> str:
 
 def _email(text: str) -> str:
     if len(text) > MAX_EMAIL_CHARACTERS or not _EMAIL.fullmatch(text):
-        raise ValueError(f"an address such as name@example.com is wanted, {MAX_EMAIL_CHARACTERS} characters at most")
+        raise ValueError(f"expected an address such as name@example.com, {MAX_EMAIL_CHARACTERS} characters at most")
     return text.lower()
 
 
 ProjectId = Annotated[StrictStr, AfterValidator(_project)]
-"""A Google Cloud project, in the form `example.com:my-project` too, which older projects of a domain have."""
+"""A Google Cloud project; older ones of a domain look like `example.com:my-project`."""
 
 DatasetId = Annotated[StrictStr, AfterValidator(_dataset)]
 TableId = Annotated[StrictStr, AfterValidator(_table)]
 CheckedAccountId = Annotated[StrictStr, AfterValidator(normalize_account_id)]
-"""A Salesforce Account's id of 15 or 18 characters, its checksum verified; becomes the form of 18."""
+"""A Salesforce Account id of 15 or 18 characters with a valid checksum; converted to 18 characters."""
 
 EmailAddress = Annotated[StrictStr, AfterValidator(_email)]
-"""An address as Salesforce's Email fields and user names hold it; becomes lower case, as there.
+"""An address as Salesforce's Email fields and user names hold it; converted to lower case, as Salesforce does.
 
 Two dots in a row and one before the @ are allowed, since Salesforce takes them; text beyond ASCII is not.
 """
@@ -75,15 +75,15 @@ _ADAPTERS: Final[dict[Any, TypeAdapter[str]]] = {
 
 
 def checked(kind: Any, value: object, name: str) -> str:
-    """Return a value as one of the types above.
+    """Return a value converted to one of the types above.
 
     Args:
         kind: The type.
-        value: What came from outside.
-        name: What the user knows it by, such as `--dataset`; begins the message.
+        value: The value from outside.
+        name: The user's name for it, such as `--dataset`; the error starts with it.
 
     Raises:
-        ValueError: The value is none of that type; the message is one line, and cuts what it quotes.
+        ValueError: The value is invalid; the message is one line and quotes at most 60 characters.
     """
     try:
         return _ADAPTERS[kind].validate_python(value)

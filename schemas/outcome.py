@@ -1,4 +1,4 @@
-"""The ledger: what became of every (change event, account) that was received."""
+"""The ledger: one outcome for every received (change event, account)."""
 
 import hashlib
 from enum import StrEnum
@@ -14,7 +14,7 @@ from schemas.score import Score
 
 
 class OutcomeKind(StrEnum):
-    """`received`, and what follows it: exactly one of the others."""
+    """`received`, then exactly one of the others."""
 
     RECEIVED = "received"
     SCORED = "scored"
@@ -29,7 +29,7 @@ FINAL_OUTCOMES: Final = frozenset(OutcomeKind) - {OutcomeKind.RECEIVED}
 
 
 class SkipReason(StrEnum):
-    """Why a change was not worth a score."""
+    """Why a change got no new score."""
 
     IMMATERIAL = "immaterial"
     STALE = "stale"
@@ -43,26 +43,30 @@ class Outcome(Record, frozen=True, kw_only=True):
     """A row of `change_outcomes`."""
 
     event_id: str
-    account_id: Annotated[str | None, Meta(description="None where the event names no account of ours")] = None
+    account_id: Annotated[str | None, Meta(description="NULL if the event names no account")] = None
     outcome: OutcomeKind
     reason: Annotated[SkipReason | None, Meta(description="Of a skipped change")] = None
     error_class: Annotated[ErrorClass | None, Meta(description="Of a dead-lettered change")] = None
-    coalesced_into: Annotated[str | None, Meta(description="The event_id that stands for this one")] = None
+    coalesced_into: Annotated[
+        str | None, Meta(description="The event_id of the change that this one was merged into")
+    ] = None
     stage: Annotated[str, Meta(description="The label of the step that decided")]
     entity_name: str | None = None
-    record_id: Annotated[str | None, Meta(description="As sent where it names no record")] = None
+    record_id: Annotated[str | None, Meta(description="In 18 characters; as sent if it is not a record id")] = None
     change_type: str | None = None
     committed_at: AwareDatetime | None = None
     published_at: Annotated[AwareDatetime | None, Meta(description="When Pub/Sub took the message")] = None
     message_id: str | None = None
-    replay_count: Annotated[int, Meta(description="A replay is received, and has its outcome, anew")] = 0
+    replay_count: Annotated[
+        int, Meta(description="How often the message was replayed; each replay has its own outcome")
+    ] = 0
     recorded_at: AwareDatetime
     trace_id: str
     pipeline_version: str
 
 
 def outcome_id(outcome: Outcome) -> str:
-    """Identity of a ledger row: the same when a redelivery, or a bundle tried again, says the same once more."""
+    """Return the insert id of a ledger row; a redelivery and a repeated bundle have the same one."""
     parts = (
         outcome.event_id,
         outcome.account_id or "",
@@ -75,7 +79,7 @@ def outcome_id(outcome: Outcome) -> str:
 
 
 def dead_lettered(letter: DeadLetter) -> Outcome:
-    """Return the ledger's row of a dead letter."""
+    """Return the ledger row of a dead letter."""
     return Outcome(
         event_id=letter.event_id,
         account_id=letter.account_id,
@@ -96,17 +100,17 @@ def dead_lettered(letter: DeadLetter) -> Outcome:
 
 
 class ScoredChange(Record, frozen=True, kw_only=True):
-    """A score, and the ledger's row of the change that it answers."""
+    """A score, and the ledger row of its change."""
 
     score: Score
     outcome: Outcome
     source: Annotated[
-        SourceMessage, Meta(description="The change's message: what a dead letter brings if the row is refused")
+        SourceMessage, Meta(description="The change's message, for the dead letter if the row is refused")
     ]
 
 
 class ScoringResult(Record, frozen=True, kw_only=True):
-    """What became of one change in the scoring step: one of the two."""
+    """The result of scoring one change: a score or a dead letter."""
 
     scored: ScoredChange | None = None
     letter: DeadLetter | None = None

@@ -34,24 +34,24 @@ def id_checksum(id_15: str) -> str:
 
 @functools.lru_cache(maxsize=32_768)
 def normalize_record_id(text: str) -> str:
-    """Return the 18-character form of a record id whose checksum, if it has one, was verified.
+    """Return the 18-character form of a record id, and verify the checksum if it has one.
 
     Raises:
-        ValueError: The text is no record id, or its checksum belongs to another id.
+        ValueError: The text is not a record id, or its checksum is wrong.
     """
     if _ID_15.match(text):
         return text + id_checksum(text)
     if not _ID_18.match(text):
-        # Anything can stand in an id's place, a session id too. Whoever asked for it by hand knows what they typed.
-        raise ValueError(f"a text of {len(text)} characters is no record id: 15 or 18 letters and digits are wanted")
+        # The text is not quoted: it can be anything, a session id for example.
+        raise ValueError(f"not a record id: expected 15 or 18 letters and digits, got {len(text)} characters")
     expected = id_checksum(text[:15])
     if text[15:].upper() != expected:
-        raise ValueError(f"the checksum of record id {text} is {text[15:]}, but {text[:15]} has {expected}")
+        raise ValueError(f"the checksum of record id {text} is {text[15:]}, expected {expected}")
     return text[:15] + expected
 
 
 def names_no_record(text: str) -> bool:
-    """Whether an entry of `recordIds` stands for a whole entity: a wildcard (`001*`) or the dummy of an overflow."""
+    """Return whether an entry of `recordIds` stands for a whole entity: `001*` or the dummy id of an overflow."""
     return text in _OVERFLOW_RECORD_IDS or ("*" in text and bool(_WILDCARD.match(text)))
 
 
@@ -60,11 +60,11 @@ def normalize_account_id(text: str) -> str:
     """Return the 18-character form of an Account's id.
 
     Raises:
-        ValueError: The text is no record id, or another object's.
+        ValueError: The text is not a record id, or of another object.
     """
     record_id = normalize_record_id(text)
     if not record_id.startswith(ACCOUNT_KEY_PREFIX):
-        raise ValueError(f"record id {record_id} starts with {record_id[:3]}: an Account's starts with 001")
+        raise ValueError(f"record id {record_id} is not an Account's: expected it to start with 001")
     return record_id
 
 
@@ -72,5 +72,4 @@ _RECORD_ID: Final = r"^[0-9A-Za-z]{15}[A-Z0-5]{3}$"
 _ACCOUNT_ID: Final = r"^001[0-9A-Za-z]{12}[A-Z0-5]{3}$"
 RecordId = Annotated[str, Meta(pattern=_RECORD_ID)]
 AccountId = Annotated[str, Meta(pattern=_ACCOUNT_ID), StringConstraints(pattern=_ACCOUNT_ID)]
-"""The normalised forms. Checksums are verified where ids come in, by the functions above: a step that hands a value on
-does not pay for that again."""
+"""The normalised forms. The functions above verify checksums where ids come in; decoding checks only the pattern."""

@@ -1,4 +1,4 @@
-"""A score: what Gemini must answer for an account, and the row that follows from it."""
+"""Scores: the answer that Gemini must give for an account, and the row that follows from it."""
 
 import hashlib
 from enum import StrEnum
@@ -18,7 +18,7 @@ class Impact(StrEnum):
 
 
 class Tier(StrEnum):
-    """Band of the score that sales teams filter by; follows from the score alone."""
+    """Band of the score that sales teams filter by; a function of the score."""
 
     HOT = "hot"
     WARM = "warm"
@@ -38,7 +38,7 @@ MAX_FACTOR: Final = 120
 MAX_EVIDENCE: Final = 400
 MAX_ACTION: Final = 400
 MAX_SUMMARY: Final = 800
-"""Characters of an answer's texts. Gemini is told of less, and takes no lengths in its schema."""
+"""Characters of an answer's texts. The instruction asks for fewer; Gemini's response schema has no lengths."""
 
 
 FACTOR: Final = "The fact, in a few words"
@@ -96,29 +96,29 @@ class ScoreAnswers(ValidatedModel):
 
 
 class Flag(StrEnum):
-    """What a reader of a score should know of it."""
+    """What a reader should know about a score."""
 
     SUSPECTED_INSTRUCTIONS = "suspected_instructions"
-    """A text of the account speaks to a model rather than about the account."""
+    """A text in the CRM addresses a model: a suspected prompt injection."""
 
 
 class ScoreStatus(StrEnum):
-    """What a row of `account_scores` says of its account."""
+    """Kind of a row of `account_scores`."""
 
     SCORED = "scored"
     TOMBSTONE = "tombstone"
 
 
 UNCHANGED_CONTEXT_FLAG: Final = "unchanged_context"
-"""On a row that carries the score of the account's last row over: Gemini would have read the same."""
+"""Flag of a carried-over score: the account context had not changed."""
 
 
 class Score(Record, frozen=True, kw_only=True):
-    """A row of `account_scores`. A tombstone has no score and nothing that follows from one."""
+    """A row of `account_scores`; in a tombstone, the score and what follows from it are NULL."""
 
     account_id: str
     score_id: Annotated[str, Meta(description="Hash of account, newest change, prompt version and model")]
-    event_ids: Annotated[tuple[str, ...], Meta(description="The change events that this score answers, newest first")]
+    event_ids: Annotated[tuple[str, ...], Meta(description="The change events that led to this score, newest first")]
     change_committed_at: Annotated[AwareDatetime, Meta(description="commitTimestamp of the newest change")]
     change_sequence: Annotated[int, Meta(description="sequenceNumber of the newest change")]
     scored_at: AwareDatetime
@@ -130,8 +130,8 @@ class Score(Record, frozen=True, kw_only=True):
     recommended_action: str | None = None
     summary: str | None = None
     changed_fields: tuple[str, ...] = ()
-    model: Annotated[str | None, Meta(description="The model that was asked")] = None
-    model_version: Annotated[str | None, Meta(description="The model that says it answered")] = None
+    model: Annotated[str | None, Meta(description="The model that was called")] = None
+    model_version: Annotated[str | None, Meta(description="The model version that Gemini reports")] = None
     prompt_version: str | None = None
     context_hash: str | None = None
     prompt_tokens: Annotated[int | None, Meta(description="This account's share of its call's prompt")] = None
@@ -139,7 +139,7 @@ class Score(Record, frozen=True, kw_only=True):
     cached_tokens: Annotated[int | None, Meta(description="This account's share of the cached prompt")] = None
     cost_usd: Annotated[
         float | None,
-        Meta(description="This account's share of the call, by the price table; NULL where it has no price"),
+        Meta(description="This account's share of the call's price; NULL if the price table lacks the model"),
     ] = None
     accounts_in_call: int | None = None
     latency_ms: Annotated[int | None, Meta(description="Of the call")] = None
@@ -148,13 +148,13 @@ class Score(Record, frozen=True, kw_only=True):
     ] = ()
     shadow: Annotated[
         bool | None,
-        Meta(description="True: a second score by another model or prompt, to compare; no reader acts on it"),
+        Meta(description="True: a second score by another model or prompt, for comparison only"),
     ] = None
     trace_id: str
     pipeline_version: str
 
 
 def score_id(account_id: str, newest_event_id: str, prompt_version: str, model: str) -> str:
-    """Identity of a score: 32 hex digits, the same however often the same change is scored in the same way."""
+    """Return the id of a score: 32 hex digits, equal if the same prompt and model score the same change again."""
     identity = f"{account_id}\x1f{newest_event_id}\x1f{prompt_version}\x1f{model}"
     return hashlib.sha256(identity.encode()).hexdigest()[:32]

@@ -90,7 +90,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: p
         config_from(PipelineOptions(line.arguments), line)
     told = str(refusal.value)
     assert "changeme" not in told
-    assert "GOOGLE_CLOUD_PROJECT is 'My Project': 6 to 30 lower-case letters" in told
+    assert "GOOGLE_CLOUD_PROJECT is 'My Project': expected 6 to 30 lower-case letters" in told
     assert f"region in {file} is 'Europe': a region such as europe-west1 is wanted" in told
     assert "RESCORE_ACCOUNTS_PER_CALL is '0': 1 or more is wanted" in told
     assert "--skip_unchanged_contexts is 'perhaps': true or false is wanted" in told

@@ -85,7 +85,7 @@ def test_the_journal_keeps_a_filter(meant: LetterFilter) -> None:
     ("fields", "remedy"),
     [
         ({"error_classes": ("gemini_timeouts",)}, "one of undecodable, "),
-        ({"accounts": ("003000000000001AAA",)}, "starts with 003"),
+        ({"accounts": ("003000000000001AAA",)}, "start with 001"),
         ({"since": NOW, "until": NOW}, "no letter could match"),
     ],
 )

@@ -151,8 +151,11 @@ SESSION = SESSION_ID_IN_PAYLOAD
     [
         (payload(commitTimestamp=SESSION), "ChangeEventHeader.commitTimestamp"),
         (payload(changeType=SESSION), "changeType of 31 characters"),
-        (payload(recordIds=[SESSION]), "a text of 31 characters is no record id"),
-        (payload({"AccountId": SESSION}, entityName="Contact"), "a text of 31 characters is no record id"),
+        (payload(recordIds=[SESSION]), "expected 15 or 18 letters and digits, got 31 characters"),
+        (
+            payload({"AccountId": SESSION}, entityName="Contact"),
+            "expected 15 or 18 letters and digits, got 31 characters",
+        ),
         (payload({"AnnualRevenue": SESSION}), "AnnualRevenue"),
         (payload(changedFields=[SESSION, "0x01"]), "bitmap"),
         (json.dumps({"sessionId": SESSION}).encode(), "ChangeEventHeader"),

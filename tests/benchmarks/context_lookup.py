@@ -9,7 +9,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -30,12 +30,13 @@ from tests.benchmarks.org_day import DAY_START, Arrival, Day, arrivals, simulate
 from tests.benchmarks.ratios import BUILD
 from tests.fixtures.changes import change
 from tests.fixtures.redis_server import RedisServer
-from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.bigquery import QueryValue, Warehouse
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.clients.redis import RedisSettings, RedisStore
+from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp
 from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore, Store, encode_entry, read_after
-from transforms.enrich.last_scores import read_last_scores
+from transforms.enrich.skip_unchanged_contexts import read_last_scores
 
 ACCOUNTS: Final = 8_803
 LOOKED_UP: Final = 1_000
@@ -50,17 +51,18 @@ class _Counted:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
+        self.project = warehouse.project
         self.queries = 0
 
-    def account_contexts(self, *arguments: Any, **bounds: Any) -> Any:
+    def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
         self.queries += 1
-        return self.warehouse.account_contexts(*arguments, **bounds)
+        return self.warehouse.look_up(sql, parameters)
 
 
 def _step(warehouse: _Counted, stores: Sequence[Store]) -> _LookUp:
     step = _LookUp(AddAccountContext(PROJECT, CRM_DATASET, "benchmark"))
     step.warehouse = warehouse  # type: ignore[assignment] # counts, and passes on
-    step.hold = OutageGate("benchmark", OutageSettings())
+    step.outage_gate = OutageGate("benchmark", OutageSettings())
     step.throttled = ThrottledSeconds("benchmark")
     step.cache = ContextCache(stores, "crm", CACHE) if stores else None
     return step
@@ -193,9 +195,10 @@ def run(seed: int) -> None:
         load_crm(warehouse, crm)
         figures |= _lookups(warehouse, changes, redis)
         figures["last scores of a batch"] = _last_scores(warehouse, changes)
-        found = warehouse.account_contexts(
+        found = read_account_contexts(
+            warehouse,
+            CRM_DATASET,
             [item.account_id for item in changes[:LOOKED_UP]],
-            crm_dataset=CRM_DATASET,
             since=AS_OF - ContextBounds().lookback,
             until=AS_OF,
             bounds=ContextBounds(),

@@ -11,20 +11,14 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
 from pipeline.resources.names import create_tables
-from transforms.admit import token_budget
-from transforms.clients import bigquery as warehouse_edge
-from transforms.clients import outage, salesforce
+from transforms.clients import salesforce
 from transforms.clients.bigquery import Warehouse
-from transforms.enrich import context_cache
+from transforms.process import forget_shared_objects
 from transforms.score import scoring_engine
 
 KEPT_BY_A_PROCESS: Final = (
-    context_cache._cache,
-    outage._outage_gate,
     salesforce._salesforce,
     scoring_engine._engine,
-    token_budget._count,
-    warehouse_edge._warehouse,
 )
 """What a worker process keeps for as long as it lives, by its settings (docs/adr/003). Each module of tests has servers
 of its own at other addresses, and must not be given the connections to those of the module before."""
@@ -33,6 +27,7 @@ of its own at other addresses, and must not be given the connections to those of
 @pytest.fixture(scope="module", autouse=True)
 def _new_process() -> None:
     """Have each module start as a process does: without connections."""
+    forget_shared_objects()
     for kept in KEPT_BY_A_PROCESS:
         kept.cache_clear()
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -21,13 +21,13 @@ from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from tests.fixtures.hostile_text import hostile_text
 from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from tests.fixtures.redis_server import RedisServer
-from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.bigquery import QueryValue, Warehouse
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.clients.redis import RedisSettings, RedisStore
+from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp
 from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore, Store
-from transforms.enrich.last_scores import LastScore, read_last_scores
-from transforms.enrich.skip_unchanged_contexts import Scoring, carried_over, skip_reason
+from transforms.enrich.skip_unchanged_contexts import LastScore, Scoring, carried_over, read_last_scores, skip_reason
 from transforms.ledger import Ledger
 
 CRM = generate_crm(accounts=40, seed=5, as_of=COMMITTED_AT)
@@ -60,11 +60,12 @@ class _Counted:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
+        self.project = warehouse.project
         self.queries = 0
 
-    def account_contexts(self, *arguments: object, **bounds: object) -> object:
+    def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
         self.queries += 1
-        return self.warehouse.account_contexts(*arguments, **bounds)  # type: ignore[arg-type]
+        return self.warehouse.look_up(sql, parameters)
 
 
 def _worker(
@@ -74,7 +75,7 @@ def _worker(
     monkeypatch.setenv("TEST_REDIS_URL", server.url)
     step = _LookUp(AddAccountContext(PROJECT, CRM_DATASET, "1"))
     step.warehouse = warehouse  # type: ignore[assignment]
-    step.hold = OutageGate("test", OutageSettings(probe_seconds=0.1))
+    step.outage_gate = OutageGate("test", OutageSettings(probe_seconds=0.1))
     step.throttled = ThrottledSeconds("test")
     stores: list[Store] = [ProcessStore(600, 10**7)] if has_own_tier else []
     stores.append(RedisStore(RedisSettings("TEST_REDIS_URL"), 600))
@@ -134,8 +135,8 @@ def test_hostile_ids_are_looked_up_as_text(mirrored: Warehouse, values: list[str
     real = CRM.accounts[0].account_id
     wanted = sorted({real, *values})
     until = COMMITTED_AT + dt.timedelta(days=1)
-    found = mirrored.account_contexts(
-        wanted, crm_dataset=CRM_DATASET, since=COMMITTED_AT, until=until, bounds=ContextBounds()
+    found = read_account_contexts(
+        mirrored, CRM_DATASET, wanted, since=COMMITTED_AT, until=until, bounds=ContextBounds()
     )
     assert set(found) == {real}
     assert read_last_scores(mirrored, SCORING_DATASET, wanted, since=COMMITTED_AT, until=until) == {}
@@ -149,9 +150,10 @@ def test_hostile_text_of_a_record_comes_back_as_it_is(mirrored: Warehouse) -> No
         for number, name in enumerate(hostile)
     ]
     mirrored.insert_rows(CRM_DATASET, ACCOUNTS, {row.account_id: row.model_dump(mode="json") for row in rows})
-    found = mirrored.account_contexts(
+    found = read_account_contexts(
+        mirrored,
+        CRM_DATASET,
         [row.account_id for row in rows],
-        crm_dataset=CRM_DATASET,
         since=COMMITTED_AT,
         until=COMMITTED_AT,
         bounds=ContextBounds(),

@@ -29,8 +29,9 @@ from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, change, contex
 from tests.fixtures.planted_secrets import VENDORS_TEXT
 from tests.integration.bigquery_proxy import ALWAYS, INSERTS, QUERIES, BigQueryProxy, Fault
 from transforms.clients import bigquery as warehouse_module
-from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.bigquery import Warehouse
 from transforms.clients.outage import OutageSettings
+from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
 from transforms.write.write_rows import InsertRows, _Insert
@@ -280,8 +281,8 @@ def test_a_ledger_row_that_is_refused_blocks_nothing_and_one_held_back_is_not_lo
 
 
 def _look_up(warehouse: Warehouse) -> set[str]:
-    found = warehouse.account_contexts(
-        [account_id(1)], crm_dataset=CRM_DATASET, since=COMMITTED_AT, until=NOW, bounds=ContextBounds()
+    found = read_account_contexts(
+        warehouse, CRM_DATASET, [account_id(1)], since=COMMITTED_AT, until=NOW, bounds=ContextBounds()
     )
     return set(found)
 

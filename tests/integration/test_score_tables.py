@@ -10,7 +10,7 @@ from pipeline.resources.names import SCORING_DATASET
 from schemas.record import to_row
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES
-from transforms.admit.token_budget import BudgetAction, TokenBudget, Usage, _count, usage_query
+from transforms.admit.token_budget import BudgetAction, TokenBudget, Usage, shared_count, usage_query
 from transforms.clients.bigquery import Warehouse
 from transforms.ledger import utc_now
 
@@ -73,7 +73,8 @@ def test_a_worker_counts_from_the_table(warehouse: Warehouse, rows: list[Score])
     """A process's count knows what others spent since midnight; one that has nothing left admits nobody."""
     spent = sum((row.prompt_tokens or 0) + (row.output_tokens or 0) for row in rows if _is_today(row))
     counts = {
-        left: _count(TokenBudget(spent + left, BudgetAction.WAIT, PROJECT, SCORING_DATASET)) for left in (0, 10**6)
+        left: shared_count(TokenBudget(spent + left, BudgetAction.WAIT, PROJECT, SCORING_DATASET))
+        for left in (0, 10**6)
     }
     assert not counts[0].admits()
     assert counts[10**6].admits()

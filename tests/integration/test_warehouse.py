@@ -15,8 +15,9 @@ from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, EMAILS, OPPORTUNITIES
 from tests.fixtures.changes import COMMITTED_AT, account_id
 from tests.fixtures.planted_secrets import VENDORS_TEXT
-from transforms.clients.bigquery import ContextBounds, Warehouse
+from transforms.clients.bigquery import Warehouse
 from transforms.clients.query_guard import QueryRefused, guard_rules
+from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.errors import InvalidContext, WarehouseUnavailable
 
 BOUNDS = ContextBounds()
@@ -26,7 +27,7 @@ SINCE, UNTIL = COMMITTED_AT - dt.timedelta(days=365), COMMITTED_AT + dt.timedelt
 def _look_up(
     warehouse: Warehouse, *account_ids: str, bounds: ContextBounds = BOUNDS
 ) -> Mapping[str, AccountContext | InvalidContext]:
-    return warehouse.account_contexts(account_ids, crm_dataset=CRM_DATASET, since=SINCE, until=UNTIL, bounds=bounds)
+    return read_account_contexts(warehouse, CRM_DATASET, account_ids, since=SINCE, until=UNTIL, bounds=bounds)
 
 
 def test_contexts_are_the_records_that_were_loaded(warehouse: Warehouse) -> None:

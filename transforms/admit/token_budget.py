@@ -5,7 +5,6 @@ admitted since and can't see there yet. docs/adr/022 tells why the count lives t
 """
 
 import datetime as dt
-import functools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import structlog
 from transforms.clients.bigquery import shared_warehouse
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Clock, utc_now
+from transforms.process import once_per_process
 
 REFRESH: Final = dt.timedelta(seconds=60)
 """How often the table is read: 1,440 small queries a day for each process that admits accounts."""
@@ -145,17 +145,9 @@ def usage_query(table: str) -> str:
     return _USAGE_SQL.format(table=table)
 
 
+@once_per_process
 def shared_count(budget: TokenBudget) -> BudgetCount:
-    """Return this process's count of a budget: workers have a DoFn a thread, the DirectRunner one a bundle."""
-    with _starting:
-        return _count(budget)
-
-
-_starting = threading.Lock()
-
-
-@functools.cache
-def _count(budget: TokenBudget) -> BudgetCount:
+    """Return this process's count of a budget."""
     warehouse = shared_warehouse(budget.project)
 
     def read_usage(since: dt.datetime) -> Usage:

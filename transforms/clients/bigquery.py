@@ -4,10 +4,7 @@ The client goes to BIGQUERY_EMULATOR_HOST where that is set: Google's client hon
 """
 
 import datetime as dt
-import functools
-import importlib.resources
 import io
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +17,13 @@ import structlog
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
 from google.cloud import bigquery
-from pydantic import ValidationError
 
-from schemas.account_context import AccountContext
 from schemas.record import TableRow, to_row
 from schemas.tables import Column, Table, View
 from transforms.clients.circuit import within
 from transforms.clients.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
-from transforms.errors import InvalidContext, WarehouseUnavailable
+from transforms.errors import WarehouseUnavailable
+from transforms.process import once_per_process
 
 T = TypeVar("T")
 QueryValue = str | int | float | dt.datetime | list[str]
@@ -55,17 +51,6 @@ _VENDOR_ERRORS: Final = (
     google.auth.exceptions.GoogleAuthError,
     requests.exceptions.RequestException,
 )
-_CONTEXTS_SQL: Final = importlib.resources.files("transforms.enrich").joinpath("account_contexts.sql").read_text()
-
-
-@dataclass(frozen=True)
-class ContextBounds:
-    """How much of an account's history becomes its context."""
-
-    lookback: dt.timedelta = dt.timedelta(days=540)
-    opportunities: int = 12
-    emails: int = 6
-    calls: int = 6
 
 
 @dataclass(frozen=True)
@@ -97,29 +82,6 @@ class TableDefinition:
     query: str | None = None
 
 
-def context_query(crm: str, bounds: ContextBounds) -> str:
-    """Return the query of the contexts; `crm` is `project.dataset`, from the configuration and never from an event."""
-    return _CONTEXTS_SQL.format(crm=crm, opportunities=bounds.opportunities, emails=bounds.emails, calls=bounds.calls)
-
-
-def context_from_row(row: Mapping[str, Any]) -> AccountContext:
-    """Return a row of the contexts' query as a context.
-
-    Raises:
-        InvalidContext: The mirror holds something else than the models say.
-    """
-    try:
-        return AccountContext(
-            profile=row["profile"],
-            opportunities=row["opportunities"] or (),
-            emails=row["emails"] or (),
-            calls=row["calls"] or (),
-        )
-    except ValidationError as error:
-        places = {".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}
-        raise InvalidContext(f"the CRM mirror's {', '.join(sorted(places)[:5])} can't be read") from None
-
-
 class Warehouse:
     """A connection to BigQuery in one project; calls end within the deadline, or raise WarehouseUnavailable."""
 
@@ -130,36 +92,6 @@ class Warehouse:
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()  # type: ignore[no-untyped-call]
-
-    def account_contexts(
-        self,
-        account_ids: Sequence[str],
-        *,
-        crm_dataset: str,
-        since: dt.datetime,
-        until: dt.datetime,
-        bounds: ContextBounds,
-    ) -> dict[str, AccountContext | InvalidContext]:
-        """Look a batch of accounts up in one query; an account that the mirror lacks is missing in the answer.
-
-        Args:
-            account_ids: 18-character ids.
-            crm_dataset: The mirror's dataset.
-            since: History before this is not read, which bounds the partitions.
-            until: History after this is not read: the context as of then.
-            bounds: How many records an account.
-
-        Raises:
-            WarehouseUnavailable: BigQuery did not answer.
-        """
-        parameters: dict[str, QueryValue] = {"account_ids": list(account_ids), "since": since, "until": until}
-        contexts: dict[str, AccountContext | InvalidContext] = {}
-        for row in self.look_up(context_query(f"{self.project}.{crm_dataset}", bounds), parameters):
-            try:
-                contexts[row["profile"]["account_id"]] = context_from_row(row)
-            except InvalidContext as error:
-                contexts[row["profile"]["account_id"]] = error
-        return contexts
 
     def query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None) -> Iterator[Mapping[str, Any]]:
         """Run a query with bound parameters and yield its rows."""
@@ -427,15 +359,7 @@ def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
     return WarehouseUnavailable(f"BigQuery: {what}: {type(cause).__name__}{f' {int(status)}' if status else ''}")
 
 
-_connecting = threading.Lock()
-
-
+@once_per_process
 def shared_warehouse(project: str) -> Warehouse:
-    """Return this process's connection: workers have a DoFn a thread, the DirectRunner one a bundle."""
-    with _connecting:
-        return _warehouse(project)
-
-
-@functools.cache
-def _warehouse(project: str) -> Warehouse:
+    """Return this process's connection to BigQuery in a project."""
     return Warehouse(project)

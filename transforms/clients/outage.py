@@ -4,8 +4,6 @@ A batch waits inside its bundle: nothing is acknowledged that is not done, and t
 One call at a time probes, so that an outage costs the service a call every few seconds, however much is waiting.
 """
 
-import functools
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from apache_beam.metrics import Metrics
 
 from transforms.clients.circuit import Circuit, CircuitOpen
 from transforms.errors import WarehouseUnavailable
+from transforms.process import once_per_process
 
 T = TypeVar("T")
 
@@ -91,15 +90,7 @@ class ThrottledSeconds:
             self._counter.inc(whole)
 
 
-_starting = threading.Lock()
-
-
+@once_per_process
 def shared_outage_gate(service: str, settings: OutageSettings) -> OutageGate:
-    """Return this process's hold of a service: workers have a DoFn a thread, the DirectRunner one a bundle."""
-    with _starting:
-        return _outage_gate(service, settings)
-
-
-@functools.cache
-def _outage_gate(service: str, settings: OutageSettings) -> OutageGate:
+    """Return this process's outage gate of a service."""
     return OutageGate(service, settings)

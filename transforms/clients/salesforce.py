@@ -22,11 +22,11 @@ from simple_salesforce import exceptions as vendor
 from simple_salesforce.api import Salesforce as Client
 
 from schemas.record import ValidatedModel
+from schemas.salesforce_fields import MODIFIED_FIELD
 from schemas.salesforce_ids import AccountId, normalize_account_id
 from transforms.clients.circuit import within
 from transforms.clients.salesforce_login import SalesforceSettings, token_request
 from transforms.clients.secrets import SecretReader, read_secret
-from transforms.enrich.context_overlay import MODIFIED_FIELD
 from transforms.errors import SalesforceUnavailable
 
 MAX_ATTEMPTS: Final = 4

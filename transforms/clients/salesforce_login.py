@@ -8,8 +8,8 @@ from typing import Final
 
 import jwt
 
+from schemas.salesforce_fields import PROFILE_FIELDS
 from transforms.clients.secrets import SecretUnavailable, is_secret_name
-from transforms.enrich.context_overlay import PROFILE_FIELDS
 
 DEFAULT_API_VERSION: Final = "66.0"
 

@@ -11,8 +11,9 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
-from transforms.clients.bigquery import ContextBounds, Warehouse, shared_warehouse
+from transforms.clients.bigquery import Warehouse, shared_warehouse
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
+from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.enrich.context_cache import CacheSettings, ContextCache, shared_cache
 from transforms.enrich.context_overlay import context_from_change, overlay
 from transforms.errors import AccountNotFound, WarehouseError, WarehouseUnavailable
@@ -77,7 +78,7 @@ class _LookUp(beam.DoFn):
     def setup(self) -> None:
         to = self.config
         self.warehouse: Warehouse = shared_warehouse(to.project)
-        self.hold: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.crm_dataset}", to.outage)
+        self.outage_gate: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.crm_dataset}", to.outage)
         scope = f"{to.project}.{to.crm_dataset} {to.bounds}"
         self.cache: ContextCache | None = shared_cache(to.cache, scope) if to.cache else None
         self.throttled = ThrottledSeconds(STAGE)
@@ -103,7 +104,7 @@ class _LookUp(beam.DoFn):
         if not missing:
             return cached
         try:
-            return {**cached, **self.hold.call(lambda: self._look_up(missing), self.throttled)}
+            return {**cached, **self.outage_gate.call(lambda: self._look_up(missing), self.throttled)}
         except WarehouseUnavailable as error:
             return {**cached, **{change.account_id: error for change in missing}}
 
@@ -120,9 +121,10 @@ class _LookUp(beam.DoFn):
         bounds, oldest = self.config.bounds, min(change.committed_at for change in changes)
         self.queries.inc()
         try:
-            contexts = self.warehouse.account_contexts(
+            contexts = read_account_contexts(
+                self.warehouse,
+                self.config.crm_dataset,
                 sorted({change.account_id for change in changes}),
-                crm_dataset=self.config.crm_dataset,
                 since=min(oldest, started) - bounds.lookback,
                 until=started + dt.timedelta(days=1),
                 bounds=bounds,

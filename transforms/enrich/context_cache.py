@@ -7,7 +7,6 @@ them; see docs/adr/030.
 """
 
 import datetime as dt
-import functools
 import hashlib
 import struct
 import threading
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 from schemas.account_context import AccountContext
 from schemas.change_event import AccountChange
 from transforms.clients.redis import RedisSettings, RedisStore
+from transforms.process import once_per_process
 
 COMMIT_GRANULARITY: Final = dt.timedelta(seconds=1)
 """commitTimestamp tells seconds, and may differ by one within a transaction."""
@@ -182,17 +182,9 @@ def _inflated(deflated: bytes) -> bytes:
     return text
 
 
-_starting = threading.Lock()
-
-
+@once_per_process
 def shared_cache(settings: CacheSettings, scope: str) -> ContextCache:
-    """Return this process's cache of a scope, which names what contexts are read from and how much of it."""
-    with _starting:
-        return _cache(settings, scope)
-
-
-@functools.cache
-def _cache(settings: CacheSettings, scope: str) -> ContextCache:
+    """Return this process's cache of a scope, which names the mirror and the bounds of the contexts."""
     stores: list[Store] = [ProcessStore(settings.ttl_seconds, settings.max_process_bytes)]
     if settings.redis:
         stores.append(RedisStore(settings.redis, settings.ttl_seconds))

@@ -6,6 +6,7 @@ in commit order, so that no older change that comes late can take its place; see
 """
 
 import datetime as dt
+import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -14,16 +15,17 @@ import apache_beam as beam
 import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
+from msgspec import ValidationError
 from msgspec.structs import replace
 
 from schemas.account_context import EnrichedChange, context_hash
 from schemas.change_event import ChangeOrder, ChangeType
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult, SkipReason
-from schemas.score import UNCHANGED_CONTEXT_FLAG, ScoreStatus, score_id
+from schemas.record import from_row
+from schemas.score import UNCHANGED_CONTEXT_FLAG, Score, ScoreStatus, score_id
 from transforms.clients.bigquery import Warehouse, shared_warehouse
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
-from transforms.enrich.last_scores import LastScore, read_last_scores
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
 from transforms.outputs import OUTCOMES, TaggedOutcome
@@ -34,6 +36,8 @@ CARRIED: Final = "carried"
 
 _REVIVALS: Final = frozenset({ChangeType.UNDELETE, ChangeType.GAP_UNDELETE})
 
+_LAST_SCORES_SQL: Final = importlib.resources.files("transforms.enrich").joinpath("last_scores.sql").read_text()
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -43,6 +47,14 @@ class Scoring:
 
     prompt_version: str
     model: str
+
+
+@dataclass(frozen=True)
+class LastScore:
+    """The newest row of an account in commit order, and whether a score of it was asked for within the lookback."""
+
+    row: Score
+    is_recent: bool
 
 
 def scoring_of(gemini: GeminiSettings) -> Scoring:
@@ -96,6 +108,42 @@ def carried_over(item: EnrichedChange, last: LastScore, scoring: Scoring, ledger
     return ScoringResult(scored=ScoredChange(score=carried, outcome=outcome, source=change.source))
 
 
+def last_scores_query(scores: str) -> str:
+    """Return the query; `scores` is `project.dataset`, from the configuration and never from an event."""
+    return _LAST_SCORES_SQL.format(scores=scores)
+
+
+def last_score_from_row(row: Mapping[str, Any]) -> LastScore | None:
+    """Return a row of the query's answer; None if it is of another version's table, and tells nothing."""
+    newest = row["newest"]
+    known = {name: newest[name] for name in Score.__struct_fields__ if newest.get(name) is not None}
+    try:
+        return LastScore(row=from_row(Score, known), is_recent=row["is_recent"])
+    except ValidationError:
+        return None
+
+
+def read_last_scores(
+    warehouse: Warehouse, dataset: str, account_ids: Sequence[str], *, since: dt.datetime, until: dt.datetime
+) -> dict[str, LastScore]:
+    """Look the last scores of a batch's accounts up in one query; an account without one is missing in the answer.
+
+    Args:
+        warehouse: The connection.
+        dataset: The dataset of `account_scores`.
+        account_ids: 18-character ids.
+        since: Rows before this are not read, which bounds the partitions.
+        until: Rows after this are not read.
+
+    Raises:
+        WarehouseUnavailable: BigQuery did not answer.
+    """
+    sql = last_scores_query(f"{warehouse.project}.{dataset}")
+    rows = warehouse.look_up(sql, {"account_ids": list(account_ids), "since": since, "until": until})
+    read = (last_score_from_row(row) for row in rows)
+    return {last.row.account_id: last for last in read if last}
+
+
 @dataclass
 class SkipUnchangedContexts(beam.PTransform):
     """list of EnrichedChange → those that need a score (main), ScoringResult (`carried`), Outcome; one query a batch.
@@ -130,7 +178,7 @@ class _Skip(beam.DoFn):
     def setup(self) -> None:
         to = self.config
         self.warehouse: Warehouse = shared_warehouse(to.project)
-        self.hold: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.dataset}", to.outage)
+        self.outage_gate: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.dataset}", to.outage)
         self.throttled = ThrottledSeconds(STAGE)
 
     def process(
@@ -157,7 +205,7 @@ class _Skip(beam.DoFn):
     def _last_scores(self, batch: Sequence[EnrichedChange]) -> Mapping[str, LastScore]:
         account_ids = sorted({item.change.account_id for item in batch})
         try:
-            return self.hold.call(lambda: self._look_up(account_ids), self.throttled)
+            return self.outage_gate.call(lambda: self._look_up(account_ids), self.throttled)
         except WarehouseUnavailable as error:
             self.unknown.inc(len(account_ids))
             _log.error("last scores can't be read: all of a batch is scored", reason=str(error), batch=len(batch))

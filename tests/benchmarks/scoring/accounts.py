@@ -10,7 +10,7 @@ from pipeline.local.crm.generator import FULL_SIZE, generate_crm
 from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
 from tests.fixtures.changes import change
-from transforms.clients.bigquery import ContextBounds
+from transforms.enrich.account_contexts import ContextBounds
 
 AS_OF: Final = dt.datetime(2026, 11, 2, tzinfo=dt.UTC)
 SEED: Final = 1

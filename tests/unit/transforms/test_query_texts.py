@@ -12,8 +12,9 @@ import sqlglot
 from pipeline.ledger.reconciliation import Window, read_ledger
 from schemas.identifiers import CheckedAccountId, DatasetId, EmailAddress, ProjectId, TableId, checked
 from tests.fixtures.changes import NOW
-from transforms.clients.bigquery import ContextBounds, Warehouse, context_query
+from transforms.clients.bigquery import Warehouse
 from transforms.clients.query_guard import guard_rules
+from transforms.enrich.account_contexts import ContextBounds, account_contexts_query, read_account_contexts
 from transforms.errors import WarehouseUnavailable
 
 SEED: Final = 20261125
@@ -71,11 +72,11 @@ def test_values_are_bound_and_change_no_text(hostile: list[str]) -> None:
     client = _Client()
     warehouse = _warehouse(client)
     for text in hostile:
-        warehouse.account_contexts(
-            [text], crm_dataset="crm", since=NOW, until=NOW, bounds=ContextBounds(lookback=dt.timedelta(1))
+        read_account_contexts(
+            warehouse, "crm", [text], since=NOW, until=NOW, bounds=ContextBounds(lookback=dt.timedelta(1))
         )
         list(warehouse.query("SELECT @x", {"x": text}))
-    assert client.texts == {context_query("my-project.crm", ContextBounds()), "SELECT @x"}
+    assert client.texts == {account_contexts_query("my-project.crm", ContextBounds()), "SELECT @x"}
     assert [value for value in client.values if isinstance(value, str)] == hostile
     assert [value for value in client.values if isinstance(value, list)] == [[text] for text in hostile]
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from schemas.identifiers import DatasetId, ProjectId, checked
 from tests.fixtures.changes import COMMITTED_AT
 from tests.fixtures.hostile_text import hostile_text
-from transforms.clients.bigquery import LOOKUP_DEADLINE_SECONDS, ContextBounds, Warehouse, is_transient
-from transforms.enrich.last_scores import read_last_scores
+from transforms.clients.bigquery import LOOKUP_DEADLINE_SECONDS, Warehouse, is_transient
+from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
+from transforms.enrich.skip_unchanged_contexts import read_last_scores
 
 SINCE, UNTIL = COMMITTED_AT - dt.timedelta(days=30), COMMITTED_AT
 
@@ -44,7 +45,7 @@ def _warehouse() -> tuple[Warehouse, _Client]:
 
 def _texts_sent(values: list[str]) -> set[str]:
     warehouse, client = _warehouse()
-    warehouse.account_contexts(values, crm_dataset="crm", since=SINCE, until=UNTIL, bounds=ContextBounds())
+    read_account_contexts(warehouse, "crm", values, since=SINCE, until=UNTIL, bounds=ContextBounds())
     read_last_scores(warehouse, "account_scoring", values, since=SINCE, until=UNTIL)
     for _, config in client.sent:
         bound = {it.name: getattr(it, "values", None) or it.value for it in config.query_parameters}

@@ -1,13 +1,13 @@
 """Context lookups: one query a batch at most, none for what is cached, and nobody lost when BigQuery fails."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.account_context import AccountContext, EnrichedChange
+from schemas.account_context import EnrichedChange
 from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
@@ -15,27 +15,32 @@ from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp
 from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore
-from transforms.errors import InvalidContext, WarehouseUnavailable
+from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger
 
 AFTER = COMMITTED_AT + dt.timedelta(minutes=5)
 
 
+def _row(number: int) -> dict[str, Any]:
+    return context(number).model_dump()
+
+
 class _Mirror:
     """A warehouse with the contexts of some accounts; it fails so many queries first."""
 
+    project = "p"
+
     def __init__(self, *numbers: int, failures: int = 0) -> None:
-        self.contexts: dict[str, AccountContext | InvalidContext] = {
-            account_id(number): context(number) for number in numbers
-        }
+        self.rows = {account_id(number): _row(number) for number in numbers}
         self.failures = failures
         self.asked: list[Sequence[str]] = []
 
-    def account_contexts(self, account_ids: Sequence[str], **_bounds: Any) -> dict[str, Any]:
+    def look_up(self, _sql: str, parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        account_ids = parameters["account_ids"]
         self.asked.append(account_ids)
         if len(self.asked) <= self.failures:
             raise WarehouseUnavailable("BigQuery: query: ServiceUnavailable 503")
-        return {it: self.contexts[it] for it in account_ids if it in self.contexts}
+        return [self.rows[it] for it in account_ids if it in self.rows]
 
 
 class _Step:
@@ -46,7 +51,9 @@ class _Step:
         self.step = _LookUp(AddAccountContext("p", "crm", "1"))
         self.step.ledger = Ledger("Add account context", "1", now=lambda: AFTER)
         self.step.warehouse = mirror  # type: ignore[assignment]
-        self.step.hold = OutageGate("test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=0.01))
+        self.step.outage_gate = OutageGate(
+            "test", OutageSettings(deadline_seconds=deadline_seconds, probe_seconds=0.01)
+        )
         self.step.cache = ContextCache([ProcessStore(600, 10**6)], "crm", CacheSettings()) if is_cached else None
         self.step.throttled = ThrottledSeconds("test")
 
@@ -98,10 +105,10 @@ def test_without_a_cache_each_batch_is_a_query() -> None:
 def test_what_is_not_there_is_not_cached() -> None:
     """An account that arrives in the mirror, or is mended there, is found by the next change or replay."""
     step = _Step(_Mirror())
-    step.mirror.contexts[account_id(2)] = InvalidContext("the CRM mirror's profile can't be read")
+    step.mirror.rows[account_id(2)] = _row(2) | {"emails": [{"subject": 5}]}
     _, letters = step(change(1), change(2))
     assert [letter.error_class for letter in letters] == [ErrorClass.ACCOUNT_NOT_FOUND, ErrorClass.INVALID_CONTEXT]
-    step.mirror.contexts |= {account_id(number): context(number) for number in (1, 2)}
+    step.mirror.rows |= {account_id(number): _row(number) for number in (1, 2)}
     enriched_change, letters = step(change(1), change(2))
     assert (len(enriched_change), letters) == (2, [])
 

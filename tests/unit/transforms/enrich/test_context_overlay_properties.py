@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from schemas.account_context import AccountContext
 from schemas.change_event import AccountChange, ChangeType
+from schemas.salesforce_fields import PROFILE_FIELDS
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
-from transforms.enrich.context_overlay import PROFILE_FIELDS, context_from_change, overlay
+from transforms.enrich.context_overlay import context_from_change, overlay
 
 SECOND = dt.timedelta(seconds=1)
 OWNER = "0057Q000002aGVkQAM"

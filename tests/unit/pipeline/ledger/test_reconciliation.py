@@ -161,7 +161,7 @@ class _NoAnswer:
 
     project = "my-project"
 
-    def guarded_query(self, *_: object, **__: object) -> list[object]:
+    def query(self, *_: object, **__: object) -> list[object]:
         """Return nothing."""
         return []
 

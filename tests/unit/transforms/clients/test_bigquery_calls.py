@@ -1,6 +1,10 @@
 """What is sent to BigQuery, and which of its refusals are worth a second call."""
 
 import datetime as dt
+import inspect
+import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,13 +12,26 @@ import google.auth.exceptions
 import pytest
 import requests
 from google.api_core import exceptions as api
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from schemas.identifiers import DatasetId, ProjectId, checked
+from schemas.tables import ACCOUNTS
 from tests.fixtures.changes import COMMITTED_AT
 from tests.fixtures.hostile_text import hostile_text
-from transforms.clients.bigquery import LOOKUP_DEADLINE_SECONDS, Warehouse, is_transient
+from transforms.clients.bigquery import (
+    LOOKUP_DEADLINE_SECONDS,
+    LOOKUP_LIMITS,
+    MAX_BYTES_BILLED,
+    REPORT_LIMITS,
+    Warehouse,
+    dataset_path,
+    is_transient,
+)
+from transforms.clients.query_guard import guard_rules
 from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.enrich.skip_unchanged_contexts import read_last_scores
 
@@ -76,13 +93,68 @@ def test_no_name_from_outside_can_end_its_place_in_a_query(names: list[str]) -> 
             assert not set(text) & set("`'\"\\{}@;*/# \n\x00")
 
 
+class _Session:
+    """The HTTP session of Google's client: it keeps each request's path and body, and answers with no rows."""
+
+    is_mtls = False
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    def request(self, method: str, url: str, data: str = "{}", **_options: Any) -> requests.Response:
+        self.sent.append((f"{method} {url.partition('?')[0].rpartition('/')[2]}", json.loads(data)))
+        answer = requests.Response()
+        answer.status_code = 200
+        answer.headers["Content-Type"] = "application/json"
+        schema = {"fields": [{"name": "x", "type": "INT64"}]}
+        answer._content = json.dumps({"jobComplete": True, "schema": schema, "totalBytesProcessed": "7"}).encode()
+        return answer
+
+
+def test_every_query_has_a_limit_of_bytes_and_of_time() -> None:
+    """Whichever way a query takes, the request that reaches BigQuery has both; a dry run has them too."""
+    session, warehouse = _Session(), Warehouse.__new__(Warehouse)
+    warehouse.project = "my-project"
+    warehouse._client = bigquery.Client("my-project", AnonymousCredentials(), _http=session)  # type: ignore[no-untyped-call, arg-type]
+    rules = guard_rules("my-project", "account_scoring", "crm")
+    warehouse.query("SELECT 1")
+    warehouse.look_up("SELECT 1", {})
+    with capture_logs() as logs:
+        warehouse.guarded_query("SELECT 1", rules=rules)
+    warehouse.replace_rows("crm", ACCOUNTS, [])
+    assert [path for path, _ in session.sent] == ["POST queries"] * 5
+    limits = [(int(body["maximumBytesBilled"]), int(body["jobTimeoutMs"])) for _, body in session.sent]
+    guarded = (rules.max_bytes_billed, 60_000)
+    assert limits == [
+        (MAX_BYTES_BILLED, 60_000),
+        (MAX_BYTES_BILLED, 20_000),
+        guarded,
+        guarded,
+        (MAX_BYTES_BILLED, 60_000),
+    ]
+    assert [body.get("dryRun", False) for _, body in session.sent] == [False, False, True, False, False]
+    assert logs[0] == {"event": "query estimated", "log_level": "info", "estimated_bytes": 7}
+
+
+def test_queries_are_sent_in_one_place() -> None:
+    """No other module has a client (tests/unit/pipeline/test_graph.py), so every query has the limits above."""
+    text = Path(inspect.getfile(Warehouse)).read_text()
+    assert re.findall(r"_client\.(\w*query\w*)\(", text) == ["query_and_wait"]
+
+
 def test_a_lookup_ends_within_thirty_seconds_on_both_sides() -> None:
     """BigQuery is told when to end the job, and the client waits no longer than that and a little."""
-    warehouse, client = _warehouse()
-    warehouse.look_up("SELECT 1", {})
-    ((_, config),) = client.sent
-    assert int(config.job_timeout_ms) == 20_000
-    assert LOOKUP_DEADLINE_SECONDS < 30
+    assert LOOKUP_LIMITS.job_seconds <= LOOKUP_LIMITS.wait_seconds == LOOKUP_DEADLINE_SECONDS < 30
+    assert REPORT_LIMITS.job_seconds <= REPORT_LIMITS.wait_seconds
+
+
+@pytest.mark.parametrize("name", ["a b", "crm`; DROP TABLE x; --", "crm.accounts", "", "x" * 1025])
+def test_a_dataset_path_is_made_of_names_only(name: str) -> None:
+    """A project's or dataset's name that Google Cloud does not allow is refused before it becomes part of a query."""
+    assert dataset_path("my-project", "crm") == "my-project.crm"
+    for arguments in ((name, "crm"), ("my-project", name)):
+        with pytest.raises(ValueError, match=" is "):
+            dataset_path(*arguments)
 
 
 def _forbidden(reason: str) -> Any:

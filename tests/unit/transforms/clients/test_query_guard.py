@@ -1,7 +1,6 @@
-# ruff: noqa: S608 - the statements are what is judged; none of them is run
-"""The query guard: what may run, what is added to it, and what is refused, however it is dressed up."""
+# ruff: noqa: S608 - the statements are what is checked; none of them is run
+"""The query guard: what may run, what it adds, and what it refuses, in whatever disguise."""
 
-import datetime as dt
 from dataclasses import replace
 
 import pytest
@@ -11,42 +10,27 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from schemas.tables import CRM_TABLES, SCORING_TABLES
-from transforms.clients.query_guard import MAX_SQL_CHARACTERS, GuardedQuery, QueryRefused, guard_query, guard_rules
+from transforms.clients.query_guard import MAX_SQL_CHARACTERS, QueryRefused, guard_query, guard_rules
 
 RULES = guard_rules("my-project", "account_scoring", "crm")
-WINDOW = "scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL '30' DAY)"
 SCORES = "account_scoring.account_scores"
-WINDOWED = f"(SELECT * FROM {SCORES} WHERE {WINDOW})"
-"""What stands for the table where the statement has no bound: GoogleSQL takes the number of an INTERVAL quoted too."""
 
 
-def _sql(sql: str) -> str:
-    return guard_query(sql, RULES).sql
+def _guarded(sql: str) -> str:
+    return guard_query(sql, RULES)
 
 
-def _bounds_added(sql: str) -> list[str]:
-    return [added.partition(".")[0] for added in guard_query(sql, RULES).added if not added.startswith("LIMIT")]
+def test_a_filtered_query_runs_as_it_is() -> None:
+    """With a filter and a LIMIT it is only written anew, without comments and the last semicolon."""
+    sql = f"SELECT score FROM {SCORES} WHERE scored_at >= @since"
+    assert _guarded(f"{sql} /* why */ LIMIT 5 ; ") == f"{sql} LIMIT 5"
 
 
-def test_a_bounded_query_runs_as_it_is() -> None:
-    """What has its bound and its LIMIT is only written anew, without its comments."""
-    guarded = guard_query(f"SELECT score FROM {SCORES} WHERE scored_at >= @since /* why */ LIMIT 5; -- all", RULES)
-    assert guarded == GuardedQuery(f"SELECT score FROM {SCORES} WHERE scored_at >= @since LIMIT 5")
-
-
-def test_what_is_missing_is_added_and_told() -> None:
-    """A partitioned table is read for the default window, and rows have a LIMIT; both are said for the log."""
-    guarded = guard_query(f"SELECT score FROM {SCORES}", RULES)
-    assert guarded.sql == f"SELECT score FROM {WINDOWED} AS `account_scores` LIMIT 1000"
-    assert guarded.added == ("account_scores.scored_at: the last 30 days", "LIMIT 1000")
-
-
-def test_the_window_and_the_rows_are_the_rules() -> None:
-    """Rules say how far back and how many."""
-    rules = replace(RULES, window=dt.timedelta(days=7), default_rows=3, max_rows=4)
-    assert "INTERVAL '7' DAY" in guard_query(f"SELECT * FROM {SCORES}", rules).sql
-    assert guard_query("SELECT 1", rules).sql == "SELECT 1 LIMIT 3"
-    assert guard_query("SELECT 1 LIMIT 4", rules).sql == "SELECT 1 LIMIT 4"
+def test_a_missing_limit_is_added() -> None:
+    """The rules say which, and how large one may be."""
+    rules = replace(RULES, default_rows=3, max_rows=4)
+    assert guard_query("SELECT 1", rules) == "SELECT 1 LIMIT 3"
+    assert guard_query("SELECT 1 LIMIT 4", rules) == "SELECT 1 LIMIT 4"
     with pytest.raises(QueryRefused, match="at most 4"):
         guard_query("SELECT 1 LIMIT 5", rules)
 
@@ -57,23 +41,19 @@ def test_the_window_and_the_rows_are_the_rules() -> None:
         "scored_at >= @since",
         "scored_at > '2026-01-01'",
         "scored_at = @day",
-        "@since <= scored_at",
-        "'2026-01-01' < scored_at",
         "scored_at BETWEEN @since AND @until",
         "scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 3 DAY)",
-        "scored_at IN UNNEST(@days)",
-        "scored_at IN ('2026-01-01', '2026-01-02')",
         "SCORED_AT >= @since",
         "`scored_at` >= @since",
         "account_scores.scored_at >= @since",
         "ACCOUNT_SCORES.scored_at >= @since",
-        "(((scored_at >= @since)) AND tier = 'hot') AND score > 5",
+        "((scored_at >= @since)) AND tier = 'hot' AND score > 5",
         "tier = 'hot' AND (score > 5 OR score < 2) AND scored_at >= @since",
     ],
 )
-def test_a_bound_that_prunes_counts(condition: str) -> None:
-    """A comparison from below of the bare column with a constant, wherever it stands among what must hold."""
-    assert _bounds_added(f"SELECT * FROM {SCORES} WHERE {condition}") == []
+def test_a_filter_on_the_partition_column_is_enough(condition: str) -> None:
+    """The bare column is compared from below with a constant, and every other condition is joined by AND."""
+    assert _guarded(f"SELECT * FROM {SCORES} WHERE {condition}")
 
 
 @pytest.mark.parametrize(
@@ -100,59 +80,71 @@ def test_a_bound_that_prunes_counts(condition: str) -> None:
         "'scored_at >= @since' = 'x'",
         "TRUE /* AND scored_at >= @since */",
         "other.scored_at >= @since",
+        "@since <= scored_at",
+        "scored_at IN ('2026-01-01')",
     ],
 )
-def test_a_condition_that_does_not_prune_does_not_count(condition: str) -> None:
-    """Alternatives, negations, comparisons with rows, wrapped columns and mere text leave the table unbounded."""
-    guarded = guard_query(f"SELECT * FROM {SCORES} WHERE {condition}", RULES)
-    assert f"FROM {WINDOWED} AS `account_scores`" in guarded.sql
+def test_any_other_condition_is_refused(condition: str) -> None:
+    """Alternatives, negations, comparisons with rows, wrapped columns and mere text do not bound the partitions."""
+    with pytest.raises(QueryRefused, match=r"account_scores is partitioned by scored_at: .*alias\.scored_at >="):
+        _guarded(f"SELECT * FROM {SCORES} WHERE {condition}")
 
 
 @pytest.mark.parametrize(
-    ("sql", "unbounded"),
+    "sql",
     [
-        (f"SELECT * FROM {SCORES} AS s WHERE s.scored_at >= @x", []),
-        (f"SELECT * FROM {SCORES} AS s WHERE t.scored_at >= @x", ["account_scores"]),
-        (f"SELECT * FROM {SCORES} s, {SCORES} t WHERE s.scored_at >= @x", ["account_scores"]),
-        (f"SELECT * FROM {SCORES} s, {SCORES} t WHERE scored_at >= @x", ["account_scores", "account_scores"]),
-        (f"SELECT * FROM {SCORES} s JOIN crm.accounts a USING (account_id) WHERE scored_at >= @x", []),
-        (f"SELECT * FROM {SCORES} s, (SELECT @x AS scored_at) WHERE scored_at >= @x", ["account_scores"]),
-        (f"SELECT * FROM {SCORES} s, UNNEST(s.drivers) WHERE scored_at >= @x", ["account_scores"]),
-        (f"SELECT * FROM {SCORES} s, s.drivers WHERE s.scored_at >= @x", []),
-        (f"SELECT * FROM {SCORES} WHERE scored_at >= @x UNION ALL SELECT * FROM {SCORES}", ["account_scores"]),
-        (f"(SELECT * FROM {SCORES}) EXCEPT DISTINCT (SELECT * FROM {SCORES})", ["account_scores"] * 2),
-        (f"WITH x AS (SELECT * FROM {SCORES}) SELECT * FROM x WHERE scored_at >= @x", ["account_scores"]),
-        (f"WITH x AS (SELECT * FROM {SCORES} WHERE scored_at >= @x) SELECT * FROM x", []),
-        (f"SELECT * FROM (SELECT * FROM (SELECT * FROM {SCORES}))", ["account_scores"]),
-        (f"SELECT (SELECT MAX(score) FROM {SCORES} s WHERE s.account_id = a.account_id) FROM crm.accounts a", None),
-        (f"SELECT * FROM crm.accounts a WHERE EXISTS (SELECT 1 FROM {SCORES} WHERE a.modified_at > @x)", None),
-        (f"SELECT * FROM crm.accounts WHERE account_id IN (SELECT account_id FROM {SCORES})", None),
-        (f"SELECT ARRAY(SELECT AS STRUCT * FROM {SCORES})", None),
-        (f"SELECT * FROM (crm.accounts a JOIN {SCORES} s ON TRUE)", None),
-        (f"SELECT * FROM {SCORES} PIVOT(SUM(score) FOR tier IN ('hot')) WHERE scored_at > @x", None),
-        (f"SELECT * FROM {SCORES} TABLESAMPLE SYSTEM (10 PERCENT)", None),
-        (f"SELECT * FROM {SCORES} FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()", None),
-        (f"FROM {SCORES} |> WHERE scored_at >= @x |> LIMIT 5", []),
-        (f"FROM {SCORES} |> LIMIT 5", None),
-        ("SELECT * FROM account_scoring.current_account_scores", []),
-        ("SELECT * FROM crm.accounts", []),
-        ("WITH account_scores AS (SELECT 1 AS a) SELECT * FROM account_scores", []),
-        ("SELECT * FROM crm.opportunities, crm.emails, crm.calls", ["opportunities", "emails", "calls"]),
-        ("SELECT * FROM account_scoring.dead_letters", ["dead_letters"]),
-        ("SELECT * FROM `my-project.account_scoring.change_outcomes`", ["change_outcomes"]),
-        ("SELECT * FROM `my-project`.account_scoring.`change_outcomes`", ["change_outcomes"]),
-        ("SELECT * FROM my-project.account_scoring.change_outcomes", ["change_outcomes"]),
+        f"SELECT * FROM {SCORES} AS s WHERE s.scored_at >= @x",
+        f"SELECT * FROM {SCORES} s JOIN crm.accounts a USING (account_id) WHERE s.scored_at >= @x",
+        f"SELECT * FROM crm.accounts a LEFT JOIN (SELECT * FROM {SCORES} WHERE scored_at >= @x) s USING (account_id)",
+        f"SELECT * FROM {SCORES} s, s.drivers WHERE s.scored_at >= @x",
+        f"SELECT * FROM {SCORES} s, UNNEST(s.drivers) WHERE s.scored_at >= @x",
+        f"WITH x AS (SELECT * FROM {SCORES} WHERE scored_at >= @x) SELECT * FROM x",
+        f"SELECT * FROM {SCORES} s, {SCORES} t WHERE s.scored_at >= @x AND t.scored_at >= @x",
+        "SELECT * FROM account_scoring.current_account_scores",
+        "SELECT * FROM crm.accounts",
+        "SELECT * FROM `my-project.crm.accounts`",
+        "WITH account_scores AS (SELECT 1 AS a) SELECT * FROM account_scores",
+        "SELECT * FROM (SELECT 1 UNION ALL SELECT 2)",
+        "SELECT SAFE.SUBSTR('x', 1), NET.HOST('x'), COUNT(*) OVER () FROM crm.accounts",
     ],
 )
-def test_each_table_is_bounded_where_it_is_read(sql: str, unbounded: list[str] | None) -> None:
-    """Aliases, joins, set operations, WITH and subqueries: a bound counts for its own table, in its own SELECT."""
-    assert _bounds_added(sql) == (["account_scores"] if unbounded is None else unbounded)
+def test_these_run(sql: str) -> None:
+    """Aliases, joins, WITH and subqueries: each table is filtered in the SELECT that reads it; views need no filter."""
+    assert _guarded(sql).endswith(" LIMIT 1000")
 
 
-def test_an_outer_join_stays_one() -> None:
-    """The bound is put on the table and not on the join's result, which would drop rows without a match."""
-    sql = _sql(f"SELECT * FROM crm.accounts AS a LEFT JOIN {SCORES} AS s ON s.account_id = a.account_id LIMIT 1")
-    assert sql == f"SELECT * FROM crm.accounts AS a LEFT JOIN {WINDOWED} AS s ON s.account_id = a.account_id LIMIT 1"
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT * FROM {SCORES}",
+        f"SELECT * FROM {SCORES} AS s WHERE t.scored_at >= @x",
+        f"SELECT * FROM {SCORES} s, {SCORES} t WHERE s.scored_at >= @x",
+        f"SELECT * FROM {SCORES} s, {SCORES} t WHERE scored_at >= @x",
+        f"SELECT * FROM {SCORES} s JOIN crm.accounts a USING (account_id) WHERE scored_at >= @x",
+        f"SELECT * FROM {SCORES} s, (SELECT @x AS scored_at) WHERE scored_at >= @x",
+        f"SELECT * FROM {SCORES} s, UNNEST(s.drivers) WHERE scored_at >= @x",
+        f"SELECT * FROM (SELECT * FROM {SCORES} WHERE scored_at >= @x UNION ALL SELECT * FROM {SCORES})",
+        f"WITH x AS (SELECT * FROM {SCORES}) SELECT * FROM x WHERE scored_at >= @x",
+        f"SELECT * FROM (SELECT * FROM (SELECT * FROM {SCORES}))",
+        f"SELECT (SELECT MAX(score) FROM {SCORES} s WHERE s.account_id = a.account_id) FROM crm.accounts a",
+        f"SELECT * FROM crm.accounts a WHERE EXISTS (SELECT 1 FROM {SCORES} WHERE a.modified_at > @x)",
+        f"SELECT * FROM crm.accounts WHERE account_id IN (SELECT account_id FROM {SCORES})",
+        f"SELECT ARRAY(SELECT AS STRUCT * FROM {SCORES})",
+        f"SELECT * FROM (crm.accounts a JOIN {SCORES} s ON TRUE)",
+        f"SELECT * FROM {SCORES} PIVOT(SUM(score) FOR tier IN ('hot')) WHERE scored_at > @x",
+        f"SELECT * FROM {SCORES} TABLESAMPLE SYSTEM (10 PERCENT)",
+        f"SELECT * FROM {SCORES} FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()",
+        "SELECT * FROM crm.opportunities",
+        "SELECT * FROM account_scoring.dead_letters",
+        "SELECT * FROM `my-project.account_scoring.change_outcomes`",
+        "SELECT * FROM `my-project`.account_scoring.`change_outcomes`",
+        "SELECT * FROM my-project.account_scoring.change_outcomes",
+    ],
+)
+def test_a_table_without_a_filter_of_its_own_is_refused(sql: str) -> None:
+    """A filter counts for its own table, in its own SELECT, and by the bare column only where no other table is."""
+    with pytest.raises(QueryRefused, match="is partitioned by"):
+        _guarded(sql)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +179,9 @@ def test_an_outer_join_stays_one() -> None:
         "TABLE crm.accounts",
         "VALUES (1)",
         "SELECT 1; SELECT 2",
+        "SELECT 1 UNION ALL SELECT 2",
+        "(SELECT 1)",
+        "FROM crm.accounts |> LIMIT 5",
         "SELECT 1;; DROP TABLE crm.accounts",
         "SELECT 1 -- x\n; DROP TABLE crm.accounts",
         "SELECT 1 # x\n; DROP TABLE crm.accounts",
@@ -225,7 +220,6 @@ def test_only_one_query_may_run(sql: str) -> None:
         "SELECT * FROM crm.accounts UNION ALL SELECT * FROM secrets.passwords",
         "SELECT (SELECT password FROM secrets.passwords LIMIT 1)",
         "WITH x AS (SELECT * FROM secrets.passwords) SELECT * FROM x",
-        "WITH x AS (WITH y AS (SELECT 1) SELECT * FROM y) SELECT * FROM y",
         "SELECT * FROM EXTERNAL_QUERY('eu.connection', 'DELETE FROM t')",
         "SELECT * FROM ML.PREDICT(MODEL crm.m, TABLE crm.accounts)",
         "SELECT * FROM VECTOR_SEARCH(TABLE crm.accounts, 'x', TABLE crm.accounts)",
@@ -238,6 +232,7 @@ def test_only_one_query_may_run(sql: str) -> None:
         "SELECT `crm.f`(1)",
         "SELECT my-project.crm.f(1)",
         "SELECT SAFE.crm.f(1)",
+        "SELECT my_project.SAFE.f(1)",
         "SELECT AI.GENERATE('x')",
         "SELECT ai.generate('x')",
         "SELECT ML.GENERATE_TEXT('x')",
@@ -256,11 +251,9 @@ def test_a_limit_is_a_number_within_the_rules(limit: str) -> None:
         guard_query(f"SELECT * FROM crm.accounts LIMIT {limit}", RULES)
 
 
-def test_a_limit_within_does_not_count_for_the_whole() -> None:
+def test_a_limit_of_a_subquery_is_not_the_statements() -> None:
     """Rows that a subquery bounds can be multiplied outside."""
-    assert _sql("SELECT * FROM (SELECT 1 LIMIT 5), UNNEST([1, 2])").endswith("LIMIT 1000")
-    assert _sql("(SELECT 1 LIMIT 5)") == "(SELECT 1 LIMIT 5) LIMIT 1000"
-    assert _sql("SELECT 1 UNION ALL SELECT 2") == "SELECT 1 UNION ALL SELECT 2 LIMIT 1000"
+    assert _guarded("SELECT * FROM (SELECT 1 LIMIT 5), UNNEST([1, 2])").endswith("LIMIT 1000")
 
 
 def test_what_is_too_large_or_too_deep_is_refused() -> None:
@@ -268,16 +261,18 @@ def test_what_is_too_large_or_too_deep_is_refused() -> None:
     with pytest.raises(QueryRefused, match="characters"):
         guard_query("SELECT " + "1," * MAX_SQL_CHARACTERS + "1", RULES)
     with pytest.raises(QueryRefused, match="nested"):
-        guard_query("SELECT " + "(" * 20_000 + "1" + ")" * 20_000, RULES)
+        guard_query("SELECT " + "(" * 4_000 + "1" + ")" * 4_000, RULES)
 
 
-def test_a_refusal_quotes_nothing() -> None:
-    """Statements can hold what people wrote; the message and its cause do not."""
-    for sql in ("SELEC 'SECRET'", "SELECT 'SECRET' FROM FROM", "SELECT * FROM `SECRET`", "CALL SECRET()"):
+def test_a_refusal_quotes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Statements can hold what people wrote; the message, its cause and the log do not."""
+    hostile = ("SELEC 'SECRET'", "SELECT 'SECRET' FROM FROM", "SELECT * FROM `SECRET`", "CALL SECRET()")
+    for sql in (*hostile, "SELECT 1; CALL SECRET()"):
         with pytest.raises(QueryRefused) as refused:
-            guard_query(sql, RULES)
+            _guarded(sql)
         assert "SECRET" not in str(refused.value)
         assert refused.value.__suppress_context__ or refused.value.__context__ is None
+    assert "SECRET" not in caplog.text
 
 
 @pytest.mark.parametrize("name", ["a b", "crm`; DROP TABLE x; --", "crm.accounts", "", "x" * 1025])
@@ -294,7 +289,10 @@ TABLES = {
     for table in of
 }
 _CONDITIONS = st.sampled_from(
-    ["TRUE", "{c} >= @s", "{a}.{c} >= @s", "{c} < @s", "{c} >= @s OR TRUE", "NOT {c} >= @s", "{a}.{c} > '2026-01-01'"]
+    [
+        *("{a}.{c} >= @s", "{a}.{c} > '2026-01-01'", "{a}.{c} BETWEEN @s AND @t", "TRUE AND {a}.{c} >= @s"),
+        *("TRUE", "{c} < @s", "{c} >= @s", "{a}.{c} >= @s OR TRUE", "NOT {a}.{c} >= @s"),
+    ]
 )
 
 
@@ -320,7 +318,7 @@ def _queries(draw: st.DrawFn, depth: int = 2) -> str:
             case "with":
                 return f"WITH w AS ({inner}) SELECT * FROM w, {source} WHERE {where}"
             case "union":
-                return f"SELECT * FROM {source} WHERE {where} UNION ALL ({inner})"
+                return f"SELECT * FROM (SELECT * FROM {source} WHERE {where} UNION ALL ({inner}))"
             case "scalar":
                 return f"SELECT ARRAY({inner}) FROM {source} /* {column} >= @s */ WHERE {where}"
             case _:
@@ -330,11 +328,15 @@ def _queries(draw: st.DrawFn, depth: int = 2) -> str:
 
 @settings(max_examples=300, deadline=None)
 @given(_queries())
-def test_whatever_the_shape_every_partitioned_table_is_bounded_and_stays_so(sql: str) -> None:
-    """What the guard lets run it lets run unchanged, and each partitioned table stands beside a bound of its own."""
-    guarded = guard_query(sql, RULES)
-    assert guard_query(guarded.sql, RULES) == GuardedQuery(guarded.sql)
-    tree = sqlglot.parse_one(guarded.sql, dialect="bigquery")
+def test_whatever_the_shape_every_partitioned_table_is_filtered(sql: str) -> None:
+    """What the guard lets run it lets run unchanged, and each partitioned table stands beside a filter of its own."""
+    try:
+        guarded = _guarded(sql)
+    except QueryRefused as refused:
+        assert "is partitioned by" in str(refused)  # noqa: PT017 - most statements run, and are looked at below
+        return
+    assert _guarded(guarded) == guarded
+    tree = sqlglot.parse_one(guarded, dialect="bigquery")
     for table in tree.find_all(exp.Table):
         known = TABLES.get(f"{table.db}.{table.name}")
         if known and known.partition_column:
@@ -354,9 +356,9 @@ _PIECES = ["SELECT", "FROM", "crm.accounts", SCORES, ";", "DROP TABLE", "DELETE"
 def test_any_text_is_refused_or_becomes_one_query(text: str) -> None:
     """Whatever is typed: a refusal, or one SELECT that changes nothing and that the guard lets run unchanged."""
     try:
-        guarded = guard_query(text, RULES)
+        guarded = _guarded(text)
     except QueryRefused:
         return
-    trees = sqlglot.parse(guarded.sql, dialect="bigquery")
-    assert [isinstance(tree, exp.Query) for tree in trees] == [True]
-    assert guard_query(guarded.sql, RULES) == GuardedQuery(guarded.sql)
+    trees = sqlglot.parse(guarded, dialect="bigquery")
+    assert [type(tree) for tree in trees] == [exp.Select]
+    assert _guarded(guarded) == guarded

@@ -30,6 +30,7 @@ setup(
         "google-genai>=2.30,<3",
         "httpx>=0.28",
         "aiohttp>=3.10",
+        "more-itertools>=10",
         "orjson>=3.10",
         "msgspec>=0.20",
         "PyJWT[crypto]>=2.10",

@@ -47,7 +47,7 @@ def ask(settings: GeminiSettings) -> Finding:
     """
     prompt = render_prompt([tiny_account()])
     generation = asyncio.run(_generate(settings, prompt))
-    (answer,) = check_answers(generation.text, prompt.facts).values()
+    (answer,) = check_answers(generation.text, prompt.echoed_names).values()
     if isinstance(answer, AnswerError):
         raise answer
     tokens = f"{generation.prompt_tokens:,} tokens in, {generation.output_tokens:,} out"

@@ -1,1 +1,1 @@
-"""What Gemini is told of accounts."""
+"""Prompts for Gemini, and the preparation of CRM text for them."""

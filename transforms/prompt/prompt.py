@@ -1,8 +1,8 @@
-"""The prompt: accounts in context → the text of one Gemini call, and what its answers are checked against.
+"""Prompt of a Gemini call: render accounts with their contexts as text, and keep what the answers are checked against.
 
-Instructions stand in versioned folders, `prompts/<version>/instruction.md`. A version covers all that shapes an answer:
-the instruction, what this module and the allow-list make of an account, and the response schema. It is never edited
-once it has scored; a test holds each version's digest.
+Instructions are in `versions/<version>/instruction.md`. A version covers everything that shapes an answer: the
+instruction, the rendering in this module, the allow-list, and the response schema. It must not change once it has
+scored; a test compares each version's digest.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from more_itertools import partition
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
@@ -23,11 +24,11 @@ from schemas.change_event import ACCOUNT_ENTITY, RELATED_ENTITIES
 from schemas.score import Flag
 from transforms.prompt.crm_text import prepare_text
 from transforms.prompt.prompt_fields import ALLOW_LIST, Shown
-from transforms.prompt.prompt_injection import Suspicion
+from transforms.prompt.prompt_injection import InjectionKind
 
 DEFAULT_PROMPT_VERSION: Final = "v2"
 MAX_CHANGED_FIELDS: Final = 40
-"""A CREATE changes every field of its record; these tell what kind of change it was."""
+"""A CREATE changes every field of its record; the first ones show what kind of change it was."""
 NAMELESS: Final = "(no name)"
 
 _ID_LETTERS: Final = "bcdfghjkmnpqrstvwxz"
@@ -38,19 +39,20 @@ _UNSUPPORTED_BY_GEMINI: Final = frozenset({"maxLength", "minLength", "pattern", 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The user's part of one call; `accounts` maps each opaque id to the account it stands for, in prompt order."""
+    """The user's part of one call."""
 
     text: str
     accounts: Mapping[str, EnrichedChange]
-    facts: Mapping[str, str]
-    """By id: the fact of its account that the answer must repeat, no two of a call alike. It is the name as shown."""
+    """The account of each opaque id, in the order of the prompt."""
+    echoed_names: Mapping[str, str]
+    """By opaque id, the account name that the answer must repeat: the name as shown, unique within the call."""
 
 
 def load_instruction(version: str) -> str:
-    """Return the fixed instruction of a prompt version; it comes first in every call, so that Gemini can cache it.
+    """Return the instruction of a prompt version; it comes first in every call, so that Gemini can cache it.
 
     Raises:
-        FileNotFoundError: There is no such version.
+        FileNotFoundError: The version does not exist.
     """
     return (
         importlib.resources.files("transforms.prompt")
@@ -60,87 +62,84 @@ def load_instruction(version: str) -> str:
 
 
 def prompt_versions() -> tuple[str, ...]:
-    """Return the versions there are."""
+    """Return the names of all versions."""
     folders = importlib.resources.files("transforms.prompt").joinpath("versions").iterdir()
     return tuple(sorted(folder.name for folder in folders if folder.is_dir() and not folder.name.startswith("_")))
 
 
 def render_prompt(accounts: Sequence[EnrichedChange]) -> Prompt:
-    """Return the prompt of a call: fenced JSON, in an order and under ids that tell the model nothing.
+    """Return the prompt of a call: fenced JSON, accounts in random order under random ids.
 
-    Order and ids follow from the changes alone, so that a retried call is the same call.
+    The random seed is made of the event ids, so a retried call has the same text.
     """
     seed = hashlib.sha256("\x1f".join(sorted(item.change.event_id for item in accounts)).encode()).digest()
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     shuffled = sorted(accounts, key=lambda item: item.change.event_id)
-    dice.shuffle(shuffled)
-    ids = _opaque_ids(dice, len(shuffled))
+    rng.shuffle(shuffled)
+    ids = _opaque_ids(rng, len(shuffled))
     entries = [_entry(short_id, item) for short_id, item in zip(ids, shuffled, strict=True)]
-    facts = unlike_names([entry["profile"]["name"] for entry in entries])
-    for entry, fact in zip(entries, facts, strict=True):
-        entry["profile"]["name"] = fact
-    # No text can close the fence: a backtick within the JSON is written as its escape.
+    names = unique_names([entry["profile"]["name"] for entry in entries])
+    for entry, name in zip(entries, names, strict=True):
+        entry["profile"]["name"] = name
+    # Backticks within the JSON are escaped, so that no text can close the fence.
     block = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).replace("`", "\\u0060")
     text = f"Score these {len(entries)} accounts.\n\n```json\n{block}\n```\n"
     return Prompt(
         text=text,
         accounts=dict(zip(ids, shuffled, strict=True)),
-        facts=dict(zip(ids, facts, strict=True)),
+        echoed_names=dict(zip(ids, names, strict=True)),
     )
 
 
-def suspicions_of(item: EnrichedChange) -> frozenset[Suspicion]:
-    """Return what the texts of an account that its prompt shows seem to try."""
-    found = (prepare_text(text, most).suspicions for text, most in _texts(item))
+def suspected_injections(item: EnrichedChange) -> frozenset[InjectionKind]:
+    """Return the kinds of prompt injection that are suspected in the texts that an account's prompt shows."""
+    found = (prepare_text(text, most).injections for text, most in _texts(item))
     return frozenset().union(*found)
 
 
 def row_flags(item: EnrichedChange) -> tuple[Flag, ...]:
-    """Return what a reader of an account's score should know of the texts that it was scored from."""
-    return (Flag.SUSPECTED_INSTRUCTIONS,) if suspicions_of(item) else ()
+    """Return the flags of an account's score that follow from its texts."""
+    return (Flag.SUSPECTED_INSTRUCTIONS,) if suspected_injections(item) else ()
 
 
-def part_suspects(batch: Sequence[EnrichedChange]) -> tuple[list[EnrichedChange], list[EnrichedChange]]:
-    """Return the accounts whose texts seem to give orders, each to be asked about alone, and all others."""
-    suspects = [bool(suspicions_of(item)) for item in batch]
-    return (
-        [item for item, suspect in zip(batch, suspects, strict=True) if suspect],
-        [item for item, suspect in zip(batch, suspects, strict=True) if not suspect],
-    )
+def split_suspected(batch: Sequence[EnrichedChange]) -> tuple[list[EnrichedChange], list[EnrichedChange]]:
+    """Return the accounts with a suspected prompt injection, each of which gets a call of its own, and all others."""
+    others, suspected = partition(suspected_injections, batch)
+    return list(suspected), list(others)
 
 
-def unlike_names(names: Sequence[str]) -> list[str]:
-    """Return the names of a call's accounts, numbered where two are alike, so that each tells its account."""
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return the names of a call's accounts, with a number added to those that are equal by `comparable_name`."""
     taken: set[str] = set()
-    unlike = []
+    unique = []
     for shown in names:
-        name = shown if comparable(shown) else NAMELESS
+        name = shown if comparable_name(shown) else NAMELESS
         number, candidate = 1, name
-        while comparable(candidate) in taken:
+        while comparable_name(candidate) in taken:
             number += 1
             candidate = f"{name} ({number})"
-        taken.add(comparable(candidate))
-        unlike.append(candidate)
-    return unlike
+        taken.add(comparable_name(candidate))
+        unique.append(candidate)
+    return unique
 
 
-def comparable(fact: str) -> str:
-    """Return a fact as it is compared: a model may write another form of the same characters, or other white space."""
-    return " ".join(unicodedata.normalize("NFKC", fact).casefold().split())
+def comparable_name(name: str) -> str:
+    """Return a name as it is compared: a model may change case, white space, or the form of a Unicode character."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def response_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return a model's JSON schema without the keywords that Gemini's `responseJsonSchema` does not take."""
+    """Return a model's JSON schema without the keywords that Gemini's `responseJsonSchema` does not support."""
     stripped = _without_unsupported(model.model_json_schema())
     if not isinstance(stripped, dict):
-        raise TypeError(f"the schema of {model.__name__} is no object")
+        raise TypeError(f"the JSON schema of {model.__name__} must be an object")
     return stripped
 
 
-def _opaque_ids(dice: random.Random, count: int) -> list[str]:
+def _opaque_ids(rng: random.Random, count: int) -> list[str]:
     ids: dict[str, None] = {}
     while len(ids) < count:
-        ids["".join(dice.choices(_ID_LETTERS, k=4))] = None
+        ids["".join(rng.choices(_ID_LETTERS, k=4))] = None
     return list(ids)
 
 
@@ -159,15 +158,15 @@ def _entry(short_id: str, item: EnrichedChange) -> dict[str, Any]:
 
 
 def _changed_fields(item: EnrichedChange) -> Iterator[str]:
-    """Yield the names of changed fields with their entities; what is no name of a field stays behind."""
+    """Yield the names of changed fields with their entities; anything that is not a field name is left out."""
     for name in item.change.changed_fields[:MAX_CHANGED_FIELDS]:
         if _FIELD_NAME.fullmatch(name):
-            # Coalescing has named those of other records with their entity already.
+            # Coalescing has already put the entity before the fields of other records.
             yield name if name.split(".", 1)[0] in _ENTITIES else f"{item.change.entity_name}.{name}"
 
 
 def _shown(record: BaseModel) -> dict[str, Any]:
-    """Return the fields of a record that the allow-list shows, as JSON, texts prepared; what is unknown is left out."""
+    """Return the fields of a record that the allow-list shows, as JSON: texts are prepared, empty fields left out."""
     values = ((name, getattr(record, name), most) for name, most in _ALLOWED[type(record)].items())
     return {
         name: prepare_text(value, most).shown if isinstance(value, str) else to_jsonable_python(value)

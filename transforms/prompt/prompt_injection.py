@@ -1,8 +1,8 @@
-"""Suspected instructions: CRM text that talks to a model rather than about an account. Pure.
+"""Find suspected prompt injections: CRM text that addresses a model. Pure.
 
-A suspicion changes nothing of the text: the model sees it fenced, as it is, and the row is flagged. It also has the
-account asked about alone, so that what the text does to the answer it does to its own account's. Phrasings that no
-rule here knows are still data to the prompt; docs/adr/021 says what stands behind this line.
+The text itself is not changed: the model sees it within the fence, and the score's row is flagged. The account gets a
+call of its own, so that an injection can only change its own score. Other defences cover phrasings that no rule here
+knows; see docs/adr/021.
 """
 
 import itertools
@@ -15,32 +15,32 @@ from typing import Final
 import ahocorasick_rs
 
 
-class Suspicion(StrEnum):
-    """What a text seems to try."""
+class InjectionKind(StrEnum):
+    """What a suspected prompt injection tries to do."""
 
     OVERRIDE = "override"
-    """Take back what the model was told: "ignore all previous instructions"."""
+    """Cancel the instruction: "ignore all previous instructions"."""
     ROLE = "role"
-    """Give the model another part, or itself authority: "you are now …", "as the administrator"."""
+    """Give the model another role, or claim authority: "you are now …", "as the administrator"."""
     SCORE_DEMAND = "score_demand"
-    """Ask for a score, tier or confidence."""
+    """Demand a score, tier or confidence."""
     OUTPUT_FORMAT = "output_format"
-    """Dictate the answer: "reply only with …", a ready-made JSON."""
+    """Dictate the answer: "reply only with …", ready-made JSON."""
     DELIMITER = "delimiter"
-    """Pretend that the data ends here: closing tags, chat markers, "### END OF CONTEXT"."""
+    """Pretend that the data ends: closing tags, chat markers, "### END OF CONTEXT"."""
     DISCLOSURE = "disclosure"
     """Ask for the prompt, or for other accounts' data."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern over normalised text; a text without any of `needed` can't match it, and is spared the search.
+    """A pattern over normalised text, which is searched only in texts that have one of the `stems`.
 
-    The rarer in people's mail what is needed, the less an account costs: all of it is looked for at once.
+    Every text that matches must have one. Stems that are rare in mail make the search cheap.
     """
 
-    suspicion: Suspicion
-    needed: tuple[str, ...]
+    kind: InjectionKind
+    stems: tuple[str, ...]
     pattern: re.Pattern[str]
 
 
@@ -80,127 +80,129 @@ _LABEL: Final = r"(?:system|assistant|developer)"
 
 
 def _pairs(*words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each combination of words, a blank between them."""
+    """Return each combination of words, joined by a blank."""
     return tuple(" ".join(combination) for combination in itertools.product(*words))
 
 
-def _rule(suspicion: Suspicion, needed: tuple[str, ...], *alternatives: str) -> Rule:
-    return Rule(suspicion, needed, re.compile("|".join(alternatives)))
+def _rule(kind: InjectionKind, stems: tuple[str, ...], *alternatives: str) -> Rule:
+    return Rule(kind, stems, re.compile("|".join(alternatives)))
 
 
 RULES: Final = (
     _rule(
-        Suspicion.OVERRIDE, _FORGET_STEMS, rf"\b{_FORGET}(?:\W+\w+){{0,4}}?\W+{_GIVEN}(?:\W+\w+){{0,3}}?\W+{_ORDERS}\b"
+        InjectionKind.OVERRIDE,
+        _FORGET_STEMS,
+        rf"\b{_FORGET}(?:\W+\w+){{0,4}}?\W+{_GIVEN}(?:\W+\w+){{0,3}}?\W+{_ORDERS}\b",
     ),
     _rule(
-        Suspicion.OVERRIDE,
+        InjectionKind.OVERRIDE,
         _FORGET_STEMS,
         rf"\b{_FORGET}(?:\W+\w+){{0,3}}?\W+{_ORDERS}(?:\W+\w+){{0,2}}?\W+"
         r"(?:above|before|so far|oben|précédente?s?|anteriores|precedenti)\b",
     ),
     _rule(
-        Suspicion.OVERRIDE,
+        InjectionKind.OVERRIDE,
         _FORGET_STEMS,
         rf"\b{_FORGET}(?:\W+\w+){{0,2}}?\W+(?:every|all|each|the) (?:other|remaining) (?:account|compan|record)",
     ),
     _rule(
-        Suspicion.OVERRIDE,
+        InjectionKind.OVERRIDE,
         _pairs(("new", "updated", "revised"), ("task", "instruction", "directive", "system prompt")),
         r"\b(?:new|updated|revised) (?:task|instructions?|directive|system prompt) ?:",
     ),
     _rule(
-        Suspicion.OVERRIDE,
+        InjectionKind.OVERRIDE,
         ("忽略", "无视", "無視", "忘れ", "игнорир", "무시"),
         r"(?:忽略|无视).{0,4}(?:之前|以上|前面|先前|所有)|(?:以前|これまで|上記)の(?:すべての)?(?:指示|命令)を?(?:無視|忘れ)",
         r"игнорир\w+\W+(?:все\W+)?(?:предыдущ|прошл)\w+|이전.{0,4}(?:지시|명령).{0,4}무시",
     ),
     _rule(
-        Suspicion.ROLE,
+        InjectionKind.ROLE,
         ("you are",),
         rf"\byou are (?:now|no longer|actually|an?)\b(?:\W+\w+){{0,4}}?\W+"
         rf"(?:{_MODEL}|mode|admin\w*|developer|unbound)\b",
     ),
     _rule(
-        Suspicion.ROLE,
+        InjectionKind.ROLE,
         _pairs(("act", "behave", "respond", "pretend", "roleplay", "role-play"), ("as ", "like ")),
         r"\b(?:act|behave|respond|pretend|role-?play) (?:as|like) "
         r"(?:if you|an? (?:unrestricted|different|system|admin))",
     ),
-    _rule(Suspicion.ROLE, (" mode",), r"\b(?:maintenance|developer|debug|god|admin|jailbreak|dan) mode\b"),
+    _rule(InjectionKind.ROLE, (" mode",), r"\b(?:maintenance|developer|debug|god|admin|jailbreak|dan) mode\b"),
     _rule(
-        Suspicion.ROLE,
+        InjectionKind.ROLE,
         ("admin", "developer", "operator", "root user"),
         r"\bas (?:the|your|an?) (?:system )?(?:administrator|admin|developer|operator|root user)\b.{0,40}\b(?:i|you)\b",
     ),
     _rule(
-        Suspicion.ROLE,
+        InjectionKind.ROLE,
         _MODEL_STEMS,
         r"\b(?:note|message|attention|hint|memo|hinweis|nachricht|remarque|nota"
         r"|dear|hello|hey|hi|liebe[rs]?|chère?|estimad[oa])"
         rf"(?: (?:to|for|an|für|à|para|per)(?: \w+){{0,3}})? {_MODEL}\b",
     ),
     _rule(
-        Suspicion.ROLE,
+        InjectionKind.ROLE,
         ("system", "assistant", "developer"),
         rf"(?:\A|[\n.!?#>] {{0,3}}){_LABEL}(?: (?:message|prompt|note))? ?:",
     ),
     _rule(
-        Suspicion.ROLE,
+        InjectionKind.ROLE,
         ("call the ", "execute the "),
         r"\b(?:call the (?:tool|function)|execute the (?:tool|function|command))\b",
     ),
     _rule(
-        Suspicion.ROLE,
+        InjectionKind.ROLE,
         ("du bist", "sie sind"),
         r"\b(?:du bist|sie sind) (?:jetzt|nun|ab sofort)\b.{0,40}\b(?:modus|assistent|ki|modell)\b",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         _pairs(("score", "rate", "rank", "grade", "classify"), ("this", "our", "us", "my", "the")),
         r"\b(?:score|rate|rank|grade|classify) (?:this|our|us|my|the)\b(?:\W+\w+){0,4}?\W+"
         r"(?:\d{1,3}|hot|highest|top|maximum|tier)\b",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         _SCORE_STEMS,
         rf"\b(?:set|give|assign|make|raise|bump|keep|return|report|put)\b(?:\W+\w+){{0,5}}?\W+{_SCORE}s?\b(?:\W+\w+){{0,4}}?"
         r"\W+(?:\d{1,3}|zero|maximum|hot|highest)\b",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         _pairs(("our", "this", "their", "its"), _SCORE_STEMS),
         rf"\b(?:our|this|their|its) {_SCORE} (?:must|should|shall|has to|needs to|is to)\b",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         _pairs(("must", "should", "shall", "has to"), ("be", "stay", "remain", "never")),
         rf"\b{_SCORE} (?:must|should|shall|has to) (?:never )?(?:be|stay|remain)\b.{{0,24}}\d",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         ("=100", ":100", "= 100", ": 100", "=9", ":9", "= 9", ": 9"),
         rf"\b{_SCORE} ?[=:] ?(?:100|9\d)\b",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         ("tier a", "tier hot", "confidence 1", "confidence of 1"),
         r"\b(?:tier a|tier hot|confidence (?:of )?(?:1\.0|100))\b",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         ("bewerte", "einstuf", "donne", "attribue", "mets", "mettez", "notez"),
         r"\b(?:bewerte\w*|einstuf\w*)\b.{0,40}\b(?:mit|auf|als) (?:\d{2,3}|hot|heiss)",
         r"\b(?:donne\w*|attribue\w*|mets|mettez|notez)\b.{0,40}\b(?:score|note)\b.{0,16}\d{2,3}",
     ),
     _rule(
-        Suspicion.SCORE_DEMAND,
+        InjectionKind.SCORE_DEMAND,
         ("punt", "pont", "score"),
         r"\b(?:asigna\w*|otorga\w*|dale|pon|atribua|dê|assegna\w*|dai)\b.{0,40}\b"
         r"(?:puntuaci[oó]n|puntos|pontua\w+|punteggio|punti|score)\b",
     ),
-    _rule(Suspicion.SCORE_DEMAND, ("100",), r"(?:评分|分数|打分|スコア|点数).{0,8}100|100\W?[分点]"),
+    _rule(InjectionKind.SCORE_DEMAND, ("100",), r"(?:评分|分数|打分|スコア|点数).{0,8}100|100\W?[分点]"),
     _rule(
-        Suspicion.OUTPUT_FORMAT,
+        InjectionKind.OUTPUT_FORMAT,
         _pairs(
             (
                 *("reply", "respond", "answer", "output", "return", "print", "write", "only", "just", "exactly"),
@@ -213,55 +215,55 @@ RULES: Final = (
         r"(?:json|yaml|xml|csv|plain text|tier|scores?|the word)\b",
     ),
     _rule(
-        Suspicion.OUTPUT_FORMAT,
+        InjectionKind.OUTPUT_FORMAT,
         ("score", "tier", "confidence", "account_name", "drivers"),
         r"[\"'“](?:score|tier|confidence|account_name|drivers)[\"'”] ?:",
     ),
     _rule(
-        Suspicion.OUTPUT_FORMAT,
+        InjectionKind.OUTPUT_FORMAT,
         ("antworte", "erwidere", "répond", "responde"),
         r"\b(?:antworte|erwidere)\w* (?:nur|ausschliesslich) (?:mit|in)\b|\brépond\w* (?:uniquement|seulement)\b",
         r"\bresponde (?:solo|sólo|únicamente|apenas)\b",
     ),
     _rule(
-        Suspicion.DELIMITER,
+        InjectionKind.DELIMITER,
         ("<", "[inst", "[/inst"),
         r"</?(?:crm|system|instructions?|context|data|user|assistant|prompt|accounts?|documents?)(?:_\w+)?>",
         r"<\|[a-z_]{2,20}\|>|\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>",
     ),
     _rule(
-        Suspicion.DELIMITER,
+        InjectionKind.DELIMITER,
         tuple("".join(it) for it in itertools.product("#=*-", ("", " "), ("end", "begin", "start", "stop", "new"))),
         r"(?<![#=*-])[#=*-]{3,40} ?(?:end|begin|start|stop|new) (?:of )?(?:the )?"
         r"(?:context|data|input|prompt|instructions?|accounts?|conversation|task)\b",
     ),
-    _rule(Suspicion.DELIMITER, ("```", "#"), rf"```|(?:\A|\n)#{{1,3}} ?(?:{_LABEL}|instructions?|response)\b"),
+    _rule(InjectionKind.DELIMITER, ("```", "#"), rf"```|(?:\A|\n)#{{1,3}} ?(?:{_LABEL}|instructions?|response)\b"),
     _rule(
-        Suspicion.DISCLOSURE,
+        InjectionKind.DISCLOSURE,
         ("prompt", "instructions", "other accounts"),
         r"\b(?:print|reveal|show|repeat|output|leak|tell me|disclose|list)\b(?:\W+\w+){0,4}?\W+"
         r"(?:system prompt|(?:your|the|hidden) (?:instructions|prompt)|other accounts)\b",
     ),
 )
-_STEMS: Final = tuple(dict.fromkeys(itertools.chain.from_iterable(rule.needed for rule in RULES)))
-_NEEDED_BY: Final = tuple(tuple(rule for rule in RULES if stem in rule.needed) for stem in _STEMS)
+_STEMS: Final = tuple(dict.fromkeys(itertools.chain.from_iterable(rule.stems for rule in RULES)))
+_RULES_BY_STEM: Final = tuple(tuple(rule for rule in RULES if stem in rule.stems) for stem in _STEMS)
 _AUTOMATON: Final = ahocorasick_rs.AhoCorasick(_STEMS, implementation=ahocorasick_rs.Implementation.DFA)
-"""Finds all stems in one pass over a text: to look for one after the other costs ten times as much (docs/adr/021)."""
+"""Finds all stems in one pass over a text; searching for one after the other takes ten times as long (docs/adr/021)."""
 
 _BLANKS: Final = re.compile(r"[ \t]+")
 _JOINERS: Final = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 
 
-def suspicions(text: str) -> frozenset[Suspicion]:
-    """Return what a text seems to try; empty for nearly all mail that people write each other."""
+def find_injections(text: str) -> frozenset[InjectionKind]:
+    """Return the kinds of prompt injection that are suspected in a text; none for nearly all mail between people."""
     plain = normalized(text)
     stems = {index for index, _, _ in _AUTOMATON.find_matches_as_indexes(plain, overlapping=True)}
-    rules = set(itertools.chain.from_iterable(_NEEDED_BY[index] for index in stems))
-    return frozenset(rule.suspicion for rule in rules if rule.pattern.search(plain))
+    rules = set(itertools.chain.from_iterable(_RULES_BY_STEM[index] for index in stems))
+    return frozenset(rule.kind for rule in rules if rule.pattern.search(plain))
 
 
 def normalized(text: str) -> str:
-    """Return a text as the rules read it: without case, look-alikes (NFKC), joining characters and double blanks."""
+    """Return a text as the rules expect it: case-folded, in NFKC, without joining characters and double blanks."""
     plain = text if text.isascii() else _JOINERS.sub("", unicodedata.normalize("NFKC", text))
     plain = plain.casefold()
     return _BLANKS.sub(" ", plain) if "  " in plain or "\t" in plain else plain

@@ -1,8 +1,8 @@
-"""Redaction: e-mail addresses, phone and card numbers in free text → marks that a reader sees. Pure.
+"""Redaction: replace e-mail addresses, phone numbers and card numbers in free text by marks. Pure.
 
-Scoring needs none of them, while it does need amounts, counts and dates. So a number is taken for a phone number only
-where its form or the word before it says so, and dates and amounts are recognised first; docs/adr/021 tells why this is
-no library. Every repetition is bounded, so that time grows with the length of the text and with nothing else.
+Scoring does not need them, but it needs amounts, counts and dates. So dates and amounts are recognised first, and a
+number counts as a phone number only if its form or the word before it says so. docs/adr/021 says why no library does
+this. Every repetition is bounded, so that the time grows only with the length of the text.
 """
 
 import re
@@ -13,10 +13,10 @@ PHONE_MARK: Final = "[phone]"
 CARD_MARK: Final = "[card]"
 
 _MOST_LABELS: Final = 126
-"""A domain has at most 253 characters, so that no more labels fit in front of the top-level one (RFC 1035)."""
+"""A domain has at most 253 characters, so no more labels fit before the top-level one (RFC 1035)."""
 
 LONGEST_MATCH: Final = 10_240
-"""No match is longer: 256 characters before an @, and behind it labels of 63, each with its dot, spelled out or not."""
+"""No match is longer: 256 characters before an @, and after it labels of 63, each with its dot, spelled out or not."""
 
 _AT: Final = r"(?:[@＠]|\s?[\[({]\s?at\s?[\])}]\s?)"  # noqa: RUF001 - the full-width sign is meant
 _DOT: Final = r"(?:[.．。]|\s?[\[({]\s?(?:dot|punkt|point)\s?[\])}]\s?)"  # noqa: RUF001 - as above
@@ -29,17 +29,17 @@ _ANY_AT_SIGN: Final = re.compile(_AT, re.IGNORECASE)
 _OTHER_AT_SIGN: Final = re.compile(r"＠|[\[({]\s?at\s?[\])}]", re.IGNORECASE)  # noqa: RUF001 - as above
 
 _BEFORE_DIGITS: Final = 40
-"""How far before its digits the word stands that makes a number one to be called, and more than a currency does."""
+"""How far before its digits the word may stand that makes a number a phone number; a currency stands closer."""
 _AFTER_DIGITS: Final = 8
-"""The same for a currency or a per cent sign behind."""
+"""The same for a currency or a per cent sign after the digits."""
 _DIGITS: Final = re.compile(rf"\d(?:\D{{0,9}}\d){{5,}}(?:\D{{0,{_BEFORE_DIGITS + _AFTER_DIGITS}}}\d)*")
-"""A stretch of text with the six or more digits of a phone or card number, and all digits that are near them."""
+"""A part of a text with six or more digits, as phone and card numbers have, and all digits near them."""
 
 _DIGIT_RUN: Final = re.compile(r"\d(?<!\d\d)(?:[ -]?\d){12,}(?!\d)")
 _DIGIT_GROUP: Final = re.compile(r"\d+")
 _CARD_DIGITS: Final = range(13, 20)
 _CARD_STARTS: Final = frozenset("23456")
-"""First digits of the card schemes; ISO/IEC 7812 gives the others to airlines, fuel and national use."""
+"""First digits of the card schemes; ISO/IEC 7812 reserves the others for airlines, fuel and national use."""
 
 _SPACE: Final = r"[ \u00a0\u2007\u202f]"
 _GAP: Final = rf"(?:{_SPACE}?[-\u2010-\u2013/]{_SPACE}?|{_SPACE}|\.|{_SPACE}?\(\d{{1,5}}\){_SPACE}?)"
@@ -79,9 +79,9 @@ _ISO_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
 
 
 def redact(text: str) -> str:
-    """Return a text with its e-mail addresses, card and phone numbers as marks; amounts, counts and dates stay.
+    """Return a text with marks in place of e-mail addresses, card and phone numbers; amounts, counts and dates stay.
 
-    Most of a text is neither, so that only what surrounds an at sign or many digits is looked at closely.
+    Only the surroundings of at signs and of many digits are searched, since most texts have neither.
     """
     has_other_sign = _OTHER_AT_SIGN.search(text)
     if has_other_sign or "@" in text:
@@ -119,7 +119,7 @@ def _follows_cue(digits: re.Match[str]) -> bool:
 
 
 def is_card_number(digits: str) -> bool:
-    """Whether digits can be a payment card's number: by length, first digit and check digit (Luhn, ISO/IEC 7812-1)."""
+    """Whether digits can be a card number, by length, first digit and check digit (Luhn, ISO/IEC 7812-1)."""
     if len(digits) not in _CARD_DIGITS or not digits.isdecimal() or str(int(digits[0])) not in _CARD_STARTS:
         return False
     values = [int(digit) for digit in reversed(digits)]
@@ -128,7 +128,7 @@ def is_card_number(digits: str) -> bool:
 
 
 def _without_cards(run: str) -> str:
-    """Return a run of digit groups with each card number in it as a mark; a number starts and ends with a group."""
+    """Return a run of digit groups with marks in place of card numbers; a number starts and ends with a group."""
     groups = list(_DIGIT_GROUP.finditer(run))
     kept, position, first = [], 0, 0
     while first < len(groups):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from schemas.score import MAX_ACTION, MAX_EVIDENCE, MAX_FACTOR, MAX_SUMMARY, ScoreAnswer
 from transforms.errors import AnswerError, InvalidResponse, InvalidScore, MismatchedScore, MissingScore
 from transforms.prompt.crm_text import CUT_MARK
-from transforms.prompt.prompt import comparable
+from transforms.prompt.prompt import comparable_name
 
 MAX_RAMBLING: Final = 4
 _ENTRY_TEXTS: Final = {"recommended_action": MAX_ACTION, "summary": MAX_SUMMARY}
@@ -62,7 +62,7 @@ def _check(entry: dict[str, Any] | None, fact: str, occurrences: int) -> ScoreAn
         return InvalidScore("; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in details[:3]))
     except orjson.JSONEncodeError:
         return InvalidScore("the entry is nested too deeply")  # orjson reads deeper than it writes
-    if comparable(answer.account_name) != comparable(fact):
+    if comparable_name(answer.account_name) != comparable_name(fact):
         return MismatchedScore("the entry repeats another account's name")
     return answer
 

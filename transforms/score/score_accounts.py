@@ -21,7 +21,7 @@ from transforms.clients.gemini_api import GeminiSettings
 from transforms.errors import GeminiError
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
-from transforms.prompt.prompt import part_suspects, row_flags
+from transforms.prompt.prompt import row_flags, split_suspected
 from transforms.score.prices import Price
 from transforms.score.scoring_engine import Answered, ScoringEngine, Tally, estimated_tokens, shared_engine
 
@@ -50,7 +50,7 @@ def split_calls(
     Calls differ in size by one account at most, unless tokens end one early; an account that is over the limit by
     itself is a call by itself. So is one whose texts seem to give orders: what they do, they do to its own score.
     """
-    suspects, others = part_suspects(batch)
+    suspects, others = split_suspected(batch)
     calls = -(-len(others) // accounts_per_call)
     even = (others[number::calls] for number in range(calls))
     return [[item] for item in suspects] + [call for accounts in even for call in _within(accounts, max_prompt_tokens)]

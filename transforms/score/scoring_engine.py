@@ -176,7 +176,7 @@ class ScoringEngine:
 def _read(prompt: Prompt, items: Sequence[EnrichedChange], generation: Generation, tally: Tally) -> list[Verdict]:
     """Return a verdict for each of a call's accounts, in their order."""
     try:
-        answers = check_answers(generation.text, prompt.facts)
+        answers = check_answers(generation.text, prompt.echoed_names)
     except InvalidResponse as error:
         failure = OutputTruncated("the answer's JSON ends too early") if is_cut_off(generation.text) else error
         tally.failures[type(failure)] += 1

@@ -1,4 +1,4 @@
-"""Redaction: personal numbers and addresses go, what scoring needs stays."""
+"""Redaction: personal numbers and addresses are removed, amounts, counts and dates stay."""
 
 import string
 
@@ -26,7 +26,7 @@ _words = st.text(string.ascii_letters + " ,;.!?", max_size=20).map(lambda text: 
     ],
 )
 def test_an_email_address_becomes_a_mark(address: str) -> None:
-    """Whoever it belongs to, and whichever way it is written."""
+    """Whichever way it is written."""
     assert redact(f"Write to {address}, please.") == f"Write to {EMAIL_MARK}, please."
 
 
@@ -53,7 +53,7 @@ def test_an_email_address_becomes_a_mark(address: str) -> None:
     ],
 )
 def test_a_phone_number_becomes_a_mark(number: str) -> None:
-    """In the ways in which people of several countries write theirs."""
+    """In the notations of several countries."""
     assert redact(f"I am at {number}; later.") == f"I am at {PHONE_MARK}; later."
 
 
@@ -61,7 +61,7 @@ def test_a_phone_number_becomes_a_mark(number: str) -> None:
     "cue", ["phone: ", "Tel.: ", "mobile ", "Handy ", "call me at ", "fax no. ", "téléphone : ", "WhatsApp "]
 )
 def test_a_word_before_it_makes_any_number_a_phone_number(cue: str) -> None:
-    """A number that could be anything is one where the text says so."""
+    """A number without the form of a phone number is one if the word before it says so."""
     assert redact(f"{cue}5550123, thanks") == f"{cue}{PHONE_MARK}, thanks"
 
 
@@ -82,7 +82,7 @@ def test_a_word_before_it_makes_any_number_a_phone_number(cue: str) -> None:
     ],
 )
 def test_amounts_dates_and_counts_stay(text: str) -> None:
-    """What a score rests on is not taken for somebody's number."""
+    """Scoring needs them."""
     assert redact(text) == text
 
 
@@ -99,7 +99,7 @@ _cards = st.builds(
 
 @given(_words, _cards, st.sampled_from(["", " ", "-"]), _words)
 def test_a_card_number_becomes_a_mark(before: str, digits: str, separator: str, after: str) -> None:
-    """In one piece or in groups of four, wherever it stands."""
+    """In one piece or in groups of four, anywhere in the text."""
     written = separator.join(digits[start : start + 4] for start in range(0, len(digits), 4))
     assert redact(before + written + after) == before + CARD_MARK + after
 
@@ -113,7 +113,7 @@ def test_a_wrong_check_digit_is_no_card(digits: str, other: int) -> None:
 
 
 def test_a_card_is_found_among_other_numbers() -> None:
-    """A group before or after it, with nothing but a blank between, does not hide it."""
+    """A group of digits before or after it, separated by a blank, does not hide it."""
     assert redact("12 4111 1111 1111 1111 99") == f"12 {CARD_MARK} 99"
     assert redact("5500 0000 0000 0004 4111 1111 1111 1111") == f"{CARD_MARK} {CARD_MARK}"
 
@@ -121,19 +121,19 @@ def test_a_card_is_found_among_other_numbers() -> None:
 @example("", "0@A.A.A.A.A.A.A.A.A.COM", "")
 @given(_words, st.emails(), _words)
 def test_no_address_of_any_form_is_left(before: str, address: str, after: str) -> None:
-    """Of any valid address none but the mark is left."""
+    """Any valid address is replaced as a whole."""
     assert "@" not in redact(f"{before} {address} {after}")
 
 
 @given(st.text(string.ascii_letters + " .,;:!?\n'\"€", max_size=300))
 def test_text_without_digits_and_at_signs_stays(text: str) -> None:
-    """There is nothing to redact in words."""
+    """A text of words has nothing to redact."""
     assert redact(text) == text
 
 
 @given(st.text(string.digits + " +-./()@ab,:", max_size=120))
 def test_redacting_twice_is_redacting_once(text: str) -> None:
-    """A mark never becomes part of another match, and what is left is left for good."""
+    """A mark is never part of another match, so redacting again changes nothing."""
     once = redact(text)
     assert redact(redact(once)) == redact(once)
 

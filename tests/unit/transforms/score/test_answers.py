@@ -13,7 +13,7 @@ from schemas.score import MAX_ACTION, MAX_EVIDENCE, MAX_FACTOR, MAX_SUMMARY, Sco
 from tests.unit.schemas.test_score import ANSWER
 from transforms.errors import AnswerError, InvalidResponse
 from transforms.prompt.crm_text import CUT_MARK
-from transforms.prompt.prompt import unlike_names
+from transforms.prompt.prompt import unique_names
 from transforms.score.answers import MAX_RAMBLING, check_answers
 
 FACTS = {"bcdf": "Acme", "ghjk": "Beta"}
@@ -154,7 +154,7 @@ def _calls(draw: st.DrawFn) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """
     names = draw(st.lists(st.sampled_from(["Acme", "acme ", "Beta", "Beta AG", ""]), min_size=1, max_size=6))
     ids = [f"id{number}" for number in range(len(names))]
-    facts = dict(zip(ids, unlike_names(names), strict=True))
+    facts = dict(zip(ids, unique_names(names), strict=True))
     accounts = st.integers(0, len(names) - 1)
     mixed = draw(st.lists(st.tuples(accounts, accounts), max_size=10))
     return facts, [_entry(ids[told], facts[ids[seen]], score=seen) for told, seen in mixed]

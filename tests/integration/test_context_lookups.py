@@ -1,4 +1,4 @@
-"""Context lookups against the emulator and a real Redis: what is found, what hostile text does, what a kill costs."""
+"""Context lookups against the emulator and a real Redis, with hostile text, and with a Redis that is killed."""
 
 import datetime as dt
 import time
@@ -92,7 +92,7 @@ def _in_context(step: _LookUp) -> list[EnrichedChange]:
 def test_workers_share_what_they_read(
     mirrored: Warehouse, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
 ) -> None:
-    """The second worker asks BigQuery nothing, and has the same contexts; all of it behind a password."""
+    """The second worker needs no query, and has the same contexts; Redis has a password."""
     warehouse = _Counted(mirrored)
     first = _in_context(_worker(warehouse, monkeypatch, redis_server))
     assert (len(first), redis_server.keys()) == (40, 40)
@@ -107,7 +107,7 @@ def test_redis_dies_and_comes_back(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Killed amid batches it costs queries, no change; started again it is used again; its password is in no log."""
+    """If it is killed, contexts are queried; once it is back, it is used again; its password is in no log."""
     monkeypatch.setattr("transforms.clients.redis._RESET_SECONDS", 0.2)
     warehouse = _Counted(mirrored)
     step = _worker(warehouse, monkeypatch, redis_server, has_own_tier=False)
@@ -143,7 +143,7 @@ def test_hostile_ids_are_looked_up_as_text(mirrored: Warehouse, values: list[str
 
 
 def test_hostile_text_of_a_record_comes_back_as_it_is(mirrored: Warehouse) -> None:
-    """What the CRM holds is data on its whole way through BigQuery, the context, and the cache's bytes."""
+    """It passes through BigQuery, the context and the cache's bytes unchanged."""
     hostile = ["'); DROP TABLE crm.accounts; --", "`{crm}` @since \\' \u202e \u2028", '"""', "\U0001f4a5%s${x}"]
     rows = [
         AccountProfile(account_id=account_id(900 + number), name=name, industry=name, modified_at=COMMITTED_AT)
@@ -190,7 +190,7 @@ def _last_scores(warehouse: Warehouse, *rows: Score) -> dict[str, LastScore]:
 
 
 def test_the_last_score_is_the_newest_by_commit_order(mirrored: Warehouse) -> None:
-    """Whatever order the rows came in; with its drivers, times and flags as they were written."""
+    """In any order of the rows; its drivers, times and flags are as they were written."""
     newest = _score(1, 9, flags=("suspected_instruction",))
     last = _last_scores(mirrored, _score(1, 5), newest, _score(1, 1), _score(2, 3))
     assert set(last) == {account_id(1), account_id(2)}
@@ -198,14 +198,14 @@ def test_the_last_score_is_the_newest_by_commit_order(mirrored: Warehouse) -> No
 
 
 def test_a_tombstone_is_the_last_row_of_a_deleted_account(mirrored: Warehouse) -> None:
-    """It is newer by commit order, or of the same second: either way what follows is scored."""
+    """Also if the score has the same commit time, so that the next change is scored."""
     gone = _score(1, 5, status=ScoreStatus.TOMBSTONE, score=None, context_hash=None, drivers=(), score_id="gone")
     last = _last_scores(mirrored, _score(1, 5), gone)
     assert last[account_id(1)].row.status is ScoreStatus.TOMBSTONE
 
 
-def test_a_carried_row_keeps_no_score_fresh(mirrored: Warehouse) -> None:
-    """A score that was asked for before the bounds is asked for again, however often it was carried over since."""
+def test_a_carried_over_row_does_not_make_a_score_recent(mirrored: Warehouse) -> None:
+    """A score older than the lookback is made again, however often it was carried over since."""
     long_ago = _score(1, 1, scored_at=SCORED_AT - dt.timedelta(days=8))
     carried = _score(1, 5, flags=("unchanged_context",))
     assert _last_scores(mirrored, long_ago, carried)[account_id(1)].is_recent is False
@@ -213,9 +213,9 @@ def test_a_carried_row_keeps_no_score_fresh(mirrored: Warehouse) -> None:
 
 
 def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse) -> None:
-    """Hot, Cold, Hot again; the last is skipped, and the row of the second comes in after it: the account is Hot.
+    """Hot, Cold, Hot again: the last one is skipped, and the row of the second arrives after it; the account is Hot.
 
-    In the view as BigQuery has it, and whatever the times at which the rows were written.
+    In the view, and whatever the times at which the rows were written.
     """
     hot = _score(1, 1, score=90, scored_at=SCORED_AT - dt.timedelta(minutes=9))
     item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
@@ -241,8 +241,8 @@ def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse)
     assert skip_reason(replayed_cold, newest, scoring) == "stale"
 
 
-def test_what_was_read_and_written_is_recognised(mirrored: Warehouse) -> None:
-    """The hash on a row that went through BigQuery is that of the same context read again, and of no other."""
+def test_a_context_is_recognised_by_the_hash_on_its_row(mirrored: Warehouse) -> None:
+    """The hash is the same after BigQuery, and differs for another context."""
     item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
     last = _last_scores(mirrored, _score(1, 1))[account_id(1)]
     assert skip_reason(item, last, Scoring("v1", "m")) == "unchanged_context"

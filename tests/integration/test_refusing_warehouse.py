@@ -1,4 +1,4 @@
-"""BigQuery that refuses rows, fails and stalls, through Google's client: nothing is lost, and nothing flooded out."""
+"""BigQuery that refuses rows, fails or stalls: no row is lost, nothing is dead-lettered before the deadline."""
 
 import json
 import time
@@ -52,7 +52,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiStandIn) ->
 
 @pytest.fixture(scope="module")
 def behind(emulator: BigQueryEmulator, environment: pytest.MonkeyPatch) -> Iterator[BigQueryProxy]:
-    """Return the proxy in front of it, which is where this process's client goes, and tables behind it."""
+    """Return the proxy in front of the emulator, which this process's client uses, with tables behind it."""
     with BigQueryProxy(emulator.url) as proxy:
         environment.setenv("BIGQUERY_EMULATOR_HOST", proxy.url)
         warehouse = Warehouse(PROJECT)
@@ -103,10 +103,10 @@ IDS = [item.score.score_id for item in ITEMS]
 
 @dataclass
 class Written:
-    """What became of scores, and for how many seconds they stood still."""
+    """The outputs for scores, and the seconds that they were held."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     seconds_held: float = 0.0
 
     def wait(self, seconds: float) -> None:
@@ -121,7 +121,7 @@ def _write(outage: OutageSettings = OUTAGE, items: list[ScoredChange] | None = N
     step.throttled = written.wait  # type: ignore[assignment]
     for output in step.process(items or ITEMS):
         if isinstance(output, TaggedOutput):
-            written.letters.append(output.value)
+            written.dead_letters.append(output.value)
         else:
             written.outcomes.append(output)
     return written
@@ -133,7 +133,7 @@ def _in_table(warehouse: Warehouse) -> Counter[str]:
 
 
 def test_a_row_that_is_in_the_table_is_scored(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """Six rows go in with one request, under their score ids, and are recorded; one that is refused is a letter."""
+    """Six rows are inserted with one request, under their score ids, and recorded; a refused one is dead-lettered."""
     proxy.faults = [Fault("rows", on=INSERTS, reason="invalid", rows=IDS[:1])]
     taken = sorted(it.outcome.event_id for it in ITEMS[1:])
 
@@ -141,14 +141,14 @@ def test_a_row_that_is_in_the_table_is_scored(warehouse: Warehouse, proxy: BigQu
         assert sorted(it.event_id for it in outcomes) == taken
         assert {it.outcome for it in outcomes} == {OutcomeKind.SCORED}
 
-    def check_letters(letters: list[DeadLetter]) -> None:
-        assert [it.source for it in letters] == [ITEMS[0].source]
+    def check_letters(dead_letters: list[DeadLetter]) -> None:
+        assert [it.source for it in dead_letters] == [ITEMS[0].source]
 
     pipeline = TestPipeline(runner=FnApiRunner())
     scored = pipeline | beam.Create(ITEMS).with_output_types(ScoredChange)
     written = scored | WriteScores(PROJECT, SCORING_DATASET, ACCOUNT_SCORES, "1", outage=OUTAGE)
     assert_that(written.outcomes, check_outcomes, label="outcomes")
-    assert_that(written.dead_letters, check_letters, label="letters")
+    assert_that(written.dead_letters, check_letters, label="dead_letters")
     result = pipeline.run()
     result.wait_until_finish()
     counters = result.metrics().query(MetricsFilter().with_namespace(SCORES_STAGE))["counters"]
@@ -159,7 +159,7 @@ def test_a_row_that_is_in_the_table_is_scored(warehouse: Warehouse, proxy: BigQu
 
 
 def test_refused_rows_are_dead_letters_with_event_and_row(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """Two rows are refused: each has one outcome, and its letter brings the event's bytes, and the row beside them.
+    """Two rows are refused: each has one outcome, and its dead letter has the event's bytes and the row.
 
     The others are in the table. Nothing is sent a second time, and BigQuery's own words, which can quote a value, stay
     behind.
@@ -167,43 +167,43 @@ def test_refused_rows_are_dead_letters_with_event_and_row(warehouse: Warehouse, 
     proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason="invalid", rows=IDS[:2])]
     written = _write()
     assert {it.event_id for it in written.outcomes} == {it.outcome.event_id for it in ITEMS[2:]}
-    assert {it.event_id for it in written.letters} == {it.outcome.event_id for it in ITEMS[:2]}
-    for letter in written.letters:
-        item = next(it for it in ITEMS if it.outcome.event_id == letter.event_id)
-        assert letter.error_class is ErrorClass.ROW_REJECTED
-        assert letter.source == item.source
-        assert letter.rejected_row
-        assert json.loads(letter.rejected_row) == to_row(item.score)
-        assert "invalid at score" in letter.error_message
-        assert VENDORS_TEXT not in letter.error_message
-        assert letter.prompt_version == "v1"
+    assert {it.event_id for it in written.dead_letters} == {it.outcome.event_id for it in ITEMS[:2]}
+    for dead_letter in written.dead_letters:
+        item = next(it for it in ITEMS if it.outcome.event_id == dead_letter.event_id)
+        assert dead_letter.error_class is ErrorClass.ROW_REJECTED
+        assert dead_letter.source == item.source
+        assert dead_letter.rejected_row
+        assert json.loads(dead_letter.rejected_row) == to_row(item.score)
+        assert "invalid at score" in dead_letter.error_message
+        assert VENDORS_TEXT not in dead_letter.error_message
+        assert dead_letter.prompt_version == "v1"
     assert _in_table(warehouse) == Counter(IDS[2:])
     assert proxy.count(INSERTS) == 1
 
 
 def test_a_score_that_comes_twice_is_one_row(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """A redelivery and its first delivery have an outcome each."""
+    """A redelivery and its first delivery have one outcome each."""
     written = _write(items=[*ITEMS, *ITEMS[:2]])
-    assert (len(written.outcomes), written.letters) == (8, [])
+    assert (len(written.outcomes), written.dead_letters) == (8, [])
     assert _in_table(warehouse) == Counter(IDS)
 
 
 def test_rows_refused_for_a_passing_reason_are_sent_again_alone(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """What is in the table is not sent twice, and nothing is dead-lettered."""
+    """A row that is in the table is not sent again, and nothing is dead-lettered."""
     proxy.faults = [Fault("rows", on=INSERTS, times=2, reason="backendError", rows=IDS[:2])]
     written = _write()
-    assert (len(written.outcomes), written.letters) == (6, [])
+    assert (len(written.outcomes), written.dead_letters) == (6, [])
     assert _in_table(warehouse) == Counter(IDS)
     assert proxy.count(INSERTS) == 3
 
 
 def test_rows_that_never_pass_can_be_replayed(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """Past the deadline of an outage they are letters of the class that a replay mends; no endless retry."""
+    """After the deadline they are dead letters of a retryable class; retries end."""
     proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason="backendError", rows=IDS[:1])]
     written = _write(OutageSettings(deadline_seconds=0.5, probe_seconds=0.1))
     assert len(written.outcomes) == 5
-    ((letter),) = written.letters
-    assert (letter.error_class, letter.source) == (ErrorClass.BIGQUERY_UNAVAILABLE, ITEMS[0].source)
+    ((dead_letter),) = written.dead_letters
+    assert (dead_letter.error_class, dead_letter.source) == (ErrorClass.BIGQUERY_UNAVAILABLE, ITEMS[0].source)
     assert written.seconds_held >= 0.4
 
 
@@ -220,10 +220,10 @@ def test_rows_that_never_pass_can_be_replayed(warehouse: Warehouse, proxy: BigQu
     ids=["503", "500", "429", "403 too fast", "dropped", "cut off"],
 )
 def test_hiccups_of_an_insert_are_retried(warehouse: Warehouse, proxy: BigQueryProxy, fault: Fault) -> None:
-    """Every row is recorded once, whatever happened on its way."""
+    """Every row is recorded once, whatever the fault."""
     proxy.faults = [fault]
     written = _write()
-    assert (len(written.outcomes), written.letters) == (6, [])
+    assert (len(written.outcomes), written.dead_letters) == (6, [])
     assert set(_in_table(warehouse)) == set(IDS)
 
 
@@ -231,24 +231,24 @@ def test_hiccups_of_an_insert_are_retried(warehouse: Warehouse, proxy: BigQueryP
 def test_a_request_refused_as_a_whole_is_held_and_not_its_rows_fault(
     warehouse: Warehouse, proxy: BigQueryProxy, status: int, reason: str
 ) -> None:
-    """A permission that is missing, or a table, holds the rows until an operator has mended it: no letter."""
+    """If a permission or a table is missing, the rows are held until an operator has fixed it: no dead letter."""
     proxy.faults = [Fault("status", on=INSERTS, status=status, reason=reason, times=12)]
     written = _write()
-    assert (len(written.outcomes), written.letters) == (6, [])
+    assert (len(written.outcomes), written.dead_letters) == (6, [])
     assert _in_table(warehouse) == Counter(IDS)
     assert proxy.count(INSERTS) == 13
     assert written.seconds_held > 0
 
 
 def test_past_the_deadline_an_insert_fails_its_bundle(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """The runner repeats it: scores that are paid for wait where they are durable, and are no dead letters."""
+    """The runner repeats the bundle: paid scores wait in it, and are not dead-lettered."""
     proxy.faults = [Fault("status", on=INSERTS, status=403, reason="accessDenied", times=ALWAYS)]
     with pytest.raises(WarehouseUnavailable, match=r"insert into account_scoring\.account_scores: Forbidden 403"):
         _write(OutageSettings(deadline_seconds=0.3, probe_seconds=0.1))
 
 
 def test_ledger_rows_are_held_too(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """An outage costs the ledger no row."""
+    """An outage loses no row of the ledger."""
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, [])
     proxy.faults = [Fault("status", on=INSERTS, status=403, reason="accessDenied", times=3)]
     outcomes = [item.outcome for item in ITEMS]
@@ -307,7 +307,7 @@ def mirrored(warehouse: Warehouse, proxy: BigQueryProxy) -> Warehouse:
     ids=["503", "429", "dropped", "cut off"],
 )
 def test_hiccups_of_a_lookup_are_retried(mirrored: Warehouse, proxy: BigQueryProxy, fault: Fault) -> None:
-    """The answer comes all the same."""
+    """The lookup has its result."""
     proxy.faults = [fault]
     assert _look_up(mirrored) == {account_id(1)}
     assert proxy.count(QUERIES) > 1
@@ -315,7 +315,7 @@ def test_hiccups_of_a_lookup_are_retried(mirrored: Warehouse, proxy: BigQueryPro
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_refusals_of_a_lookup_are_not_retried(mirrored: Warehouse, proxy: BigQueryProxy, status: int) -> None:
-    """Asked again, BigQuery would say the same; what it says stays out of the error."""
+    """A repeated call would be refused too; BigQuery's message is not in the error."""
     proxy.faults = [Fault("status", on=QUERIES, status=status, reason="accessDenied", times=ALWAYS)]
     with pytest.raises(WarehouseUnavailable, match=str(status)) as refusal:
         _look_up(mirrored)
@@ -327,7 +327,7 @@ def test_refusals_of_a_lookup_are_not_retried(mirrored: Warehouse, proxy: BigQue
 def test_no_lookup_outlasts_its_deadline(
     mirrored: Warehouse, proxy: BigQueryProxy, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Neither silence nor an answer that comes byte by byte, each in time, holds a batch for longer."""
+    """Neither silence nor an answer that arrives byte by byte, each in time, holds a batch for longer."""
     monkeypatch.setattr(warehouse_module, "LOOKUP_DEADLINE_SECONDS", 1.0)
     proxy.faults = [Fault(kind, on=QUERIES, times=ALWAYS, seconds=30.0 if kind == "silence" else 0.05)]
     started = time.monotonic()

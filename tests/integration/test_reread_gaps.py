@@ -1,4 +1,4 @@
-"""Gaps read again through simple_salesforce against the stand-in: what is filled, what is not, and what is not told."""
+"""Gaps are read again through simple_salesforce from the stand-in, and no secret is logged."""
 
 import logging
 import traceback
@@ -58,7 +58,7 @@ def _equal_to(expected: list[Any]) -> Check:
 def _run(
     settings: SalesforceSettings | None, batch: list[AccountChange], batches: Check, deleted: Check
 ) -> dict[str, int]:
-    """Run the step over one batch, check its outputs, and return its counters but for those at 0."""
+    """Run the step over one batch, check its outputs, and return its counters that are not 0."""
     pipeline = TestPipeline(runner=FnApiRunner())
     results = pipeline | beam.Create([batch]) | RereadGaps(settings)
     assert_that(results[reread_gaps.BATCHES], batches, label="batches")
@@ -69,8 +69,8 @@ def _run(
     return {counter.key.metric.name: counter.committed for counter in counters if counter.committed}
 
 
-def test_gaps_are_filled_and_nothing_else_is_touched(stand_in: SalesforceStandIn) -> None:
-    """One query fills the gaps of a batch; a deleted record becomes a deletion; a hidden one, and others, stay."""
+def test_gaps_are_filled_and_other_changes_stay(stand_in: SalesforceStandIn) -> None:
+    """One query fills the gaps of a batch; a deleted record becomes a deletion; gaps of hidden records stay."""
     stand_in.add(IDS[0], Name="Renamed", Rating=None)
     stand_in.add(IDS[1], IsDeleted=True, Name="Gone")
     del stand_in.records[IDS[2]]
@@ -96,16 +96,16 @@ def test_gaps_are_filled_and_nothing_else_is_touched(stand_in: SalesforceStandIn
     assert account_id(7) not in soql
 
 
-def test_a_batch_without_gaps_asks_nobody(stand_in: SalesforceStandIn) -> None:
-    """Where no record must be read again, not even a login happens."""
+def test_a_batch_without_gaps_does_not_log_in(stand_in: SalesforceStandIn) -> None:
+    """Salesforce gets no request if no record must be read again."""
     batch = [change(1), change(2)]
     _run(settings_for(stand_in), batch, _equal_to([batch]), _equal_to([]))
     assert stand_in.logins == 0
 
 
 @pytest.mark.parametrize("failing", ["without settings", "refused"])
-def test_without_an_answer_gaps_go_on_as_they_came(stand_in: SalesforceStandIn, failing: str) -> None:
-    """Nothing is lost where Salesforce is not configured or refuses: the warehouse's context will do; it is counted."""
+def test_without_an_answer_gaps_stay_as_they_are(stand_in: SalesforceStandIn, failing: str) -> None:
+    """If Salesforce is not configured or refuses, the mirror's context is used, and the gaps are counted."""
     stand_in.query_faults = [Fault(403, "API_DISABLED_FOR_ORG", times=99)]
     batch = [_gap(0), change(1), _gap(2)]
     settings = settings_for(stand_in) if failing == "refused" else None
@@ -114,7 +114,7 @@ def test_without_an_answer_gaps_go_on_as_they_came(stand_in: SalesforceStandIn, 
 
 
 def test_an_open_circuit_is_counted(stand_in: SalesforceStandIn) -> None:
-    """Batches that meet the open circuit go on at once, and operators see how many gaps that was."""
+    """Batches do not wait for an open circuit, and a counter has their gaps."""
     settings = settings_for(stand_in, circuit_failures=1, circuit_reset_seconds=3600)
     stand_in.query_faults = [Fault(403, "API_DISABLED_FOR_ORG", times=99)]
     _run(settings, [_gap(0)], _equal_to([[_gap(0)]]), _equal_to([]))
@@ -136,7 +136,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("flow", list(AuthFlow))
-def test_secrets_and_sessions_are_told_to_nobody(
+def test_secrets_and_sessions_stay_hidden(
     stand_in: SalesforceStandIn,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -1,4 +1,4 @@
-"""The warehouse through BigQuery's own client: contexts in one query, rows in, views over history."""
+"""BigQuery through Google's client: contexts in one query, rows, views over history, composed queries."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def _look_up(
 
 
 def test_contexts_are_the_records_that_were_loaded(warehouse: Warehouse) -> None:
-    """Each account has its own profile and its newest records, no more than the bounds, none from outside the time."""
+    """Each account has its own profile and its newest records, within the bounds of number and time."""
     crm = generate_crm(accounts=30, seed=3, as_of=COMMITTED_AT)
     load_crm(warehouse, crm)
     wanted = [profile.account_id for profile in crm.accounts[:20]]
@@ -49,8 +49,8 @@ def test_contexts_are_the_records_that_were_loaded(warehouse: Warehouse) -> None
         assert all(deal.account_id == profile.account_id for deal in context.opportunities)
 
 
-def test_an_account_that_is_not_there_is_missing(warehouse: Warehouse) -> None:
-    """No row, no context, no error."""
+def test_an_account_that_the_mirror_lacks_is_missing(warehouse: Warehouse) -> None:
+    """It has no context, and raises nothing."""
     warehouse.replace_rows(CRM_DATASET, ACCOUNTS, [_profile(1)])
     assert set(_look_up(warehouse, account_id(1), account_id(2))) == {account_id(1)}
 
@@ -67,7 +67,7 @@ def test_values_are_bound_and_never_become_sql(warehouse: Warehouse, value: str)
 
 
 def test_history_before_the_window_is_not_read(warehouse: Warehouse) -> None:
-    """The partition filter is the window that was asked for."""
+    """The partition filter is the given window."""
     deals = [
         Opportunity(
             opportunity_id=str(days),
@@ -87,21 +87,21 @@ def test_history_before_the_window_is_not_read(warehouse: Warehouse) -> None:
     assert [deal.opportunity_id for deal in context.opportunities] == ["1"]
 
 
-def test_no_rows_empty_a_table(warehouse: Warehouse) -> None:
-    """Replacing rows by none leaves none."""
+def test_replacing_by_no_rows_empties_a_table(warehouse: Warehouse) -> None:
+    """No row is left."""
     assert warehouse.replace_rows(CRM_DATASET, EMAILS, []) == 0
     assert list(warehouse.query("SELECT * FROM `account-scoring-local.crm.emails`")) == []
 
 
 @pytest.mark.parametrize("sql", ["SELECT * FROM nowhere.nothing", "SELECT no_such_function(1)", "SELEC 1"])
 def test_a_query_that_fails_is_no_empty_result(warehouse: Warehouse, sql: str) -> None:
-    """A failed query raises: no account is taken for missing because a statement is wrong."""
+    """It raises, so that no account is taken for missing because of a wrong statement."""
     with pytest.raises(WarehouseUnavailable):
         list(warehouse.query(sql))
 
 
 def test_the_newest_change_is_the_current_score(warehouse: Warehouse) -> None:
-    """Whatever the order of arrival and however often, the newest change wins; a tombstone takes the account out."""
+    """Whatever the order of arrival, the newest change wins; a tombstone removes the account."""
     now = dt.datetime.now(dt.UTC)
     rows = [
         _score(1, minutes=5, score=50, scored_at=now),
@@ -118,7 +118,7 @@ def test_the_newest_change_is_the_current_score(warehouse: Warehouse) -> None:
 
 
 def test_a_warehouse_that_is_gone_is_unavailable(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused connection is our error, with no statement in its text."""
+    """A refused connection raises WarehouseUnavailable, without the statement in its text."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:1")
     monkeypatch.setattr("transforms.clients.bigquery.REPORT_LIMITS", QueryLimits(retry_seconds=1.0))
     gone = Warehouse(warehouse.project)

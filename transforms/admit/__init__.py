@@ -1,1 +1,1 @@
-"""How many changes go on, and in which batches."""
+"""Admission: the daily token budget, and batches."""

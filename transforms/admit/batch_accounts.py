@@ -1,4 +1,4 @@
-"""Batch accounts: single changes → lists of changes that share a context query and Gemini calls."""
+"""Batch accounts: group changes into lists that share a context query and Gemini calls."""
 
 import zlib
 from collections.abc import Iterable
@@ -12,18 +12,18 @@ from schemas.change_event import AccountChange
 STAGE: Final = "Batch accounts"
 
 
-def shard_of(event_id: str, shards: int) -> str:
-    """Return the shard of a change: the same however often it is tried again, and no matter whose account it is."""
-    return str(zlib.crc32(event_id.encode()) % shards)
+def shard_of(item_id: str, shards: int) -> str:
+    """Return the shard of an id: the same at each attempt."""
+    return str(zlib.crc32(item_id.encode()) % shards)
 
 
 @dataclass
 class BatchAccounts(beam.PTransform):
-    """AccountChange → list of at most `max_batch_size` of them, the first no older than `max_wait_seconds`.
+    """AccountChange → list of at most `max_batch_size` of them, after `max_wait_seconds` at the latest.
 
-    Batches fill up side by side in `shards`, times as many as the runner makes of each: Dataflow's autosharding decides
-    by throughput, other runners have one for each thread. A bounded input, whose bundles are large, is batched within a
-    bundle: there is no time to wait for, and no state.
+    Batches are filled in parallel: `shards` times the number of shards that the runner makes of each, by throughput on
+    Dataflow (autosharding), one for each thread elsewhere. A bounded input has large bundles, so it is batched within a
+    bundle, without waiting and without state.
     """
 
     max_batch_size: int = 40
@@ -31,7 +31,7 @@ class BatchAccounts(beam.PTransform):
     shards: int = 4
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> beam.PCollection[Iterable[AccountChange]]:
-        """Shard by change, so that a hot account is no hot key; then batch within a shard, whose state holds it."""
+        """Shard by change, so that a busy account is not a hot key; then batch within a shard, in its state."""
         if changes.is_bounded:
             return changes | "Batch within a bundle" >> beam.BatchElements(self.max_batch_size, self.max_batch_size)
         shards = self.shards

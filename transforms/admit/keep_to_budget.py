@@ -1,4 +1,4 @@
-"""Keep to budget: accounts beyond the day's tokens wait in state, or are dead-lettered, before anything is paid for."""
+"""Keep to budget: accounts beyond the daily token budget wait in state, or are dead-lettered."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
 STAGE: Final = "Keep to budget"
 CHANGES: Final = "changes"
 CHECK_SECONDS: Final = 60
-"""How long until held accounts are looked at again: the day may have changed, or the operator the budget."""
+"""How often held accounts are checked again: the day may have changed, or the budget."""
 
 CountOf = Callable[[TokenBudget], BudgetCount]
 _Outputs = Iterator[AccountChange | TaggedDeadLetter]
@@ -35,8 +35,8 @@ _Outputs = Iterator[AccountChange | TaggedDeadLetter]
 class KeepToBudget(beam.PTransform):
     """AccountChange → AccountChange that may be scored (main), DeadLetter; without a budget all may.
 
-    It stands before batching, so that what waits is given the context of when it is scored, and costs no query before.
-    `count_of`, and `clock`, which tells epoch seconds, must be picklable.
+    It comes before batching, so that a held account costs no query and gets its context when it is scored. `count_of`
+    and `clock`, which returns epoch seconds, must be picklable.
     """
 
     budget: TokenBudget | None
@@ -46,7 +46,7 @@ class KeepToBudget(beam.PTransform):
     clock: Callable[[], float] = time.time
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> Any:
-        """Let pass, hold, or dead-letter."""
+        """Admit, hold or dead-letter each change."""
         if self.budget is None:
             gate, gated = _LetPass(), changes
         elif self.budget.action is BudgetAction.DEAD_LETTER:
@@ -65,7 +65,7 @@ class _LetPass(beam.DoFn):
 
 
 class _Gate(beam.DoFn):
-    """What both ways to keep to a budget have in common."""
+    """Base of the two ways to keep to a budget."""
 
     def __init__(self, budget: TokenBudget, pipeline_version: str, count_of: CountOf) -> None:
         self.budget = budget
@@ -80,7 +80,7 @@ class _Gate(beam.DoFn):
 
     def dead_letter(self, change: AccountChange) -> TaggedDeadLetter:
         self.refused.inc()
-        error = BudgetExhausted(f"the {self.budget.daily_tokens:,} tokens of today are spent: replay it tomorrow")
+        error = BudgetExhausted(f"the daily budget of {self.budget.daily_tokens:,} tokens is spent: replay it tomorrow")
         return TaggedOutput(DEAD_LETTERS, self.ledger.dead_letter(Received.of(change), error))
 
 
@@ -101,10 +101,10 @@ _END: Final = beam.DoFn.TimerParam(_END_TIMER)
 
 
 class _Hold(_Gate):
-    """Holds a shard's accounts in a bag, and looks at them every minute, the oldest first.
+    """Holds a shard's accounts in bag state, and checks them every minute, the oldest first.
 
-    Workers are not blocked meanwhile, and a worker that dies takes none of them along. A drain and the end of a bounded
-    input end the wait: what is held then is dead-lettered, as retryable.
+    Workers are not blocked meanwhile, and a worker's death loses none. At a drain and at the end of a bounded input the
+    accounts that are still held are dead-lettered, as retryable.
     """
 
     def __init__(
@@ -133,25 +133,25 @@ class _Hold(_Gate):
 
     @on_timer(_CHECK_TIMER)
     def on_check(self, held: Any = _HELD, check: Any = _CHECK) -> _Outputs:
-        """Let go what the budget admits, and look at the rest later."""
+        """Emit the changes that the budget admits, and check the rest later."""
         waiting = sorted(held.read(), key=lambda change: change.order)
-        going = 0
-        while going < len(waiting) and self.count.admits():
-            going += 1
-        if going:
+        admitted = 0
+        while admitted < len(waiting) and self.count.admits():
+            admitted += 1
+        if admitted:
             held.clear()
-            for change in waiting[going:]:
+            for change in waiting[admitted:]:
                 held.add(change)
-        if going < len(waiting):
+        if admitted < len(waiting):
             check.set(self.clock() + CHECK_SECONDS)
-        self.admitted.inc(going)
-        for change in waiting[:going]:
+        self.admitted.inc(admitted)
+        for change in waiting[:admitted]:
             yield TimestampedValue(change, Timestamp.of(self.clock()))
 
     @on_timer(_END_TIMER)
     def on_input_end(self, held: Any = _HELD) -> _Outputs:
-        """Dead-letter what still waits: nothing would wake it any more."""
+        """Dead-letter the changes that are still held: no timer fires after the end of the input."""
         for change in held.read():
-            letter = self.dead_letter(change)
-            yield TaggedOutput(letter.tag, TimestampedValue(letter.value, Timestamp.of(self.clock())))
+            dead_letter = self.dead_letter(change)
+            yield TaggedOutput(dead_letter.tag, TimestampedValue(dead_letter.value, Timestamp.of(self.clock())))
         held.clear()

@@ -1,7 +1,8 @@
-"""The daily token budget: what is spent today, as a process knows it, and whether it admits another account.
+"""Daily token budget: estimate the tokens spent today, and decide whether another account is admitted.
 
-`account_scores` holds what was spent, by whichever worker; each process reads it once a minute, and adds what it has
-admitted since and can't see there yet. docs/adr/022 tells why the count lives there, and by how much it can be passed.
+`account_scores` holds the tokens that all workers spent. Each process reads it once a minute, and adds an estimate for
+the accounts that it has admitted and that have no row yet. docs/adr/022 says why, and by how much the budget can be
+exceeded.
 """
 
 import datetime as dt
@@ -23,13 +24,13 @@ REFRESH: Final = dt.timedelta(seconds=60)
 """How often the table is read: 1,440 small queries a day for each process that admits accounts."""
 
 UNSEEN: Final = dt.timedelta(seconds=120)
-"""How long after its admission an account's row may not be readable yet: batches, the call and its retries, the insert.
+"""How long an admitted account may have no readable row: batching, the call with its retries, the insert.
 
-An account that was admitted and failed never has a row, and counts no more after this time.
+An account that was admitted and failed never gets a row, and stops counting after this time.
 """
 
 TOKENS_PER_ACCOUNT: Final = 2_250
-"""Until the day has shown its own average: generated accounts, five a call, with prompt v2 (docs/adr/020)."""
+"""Assumed until the day has its own average; measured on generated accounts, five a call, prompt v2 (docs/adr/020)."""
 
 _ENOUGH_ROWS: Final = 20
 _USAGE_SQL: Final = """\
@@ -37,13 +38,13 @@ SELECT IFNULL(SUM(prompt_tokens + output_tokens), 0) AS tokens, COUNT(prompt_tok
 FROM `{table}`
 WHERE scored_at >= @since
 """
-"""Reads three columns of one day's partition."""
+"""It reads three columns of one day's partition."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class BudgetAction(StrEnum):
-    """What becomes of an account that the budget does not admit."""
+    """What happens to an account that the budget does not admit."""
 
     WAIT = "wait"
     """It is held in state until the budget admits it."""
@@ -53,7 +54,7 @@ class BudgetAction(StrEnum):
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """How many tokens (prompt and output) all workers together may spend a day (UTC), and where they are counted."""
+    """The tokens, prompt and output, that all workers may spend a day (UTC), and the dataset that counts them."""
 
     daily_tokens: int
     action: BudgetAction
@@ -63,23 +64,23 @@ class TokenBudget:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the rows of a day add up to."""
+    """Tokens and accounts of a day's rows."""
 
     tokens: int = 0
     accounts: int = 0
 
     @property
     def tokens_per_account(self) -> int:
-        """Return the average, or a guess while there are few rows."""
+        """Return the average, or an assumption while there are few rows."""
         return -(-self.tokens // self.accounts) if self.accounts >= _ENOUGH_ROWS else TOKENS_PER_ACCOUNT
 
 
 ReadUsage = Callable[[dt.datetime], Usage]
-"""Return what rows since a moment add up to; raises WarehouseUnavailable."""
+"""Return the usage of the rows since a time; raises WarehouseUnavailable."""
 
 
 class BudgetCount:
-    """Counts what is spent today, and admits accounts while there is something left. Threads may share it."""
+    """Counts the tokens spent today, and admits accounts while some are left; threads may share it."""
 
     def __init__(self, daily_tokens: int, read_usage: ReadUsage, now: Clock = utc_now) -> None:
         self._daily_tokens = daily_tokens
@@ -90,24 +91,24 @@ class BudgetCount:
         self._tried_at = self._read_at = self._midnight
         self._usage = Usage()
         self._admitted: deque[dt.datetime] = deque()
-        self._is_told = False
+        self._has_alerted = False
 
     def admits(self) -> bool:
-        """Whether one account more may be scored; if so, it counts as being scored."""
+        """Return whether one more account may be scored; if so, its tokens count from now on."""
         with self._lock:
             now = self._now()
             spent = self._spent(now)
             if spent + self._usage.tokens_per_account > self._daily_tokens:
-                self._tell(spent)
+                self._alert(spent)
                 return False
             self._admitted.append(now)
             return True
 
     def _spent(self, now: dt.datetime) -> int:
-        """Return the day's tokens: those of the table, and an estimate for what was admitted and is not in it yet."""
+        """Return the day's tokens: those in the table, and an estimate for admitted accounts that are not in it yet."""
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         if midnight != self._midnight:
-            self._midnight, self._is_told = midnight, False
+            self._midnight, self._has_alerted = midnight, False
             self._tried_at = self._read_at = midnight - REFRESH
             self._usage = Usage()
             self._admitted.clear()
@@ -122,14 +123,14 @@ class BudgetCount:
         try:
             self._usage = self._read_usage(self._midnight)
         except WarehouseUnavailable as error:
-            # The admitted are kept, so that nothing is spent unseen while the table can't be read.
-            _log.warning("today's tokens can't be read; counting on from the last known", reason=str(error))
+            # Admitted accounts go on counting, so that the budget holds while the table can't be read.
+            _log.warning("today's tokens can't be read: counting from the last known value", reason=str(error))
             return
         self._read_at = now
 
-    def _tell(self, spent: int) -> None:
-        """Alert once a day and process."""
-        if not self._is_told:
+    def _alert(self, spent: int) -> None:
+        """Log an error, once a day and process."""
+        if not self._has_alerted:
             _log.error(
                 "the daily token budget is exhausted",
                 error_severity="HIGH",
@@ -137,11 +138,11 @@ class BudgetCount:
                 spent_tokens=spent,
                 daily_token_budget=self._daily_tokens,
             )
-        self._is_told = True
+        self._has_alerted = True
 
 
 def usage_query(table: str) -> str:
-    """Return the query of a day's usage, shadows among it; `table` is `project.dataset.table`, never from an event."""
+    """Return the query of a day's usage, with shadow scores; `table` is `project.dataset.table`, not from an event."""
     return _USAGE_SQL.format(table=table)
 
 

@@ -5,6 +5,7 @@ Google's client goes to BIGQUERY_EMULATOR_HOST where that variable is set.
 
 import datetime as dt
 import io
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -210,7 +211,7 @@ class Warehouse:
         Args:
             dataset: The table's dataset.
             table: The table.
-            rows: JSON rows by their identity, for which BigQuery tries to take a repeated row only once.
+            rows: JSON rows by insert id, by which BigQuery tries to drop repeated rows.
 
         Raises:
             WarehouseUnavailable: BigQuery did not answer, or refused the request as a whole.
@@ -232,12 +233,12 @@ class Warehouse:
         return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
 
     def create_dataset(self, dataset: str) -> None:
-        """Create a dataset if it is not there."""
+        """Create a dataset if it does not exist."""
         with _mapped(f"dataset {dataset}"):
             self._client.create_dataset(f"{self.project}.{dataset}", exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
 
     def create_table(self, dataset: str, table: Table) -> None:
-        """Create a table, partitioned and clustered as its model says, if it is not there."""
+        """Create a table, partitioned and clustered as its model says, if it does not exist."""
         definition = bigquery.Table(f"{self.project}.{dataset}.{table.name}", schema=_schema(table))
         if table.partition_column:
             definition.time_partitioning = bigquery.TimePartitioning(
@@ -248,26 +249,26 @@ class Warehouse:
             self._client.create_table(definition, exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
 
     def create_view(self, dataset: str, view: View) -> None:
-        """Create a view if it is not there."""
+        """Create a view if it does not exist."""
         definition = bigquery.Table(f"{self.project}.{dataset}.{view.name}")
         definition.view_query = view.query.format(dataset=f"{self.project}.{dataset}")
         with _mapped(f"view {dataset}.{view.name}"):
             self._client.create_table(definition, exists_ok=True, timeout=CALL_TIMEOUT_SECONDS)
 
     def find_dataset(self, dataset: str) -> None:
-        """Look for a dataset; a question of one attempt, as those below.
+        """Check that a dataset exists, with one call and no retries.
 
         Raises:
-            WarehouseUnavailable: It is not there, or BigQuery did not say; the cause is BigQuery's error.
+            WarehouseUnavailable: It does not exist, or BigQuery did not answer; the cause is BigQuery's error.
         """
         with _mapped(f"dataset {dataset}"):
             self._client.get_dataset(f"{self.project}.{dataset}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
 
     def table_definition(self, dataset: str, name: str) -> TableDefinition:
-        """Return a table or a view as it is.
+        """Return the definition of a table or a view, with one call and no retries.
 
         Raises:
-            WarehouseUnavailable: It is not there, or BigQuery did not say; the cause is BigQuery's error.
+            WarehouseUnavailable: It does not exist, or BigQuery did not answer; the cause is BigQuery's error.
         """
         with _mapped(f"table {dataset}.{name}"):
             table = self._client.get_table(f"{self.project}.{dataset}.{name}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
@@ -282,7 +283,7 @@ class Warehouse:
         )
 
     def granted_permissions(self, dataset: str, name: str, permissions: Sequence[str]) -> frozenset[str] | None:
-        """Return which of these permissions the credentials have on a table; None: BigQuery does not tell.
+        """Return which of these permissions the credentials have on a table; None if BigQuery can't test them.
 
         Raises:
             WarehouseUnavailable: BigQuery did not answer; the cause is BigQuery's error.
@@ -301,11 +302,11 @@ class Warehouse:
         return frozenset(answer.get("permissions", ()))
 
     def replace_rows(self, dataset: str, table: Table, rows: Iterable[TableRow]) -> int:
-        """Load rows in place of those a table has, with one load job; return how many."""
+        """Replace a table's rows with one load job, and return the number of the new rows."""
         lines = [orjson.dumps(to_row(row)) for row in rows]
         if not lines:
-            # An upload of no bytes has no end that the client would see.
-            list(self.query(f"TRUNCATE TABLE `{self.project}.{dataset}.{table.name}`"))
+            # The client does not notice the end of an upload without bytes.
+            self.query(f"TRUNCATE TABLE `{self.project}.{dataset}.{table.name}`")
             return 0
         config = bigquery.LoadJobConfig(
             schema=_schema(table), source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_TRUNCATE"
@@ -337,9 +338,9 @@ def _schema(table: Table) -> list[bigquery.SchemaField]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether BigQuery may answer the same call if it is asked again."""
+    """Whether the same call may succeed if it is repeated."""
     if isinstance(error, api.Forbidden):
-        # BigQuery says so of calls that come too fast, and of what is forbidden for good.
+        # BigQuery answers 403 both to calls that come too fast and to calls that are forbidden.
         return any(isinstance(it, dict) and it.get("reason") in _TRANSIENT_REASONS for it in error.errors)
     return isinstance(
         error,
@@ -355,6 +356,7 @@ def is_transient(error: Exception) -> bool:
     )
 
 
+_REASON: Final = re.compile("[A-Za-z]{1,40}")
 _TRANSIENT_REASONS: Final = frozenset({"rateLimitExceeded", "jobRateLimitExceeded", "backendError"})
 
 
@@ -374,16 +376,13 @@ def _mapped(what: str) -> Iterator[None]:
 
 
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
-    # The vendor's text can quote the statement; its class, status and reason can't. Of failed retries, the last counts.
+    # A message can quote the statement; class, status and reason can't. If retries failed, the last error counts.
     cause = getattr(error, "cause", None) or error
     status = getattr(cause, "code", None)
-    reasons = {
-        str(it.get("reason")) for it in getattr(cause, "errors", ()) if isinstance(it, dict) and it.get("reason")
-    }
-    reason = f" ({', '.join(sorted(reasons))})" if reasons else ""
-    return WarehouseUnavailable(
-        f"BigQuery: {what}: {type(cause).__name__}{f' {int(status)}' if status else ''}{reason}"
-    )
+    reasons = [it.get("reason") for it in getattr(cause, "errors", ()) if isinstance(it, dict)]
+    known = sorted({reason for reason in reasons if isinstance(reason, str) and _REASON.fullmatch(reason)})
+    parts = [type(cause).__name__, str(int(status)) if status else "", f"({', '.join(known)})" if known else ""]
+    return WarehouseUnavailable(f"BigQuery: {what}: {' '.join(part for part in parts if part)}")
 
 
 def dataset_path(project: str, dataset: str) -> str:

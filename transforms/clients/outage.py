@@ -1,7 +1,7 @@
-"""Outages of BigQuery: work is held while it does not answer, probed for, and given up only past a deadline.
+"""Outage gate: hold work while BigQuery does not answer, probe it, and give up only after a deadline.
 
-A batch waits inside its bundle: nothing is acknowledged that is not done, and the backlog stays where it is durable.
-One call at a time probes, so that an outage costs the service a call every few seconds, however much is waiting.
+A batch waits inside its bundle, so that nothing is acknowledged before it is done, and the backlog stays in Pub/Sub.
+One call at a time probes: during an outage BigQuery gets one call every few seconds, however much work waits.
 """
 
 import time
@@ -19,27 +19,27 @@ from transforms.process import once_per_process
 T = TypeVar("T")
 
 THROTTLED_COUNTER: Final = "cumulativeThrottlingSeconds"
-"""Dataflow reads a counter of this name: a worker that waits is not one that is busy."""
+"""Dataflow's autoscaling reads a counter of this name, and does not count the time as work."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class OutageSettings:
-    """How long work is held, in seconds, and how often BigQuery is probed meanwhile."""
+    """How long work is held, and how often BigQuery is probed meanwhile, in seconds."""
 
     deadline_seconds: float = 900.0
     probe_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         if self.deadline_seconds < 0 or self.probe_seconds <= 0:
-            raise ValueError("a deadline of 0 or more and a probe every so many seconds are wanted")
+            raise ValueError("expected deadline_seconds of 0 or more and probe_seconds of more than 0")
 
 
 class OutageGate:
-    """Calls to one part of BigQuery, held while it does not answer; for all the threads of a process.
+    """Makes calls to one part of BigQuery, and holds them while it does not answer; shared by a process's threads.
 
-    The first failure opens the circuit, since the call has been retried within by then.
+    The first failure opens the circuit breaker, since the call itself has been retried by then.
     """
 
     def __init__(self, service: str, settings: OutageSettings) -> None:
@@ -47,14 +47,14 @@ class OutageGate:
         self._circuit = Circuit(service, WarehouseUnavailable, failures=1, reset_seconds=settings.probe_seconds)
 
     def call(self, ask: Callable[[], T], on_wait: Callable[[float], None]) -> T:
-        """Return what a call returns, made again until it succeeds or this work has waited for as long as it may.
+        """Return the result of a call, which is repeated until it succeeds or the deadline has passed.
 
         Args:
             ask: The call.
-            on_wait: Told of the seconds for which work stood still, as they pass.
+            on_wait: Called with the seconds waited, after each wait.
 
         Raises:
-            WarehouseUnavailable: BigQuery did not answer within the deadline of an outage.
+            WarehouseUnavailable: BigQuery did not answer before the deadline.
         """
         started = time.monotonic()
         ends_at = started + self._settings.deadline_seconds
@@ -63,7 +63,7 @@ class OutageGate:
             try:
                 return self._circuit.call(ask)
             except CircuitOpen:
-                pass  # another call's failure: wait for a probe's success
+                pass  # another call failed: wait until a probe succeeds
             except WarehouseUnavailable as failure:
                 error = failure
                 _log.warning("BigQuery does not answer: work is held", service=self._circuit.name, reason=str(failure))
@@ -75,14 +75,14 @@ class OutageGate:
 
 
 class ThrottledSeconds:
-    """Counts held time in whole seconds for Dataflow, keeping the rest for the next time."""
+    """Counts the seconds of waiting for Dataflow: a counter takes whole ones, the rest is kept for the next call."""
 
     def __init__(self, stage: str) -> None:
         self._counter = Metrics.counter(stage, THROTTLED_COUNTER)
         self._rest = 0.0
 
     def __call__(self, seconds: float) -> None:
-        """Count; on the thread of `process()`, where Beam takes counts."""
+        """Count seconds; must be called on the thread of `process()`, where Beam counts."""
         self._rest += seconds
         whole = int(self._rest)
         self._rest -= whole

@@ -1,1 +1,1 @@
-"""What is known of an account, and whether any of it changed."""
+"""Account contexts: read, cache, overlay, and skip changes that leave them as they were."""

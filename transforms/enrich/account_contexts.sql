@@ -1,5 +1,5 @@
--- The context of each wanted account that the warehouse has, one row an account. {crm} is project.dataset; values are
--- bound as parameters. Each table is filtered on its partition column, and its rows per account are bounded.
+-- The contexts of accounts that the CRM mirror has, one row an account. {crm} is project.dataset; values are bound as
+-- parameters. Each table is filtered on its partition column, and its rows per account are limited.
 WITH
   recent_opportunities AS (
     SELECT o.account_id, ARRAY_AGG(o ORDER BY o.modified_at DESC, o.opportunity_id LIMIT {opportunities}) AS records

@@ -1,4 +1,4 @@
-"""Add account context: a batch of changes → the same changes with what the warehouse knows of their accounts."""
+"""Add account context: add to each change of a batch the context of its account."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,16 +27,16 @@ IN_CONTEXT: Final = "enriched"
 def join_contexts(
     changes: Sequence[AccountChange], contexts: Mapping[str, AccountContext | WarehouseError]
 ) -> Iterator[EnrichedChange | tuple[AccountChange, WarehouseError]]:
-    """Yield each change with its account's context, or with the reason why there is none.
+    """Yield each change with its account's context, or with the reason why it has none.
 
-    What the event says and the mirror does not know yet is part of the context; an account that the mirror lacks has
-    the event's alone, if that is enough.
+    Values of the event that are newer than the mirror's are laid over the context. If the mirror lacks the account, the
+    context is made from the event alone, if it has enough values.
     """
     for change in changes:
         context = contexts.get(change.account_id)
         if context is None:
             context = context_from_change(change) or AccountNotFound(
-                f"the CRM mirror has no account {change.account_id}, nor has the event its name and two facts"
+                f"the CRM mirror has no account {change.account_id}, and the event lacks its name and two more values"
             )
         elif isinstance(context, AccountContext):
             context = overlay(context, change)
@@ -50,8 +50,8 @@ def join_contexts(
 class AddAccountContext(beam.PTransform):
     """list of AccountChange → list of EnrichedChange (main), DeadLetter; at most one query a batch.
 
-    Accounts whose contexts are cached, and were read after their changes, are not asked for. While BigQuery does not
-    answer, batches are held; they become dead letters past the deadline of an outage only.
+    Contexts are taken from the cache if they were read after the change. While BigQuery does not answer, batches are
+    held; after the outage gate's deadline they become dead letters.
     """
 
     project: str
@@ -98,7 +98,7 @@ class _LookUp(beam.DoFn):
             yield enriched
 
     def _contexts(self, changes: list[AccountChange]) -> Mapping[str, AccountContext | WarehouseError]:
-        """Return what the cache has, and what the warehouse has of the rest."""
+        """Return the contexts of the cache, and those of the mirror for accounts that the cache lacks."""
         cached = self._cached(changes)
         missing = [change for change in changes if change.account_id not in cached]
         if not missing:

@@ -1,9 +1,8 @@
-"""The cache of account contexts: what was read of an account a moment ago need not be read again.
+"""Cache of account contexts, in the process and in Redis.
 
-Every lookup is caused by a change of the account, so that an entry which was read before the change had reached the
-mirror is out of date: an entry carries the time at which it was read, a change the time that it must have been read
-after. That is how a change invalidates its account's entry in every process and in Redis, without a message between
-them; see docs/adr/030.
+A lookup follows a change of the account, so an entry that was read before the change reached the mirror is out of date.
+Each entry has the time at which it was read, and each change a time after which it must have been read. So a change
+invalidates its account's entry in every process and in Redis without any message; see docs/adr/030.
 """
 
 import datetime as dt
@@ -24,30 +23,30 @@ from transforms.clients.redis import RedisSettings, RedisStore
 from transforms.process import once_per_process
 
 COMMIT_GRANULARITY: Final = dt.timedelta(seconds=1)
-"""commitTimestamp tells seconds, and may differ by one within a transaction."""
+"""commitTimestamp has whole seconds, and may differ by one within a transaction."""
 
 LARGEST_CONTEXT_BYTES: Final = 16 * 1024 * 1024
-"""As JSON. A larger one, of which there is none in life, is read from the mirror each time."""
+"""As JSON. A larger context is read from the mirror each time."""
 
 _READ_AT: Final = struct.Struct(">q")
 
 
 class Store(Protocol):
-    """Where entries are kept: bytes by key, for a while."""
+    """Keeps entries: bytes by key, for a limited time."""
 
     @property
     def name(self) -> str:
-        """What counters call it."""
+        """Name of the store in counters."""
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return what is kept under the keys."""
+        """Return the entries of these keys, as far as they are kept."""
 
     def set_many(self, entries: Mapping[str, bytes]) -> None:
-        """Keep values under their keys."""
+        """Keep entries under their keys."""
 
 
 class ProcessStore:
-    """Bytes by key in this process, for all its threads."""
+    """Keeps entries in this process, for all its threads."""
 
     name: Final = "process"
 
@@ -56,12 +55,12 @@ class ProcessStore:
         self._lock = threading.Lock()
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return what is kept under the keys."""
+        """Return the entries of these keys, as far as they are kept."""
         with self._lock:
             return {key: value for key in keys if (value := self._entries.get(key)) is not None}
 
     def set_many(self, entries: Mapping[str, bytes]) -> None:
-        """Keep values under their keys; those that were used longest ago make room."""
+        """Keep entries under their keys; the least recently used ones are evicted."""
         with self._lock:
             for key, value in entries.items():
                 if len(value) <= self._entries.maxsize:
@@ -70,7 +69,7 @@ class ProcessStore:
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """How long entries live, how far the mirror may be behind Salesforce, and where entries are kept besides."""
+    """How long entries live, how far the mirror may lag behind Salesforce, and the shared Redis, if any."""
 
     ttl_seconds: float = 600.0
     mirror_lag_seconds: float = 60.0
@@ -79,19 +78,19 @@ class CacheSettings:
 
     def __post_init__(self) -> None:
         if self.ttl_seconds < 0 or self.mirror_lag_seconds < 0:
-            raise ValueError("a time to live and a lag of 0 or more seconds are wanted")
+            raise ValueError("expected ttl_seconds and mirror_lag_seconds of 0 or more")
 
 
 @dataclass
 class Found:
-    """What a cache has of some accounts, and how many of them came from which store."""
+    """The contexts that a cache has of some accounts, and how many came from which store."""
 
     contexts: dict[str, AccountContext] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
 
 
 class ContextCache:
-    """Contexts by account, in one store after the other."""
+    """Keeps contexts by account in several stores, the nearest first."""
 
     def __init__(self, stores: Sequence[Store], scope: str, settings: CacheSettings) -> None:
         self._stores = stores
@@ -101,7 +100,7 @@ class ContextCache:
 
     def find(self, changes: Iterable[AccountChange], now: dt.datetime) -> Found:
         """Return the contexts that were read late enough for each account's changes, and not too long ago."""
-        # A store's own time to live begins when an entry reaches it, which may be a while after it was read.
+        # A store counts an entry's time to live from when the entry reached it, which may be later than its reading.
         oldest_at_all = now - self._ttl
         wanted = {
             account_id: max(time, oldest_at_all) for account_id, time in read_after(changes, self._mirror_lag).items()
@@ -121,13 +120,13 @@ class ContextCache:
                     del wanted[account_id]
             found.hits[store.name] = len(hits)
             if hits:
-                # Read again at the nearer store; what it has is older, or it would have answered.
+                # The nearer stores lack these entries, or have older ones.
                 for nearer in self._stores[:place]:
                     nearer.set_many(hits)
         return found
 
     def keep(self, contexts: Mapping[str, AccountContext], read_at: dt.datetime) -> None:
-        """Keep contexts that were read from the mirror, as it was at a time that is no later than the reading."""
+        """Keep contexts; `read_at` is a time at or before the query of the mirror."""
         entries = {self._key(account_id): encode_entry(context, read_at) for account_id, context in contexts.items()}
         if entries:
             for store in self._stores:
@@ -138,7 +137,7 @@ class ContextCache:
 
 
 def read_after(changes: Iterable[AccountChange], mirror_lag: dt.timedelta) -> dict[str, dt.datetime]:
-    """Return for each account the time before which what was read of it need not contain its newest change."""
+    """Return for each account the time after which a reading of the mirror contains its newest change."""
     times: dict[str, dt.datetime] = {}
     for change in changes:
         time = change.committed_at + COMMIT_GRANULARITY + mirror_lag
@@ -147,18 +146,18 @@ def read_after(changes: Iterable[AccountChange], mirror_lag: dt.timedelta) -> di
 
 
 def cache_generation(scope: str) -> str:
-    """Return what keys begin with: other for another mirror, other bounds, or other models than these."""
+    """Return the generation that keys begin with: it differs by mirror, bounds, and the context's models."""
     identity = f"{scope}\x1f{AccountContext.model_json_schema()}"
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def encode_entry(context: AccountContext, read_at: dt.datetime) -> bytes:
-    """Return an entry: eight bytes of time, and the context's JSON deflated, which leaves some 30 % of it."""
+    """Return an entry: eight bytes of time, and the context's JSON, deflated to some 30 %."""
     return _READ_AT.pack(int(read_at.timestamp() * 1000)) + zlib.compress(context.model_dump_json().encode())
 
 
 def decode_entry(entry: bytes, account_id: str, oldest: dt.datetime) -> AccountContext | None:
-    """Return the context of an entry; None if it was read before `oldest`, or is no entry of that account."""
+    """Return the context of an entry; None if it was read before `oldest`, or is not a valid entry of the account."""
     try:
         (read_at,) = _READ_AT.unpack_from(entry)
         if read_at < oldest.timestamp() * 1000:
@@ -170,15 +169,15 @@ def decode_entry(entry: bytes, account_id: str, oldest: dt.datetime) -> AccountC
 
 
 def _inflated(deflated: bytes) -> bytes:
-    """Return what was deflated; Redis is shared, and a few bytes of it could stand for a worker's whole memory.
+    """Return inflated bytes, up to the limit: Redis is shared, and few bytes can inflate to a worker's whole memory.
 
     Raises:
-        zlib.error: It is none, not all of it is there, or it is larger than an entry may be.
+        zlib.error: The bytes are not deflated ones, are cut off, or inflate to more than an entry may have.
     """
     inflater = zlib.decompressobj()
     text = inflater.decompress(deflated, LARGEST_CONTEXT_BYTES)
     if not inflater.eof:
-        raise zlib.error("cut off, or too large")
+        raise zlib.error("the entry is cut off or too large")
     return text
 
 

@@ -234,7 +234,7 @@ def _whole(value: Any) -> int:
 
 
 def _year(value: Any) -> int:
-    """Read YearStarted, which is text of four digits in Salesforce."""
+    """Read YearStarted, which Salesforce keeps as text of four digits."""
     is_text = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 4  # noqa: PLR2004 - digits
     year = int(value) if is_text else _whole(value)
     if not _FIRST_YEAR <= year <= _LAST_YEAR:
@@ -295,7 +295,7 @@ _ACCOUNT_COLUMNS: Final[Mapping[str, _Column]] = {
     "YearStarted": _Column("year_started", _year),
     "CreatedDate": _Column("created_at", _moment),
     **{f"BillingAddress.{part}": column for part, column in _ADDRESS_PARTS.items()},
-    # As Kafka connectors and REST name them, which flatten compound fields.
+    # Names in Kafka connectors and in REST, which flatten compound fields.
     **{f"Billing{part}": column for part, column in _ADDRESS_PARTS.items()},
 }
 _OPPORTUNITY_COLUMNS: Final[Mapping[str, _Column]] = {

@@ -1,6 +1,6 @@
--- The newest row of each wanted account, in the order of current_account_scores, and whether a score of it was asked for
--- within the bounds, rather than carried over. A score of a version that is tried out was not the last. {scores} is
--- project.dataset; values are bound as parameters. The table is filtered on its partition column.
+-- The newest row of each account, in the order of current_account_scores, and whether Gemini scored the account within
+-- the bounds (a carried-over score does not count). Shadow scores are left out. {scores} is project.dataset; values are
+-- bound as parameters. The table is filtered on its partition column.
 SELECT
   ARRAY_AGG(
     s

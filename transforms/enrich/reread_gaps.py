@@ -1,4 +1,4 @@
-"""Reread gaps: a gap event says that a record changed and not how, so that the record is read from Salesforce."""
+"""Reread gaps: read the accounts of gap events from Salesforce, since such an event has no field values."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def needs_reread(change: AccountChange) -> bool:
-    """Whether a change is a gap of an account that lives, and was not reread yet.
+    """Whether a change is a gap event of an existing account that was not reread yet.
 
-    Values are no sign of that: an update in the gap's burst may have brought some.
+    Values are no sign of that: they can come from an update in the same burst.
     """
     return (
         change.entity_name == ACCOUNT_ENTITY and change.change_type in _REREAD and MODIFIED_FIELD not in change.values
@@ -38,15 +38,15 @@ def needs_reread(change: AccountChange) -> bool:
 
 
 def is_gone(change: AccountChange) -> bool:
-    """Whether a change says that its account is deleted."""
+    """Whether a change says that its account was deleted."""
     return change.entity_name == ACCOUNT_ENTITY and change.change_type is ChangeType.GAP_DELETE
 
 
 def reread_gaps(changes: Sequence[AccountChange], records: Mapping[str, AccountRecord]) -> list[AccountChange]:
-    """Return the changes in their order, the gaps among them with what Salesforce has of their records.
+    """Return the changes in their order, gaps with the values of their records.
 
-    A gap whose record is not among the records stays as it is: it may be hidden from us, or purged. If it is purged,
-    a DELETE says so.
+    A gap without a record stays as it is: the record may be hidden from this service, or purged; a purge has a DELETE
+    event of its own.
     """
     return [
         _reread(change, records[change.account_id]) if needs_reread(change) and change.account_id in records else change
@@ -55,12 +55,11 @@ def reread_gaps(changes: Sequence[AccountChange], records: Mapping[str, AccountR
 
 
 def _reread(change: AccountChange, record: AccountRecord) -> AccountChange:
-    """Return the change with the record as it is now; event and place in commit order stay those of the event.
+    """Return the change with the values of the record as it is now; event id and commit order stay the event's.
 
-    The values are known values, not new ones: which of them a GAP_UPDATE changed is still unknown, and its
-    `changed_fields` stay as they are, while all that a created or restored record has is new. What is empty is in
-    `nulled_fields`. `SystemModstamp` among the values tells the overlay how new they are, whatever the event's age. A
-    deleted record makes the change its deletion.
+    Which values a GAP_UPDATE changed stays unknown, so `changed_fields` stays as it is; of a created or restored record
+    all fields are changed. Empty fields are in `nulled_fields`. `SystemModstamp` among the values tells the overlay how
+    new they are. A deleted record turns the change into a GAP_DELETE.
     """
     if record.is_deleted:
         nothing: dict[str, Any] = {"changed_fields": (), "nulled_fields": (), "values": {}, "enriched": {}}
@@ -72,15 +71,15 @@ def _reread(change: AccountChange, record: AccountRecord) -> AccountChange:
         values={**known, MODIFIED_FIELD: record.modified_at.isoformat()},
         nulled_fields=tuple(sorted(name for name, value in record.values.items() if value is None)),
         changed_fields=tuple(dict.fromkeys((*change.changed_fields, *new))),
-        enriched={},  # older than the record as it is now
+        enriched={},  # they are older than the record
     )
 
 
 @dataclass
 class RereadGaps(beam.PTransform):
-    """list of AccountChange → the same (main), one query a batch; AccountChange of what is deleted (`deleted`).
+    """list of AccountChange → the same (main), AccountChange of deleted accounts (`deleted`); one query a batch.
 
-    Without settings, or where Salesforce does not answer, gaps go on as they came: the warehouse's context is used.
+    Without settings, or if Salesforce does not answer, gaps stay as they are, and the mirror's context is used.
     """
 
     salesforce: SalesforceSettings | None
@@ -134,7 +133,7 @@ class _Reread(beam.DoFn):
         except SalesforceUnavailable as error:
             self.failed.inc(len(gaps))
             self.circuit_open.inc(len(gaps) if isinstance(error, CircuitOpen) else 0)
-            _log.warning("gaps are not read again, the warehouse's context is used", reason=str(error), gaps=len(gaps))
+            _log.warning("gaps are not read again: the mirror's context is used", reason=str(error), gaps=len(gaps))
             return changes
         finally:
             self.read_milliseconds.update(int(1_000 * (time.monotonic() - started)))

@@ -1,8 +1,8 @@
-"""Skip unchanged contexts: a change after which Gemini would read what it read the last time is not scored again.
+"""Skip unchanged contexts: do not score a change that leaves its account's context as it was at the last score.
 
-What it read the last time is known from the rows of `account_scores` alone: a score that failed, or whose row was
-refused, was never the last. A skipped change leaves a row as well, which carries the score over to the change's place
-in commit order, so that no older change that comes late can take its place; see docs/adr/033.
+The last score is the newest row in `account_scores`, so a score that failed, or whose row was refused, does not count.
+A skipped change gets a row too: the carried-over score with the change's place in commit order, so that an older change
+that arrives late can't replace it. See docs/adr/033.
 """
 
 import datetime as dt
@@ -43,7 +43,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Scoring:
-    """What a score depends on beside its context."""
+    """The prompt version and model of a score."""
 
     prompt_version: str
     model: str
@@ -51,22 +51,22 @@ class Scoring:
 
 @dataclass(frozen=True)
 class LastScore:
-    """The newest row of an account in commit order, and whether a score of it was asked for within the lookback."""
+    """The newest row of an account in commit order, and whether Gemini scored the account within the lookback."""
 
     row: Score
     is_recent: bool
 
 
 def scoring_of(gemini: GeminiSettings) -> Scoring:
-    """Return what scores depend on under these settings."""
+    """Return the prompt version and model of scores under these settings."""
     return Scoring(prompt_version=gemini.prompt_version, model=gemini.model)
 
 
 def skip_reason(item: EnrichedChange, last: LastScore | None, scoring: Scoring) -> SkipReason | None:
-    """Return why a change needs no score; None: it needs one.
+    """Return why a change needs no score; None if it needs one.
 
-    A change older than its account's newest row could not become the current score. Otherwise the row must be a score
-    of the same context, prompt and model: a tombstone is none, and a revived account is scored whatever its row says.
+    A change older than its account's newest row is stale. Otherwise it is skipped if the row is a recent score, not a
+    tombstone, of the same context, prompt and model, and the account was not restored.
     """
     if last is None:
         return None
@@ -84,7 +84,7 @@ def skip_reason(item: EnrichedChange, last: LastScore | None, scoring: Scoring) 
 
 
 def carried_over(item: EnrichedChange, last: LastScore, scoring: Scoring, ledger: Ledger) -> ScoringResult:
-    """Return the last score as the row of a later change that left its context as it was; it cost no call."""
+    """Return the last score as the row of a later change that left the context as it was; no tokens are counted."""
     change, row = item.change, last.row
     carried = replace(
         row,
@@ -114,7 +114,7 @@ def last_scores_query(scores: str) -> str:
 
 
 def last_score_from_row(row: Mapping[str, Any]) -> LastScore | None:
-    """Return a row of the query's answer; None if it is of another version's table, and tells nothing."""
+    """Return a row of the query as a last score; None if another version's table has values unknown to this one."""
     newest = row["newest"]
     known = {name: newest[name] for name in Score.__struct_fields__ if newest.get(name) is not None}
     try:
@@ -126,14 +126,14 @@ def last_score_from_row(row: Mapping[str, Any]) -> LastScore | None:
 def read_last_scores(
     warehouse: Warehouse, dataset: str, account_ids: Sequence[str], *, since: dt.datetime, until: dt.datetime
 ) -> dict[str, LastScore]:
-    """Look the last scores of a batch's accounts up in one query; an account without one is missing in the answer.
+    """Read the last scores of a batch's accounts with one query; accounts without one are missing in the result.
 
     Args:
         warehouse: The connection.
         dataset: The dataset of `account_scores`.
         account_ids: 18-character ids.
-        since: Rows before this are not read, which bounds the partitions.
-        until: Rows after this are not read.
+        since: Start of the rows that are read; it bounds the partitions.
+        until: End of the rows that are read.
 
     Raises:
         WarehouseUnavailable: BigQuery did not answer.
@@ -148,8 +148,8 @@ def read_last_scores(
 class SkipUnchangedContexts(beam.PTransform):
     """list of EnrichedChange → those that need a score (main), ScoringResult (`carried`), Outcome; one query a batch.
 
-    Where BigQuery can't tell even past the deadline of an outage, everything is scored: that costs money, and loses
-    nothing. A lookback of zero switches the step off.
+    If BigQuery does not answer before the outage gate's deadline, the whole batch is scored: that costs money, but
+    loses nothing. A lookback of zero switches the step off.
     """
 
     project: str
@@ -160,7 +160,7 @@ class SkipUnchangedContexts(beam.PTransform):
     outage: OutageSettings = field(default_factory=OutageSettings)
 
     def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> Any:
-        """Part what needs a score from what does not."""
+        """Split each batch by whether a change needs a score."""
         return batches | beam.ParDo(_Skip(self)).with_outputs(CARRIED, OUTCOMES, main=CHANGED)
 
 
@@ -208,7 +208,7 @@ class _Skip(beam.DoFn):
             return self.outage_gate.call(lambda: self._look_up(account_ids), self.throttled)
         except WarehouseUnavailable as error:
             self.unknown.inc(len(account_ids))
-            _log.error("last scores can't be read: all of a batch is scored", reason=str(error), batch=len(batch))
+            _log.error("last scores can't be read: the whole batch is scored", reason=str(error), batch=len(batch))
             return {}
 
     def _look_up(self, account_ids: Sequence[str]) -> Mapping[str, LastScore]:

@@ -1,4 +1,4 @@
-"""The Beam side of the budget: what passes, what waits, what is dead-lettered."""
+"""The budget step: which changes are admitted, held, or dead-lettered."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,16 +26,16 @@ _outputs: list[Any] = []
 
 
 class FakeCount:
-    """A count with so many accounts left, whoever asks."""
+    """A count that admits a number of accounts."""
 
     def admits(self) -> bool:
-        """Whether there is one left."""
+        """Return whether one is left."""
         _left[0] -= 1
         return _left[0] >= 0
 
 
 def count_of(_budget: TokenBudget) -> Any:
-    """Return the one count."""
+    """Return the shared count."""
     return FakeCount()
 
 
@@ -57,7 +57,7 @@ def _put(item: Any) -> None:
 
 
 def _at(arrival: tuple[float, int, AccountChange | None]) -> list[AccountChange]:
-    """Set the clock and what is left of the budget; a moment may have no change."""
+    """Set the clock and the number of accounts left; a moment may have no change."""
     _clock[0], _left[0] = arrival[0], arrival[1]
     return [arrival[2]] if arrival[2] else []
 
@@ -94,14 +94,14 @@ def _run_bounded(action: BudgetAction | None, changes: list[AccountChange]) -> d
 
 
 def test_without_a_budget_everything_passes() -> None:
-    """And nothing is asked."""
+    """No count is made."""
     _run_bounded(None, [change(number) for number in range(1, 6)])
     assert sorted(_numbers()) == [1, 2, 3, 4, 5]
     assert not _letters()
 
 
-def test_what_the_budget_does_not_admit_is_dead_lettered() -> None:
-    """As budget_exhausted, with its bytes, to be replayed; each change goes one way."""
+def test_changes_beyond_the_budget_are_dead_lettered() -> None:
+    """As budget_exhausted, with their bytes, to be replayed; each change has one output."""
     _left[0] = 3
     counters = _run_bounded(BudgetAction.DEAD_LETTER, [change(number) for number in range(1, 9)])
     assert len(_numbers()) == 3
@@ -112,8 +112,8 @@ def test_what_the_budget_does_not_admit_is_dead_lettered() -> None:
     assert counters == {"admitted_total": 3, "budget_exhausted_total": 5}
 
 
-def test_what_waits_goes_on_when_the_budget_admits_it() -> None:
-    """The oldest first, as many as are admitted, at the next look; the rest goes on waiting, and then goes too."""
+def test_held_changes_are_emitted_when_the_budget_admits_them() -> None:
+    """The oldest first, as many as are admitted at the next check; the others at a later one."""
     stream = TestStream().advance_watermark_to(0)
     arrivals = [(0.0, 0, change(number, sequence_number=number)) for number in (3, 1, 2)]
     stream = stream.add_elements([TimestampedValue(arrival, 0) for arrival in arrivals])
@@ -128,7 +128,7 @@ def test_what_waits_goes_on_when_the_budget_admits_it() -> None:
 
 
 def test_the_end_of_the_input_ends_the_wait() -> None:
-    """At a drain, and at the end of a bounded input, what still waits is dead-lettered: nothing disappears."""
+    """At a drain, and at the end of a bounded input, held changes are dead-lettered: none disappears."""
     _left[0] = 1
     counters = _run_bounded(BudgetAction.WAIT, [change(number) for number in range(1, 5)])
     assert len(_numbers()) == 1
@@ -136,8 +136,8 @@ def test_the_end_of_the_input_ends_the_wait() -> None:
     assert counters == {"admitted_total": 1, "held_total": 3, "budget_exhausted_total": 3}
 
 
-def test_the_local_engine_loses_nothing_that_waits() -> None:
-    """The DirectRunner ends with a bounded input, and its waiting changes are dead-lettered too."""
+def test_the_direct_runner_loses_no_held_change() -> None:
+    """It ends with a bounded input, and its held changes are dead-lettered too."""
     with TestPipeline(runner="BundleBasedDirectRunner") as pipeline:
         _collect(pipeline | beam.Create([change(1), change(2)]) | _gate(BudgetAction.WAIT))
     assert len(_letters()) == 2

@@ -1,4 +1,4 @@
-"""The daily token budget: what is admitted, by what is known of the day."""
+"""The daily token budget: how many accounts are admitted."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SECOND = dt.timedelta(seconds=1)
 
 @dataclass
 class Day:
-    """A day with a clock, a table of scores, and what a count asked it."""
+    """A day with a clock, a table of scores, and the readings of the table."""
 
     daily_tokens: int
     now: dt.datetime = MORNING
@@ -26,7 +26,7 @@ class Day:
     asked: list[dt.datetime] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Start a process that counts."""
+        """Start a process with a count."""
         self.count = self.another_process()
 
     def another_process(self) -> BudgetCount:
@@ -40,19 +40,19 @@ class Day:
         return self.usage
 
     def admitted(self, accounts: int) -> int:
-        """Return how many of so many accounts are admitted now."""
+        """Return how many of a number of accounts are admitted now."""
         return sum(self.count.admits() for _ in range(accounts))
 
 
 def test_accounts_are_admitted_up_to_the_budget() -> None:
-    """By their average cost, which is a guess before the day has shown one."""
+    """By the day's average cost, or an assumed one while there are few rows."""
     assert Day(10 * TOKENS_PER_ACCOUNT).admitted(50) == 10
     day = Day(1_000_000, usage=Usage(tokens=400_000, accounts=400))
     assert day.admitted(1_000) == 600
 
 
-def test_what_other_workers_spent_counts() -> None:
-    """Their rows are read a minute later at the latest, since midnight in UTC."""
+def test_tokens_of_other_workers_count() -> None:
+    """Their rows since midnight UTC are read a minute later at the latest."""
     day = Day(1_000_000, usage=Usage(500_000, 500))
     assert day.admitted(1) == 1
     day.usage = Usage(1_000_000, 1_000)
@@ -63,7 +63,7 @@ def test_what_other_workers_spent_counts() -> None:
 
 
 def test_the_table_is_read_once_a_minute() -> None:
-    """However many accounts ask, and whether it answers or not."""
+    """However many accounts are checked, and whether BigQuery answers or not."""
     day = Day(10**9)
     for _ in range(10):
         day.admitted(100)
@@ -75,7 +75,7 @@ def test_the_table_is_read_once_a_minute() -> None:
 
 
 def test_an_admitted_account_counts_until_its_row_can_be_read() -> None:
-    """One that failed, and never has a row, does not count for ever."""
+    """An account that failed never has a row, and stops counting."""
     day = Day(10 * TOKENS_PER_ACCOUNT)
     assert day.admitted(10) == 10
     day.now += REFRESH
@@ -84,7 +84,7 @@ def test_an_admitted_account_counts_until_its_row_can_be_read() -> None:
     assert day.admitted(50) == 10
 
 
-def test_a_new_day_starts_from_nothing() -> None:
+def test_a_new_day_starts_at_zero() -> None:
     """At midnight in UTC."""
     day = Day(3 * TOKENS_PER_ACCOUNT)
     assert day.admitted(5) == 3
@@ -93,7 +93,7 @@ def test_a_new_day_starts_from_nothing() -> None:
 
 
 def test_without_the_table_the_count_goes_on() -> None:
-    """What was known and what was admitted since still counts, for as long as the table can't be read."""
+    """The last known tokens, and accounts admitted since, count for as long as the table can't be read."""
     day = Day(1_000_000, usage=Usage(990_000, 990))
     assert day.admitted(4) == 4
     day.is_down = True
@@ -102,8 +102,8 @@ def test_without_the_table_the_count_goes_on() -> None:
         assert day.count.admits() is (day.now < MORNING + 7 * REFRESH)
 
 
-def test_the_alert_is_given_once_a_day() -> None:
-    """An error in the log, with what was spent; the next day another."""
+def test_the_alert_is_logged_once_a_day() -> None:
+    """An error in the log, with the tokens spent; another one the next day."""
     day = Day(TOKENS_PER_ACCOUNT)
     with structlog.testing.capture_logs() as logs:
         day.admitted(5)
@@ -116,7 +116,7 @@ def test_the_alert_is_given_once_a_day() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 90), st.booleans()), max_size=120), st.integers(1, 60))
 def test_one_process_never_passes_the_budget(steps: Sequence[tuple[int, bool]], budget_accounts: int) -> None:
-    """Whatever the pace, and however late within two minutes rows appear, no more is admitted than the day has."""
+    """At any pace, and if rows appear up to two minutes late, no more is admitted than the budget allows."""
     cost = TOKENS_PER_ACCOUNT
     day = Day(budget_accounts * cost, now=MORNING.replace(hour=0))
     admitted: list[dt.datetime] = []
@@ -132,8 +132,8 @@ def test_one_process_never_passes_the_budget(steps: Sequence[tuple[int, bool]], 
     assert len(admitted) <= budget_accounts
 
 
-def test_two_processes_overshoot_by_what_they_do_not_see_of_each_other() -> None:
-    """This is the price of a count without a lock: at most what the others admit until their rows can be read."""
+def test_two_processes_overshoot_by_what_they_admit_unseen() -> None:
+    """The count has no lock: the overshoot is at most what other processes admit until their rows can be read."""
     day = Day(100 * TOKENS_PER_ACCOUNT)
     other = day.another_process()
     assert day.admitted(500) + sum(other.admits() for _ in range(500)) == 200
@@ -143,5 +143,5 @@ def test_two_processes_overshoot_by_what_they_do_not_see_of_each_other() -> None
 
 
 def test_the_query_reads_one_days_partition() -> None:
-    """It filters on the column that partitions the table, by a bound value."""
+    """It filters on the partition column, by a bound value."""
     assert "WHERE scored_at >= @since" in usage_query("p.d.account_scores")

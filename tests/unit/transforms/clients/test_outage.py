@@ -1,4 +1,4 @@
-"""Outages: work is held and probed for, given up past the deadline, and never flooded out."""
+"""The outage gate: work is held, BigQuery is probed, and work is given up after the deadline."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +11,7 @@ PROBE_SECONDS = 0.01
 
 
 class _Warehouse:
-    """Fails so many calls, and then answers."""
+    """Fails the first calls, and then answers."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
@@ -29,7 +29,7 @@ def _outage_gate(deadline_seconds: float = 60) -> OutageGate:
 
 
 def test_work_is_held_until_a_probe_succeeds() -> None:
-    """However often a probe fails, the work gets its answer in the end, and the time that it stood still is told."""
+    """After several failed probes the call returns its answer, and the time waited is reported."""
     warehouse, waits = _Warehouse(failures=4), list[float]()
     assert _outage_gate().call(warehouse, waits.append) == "rows"
     assert warehouse.calls == 5
@@ -37,29 +37,29 @@ def test_work_is_held_until_a_probe_succeeds() -> None:
 
 
 def test_without_an_outage_nothing_waits() -> None:
-    """An answer is passed on at once."""
+    """An answer is returned at once."""
     waits = list[float]()
     assert _outage_gate().call(_Warehouse(failures=0), waits.append) == "rows"
     assert waits == []
 
 
 def test_past_the_deadline_work_is_given_up_with_the_reason() -> None:
-    """The last failure says why."""
+    """The error is the last failure."""
     with pytest.raises(WarehouseUnavailable, match="503"):
         _outage_gate(deadline_seconds=0.05).call(_Warehouse(failures=10**6), lambda _: None)
 
 
 def test_each_batch_waits_its_own_deadline_and_probes_are_few() -> None:
-    """A long outage gives up the batches that stood in line for as long as they may, not the backlog behind them.
+    """In a long outage each batch is given up after its own deadline, however many wait.
 
-    The calls that it costs follow from its length, not from how many threads wait.
+    The number of calls depends on the outage's length, not on the number of threads that wait.
     """
-    hold, warehouse = _outage_gate(deadline_seconds=0.2), _Warehouse(failures=10**6)
+    gate, warehouse = _outage_gate(deadline_seconds=0.2), _Warehouse(failures=10**6)
     waited = [list[float]() for _ in range(8)]
 
     def batch(number: int) -> None:
         with pytest.raises(WarehouseUnavailable):
-            hold.call(warehouse, waited[number].append)
+            gate.call(warehouse, waited[number].append)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(batch, range(8)))
@@ -70,6 +70,6 @@ def test_each_batch_waits_its_own_deadline_and_probes_are_few() -> None:
 
 @pytest.mark.parametrize("settings", [{"deadline_seconds": -1.0}, {"probe_seconds": 0.0}])
 def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
-    """A deadline in the past and a probe without pause can't be meant."""
-    with pytest.raises(ValueError, match="wanted"):
+    """The deadline must not be negative, and probes need a pause."""
+    with pytest.raises(ValueError, match="expected deadline_seconds"):
         OutageSettings(**settings)

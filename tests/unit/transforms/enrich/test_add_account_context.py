@@ -1,4 +1,4 @@
-"""Context lookups: one query a batch at most, none for what is cached, and nobody lost when BigQuery fails."""
+"""Context lookups: at most one query a batch, none for cached accounts, and no change lost when BigQuery fails."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def _row(number: int) -> dict[str, Any]:
 
 
 class _Mirror:
-    """A warehouse with the contexts of some accounts; it fails so many queries first."""
+    """A warehouse with the contexts of some accounts, whose first queries fail."""
 
     project = "p"
 
@@ -58,26 +58,26 @@ class _Step:
         self.step.throttled = ThrottledSeconds("test")
 
     def __call__(self, *changes: AccountChange) -> tuple[list[EnrichedChange], list[DeadLetter]]:
-        enriched_change, letters = list[EnrichedChange](), list[DeadLetter]()
+        enriched_change, dead_letters = list[EnrichedChange](), list[DeadLetter]()
         for output in self.step.process(changes):
             if isinstance(output, TaggedOutput):
-                letters.append(output.value)
+                dead_letters.append(output.value)
             else:
                 enriched_change += output
-        return enriched_change, letters
+        return enriched_change, dead_letters
 
 
 def test_a_batch_is_one_query() -> None:
-    """Every account is asked for once, however many changes it has; each change gets its context."""
+    """Each account is looked up once, however many changes it has; each change gets its context."""
     step = _Step(_Mirror(1, 2))
-    enriched_change, letters = step(change(1), change(2), change(1, event_id="b" * 32))
+    enriched_change, dead_letters = step(change(1), change(2), change(1, event_id="b" * 32))
     assert [item.change.account_id for item in enriched_change] == [account_id(1), account_id(2), account_id(1)]
-    assert letters == []
+    assert dead_letters == []
     assert step.mirror.asked == [sorted([account_id(1), account_id(2)])]
 
 
 def test_a_redelivered_batch_costs_no_query() -> None:
-    """What was read after the changes is used again; only accounts that are new are asked for."""
+    """Contexts read after the changes are used again; only new accounts are looked up."""
     step = _Step(_Mirror(1, 2, 3))
     first, _ = step(change(1), change(2))
     again, _ = step(change(1), change(2))
@@ -87,7 +87,7 @@ def test_a_redelivered_batch_costs_no_query() -> None:
 
 
 def test_a_change_after_the_reading_is_looked_up_anew() -> None:
-    """The next change of the account invalidates what was read before it."""
+    """The next change of an account invalidates contexts that were read before it."""
     step = _Step(_Mirror(1))
     step(change(1))
     step(change(1, event_id="b" * 32, committed_at=AFTER))
@@ -95,60 +95,63 @@ def test_a_change_after_the_reading_is_looked_up_anew() -> None:
 
 
 def test_without_a_cache_each_batch_is_a_query() -> None:
-    """Switched off, nothing is kept."""
+    """Without a cache no context is kept."""
     step = _Step(_Mirror(1), is_cached=False)
     step(change(1))
     step(change(1))
     assert len(step.mirror.asked) == 2
 
 
-def test_what_is_not_there_is_not_cached() -> None:
-    """An account that arrives in the mirror, or is mended there, is found by the next change or replay."""
+def test_missing_and_invalid_contexts_are_not_cached() -> None:
+    """An account that is added to the mirror, or corrected there, is found by the next change or replay."""
     step = _Step(_Mirror())
     step.mirror.rows[account_id(2)] = _row(2) | {"emails": [{"subject": 5}]}
-    _, letters = step(change(1), change(2))
-    assert [letter.error_class for letter in letters] == [ErrorClass.ACCOUNT_NOT_FOUND, ErrorClass.INVALID_CONTEXT]
+    _, dead_letters = step(change(1), change(2))
+    assert [it.error_class for it in dead_letters] == [
+        ErrorClass.ACCOUNT_NOT_FOUND,
+        ErrorClass.INVALID_CONTEXT,
+    ]
     step.mirror.rows |= {account_id(number): _row(number) for number in (1, 2)}
-    enriched_change, letters = step(change(1), change(2))
-    assert (len(enriched_change), letters) == (2, [])
+    enriched_change, dead_letters = step(change(1), change(2))
+    assert (len(enriched_change), dead_letters) == (2, [])
 
 
 def test_an_account_that_the_mirror_lacks_is_scored_from_its_event_if_that_is_enough() -> None:
-    """Name and two facts are; less becomes a dead letter with the event's bytes."""
+    """A name and two more values are; less becomes a dead letter with the event's bytes."""
     rich = {"Name": "Acme", "Industry": "Energy", "AnnualRevenue": 5}
     enough = change(1, values=rich, changed_fields=tuple(rich))
     poor = change(2, values={"Name": "Acme", "Industry": "Energy"}, changed_fields=("Name", "Industry"))
-    enriched_change, letters = _Step(_Mirror())(enough, poor)
+    enriched_change, dead_letters = _Step(_Mirror())(enough, poor)
     assert [item.context.profile.name for item in enriched_change] == ["Acme"]
-    assert [(letter.error_class, letter.source.payload) for letter in letters] == [
+    assert [(it.error_class, it.source.payload) for it in dead_letters] == [
         (ErrorClass.ACCOUNT_NOT_FOUND, poor.source.payload)
     ]
 
 
-def test_a_hiccup_loses_nobody() -> None:
-    """The batch is held, BigQuery asked again, and every change goes on."""
+def test_a_short_outage_loses_no_change() -> None:
+    """The batch is held, BigQuery is asked again, and every change is enriched."""
     step = _Step(_Mirror(1, 2, failures=3))
-    enriched_change, letters = step(change(1), change(2))
-    assert (len(enriched_change), letters) == (2, [])
+    enriched_change, dead_letters = step(change(1), change(2))
+    assert (len(enriched_change), dead_letters) == (2, [])
     assert len(step.mirror.asked) == 4
 
 
 def test_past_the_deadline_a_batch_can_be_replayed() -> None:
-    """Its letters are retryable and bring the events' bytes; what the cache has goes on all the same."""
+    """Its dead letters are retryable and have the events' bytes; changes with cached contexts are still enriched."""
     mirror = _Mirror(1, 2)
     step = _Step(mirror, deadline_seconds=0.03)
     step(change(1))
     mirror.failures = 10**6
-    enriched_change, letters = step(change(1), change(2))
+    enriched_change, dead_letters = step(change(1), change(2))
     assert [item.change.account_id for item in enriched_change] == [account_id(1)]
-    ((letter),) = letters
-    assert letter.error_class is ErrorClass.BIGQUERY_UNAVAILABLE
-    assert letter.source == change(2).source
+    (dead_letter,) = dead_letters
+    assert dead_letter.error_class is ErrorClass.BIGQUERY_UNAVAILABLE
+    assert dead_letter.source == change(2).source
 
 
 @pytest.mark.parametrize("outcome", ["found", "missing", "unavailable"])
 def test_every_change_has_one_result(outcome: str) -> None:
-    """Whatever BigQuery does, as many results leave as changes came."""
+    """Whatever BigQuery does, there are as many results as changes."""
     mirror = _Mirror(*(range(7) if outcome == "found" else ()), failures=10**6 if outcome == "unavailable" else 0)
-    enriched_change, letters = _Step(mirror, deadline_seconds=0)(*(change(number) for number in range(7)))
-    assert len(enriched_change) + len(letters) == 7
+    enriched_change, dead_letters = _Step(mirror, deadline_seconds=0)(*(change(number) for number in range(7)))
+    assert len(enriched_change) + len(dead_letters) == 7

@@ -1,4 +1,4 @@
-"""The context cache: what may be served again, from where, and in how few bytes."""
+"""The context cache: which entries may be used, from which store, and their size."""
 
 import datetime as dt
 import zlib
@@ -37,8 +37,8 @@ def _served(cache: ContextCache, *changes: AccountChange, now: dt.datetime = LON
     return set(cache.find(changes, now).contexts)
 
 
-def test_what_was_read_after_the_change_reached_the_mirror_is_served() -> None:
-    """A redelivery, a replay, or a late event of the same account costs no second query, and gets the same context."""
+def test_an_entry_read_after_the_change_is_used() -> None:
+    """A redelivery, a replay, or a late event of the same account needs no second query, and gets the same context."""
     cache = _cache()
     cache.keep({account_id(1): context(1)}, read_at=LONG_AFTER)
     found = cache.find([change(1), change(2)], LONG_AFTER)
@@ -47,15 +47,15 @@ def test_what_was_read_after_the_change_reached_the_mirror_is_served() -> None:
 
 
 def test_a_newer_change_invalidates_its_accounts_entry_alone() -> None:
-    """An entry read before the change's commit would lack it; the neighbours' entries go on being served."""
+    """An entry read before the change's commit would lack it; other accounts' entries stay valid."""
     cache = _cache()
     cache.keep({account_id(number): context(number) for number in (1, 2)}, read_at=LONG_AFTER)
     newer = change(1, committed_at=LONG_AFTER + dt.timedelta(seconds=1))
     assert _served(cache, newer, change(2)) == {account_id(2)}
 
 
-def test_a_batch_with_two_changes_of_an_account_needs_what_the_newer_one_needs() -> None:
-    """In either order."""
+def test_the_newest_change_of_a_batch_decides() -> None:
+    """In any order of two changes of an account."""
     cache = _cache()
     cache.keep({account_id(1): context(1)}, read_at=LONG_AFTER)
     newer = change(1, event_id="b" * 32, committed_at=LONG_AFTER)
@@ -67,8 +67,8 @@ def test_a_batch_with_two_changes_of_an_account_needs_what_the_newer_one_needs()
     lag=st.integers(0, 300),
     asked=st.timedeltas(dt.timedelta(0), dt.timedelta(minutes=20)),
 )
-def test_nothing_is_served_that_can_lack_the_change(read: dt.timedelta, lag: int, asked: dt.timedelta) -> None:
-    """Whatever the times: served means read later than commit and lag, and no longer ago than entries live."""
+def test_no_entry_is_used_that_can_lack_the_change(read: dt.timedelta, lag: int, asked: dt.timedelta) -> None:
+    """An entry is used if it was read later than commit and lag, and within its time to live."""
     settings = CacheSettings(ttl_seconds=600, mirror_lag_seconds=lag)
     cache = ContextCache([ProcessStore(600, 1_000_000)], "crm", settings)
     read_at = COMMITTED_AT + read
@@ -82,7 +82,7 @@ def test_nothing_is_served_that_can_lack_the_change(read: dt.timedelta, lag: int
 
 
 def test_redis_serves_what_another_process_read() -> None:
-    """A new process finds the entry in Redis, and the next time has it itself."""
+    """A new process finds the entry in Redis, and the next time in its own store."""
     server = fakeredis.FakeServer()
 
     def process() -> ContextCache:
@@ -95,7 +95,7 @@ def test_redis_serves_what_another_process_read() -> None:
     assert second.find([change(1)], LONG_AFTER).hits == {"process": 1}
 
 
-def test_a_newer_entry_in_redis_stands_in_for_an_older_one_in_the_process() -> None:
+def test_a_newer_entry_in_redis_replaces_an_older_one_in_the_process() -> None:
     """Another worker may have read the account since."""
     near, far = ProcessStore(600, 1_000_000), ProcessStore(600, 1_000_000)
     _cache(near).keep({account_id(1): context(1)}, read_at=COMMITTED_AT)
@@ -105,8 +105,8 @@ def test_a_newer_entry_in_redis_stands_in_for_an_older_one_in_the_process() -> N
     assert _cache(near).find([change(1)], LONG_AFTER).contexts == {account_id(1): newer}
 
 
-def test_an_entry_does_not_grow_younger_on_its_way_through_the_stores() -> None:
-    """A store's time to live begins when an entry reaches it; what counts is when the context was read."""
+def test_an_entrys_age_counts_from_its_reading() -> None:
+    """Also if it reached a store later: a store's own time to live begins then."""
     near, far = ProcessStore(600, 1_000_000), ProcessStore(600, 1_000_000)
     _cache(far).keep({account_id(1): context(1)}, read_at=LONG_AFTER)
     cache = _cache(near, far)
@@ -115,15 +115,15 @@ def test_an_entry_does_not_grow_younger_on_its_way_through_the_stores() -> None:
 
 
 def test_another_mirror_or_other_bounds_have_entries_of_their_own() -> None:
-    """What was read with a lookback of a month is no answer to a lookback of a year."""
+    """A context with a lookback of a month does not serve one of a year."""
     store = ProcessStore(600, 1_000_000)
     _cache(store, scope="crm month").keep({account_id(1): context(1)}, read_at=LONG_AFTER)
     assert _served(_cache(store, scope="crm year"), change(1)) == set()
     assert cache_generation("a") != cache_generation("b")
 
 
-def test_the_process_keeps_no_more_than_it_may() -> None:
-    """Entries make room for others; one that is larger than everything is not kept."""
+def test_the_process_store_is_bounded() -> None:
+    """Old entries are evicted; one that is larger than the store is not kept."""
     store = ProcessStore(600, 100)
     store.set_many({str(number): b"x" * 40 for number in range(10)})
     assert len(store.get_many([str(number) for number in range(10)])) == 2
@@ -144,13 +144,13 @@ def test_the_process_keeps_no_more_than_it_may() -> None:
     ],
     ids=["empty", "short", "no context", "cut off", "not deflated", "another account's", "noise"],
 )
-def test_what_is_no_entry_is_a_miss(entry: bytes) -> None:
-    """Whatever Redis holds under a key: it costs a query, never a change, and no account gets another's context."""
+def test_an_invalid_entry_is_a_miss(entry: bytes) -> None:
+    """Whatever Redis holds under a key, the change is looked up, and no account gets another's context."""
     assert decode_entry(entry, account_id(1), COMMITTED_AT) is None
 
 
 def test_an_entry_that_inflates_without_end_is_a_miss() -> None:
-    """Sixteen kilobytes that stand for as many megabytes take no more memory than an entry may."""
+    """Sixteen kilobytes that inflate to as many megabytes take no more memory than an entry may."""
     sound = context(1).model_dump_json().encode()
     read_at = encode_entry(context(1), LONG_AFTER)[:8]
     padded = read_at + zlib.compress(sound + b" " * 1024)
@@ -173,6 +173,6 @@ def test_a_context_comes_back_as_it_was(text: str, revenue: float) -> None:
 
 @pytest.mark.parametrize(("ttl_seconds", "mirror_lag_seconds"), [(-1, 0), (0, -1)])
 def test_impossible_settings_are_refused(ttl_seconds: float, mirror_lag_seconds: float) -> None:
-    """Times before now can't be meant."""
-    with pytest.raises(ValueError, match="wanted"):
+    """Negative times are refused."""
+    with pytest.raises(ValueError, match="expected ttl_seconds"):
         CacheSettings(ttl_seconds=ttl_seconds, mirror_lag_seconds=mirror_lag_seconds)

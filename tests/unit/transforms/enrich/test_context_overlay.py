@@ -1,4 +1,4 @@
-"""The overlay: newer values of an event take the place of the warehouse's, and nothing else does."""
+"""The overlay: newer values of an event replace the mirror's, and older ones do not."""
 
 import datetime as dt
 from typing import Any
@@ -71,14 +71,14 @@ def _deal(within: AccountContext) -> Opportunity:
         ),
     ],
 )
-def test_a_newer_value_replaces_the_warehouses(field: str, value: Any, column: str, expected: Any) -> None:
-    """Each field of the profile takes the event's value, in the profile's own type."""
+def test_a_newer_value_replaces_the_mirrors(field: str, value: Any, column: str, expected: Any) -> None:
+    """Each field of the profile takes the event's value, converted to the profile's type."""
     event = _account({field: value})
     assert getattr(overlay(context(), event).profile, column) == expected
 
 
 def test_every_profile_column_has_its_field() -> None:
-    """What the warehouse tells of an account, an event can tell too; only id and time of writing come otherwise."""
+    """An event can give every column of the profile, except the id and the time of the last write."""
     values: dict[str, Any] = dict.fromkeys(PROFILE_FIELDS, "Text")
     values |= {"AnnualRevenue": 1, "NumberOfEmployees": 1, "YearStarted": "2000", "CreatedDate": 0}
     values |= {"ParentId": account_id(2), "OwnerId": OWNER}
@@ -86,21 +86,21 @@ def test_every_profile_column_has_its_field() -> None:
     assert all(value is not None for value in profile.model_dump().values())
 
 
-def test_what_is_read_again_is_what_the_overlay_takes() -> None:
-    """SOQL asks for every field of the profile that it can name; compound fields have names of their own there."""
+def test_salesforce_is_asked_for_the_fields_that_the_overlay_takes() -> None:
+    """By their names in SOQL, where compound fields are flat."""
     assert tuple(name for name in _ACCOUNT_COLUMNS if "." not in name) == PROFILE_FIELDS
 
 
-def test_what_the_event_does_not_tell_stays() -> None:
-    """Fields whose new value is unknown, other records and the history are the warehouse's."""
+def test_fields_without_a_new_value_stay() -> None:
+    """Fields whose new value is unknown, other records and the history are the mirror's."""
     before = context()
     after = overlay(before, _account({"Rating": "Cold"}, changed_fields=("Rating", "Industry")))
     assert after.profile == before.profile.model_copy(update={"rating": "Cold", "modified_at": LATER})
     assert (after.opportunities, after.emails, after.calls) == (before.opportunities, before.emails, before.calls)
 
 
-def test_carried_values_count_too() -> None:
-    """An enriched value was true at the commit, although it did not change then; a changed value goes before it."""
+def test_enriched_values_are_used_too() -> None:
+    """An enriched value was true at the commit, although it did not change; a changed value wins over it."""
     after = overlay(context(), _account({"Rating": "Hot"}, enriched={"Industry": "Mining", "Rating": "Cold"}))
     assert (after.profile.industry, after.profile.rating) == ("Mining", "Hot")
 
@@ -131,10 +131,10 @@ def test_cleared_fields_are_empty() -> None:
         ("UPDATE", {"Name.FirstName": 3, "Name.LastName": "King"}, (), "Company 1"),
     ],
 )
-def test_a_persons_name_is_put_together(
+def test_a_persons_name_is_composed(
     change_type: str, values: dict[str, Any], nulled: tuple[str, ...], expected: str
 ) -> None:
-    """A person's name is first, middle, last and suffix, without salutation; half a name leaves the warehouse's."""
+    """Of first, middle, last name and suffix, without salutation; with half a name the mirror's stays."""
     event = _account(values, change_type=ChangeType(change_type), nulled_fields=nulled)
     assert overlay(context(), event).profile.name == expected
 
@@ -174,7 +174,7 @@ def test_a_value_of_the_wrong_type_is_left_out(field: str, value: Any) -> None:
 
 
 def test_an_older_event_changes_nothing() -> None:
-    """The warehouse that has seen a later write knows better; at the same time the event is believed."""
+    """The mirror's later write wins; at equal times the event wins."""
     older = _account({"Rating": "Cold"}, committed_at=COMMITTED_AT - SECOND)
     assert overlay(context(), older) == context()
     assert overlay(context(), _account({"Rating": "Cold"}, committed_at=COMMITTED_AT)).profile.rating == "Cold"
@@ -189,12 +189,12 @@ def test_two_events_may_be_overlaid_in_any_order() -> None:
 
 @pytest.mark.parametrize("kind", [ChangeType.DELETE, ChangeType.GAP_DELETE])
 def test_a_deleted_account_has_no_new_values(kind: ChangeType) -> None:
-    """What a DELETE carries is the record as it was."""
+    """The values of a DELETE are those of the record before it."""
     assert overlay(context(), _account(change_type=kind, enriched={"Rating": "Cold"})) == context()
 
 
-def test_a_record_read_again_is_as_old_as_its_last_write() -> None:
-    """A gap event from before the warehouse's copy brings newer values, if Salesforce wrote the record after that."""
+def test_a_record_that_was_read_again_is_as_new_as_its_last_write() -> None:
+    """A gap event older than the mirror's record has newer values if Salesforce wrote the record after that."""
     early = COMMITTED_AT - dt.timedelta(hours=1)
     values = {"Rating": "Hot", "SystemModstamp": LATER.strftime("%Y-%m-%dT%H:%M:%S.000+0000")}
     event = _account(values, change_type=ChangeType.GAP_UPDATE, committed_at=early, changed_fields=())
@@ -211,7 +211,7 @@ def test_a_record_read_again_is_as_old_as_its_last_write() -> None:
 
 
 def test_other_records_leave_the_context_alone() -> None:
-    """The overlay knows fields of accounts and opportunities only."""
+    """Only accounts and opportunities have an overlay."""
     assert overlay(context(), _account({"Title": "CEO", "Name": "X"}, entity_name="Contact")) == context()
 
 
@@ -243,7 +243,7 @@ def test_a_known_opportunity_is_updated(field: str, value: Any, column: str, exp
     ("field", "value"), [("Probability", 101), ("IsWon", "true"), ("CloseDate", "2026-02-30"), ("StageName", None)]
 )
 def test_an_opportunitys_wrong_value_is_left_out(field: str, value: Any) -> None:
-    """A value that the field can't hold leaves the opportunity's own."""
+    """The opportunity keeps its value if the event's is of the wrong type."""
     assert _deal(overlay(_with_deal(), _opportunity_change({field: value}))) == _deal(_with_deal())
 
 
@@ -283,7 +283,7 @@ def test_a_deleted_opportunity_leaves_the_context(kind: ChangeType) -> None:
     ],
 )
 def test_a_new_opportunity_comes_first(values: dict[str, Any], expected: tuple[str, str, bool, bool]) -> None:
-    """An opportunity that the warehouse lacks is added, newest first, if the event tells its name or stage."""
+    """An opportunity that the mirror lacks is added, newest first, if the event has its name or stage."""
     after = overlay(context(), _opportunity_change(values))
     added = after.opportunities[0]
     assert (added.opportunity_id, added.account_id) == (OPPORTUNITY_ID, account_id())
@@ -291,15 +291,15 @@ def test_a_new_opportunity_comes_first(values: dict[str, Any], expected: tuple[s
     assert after.opportunities[1:] == context().opportunities
 
 
-def test_an_opportunity_is_not_made_up() -> None:
-    """Without name and stage, or where the warehouse has seen newer opportunities than the event, none is added."""
+def test_an_opportunity_is_not_added_without_reason() -> None:
+    """Not without name and stage, and not if the mirror has newer opportunities than the event."""
     assert overlay(context(), _opportunity_change({"Amount": 5})) == context()
     late = _opportunity_change({"Name": "Extension"}, committed_at=COMMITTED_AT - SECOND)
     assert overlay(context(), late) == context()
 
 
-def test_an_account_that_the_warehouse_lacks_has_a_context_from_its_event() -> None:
-    """Name and two facts are enough; the context says nothing that the event did not."""
+def test_an_account_that_the_mirror_lacks_has_a_context_from_its_event() -> None:
+    """A name and two more values are enough; the context has only values of the event."""
     made = context_from_change(_account({"Name": "Acme", "Industry": "Mining", "BillingAddress.City": "Bern"}))
     expected = AccountProfile(
         account_id=account_id(), name="Acme", industry="Mining", billing_city="Bern", modified_at=LATER
@@ -320,5 +320,5 @@ def test_an_account_that_the_warehouse_lacks_has_a_context_from_its_event() -> N
     ],
 )
 def test_too_little_makes_no_context(values: dict[str, Any], fields: dict[str, Any]) -> None:
-    """A nameless account, one of which next to nothing is known, and a deleted one are not scored from the event."""
+    """An account without a name or with too few values, and a deleted one, are not scored from the event."""
     assert context_from_change(_account(values, **fields)) is None

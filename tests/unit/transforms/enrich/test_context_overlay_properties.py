@@ -1,4 +1,4 @@
-"""The overlay under any event at all: it repeats itself, it never goes back in time, and its contexts are valid."""
+"""The overlay of any event: it is idempotent, never goes back in time, and its contexts are valid."""
 
 import datetime as dt
 
@@ -39,7 +39,7 @@ NAMES = st.sampled_from(
 
 @st.composite
 def events(draw: st.DrawFn) -> AccountChange:
-    """Any change of the account or of an opportunity, known or not, with values of any type, sane or not."""
+    """Draw any change of the account or of an opportunity, with values of any type."""
     entity = draw(st.sampled_from(["Account", "Opportunity", "Contact"]))
     return change(
         entity_name=entity,
@@ -54,7 +54,7 @@ def events(draw: st.DrawFn) -> AccountChange:
 
 @given(events())
 def test_an_overlay_is_idempotent_and_validates(event: AccountChange) -> None:
-    """Whatever an event holds, its overlay is a valid context, and overlaying it again changes nothing more."""
+    """The overlay of any event is a valid context, and overlaying it again changes nothing."""
     once = overlay(CONTEXT, event)
     assert AccountContext.model_validate_json(once.model_dump_json()) == once
     assert overlay(once, event) == once
@@ -62,7 +62,7 @@ def test_an_overlay_is_idempotent_and_validates(event: AccountChange) -> None:
 
 @given(events())
 def test_an_older_overlay_never_changes_anything(event: AccountChange) -> None:
-    """An event from before all that the warehouse has written leaves the context exactly as it is."""
+    """An event older than every record of the mirror leaves the context as it is."""
     written = COMMITTED_AT - 3 * SECOND
     values = {name: value for name, value in event.values.items() if name != "SystemModstamp"}
     older = replace(event, committed_at=written - SECOND, values=values)
@@ -72,7 +72,7 @@ def test_an_older_overlay_never_changes_anything(event: AccountChange) -> None:
 
 @given(events())
 def test_a_context_from_an_event_validates(event: AccountChange) -> None:
-    """Whatever an event holds, what is made of it is nothing or a valid context of its account."""
+    """Any event gives no context or a valid context of its account."""
     made = context_from_change(event)
     if made is not None:
         assert AccountContext.model_validate_json(made.model_dump_json()) == made

@@ -1,4 +1,4 @@
-"""Unchanged contexts: what is not scored again, what is scored all the same, and what stays of a skipped change."""
+"""Unchanged contexts: which changes are skipped, which are scored, and the row of a skipped one."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ def _last(number: int = 1, *, is_recent: bool = True, **fields: Any) -> LastScor
 
 
 def test_the_same_context_prompt_and_model_need_no_new_score() -> None:
-    """Gemini would read what it read the last time."""
+    """Gemini would get the same prompt as for the last score."""
     assert skip_reason(enriched_change(1), _last(), SCORING) is SkipReason.UNCHANGED_CONTEXT
 
 
@@ -90,8 +90,8 @@ def test_the_same_context_prompt_and_model_need_no_new_score() -> None:
     ],
     ids=["first", "context", "no hash", "prompt", "model", "tombstone", "long ago", "undelete", "gap undelete"],
 )
-def test_whatever_else_differs_the_change_is_scored(item: EnrichedChange, last: LastScore | None) -> None:
-    """No score, another context, prompt or model, a deleted account, a revived one, and a score of long ago."""
+def test_any_difference_makes_the_change_scored(item: EnrichedChange, last: LastScore | None) -> None:
+    """No score, another context, prompt or model, a deleted or restored account, or an old score."""
     assert skip_reason(item, last, SCORING) is None
 
 
@@ -104,7 +104,7 @@ def test_a_change_older_than_the_row_is_stale(minutes: int, sequence: int, expec
 
 
 def test_an_older_tombstone_does_not_hide_a_change() -> None:
-    """An update newer than the deletion means that the account lives."""
+    """An update newer than the deletion means that the account exists."""
     assert skip_reason(enriched_change(1), _last(status=ScoreStatus.TOMBSTONE), SCORING) is None
 
 
@@ -114,8 +114,8 @@ def test_a_newer_tombstone_makes_a_change_stale() -> None:
     assert skip_reason(enriched_change(1), gone, SCORING) is SkipReason.STALE
 
 
-def test_a_carried_row_has_the_score_of_before_and_the_place_of_the_change() -> None:
-    """It says that nothing was asked, and whose answer it is; its outcome is skipped, and its message goes with it."""
+def test_a_carried_over_row_has_the_last_score_and_the_order_of_the_change() -> None:
+    """It has no tokens, and the model of the last score; its outcome is skipped, and it keeps its message."""
     item = enriched_change(1, coalesced=("c" * 32,))
     result = carried_over(item, _last(), SCORING, LEDGER)
     assert result.scored
@@ -138,7 +138,7 @@ def test_a_carried_row_has_the_score_of_before_and_the_place_of_the_change() -> 
 
 
 def test_the_newest_change_is_current_whatever_came_late() -> None:
-    """Hot, then Cold, whose scoring is held up, then Hot again, which is skipped: the account ends Hot.
+    """Hot, then Cold, which is scored late, then Hot again, which is skipped: the account ends Hot.
 
     In whichever order the rows reach the table, and if the late change is scored from a mirror that lags: the carried
     row is the newest by commit order, as the view takes it.
@@ -153,15 +153,15 @@ def test_the_newest_change_is_current_whatever_came_late() -> None:
         assert newest.score == 90
 
 
-def test_rows_of_another_versions_table_tell_nothing() -> None:
-    """Columns that no model here knows are left out; a row that can't be read is no reason to skip, and no crash."""
+def test_rows_of_another_version_are_read_as_far_as_known() -> None:
+    """Unknown columns are ignored; a row that can't be read is no reason to skip, and raises nothing."""
     columns = structs.asdict(_row()) | {"column_of_tomorrow": 1}
     assert last_score_from_row({"newest": columns, "is_recent": True}) == _last()
     assert last_score_from_row({"newest": columns | {"status": "unheard_of"}, "is_recent": True}) is None
 
 
 def test_the_query_bounds_partitions_and_binds_values() -> None:
-    """Names are the configuration's, values are parameters, and every row read lies within the bounds."""
+    """Names come from the configuration, values are parameters, and rows are within the bounds."""
     sql = last_scores_query("my-project.account_scoring")
     assert "`my-project.account_scoring.account_scores`" in sql
     assert "UNNEST(@account_ids)" in sql
@@ -169,7 +169,7 @@ def test_the_query_bounds_partitions_and_binds_values() -> None:
 
 
 class _Rows:
-    """A warehouse with the last scores of some accounts, or out of order."""
+    """A warehouse with the last scores of some accounts, or one that fails."""
 
     project = "p"
 
@@ -206,8 +206,8 @@ def run() -> Callable[..., dict[str, list[Any]]]:
     return run_step
 
 
-def test_a_batch_is_parted_by_one_query(run: Callable[..., dict[str, list[Any]]]) -> None:
-    """Each change ends at one output, and every account is asked for once."""
+def test_a_batch_is_split_by_one_query(run: Callable[..., dict[str, list[Any]]]) -> None:
+    """Each change has one output, and each account is looked up once."""
     newer = COMMITTED_AT + dt.timedelta(minutes=1)
     warehouse = _Rows([_last(1), _last(2, context_hash="other"), _last(3, change_committed_at=newer)])
     outputs = run(warehouse, [enriched_change(number) for number in (1, 2, 3, 4)])
@@ -219,15 +219,15 @@ def test_a_batch_is_parted_by_one_query(run: Callable[..., dict[str, list[Any]]]
     assert warehouse.asked == [sorted(account_id(number) for number in (1, 2, 3, 4))]
 
 
-def test_where_bigquery_can_not_tell_everything_is_scored(run: Callable[..., dict[str, list[Any]]]) -> None:
-    """Past the deadline of an outage not knowing costs calls, and loses no change."""
+def test_if_bigquery_does_not_answer_everything_is_scored(run: Callable[..., dict[str, list[Any]]]) -> None:
+    """After the outage gate's deadline every change is scored; none is lost."""
     batch = [enriched_change(1), enriched_change(2)]
     outputs = run(_Rows([_last(1)], WarehouseUnavailable("BigQuery: query: Forbidden 403")), batch)
     assert outputs == {"changed": batch, "carried": [], "outcomes": []}
 
 
-def test_switched_off_it_asks_nobody(run: Callable[..., dict[str, list[Any]]]) -> None:
-    """Everything goes on."""
+def test_switched_off_it_asks_nothing(run: Callable[..., dict[str, list[Any]]]) -> None:
+    """Every change is scored, without a query."""
     warehouse, batch = _Rows([_last(1)]), [enriched_change(1)]
     assert run(warehouse, batch, lookback=dt.timedelta(0))["changed"] == batch
     assert warehouse.asked == []

@@ -1,4 +1,4 @@
-"""The real servers that integration tests talk to; each ends with the tests that started it."""
+"""Servers for integration tests; each ends with the module that started it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +20,12 @@ KEPT_BY_A_PROCESS: Final = (
     salesforce._salesforce,
     scoring_engine._engine,
 )
-"""What a worker process keeps for as long as it lives, by its settings (docs/adr/003). Each module of tests has servers
-of its own at other addresses, and must not be given the connections to those of the module before."""
+"""Kept by a worker process besides the objects of `once_per_process` (docs/adr/003)."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _new_process() -> None:
-    """Have each module start as a process does: without connections."""
+    """Start each module without connections: its servers have other addresses than those of the module before."""
     forget_shared_objects()
     for kept in KEPT_BY_A_PROCESS:
         kept.cache_clear()

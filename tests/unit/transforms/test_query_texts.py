@@ -30,13 +30,13 @@ PLAIN: Final = "plain_name"
 
 @pytest.fixture(scope="module")
 def hostile() -> list[str]:
-    """Return strings that end quotes, comments and statements, hold placeholders, or look almost right."""
+    """Return strings that end quotes, comments and statements, hold placeholders, or look almost valid."""
     dice = random.Random(SEED)
     return ["".join(dice.choices(_FRAGMENTS, k=dice.randint(1, 6))) for _ in range(COUNT)]
 
 
 class _Client:
-    """Takes the text and the parameters of each query, and answers nothing."""
+    """Keeps the text and the parameters of each query, and answers without rows."""
 
     def __init__(self) -> None:
         self.texts: set[str] = set()
@@ -61,7 +61,7 @@ def _warehouse(client: _Client) -> Warehouse:
 
 
 def test_values_are_bound_and_change_no_text(hostile: list[str]) -> None:
-    """Whatever the ids and values are, the text is the same, and the values arrive as they were, one by one."""
+    """Whatever the ids and values are, the text is the same, and the values arrive as parameters, unchanged."""
     client = _Client()
     warehouse = _warehouse(client)
     for text in hostile:
@@ -75,7 +75,7 @@ def test_values_are_bound_and_change_no_text(hostile: list[str]) -> None:
 
 
 def test_values_of_guarded_queries_change_no_text(hostile: list[str]) -> None:
-    """The guard reads the statement alone; a tenth of the strings, since it parses each time."""
+    """The guard reads the statement only; a tenth of the strings, since it parses each time."""
     client = _Client()
     warehouse, rules = _warehouse(client), guard_rules("my-project", "account_scoring", "crm")
     for text in hostile[::10]:
@@ -89,7 +89,7 @@ def _words(sql: str) -> list[str]:
 
 
 def test_identifiers_are_refused_or_are_one_name(hostile: list[str]) -> None:
-    """A text that passes for a project, dataset or table makes a query with the same words but for that name."""
+    """A text that passes as a project, dataset or table gives a query with the same tokens, apart from that name."""
     passed = 0
     for kind in (ProjectId, DatasetId, TableId):
         wanted = _words(f"SELECT * FROM `{PLAIN}` WHERE x")
@@ -105,7 +105,7 @@ def test_identifiers_are_refused_or_are_one_name(hostile: list[str]) -> None:
 
 
 def test_account_ids_and_addresses_are_refused_or_plain(hostile: list[str]) -> None:
-    """No text passes for an account's id that is none; no address has a blank, a quotation mark or a control."""
+    """Only account ids pass as such; no address has a blank, a quotation mark or a control character."""
     for text in hostile:
         for kind, allowed in ((CheckedAccountId, str.isalnum), (EmailAddress, lambda it: not set(it) & set(' "\\\n;'))):
             try:
@@ -116,7 +116,7 @@ def test_account_ids_and_addresses_are_refused_or_plain(hostile: list[str]) -> N
 
 
 def test_a_datasets_name_can_not_alter_the_ledgers_query(hostile: list[str]) -> None:
-    """`--dataset` is refused before anything is asked, or the query is the one that any other name would give."""
+    """`--dataset` is refused before a query is sent, or the query is the same as for any other name."""
     (plain,) = _ledger_query(PLAIN)
     taken = 0
     for text in hostile:
@@ -127,11 +127,11 @@ def test_a_datasets_name_can_not_alter_the_ledgers_query(hostile: list[str]) -> 
 
 
 def _ledger_query(dataset: str) -> set[str]:
-    """Return the text with which BigQuery would be asked; none if the name is refused."""
+    """Return the text of the query that is sent; none if the name is refused."""
     client = _Client()
     window = Window(since=NOW - dt.timedelta(days=1), until=NOW, grace=dt.timedelta(minutes=1))
     try:
         read_ledger(_warehouse(client), dataset, window, limit=1)
-    except (ValueError, WarehouseUnavailable):  # refused, or asked and, without a row, no answer
+    except (ValueError, WarehouseUnavailable):  # refused, or sent and answered without a row
         return client.texts
     return pytest.fail("there was an answer")

@@ -1,4 +1,4 @@
-"""What is sent to BigQuery, and which of its refusals are worth a second call."""
+"""Requests to BigQuery, and which of its errors are retried."""
 
 import datetime as dt
 import inspect
@@ -39,7 +39,7 @@ SINCE, UNTIL = COMMITTED_AT - dt.timedelta(days=30), COMMITTED_AT
 
 
 class _Client:
-    """Takes queries as Google's client does, answers with no rows, and keeps what it was sent."""
+    """Takes queries as Google's client does, keeps them, and answers without rows."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Any]] = []
@@ -76,14 +76,14 @@ PLAIN = _texts_sent(["001000000000001AAA"])
 @settings(max_examples=100)
 @given(st.lists(hostile_text, min_size=100, max_size=100))
 def test_no_value_changes_a_querys_text(values: list[str]) -> None:
-    """10,000 hostile strings: the text of both queries of a batch is what it always is, the strings are parameters."""
+    """10,000 hostile strings: the texts of a batch's two queries do not change, the strings are parameters."""
     assert _texts_sent(values) == PLAIN
 
 
 @settings(max_examples=100)
 @given(st.lists(hostile_text, min_size=100, max_size=100))
-def test_no_name_from_outside_can_end_its_place_in_a_query(names: list[str]) -> None:
-    """10,000 hostile strings as names of project and dataset: what is not refused has no character that SQL reads."""
+def test_no_accepted_name_can_change_a_query(names: list[str]) -> None:
+    """10,000 hostile strings as names of project and dataset: accepted ones have no special character of SQL."""
     for name in names:
         for kind in (ProjectId, DatasetId):
             try:
@@ -186,14 +186,14 @@ LASTING: tuple[Any, ...] = (
 
 
 @pytest.mark.parametrize("error", PASSING)
-def test_what_may_pass_is_tried_again(error: Any) -> None:
-    """Servers' faults, lost connections and broken answers."""
+def test_transient_errors_are_retried(error: Any) -> None:
+    """Server errors, lost connections and incomplete answers."""
     assert is_transient(error("x"))
 
 
 @pytest.mark.parametrize("error", LASTING)
-def test_a_refusal_stays_what_it_is(error: Any) -> None:
-    """Asked again, BigQuery would say the same."""
+def test_permanent_errors_are_not_retried(error: Any) -> None:
+    """A repeated call would fail too."""
     assert not is_transient(error("x"))
 
 
@@ -201,6 +201,6 @@ def test_a_refusal_stays_what_it_is(error: Any) -> None:
     ("reason", "passes"),
     [("rateLimitExceeded", True), ("jobRateLimitExceeded", True), ("accessDenied", False), ("quotaExceeded", False)],
 )
-def test_what_is_forbidden_for_the_moment_is_tried_again(reason: str, *, passes: bool) -> None:
-    """BigQuery answers 403 to calls that come too fast, and to those that may never come."""
+def test_rate_limits_are_retried(reason: str, *, passes: bool) -> None:
+    """BigQuery answers 403 both to calls that come too fast and to calls that are forbidden."""
     assert is_transient(_forbidden(reason)) is passes

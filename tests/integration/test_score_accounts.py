@@ -17,8 +17,8 @@ from pipeline.local.stack import PROJECT
 from schemas.account_context import EnrichedChange
 from schemas.outcome import OutcomeKind, ScoringResult
 from tests.fixtures.changes import enriched_change
+from transforms.clients.circuit import CircuitPolicy
 from transforms.clients.gemini_api import GeminiSettings
-from transforms.score.gemini_circuit import CircuitPolicy
 from transforms.score.score_accounts import THROTTLED_COUNTER, ScoreAccounts, _Score
 from transforms.score.scoring_engine import ScoringEngine
 

@@ -1,15 +1,16 @@
-"""A circuit breaker that many threads call through at once, and a call that is given up after a total deadline.
+"""Circuit breakers, and calls with a total deadline.
 
-pybreaker holds its lock while a call runs, which would let one thread of a process through at a time. So while the
-circuit is closed calls run beside each other, and only their failures are told to pybreaker; once it is open, pybreaker
-lets the one call through that probes.
+pybreaker keeps a circuit's state. Its own `call` holds a lock while the call runs, and so serialises the threads of a
+process: here calls run outside it, and their outcomes are recorded.
 """
 
+import contextlib
+import datetime as dt
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
-from typing import NoReturn, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import pybreaker
 import structlog
@@ -19,75 +20,130 @@ T = TypeVar("T")
 _log = structlog.stdlib.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class CircuitPolicy:
+    """When the circuit to Gemini opens, and how often it is probed while it is open."""
+
+    service_failures: int = 5
+    """Calls in a row that fail because of the service: server faults, lost connections, deadlines, refused access."""
+    useless_answers: int = 20
+    """Calls in a row without a single score, for whatever reason: half a batch, so no single account is the cause."""
+    probe_seconds: float = 5.0
+
+
 class CircuitOpen(Exception):
-    """The last calls failed, so that none is made for a while."""
+    """The call was not made: the last calls failed, and no probe is due yet."""
 
 
-class Circuit:
-    """The circuit to one service, for all the threads of a process.
+class CircuitBreaker:
+    """Opens after a number of failures in a row, and closes when a probe succeeds. Thread-safe.
+
+    While the circuit is closed, calls run beside each other; while it is open, one at a time probes the service.
 
     Args:
-        name: What an operator reads in the log when the circuit opens and closes; once each.
-        fault: The exception that means that the service does not answer, with a text that can be logged; others pass
-            without being counted.
+        name: The service, as the log names it.
+        fault: The exception that means that the service does not answer; its text is logged. Others count as answers.
         failures: So many failed calls in a row open the circuit.
-        reset_seconds: Then one call is tried again after so long.
+        reset_seconds: An open circuit is probed after so long.
     """
 
     def __init__(self, name: str, fault: type[Exception], *, failures: int, reset_seconds: float) -> None:
         self.name = name
         self._fault = fault
+        self._storage = pybreaker.CircuitMemoryStorage(pybreaker.STATE_CLOSED)
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=failures,
             reset_timeout=reset_seconds,
-            exclude=[lambda error: not isinstance(error, fault)],
-            listeners=[_CircuitLog()],
-            name=name,
+            state_storage=self._storage,
             throw_new_error_on_trip=False,
         )
+        self._recording = threading.Lock()
+        self._probing = threading.Lock()
 
     @property
     def is_closed(self) -> bool:
-        """Whether calls are made."""
-        return self._breaker.current_state == pybreaker.STATE_CLOSED
+        """Whether calls are made as usual."""
+        return self._storage.state == pybreaker.STATE_CLOSED
+
+    @property
+    def is_half_open(self) -> bool:
+        """Whether a probe is under way: the next outcome closes or reopens the circuit."""
+        return self._storage.state == pybreaker.STATE_HALF_OPEN
 
     def call(self, ask: Callable[[], T]) -> T:
         """Return what a call returns.
 
         Raises:
-            CircuitOpen: It was not made.
-            Exception: What the call raised.
+            CircuitOpen: The call was not made.
+            Exception: The call's own.
         """
-        if not self.is_closed:
-            return self._through_breaker(ask)
+        if self.is_closed:
+            return self._observed(ask)
+        if self.seconds_to_probe() or not self._probing.acquire(blocking=False):
+            raise CircuitOpen(f"the circuit to {self.name} is open, since the last calls failed")
         try:
-            answer = ask()
+            self.begin_probe()
+            return self._observed(ask)
+        finally:
+            self._probing.release()
+
+    def seconds_to_probe(self) -> float:
+        """Return the seconds until a probe is due; 0 unless the circuit is open."""
+        opened_at = self._storage.opened_at
+        if self._storage.state != pybreaker.STATE_OPEN or opened_at is None:
+            return 0.0
+        return max(0.0, self._breaker.reset_timeout - (dt.datetime.now(dt.UTC) - opened_at).total_seconds())
+
+    def begin_probe(self) -> None:
+        """Half-open the circuit if it is open; the caller makes sure that one call at a time probes."""
+        with self._recording:
+            if self._storage.state == pybreaker.STATE_OPEN:
+                self._breaker.half_open()
+
+    def record(self, *, is_success: bool) -> bool:
+        """Record whether the service answered a call, and return whether this opened or closed the circuit."""
+        if is_success and self.is_closed and not self._storage.counter:
+            return False  # nothing to reset: most calls take no lock
+        with self._recording:
+            was_closed = self.is_closed
+            # While the circuit is open, the calls that end began before it opened: they decide nothing.
+            if self._storage.state != pybreaker.STATE_OPEN:
+                with contextlib.suppress(_Failure):
+                    self._breaker.call(_end, is_success=is_success)
+            return self.is_closed != was_closed
+
+    def _observed(self, ask: Callable[[], T]) -> T:
+        fault: Exception | None = None
+        try:
+            return ask()
         except self._fault as error:
-            self._tell(partial(_raise, error))
+            fault = error
             raise
-        if self._breaker.fail_counter:
-            self._tell(lambda: None)
-        return answer
+        finally:
+            is_changed = self.record(is_success=fault is None)
+            if is_changed and fault is None:
+                _log.warning("the circuit is closed again", service=self.name)
+            elif is_changed:
+                _log.error(
+                    "the circuit is open: calls stop until a probe succeeds", service=self.name, reason=str(fault)
+                )
 
-    def _through_breaker(self, ask: Callable[[], T]) -> T:
-        try:
-            return self._breaker.call(ask)
-        except pybreaker.CircuitBreakerError:
-            raise CircuitOpen(f"the circuit to {self.name} is open, since the last calls failed") from None
 
-    def _tell(self, outcome: Callable[[], object]) -> None:
-        try:
-            self._breaker.call(outcome)
-        except (self._fault, pybreaker.CircuitBreakerError):
-            return  # the caller raises the failure; an open circuit needs to hear of no other
+class _Failure(Exception):
+    """Tells pybreaker of a failed call."""
+
+
+def _end(*, is_success: bool) -> None:
+    if not is_success:
+        raise _Failure
 
 
 def within(seconds: float, ask: Callable[[], T]) -> T:
     """Return what a call returns, made on a thread of its own: clients bound each wait for bytes, but not their sum.
 
     Raises:
-        TimeoutError: It takes longer; it is left behind, and what it returns in the end is dropped.
-        Exception: What the call raised.
+        TimeoutError: It takes longer. The call goes on in its thread, and its result is dropped.
+        Exception: The call's own.
     """
     outcome: Future[T] = Future()
 
@@ -97,31 +153,6 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - the caller raises it
             outcome.set_exception(error)
 
-    # A daemon: what was given up ends with its last wait, or with the process.
+    # A daemon: an abandoned call ends with its last wait, or with the process.
     threading.Thread(target=run, name="within-deadline", daemon=True).start()
     return outcome.result(timeout=seconds)
-
-
-def _raise(error: Exception) -> NoReturn:
-    raise error
-
-
-class _CircuitLog(pybreaker.CircuitBreakerListener):
-    """Tells operators when calls stop, and why, and when they go on."""
-
-    reason = ""
-
-    def failure(self, cb: pybreaker.CircuitBreaker, exc: BaseException) -> None:  # noqa: ARG002 - pybreaker names them
-        self.reason = str(exc)
-
-    def state_change(
-        self,
-        cb: pybreaker.CircuitBreaker,
-        old_state: pybreaker.CircuitBreakerState | None,
-        new_state: pybreaker.CircuitBreakerState,
-    ) -> None:
-        # Each probe goes through half-open: only what changes for the operator is told.
-        if new_state.name == pybreaker.STATE_CLOSED:
-            _log.warning("the circuit is closed again", service=cb.name)
-        elif new_state.name == pybreaker.STATE_OPEN and old_state and old_state.name == pybreaker.STATE_CLOSED:
-            _log.error("the circuit is open: calls stop until a probe succeeds", service=cb.name, reason=self.reason)

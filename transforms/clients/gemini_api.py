@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from schemas.score import ScoreAnswers
+from transforms.clients.circuit import CircuitPolicy
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -29,7 +30,6 @@ from transforms.errors import (
     Unauthenticated,
 )
 from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION, load_instruction, response_schema
-from transforms.score.gemini_circuit import CircuitPolicy
 
 DEFAULT_MODEL: Final = "gemini-3.5-flash-lite"
 DEFAULT_LOCATION: Final = "global"

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import structlog
 from apache_beam.metrics import Metrics
 
-from transforms.clients.circuit import Circuit, CircuitOpen
+from transforms.clients.circuit import CircuitBreaker, CircuitOpen
 from transforms.errors import WarehouseUnavailable
 from transforms.process import once_per_process
 
@@ -44,7 +44,7 @@ class OutageGate:
 
     def __init__(self, service: str, settings: OutageSettings) -> None:
         self._settings = settings
-        self._circuit = Circuit(service, WarehouseUnavailable, failures=1, reset_seconds=settings.probe_seconds)
+        self._circuit = CircuitBreaker(service, WarehouseUnavailable, failures=1, reset_seconds=settings.probe_seconds)
 
     def call(self, ask: Callable[[], T], on_wait: Callable[[float], None]) -> T:
         """Return the result of a call, which is repeated until it succeeds or the deadline has passed.

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from transforms.clients.circuit import Circuit, CircuitOpen
+from transforms.clients.circuit import CircuitBreaker, CircuitOpen
 from transforms.clients.secrets import SecretUnavailable, is_secret_name, read_secret
 
 CALL_SECONDS: Final = 0.25
@@ -100,7 +100,9 @@ class RedisStore:
         self._ttl_ms = max(1, int(ttl_seconds * 1000))
         self._connecting = connecting
         self._client: redis.Redis | None = None
-        self._circuit = Circuit("Redis", RedisUnavailable, failures=_FAILURES_TO_OPEN, reset_seconds=_RESET_SECONDS)
+        self._circuit = CircuitBreaker(
+            "Redis", RedisUnavailable, failures=_FAILURES_TO_OPEN, reset_seconds=_RESET_SECONDS
+        )
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return what is kept under the keys, in one call."""

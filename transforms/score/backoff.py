@@ -7,7 +7,7 @@ from typing import TypeVar
 import tenacity
 
 from transforms.errors import GeminiError, QuotaExhausted
-from transforms.score.gemini_circuit import Circuit
+from transforms.score.gemini_circuit import GeminiCircuit
 from transforms.score.retries import is_out_of_attempts, is_worth_retrying, seconds_before_retry
 from transforms.score.throttling import ThrottledTime
 
@@ -21,7 +21,7 @@ class Backoff:
     attempts: if one of its accounts is what fails, the others' calls will succeed, and close the circuit.
     """
 
-    def __init__(self, circuit: Circuit, accounts: int, throttled: ThrottledTime) -> None:
+    def __init__(self, circuit: GeminiCircuit, accounts: int, throttled: ThrottledTime) -> None:
         self._circuit = circuit
         self._is_alone = accounts == 1
         self._throttled = throttled

@@ -1,95 +1,71 @@
-"""The circuit to Gemini: while it is open, calls are held, and one at a time probes.
+"""The Gemini circuit: while Gemini fails as a whole, calls wait, and one at a time probes it.
 
-The state machine is purgatory's. Where a breaker usually refuses calls, this one has them wait: the work stays in its
-bundle, unacknowledged, and the stream stands still until Gemini answers again.
+Calls are delayed rather than refused: the work stays unacknowledged in its bundle until Gemini answers again.
 """
 
 import asyncio
-import time
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import structlog
-from purgatory.domain.messages.events import ContextChanged
-from purgatory.domain.model import CLOSED, OPENED, Context, OpenedState
 
 from schemas.failures import Severity
+from transforms.clients.circuit import CircuitBreaker, CircuitPolicy
 from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable
 from transforms.score.throttling import ThrottledTime
 
 Answer = TypeVar("Answer")
 
-_TICK_SECONDS: Final = 0.001
-"""purgatory lets a probe through strictly after its time."""
-
 _log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class CircuitPolicy:
-    """When the circuit opens, and how often it is probed then."""
+class GeminiCircuit:
+    """Delays calls while one of two circuit breakers is open: the service's, and that of useless answers.
 
-    service_failures: int = 5
-    """Calls in a row to which the service did not answer as a service should."""
-    useless_answers: int = 20
-    """Calls in a row that brought no score at all, for whatever reason: half a batch, and no fault of the accounts."""
-    probe_seconds: float = 5.0
+    Used from one event loop.
+    """
 
-
-class Circuit:
-    """Counts how calls end, and holds them while it is open. Used from one event loop."""
-
-    def __init__(self, policy: CircuitPolicy, is_telling: Callable[[GeminiError], bool]) -> None:
-        """Take the policy, and what says whether an error tells anything about Gemini as a whole."""
-        self._service = Context("Gemini as a service", policy.service_failures, policy.probe_seconds)
-        self._answers = Context("Gemini's answers", policy.useless_answers, policy.probe_seconds)
-        self._is_telling = is_telling
-        self._turn = asyncio.Lock()
-        self._known_open: set[str] = set()
+    def __init__(self, policy: CircuitPolicy, indicates_outage: Callable[[GeminiError], bool]) -> None:
+        """Take the policy, and a predicate: can this error mean that Gemini fails as a whole?"""
+        self._service = CircuitBreaker(
+            "Gemini as a service", GeminiError, failures=policy.service_failures, reset_seconds=policy.probe_seconds
+        )
+        self._answers = CircuitBreaker(
+            "Gemini's answers", GeminiError, failures=policy.useless_answers, reset_seconds=policy.probe_seconds
+        )
+        self._indicates_outage = indicates_outage
+        self._probing = asyncio.Lock()
 
     def is_open(self) -> bool:
-        """Whether calls are held."""
-        return self._service.state != CLOSED or self._answers.state != CLOSED
+        """Whether calls are delayed."""
+        return not (self._service.is_closed and self._answers.is_closed)
 
     async def attempt(
         self, call: Callable[[], Awaitable[Sequence[Answer | GeminiError]]], throttled: ThrottledTime
     ) -> Sequence[Answer | GeminiError]:
-        """Make a call, at once where the circuit is closed, else when it has closed, or as the probe that closes it.
+        """Make a call: at once while the circuit is closed, else as a probe, or once another call's probe succeeded.
 
         Args:
             call: Returns an answer or an error for each account, or raises GeminiError.
-            throttled: Counts the time for which the call is held.
+            throttled: Counts the time for which the call is delayed.
 
         Raises:
             GeminiError: The call's own.
         """
-        if not self.is_open():
-            return await self._observed(call)
-        with throttled.counted():
-            await self._turn.acquire()
-            try:
-                await self._until_probe()
-            except BaseException:
-                self._turn.release()
-                raise
-        if not self.is_open():
-            self._turn.release()  # the next in line need not wait for this call's end
-            return await self._observed(call)
-        try:
-            return await self._observed(call)
-        finally:
-            self._turn.release()
+        if self.is_open():
+            async with contextlib.AsyncExitStack() as probe:
+                with throttled.counted():
+                    await probe.enter_async_context(self._probing)
+                    await self._until_probe_is_due()
+                if self.is_open():
+                    return await self._observed(call)
+        return await self._observed(call)
 
-    async def _until_probe(self) -> None:
+    async def _until_probe_is_due(self) -> None:
         for breaker in (self._service, self._answers):
-            while breaker.state != CLOSED:
-                try:
-                    breaker.handle_new_request()
-                    break
-                except OpenedState:
-                    due = (breaker.opened_at or 0.0) + breaker.ttl
-                    await asyncio.sleep(max(due - time.time(), 0.0) + _TICK_SECONDS)
+            await asyncio.sleep(breaker.seconds_to_probe())
+            breaker.begin_probe()
 
     async def _observed(
         self, call: Callable[[], Awaitable[Sequence[Answer | GeminiError]]]
@@ -97,48 +73,39 @@ class Circuit:
         try:
             answers = await call()
         except GeminiError as error:
-            self.failed(error)
+            self._record_failure(error)
             raise
         errors = [answer for answer in answers if isinstance(answer, GeminiError)]
         if errors and len(errors) == len(answers):
-            self.failed(errors[0])
+            self._record_failure(errors[0])
         else:
-            self.succeeded()
+            self._succeeded(self._service)
+            self._succeeded(self._answers)
         return answers
 
-    def succeeded(self) -> None:
-        """Take note of a call that brought a score."""
-        for breaker in (self._service, self._answers):
-            breaker.handle_end_request()
-        self._tell()
-
-    def failed(self, error: GeminiError) -> None:
-        """Take note of a call that brought none."""
-        if not self._is_telling(error):
+    def _record_failure(self, error: GeminiError) -> None:
+        """Record a call that brought no score."""
+        if not self._indicates_outage(error):
             return
         if isinstance(error, GeminiUnavailable | GeminiTimeout):
-            self._service.handle_exception(error)
+            self._failed(self._service, error)
         else:
-            self._service.handle_end_request()  # it did answer
-            self._answers.handle_exception(error)
-        self._tell(error)
+            self._succeeded(self._service, error)  # it did answer
+            self._failed(self._answers, error)
 
-    def _tell(self, error: GeminiError | None = None) -> None:
-        for breaker in (self._service, self._answers):
-            while breaker.messages:
-                message = breaker.messages.pop(0)
-                if isinstance(message, ContextChanged):
-                    self._log(breaker.name, message.state, error)
+    def _succeeded(self, breaker: CircuitBreaker, error: GeminiError | None = None) -> None:
+        if breaker.record(is_success=True):
+            _log.warning("the circuit is closed: calls go on", **_log_fields(breaker, error))
 
-    def _log(self, circuit: str, state: str, error: GeminiError | None) -> None:
-        told = {"circuit": circuit}
-        if error:
-            told |= {"error_class": error.error_class.value, "error": str(error)}
-        if state == CLOSED:
-            self._known_open.discard(circuit)
-            _log.warning("the circuit is closed: calls go on", **told)
-        elif state == OPENED and circuit not in self._known_open:
-            self._known_open.add(circuit)
-            _log.critical("the circuit is open: calls are held", error_severity=Severity.CRITICAL.value, **told)
-        elif state == OPENED:
-            _log.info("a probe failed: calls are held on", **told)
+    def _failed(self, breaker: CircuitBreaker, error: GeminiError) -> None:
+        is_probe = breaker.is_half_open
+        fields = _log_fields(breaker, error)
+        if breaker.record(is_success=False):
+            _log.critical("the circuit is open: calls are held", error_severity=Severity.CRITICAL.value, **fields)
+        elif is_probe:
+            _log.info("the probe failed: calls are still held", **fields)
+
+
+def _log_fields(breaker: CircuitBreaker, error: GeminiError | None) -> dict[str, str]:
+    fields = {"circuit": breaker.name}
+    return fields | {"error_class": error.error_class.value, "error": str(error)} if error else fields

@@ -40,7 +40,7 @@ from transforms.score.adaptive_limit import AdaptiveLimit, CallSlots
 from transforms.score.answers import check_answers
 from transforms.score.backoff import Backoff
 from transforms.score.call_plan import settle
-from transforms.score.gemini_circuit import Circuit
+from transforms.score.gemini_circuit import GeminiCircuit
 from transforms.score.throttling import ThrottledTime
 
 CHARACTERS_PER_TOKEN: Final = 4
@@ -80,7 +80,7 @@ class ScoringEngine:
         self.settings = settings
         self._transport = transport or make_transport(settings)
         self._slots = CallSlots(AdaptiveLimit(ceiling=settings.max_calls_in_flight))
-        self._circuit = Circuit(settings.circuit, self._tells_of_an_outage)
+        self._circuit = GeminiCircuit(settings.circuit, self._tells_of_an_outage)
         self._loop = uvloop.new_event_loop()
         # A daemon: the process may end without asking, and what was in flight is redelivered.
         threading.Thread(target=self._loop.run_forever, name="gemini", daemon=True).start()

@@ -5,8 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
-from transforms.clients.circuit import Circuit, CircuitOpen, within
+from transforms.clients.circuit import CircuitBreaker, CircuitOpen, within
 
 
 class _Fault(Exception):
@@ -27,11 +28,11 @@ class _Service:
         return "answer"
 
 
-def _circuit(*, failures: int = 2, reset_seconds: float = 3600) -> Circuit:
-    return Circuit("a service", _Fault, failures=failures, reset_seconds=reset_seconds)
+def _circuit(*, failures: int = 2, reset_seconds: float = 3600) -> CircuitBreaker:
+    return CircuitBreaker("a service", _Fault, failures=failures, reset_seconds=reset_seconds)
 
 
-def _fail(circuit: Circuit, service: _Service, *, times: int) -> None:
+def _fail(circuit: CircuitBreaker, service: _Service, *, times: int) -> None:
     service.error = _Fault("down")
     for _ in range(times):
         with pytest.raises(_Fault):
@@ -87,6 +88,59 @@ def test_calls_run_beside_each_other_while_it_is_closed() -> None:
     with ThreadPoolExecutor(2) as threads:
         arrived = [threads.submit(circuit.call, meeting.wait) for _ in range(2)]
         assert sorted(it.result() for it in arrived) == [0, 1]
+
+
+def test_one_call_at_a_time_probes() -> None:
+    """While a probe is under way, other calls are refused at once: they neither run nor wait for it."""
+    circuit, service = _circuit(failures=1, reset_seconds=0.02), _Service()
+    _fail(circuit, service, times=1)
+    time.sleep(0.03)
+    is_probing, may_end = threading.Event(), threading.Event()
+
+    def probe() -> str:
+        is_probing.set()
+        assert may_end.wait(10)
+        return "answer"
+
+    with ThreadPoolExecutor(1) as thread:
+        probed = thread.submit(circuit.call, probe)
+        assert is_probing.wait(10)
+        with pytest.raises(CircuitOpen):
+            circuit.call(service)
+        may_end.set()
+        assert probed.result() == "answer"
+    assert circuit.is_closed
+    assert service.calls == 1
+
+
+def test_a_call_that_began_before_the_circuit_opened_decides_nothing() -> None:
+    """Its late success does not close the circuit: only a probe's does."""
+    circuit, service = _circuit(failures=1), _Service()
+
+    def late_success() -> str:
+        _fail(circuit, service, times=1)
+        return "answer"
+
+    assert circuit.call(late_success) == "answer"
+    assert not circuit.is_closed
+
+
+def test_opening_and_closing_are_logged_once() -> None:
+    """The log names the service and the reason; further failures and failed probes add nothing."""
+    circuit, service = _circuit(failures=2, reset_seconds=0.02), _Service()
+    with capture_logs() as logs:
+        _fail(circuit, service, times=2)
+        for _ in range(2):
+            time.sleep(0.03)
+            _fail(circuit, service, times=1)
+        time.sleep(0.03)
+        service.error = None
+        circuit.call(service)
+        circuit.call(service)
+    assert [(entry["log_level"], entry["service"], entry.get("reason")) for entry in logs] == [
+        ("error", "a service", "down"),
+        ("warning", "a service", None),
+    ]
 
 
 def test_what_takes_too_long_is_given_up() -> None:

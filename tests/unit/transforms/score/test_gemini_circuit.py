@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fixtures.gemini_errors import GEMINI_ERRORS
+from transforms.clients.circuit import CircuitPolicy
 from transforms.errors import (
     BlockedPrompt,
     GeminiError,
@@ -17,7 +18,7 @@ from transforms.errors import (
     QuotaExhausted,
     ServerFault,
 )
-from transforms.score.gemini_circuit import Circuit, CircuitPolicy
+from transforms.score.gemini_circuit import GeminiCircuit
 from transforms.score.throttling import ThrottledTime
 
 POLICY = CircuitPolicy(service_failures=3, useless_answers=6, probe_seconds=0.02)
@@ -50,7 +51,7 @@ def _everything_tells(_: GeminiError) -> bool:
     return True
 
 
-async def _fail(circuit: Circuit, gemini: Gemini, error: GeminiError, times: int) -> None:
+async def _fail(circuit: GeminiCircuit, gemini: Gemini, error: GeminiError, times: int) -> None:
     gemini.outcome = error
     for _ in range(times):
         with contextlib.suppress(GeminiError):
@@ -63,7 +64,7 @@ def test_failures_in_a_row_open_it(error: GeminiError) -> None:
     limit = 3 if isinstance(error, GeminiUnavailable | GeminiTimeout) else 6
 
     async def scenario() -> tuple[bool, bool]:
-        circuit, gemini = Circuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
         await _fail(circuit, gemini, error, limit - 1)
         before = circuit.is_open()
         await _fail(circuit, gemini, error, 1)
@@ -76,7 +77,7 @@ def test_a_success_starts_the_count_anew() -> None:
     """Failures between successes are not the service's."""
 
     async def scenario() -> bool:
-        circuit, gemini = Circuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
         for _ in range(10):
             await _fail(circuit, gemini, OUTAGE, 2)
             gemini.outcome = [1, MissingScore("x")]
@@ -90,7 +91,7 @@ def test_answers_without_a_single_score_count() -> None:
     """A sound response of which no entry can be taken is as useless as none."""
 
     async def scenario() -> bool:
-        circuit, gemini = Circuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
         gemini.outcome = [MissingScore("x"), MissingScore("x")]
         for _ in range(6):
             await circuit.attempt(gemini.call, ThrottledTime())
@@ -103,7 +104,7 @@ def test_what_tells_nothing_is_passed_over() -> None:
     """A 429 that slowing down will mend does not open it."""
 
     async def scenario() -> bool:
-        circuit, gemini = Circuit(POLICY, lambda error: not isinstance(error, QuotaExhausted)), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, lambda error: not isinstance(error, QuotaExhausted)), Gemini()
         await _fail(circuit, gemini, QuotaExhausted(), 50)
         return circuit.is_open()
 
@@ -114,7 +115,7 @@ def test_while_open_it_holds_calls_and_probes_one_at_a_time() -> None:
     """Twenty calls wait without one being refused; single probes are made, until one succeeds and lets all through."""
 
     async def scenario() -> None:
-        circuit, gemini = Circuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.calls, gemini.third_call = 0, asyncio.Event()
         throttled = ThrottledTime()
@@ -141,7 +142,7 @@ def test_a_held_call_that_is_given_up_leaves_the_line() -> None:
     """Those behind it get their turn."""
 
     async def scenario() -> None:
-        circuit, gemini = Circuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.outcome = [7]
         first, second = (asyncio.create_task(circuit.attempt(gemini.call, ThrottledTime())) for _ in range(2))
@@ -156,7 +157,7 @@ def test_operators_are_told_when_the_stream_stands_and_when_it_goes_on() -> None
     """Opening is critical, closing is not; the entry has the error's class, and no text of a prompt."""
 
     async def scenario() -> None:
-        circuit, gemini = Circuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.outcome = [7]
         await circuit.attempt(gemini.call, ThrottledTime())
@@ -172,7 +173,7 @@ def test_a_blocked_prompt_closes_an_outage() -> None:
     """Whatever a probe is answered, it is an answer: the service is back."""
 
     async def scenario() -> bool:
-        circuit, gemini = Circuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         await _fail(circuit, gemini, BlockedPrompt("x"), 1)
         return circuit.is_open()

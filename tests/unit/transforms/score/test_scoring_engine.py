@@ -10,6 +10,7 @@ import pytest
 from schemas.failures import ErrorClass
 from tests.fixtures.changes import enriched_change
 from tests.fixtures.gemini_transport import FakeTransport, Reply, accounts_of, generation, sound_reply
+from transforms.clients.circuit import CircuitPolicy
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest
 from transforms.errors import (
     AccessRefused,
@@ -21,7 +22,6 @@ from transforms.errors import (
     QuotaExhausted,
     Unauthenticated,
 )
-from transforms.score.gemini_circuit import CircuitPolicy
 from transforms.score.score_accounts import split_calls
 from transforms.score.scoring_engine import Answered, ScoringEngine, Tally, Verdict
 

@@ -166,7 +166,6 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
         outage_deadline_seconds=settings.gemini_outage_deadline_seconds,
         max_calls_in_flight=settings.max_calls_in_flight,
         max_prompt_tokens=settings.max_prompt_tokens,
-        transport=settings.gemini_transport,
     )
     config = RescoringConfig(
         project=settings.project,

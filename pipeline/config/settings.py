@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, Va
 from pipeline.resources.names import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
 from schemas.identifiers import DatasetId, EmailAddress, ProjectId
 from transforms.admit.token_budget import BudgetAction
-from transforms.clients.gemini_api import DEFAULT_LOCATION, DEFAULT_MODEL, TransportKind
+from transforms.clients.gemini_api import DEFAULT_LOCATION, DEFAULT_MODEL
 from transforms.clients.salesforce_login import AuthFlow
 from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION, prompt_versions
 
@@ -179,10 +179,6 @@ class Settings(BaseModel):
     gemini_outage_deadline_seconds: Positive = Field(
         1_800.0,
         description="Accounts are held for so long while Gemini is unavailable, and then become dead letters",
-    )
-    gemini_transport: TransportKind = Field(
-        TransportKind.REST,
-        description="What carries Gemini calls: its REST API, or Google's SDK, which takes ten times the CPU",
     )
     prices: Path | None = Field(
         None, description="YAML file of what models cost; over the packaged table, model by model"

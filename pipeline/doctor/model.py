@@ -9,8 +9,8 @@ from pipeline.doctor.remedies import Advice
 from schemas.account_context import AccountContext, AccountProfile, EnrichedChange
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType, SourceMessage
 from schemas.salesforce_ids import normalize_account_id
+from transforms.clients.gemini import RestTransport
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest
-from transforms.clients.gemini_rest import RestTransport
 from transforms.errors import AnswerError, GeminiTimeout
 from transforms.prompt.prompt import Prompt, render_prompt
 from transforms.score.answers import check_answers

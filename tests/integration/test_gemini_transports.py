@@ -1,4 +1,4 @@
-"""The two transports are one to the engine: they send the same request, and read the same of every answer."""
+"""Our transport does what google-genai does: the same request, and the same result or error for every response."""
 
 import asyncio
 import json
@@ -8,13 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, TypeVar
 
 import pytest
+from google import genai
+from google.auth.credentials import AnonymousCredentials
 
 from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
 from pipeline.local.stack import PROJECT
 from tests.fixtures.changes import enriched_change
-from transforms.clients.gemini import SdkTransport
-from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
-from transforms.clients.gemini_rest import RestTransport, endpoint
+from tests.fixtures.gemini_sdk import SdkTransport
+from transforms.clients.gemini import RestTransport, endpoint
+from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -30,10 +32,10 @@ from transforms.errors import (
     Unauthenticated,
 )
 from transforms.prompt.prompt import render_prompt
-from transforms.score.scoring_engine import make_transport
 
-KINDS = list(TransportKind)
+Connect = Callable[[GeminiSettings], Transport]
 Result = TypeVar("Result")
+TRANSPORTS: tuple[Connect, Connect] = (RestTransport, SdkTransport)
 
 
 @pytest.fixture(autouse=True)
@@ -42,17 +44,19 @@ def _sound(gemini: GeminiStandIn) -> None:
     gemini.reset()
 
 
-def _settings(kind: TransportKind, **fields: Any) -> GeminiSettings:
-    return GeminiSettings(project=PROJECT, transport=kind, **fields)
+def _settings(location: str = "global") -> GeminiSettings:
+    return GeminiSettings(project=PROJECT, location=location)
 
 
 def _request(accounts: int = 2) -> GenerationRequest:
     return GenerationRequest(render_prompt([enriched_change(number) for number in range(accounts)]).text, accounts)
 
 
-def _with_transport(settings: GeminiSettings, work: Callable[[Transport], Awaitable[Result]]) -> Result:
+def _with_transport(
+    connect: Connect, work: Callable[[Transport], Awaitable[Result]], location: str = "global"
+) -> Result:
     async def session() -> Result:
-        transport = make_transport(settings)
+        transport = connect(_settings(location))
         try:
             return await work(transport)
         finally:
@@ -61,18 +65,12 @@ def _with_transport(settings: GeminiSettings, work: Callable[[Transport], Awaita
     return asyncio.run(session())
 
 
-def _generate(settings: GeminiSettings, request: GenerationRequest | None = None) -> Generation:
-    return _with_transport(settings, lambda transport: transport.generate(request or _request()))
-
-
-@pytest.mark.parametrize(("kind", "made"), [(TransportKind.REST, RestTransport), (TransportKind.SDK, SdkTransport)])
-def test_the_settings_name_the_transport(kind: TransportKind, made: type[Transport]) -> None:
-    """Each of its names has its implementation."""
-    assert type(make_transport(_settings(kind))) is made
+def _generate(connect: Connect, location: str = "global") -> Generation:
+    return _with_transport(connect, lambda transport: transport.generate(_request()), location)
 
 
 class _Recorder(BaseHTTPRequestHandler):
-    """Keeps what it is sent, and answers nothing useful."""
+    """Records each request and answers 400."""
 
     seen: ClassVar[list[tuple[str, dict[str, str], Any]]]
 
@@ -84,7 +82,7 @@ class _Recorder(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ def recorded(
     gemini: GeminiStandIn,  # brings credentials
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[list[tuple[str, dict[str, str], Any]]]:
-    """Return what a server in Gemini's place is sent."""
+    """Return the requests that a server in place of Gemini records."""
 
     class Recorder(_Recorder):
         seen: ClassVar[list[tuple[str, dict[str, str], Any]]] = []
@@ -109,10 +107,10 @@ def recorded(
 
 @pytest.mark.parametrize("location", ["global", "europe-west4"])
 def test_both_send_the_same_request(recorded: list[tuple[str, dict[str, str], Any]], location: str) -> None:
-    """Path, body and the headers that count are equal, field by field."""
-    for kind in KINDS:
+    """Path, body, content type and kind of credentials are equal."""
+    for connect in TRANSPORTS:
         with pytest.raises(GeminiRefusedPrompt):
-            _generate(_settings(kind, location=location))
+            _generate(connect, location)
     (path, headers, body), (sdk_path, sdk_headers, sdk_body) = recorded
     assert path == sdk_path
     assert body == sdk_body
@@ -124,30 +122,27 @@ def test_both_send_the_same_request(recorded: list[tuple[str, dict[str, str], An
 @pytest.mark.parametrize("location", ["global", "us", "eu", "us-central1", "europe-west4"])
 def test_both_go_to_the_same_host(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without GOOGLE_VERTEX_BASE_URL, the endpoint is the one that google-genai chooses."""
-    from google import genai  # noqa: PLC0415 - the reference, and nothing else in these tests
-    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
-
     monkeypatch.delenv("GOOGLE_VERTEX_BASE_URL")
     credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
     client = genai.Client(vertexai=True, project=PROJECT, location=location, credentials=credentials)
     base = client._api_client._http_options.base_url
     assert base
-    assert endpoint(_settings(TransportKind.REST, location=location)).startswith(f"{base.rstrip('/')}/v1beta1/projects")
+    assert endpoint(_settings(location)).startswith(f"{base.rstrip('/')}/v1beta1/projects")
 
 
 def test_both_read_the_same_answer(gemini: GeminiStandIn) -> None:
     """Text, model and tokens; the stand-in gives the same prompt the same answer."""
     answers = []
-    for kind in KINDS:
+    for connect in TRANSPORTS:
         gemini.reset()
-        answer = _generate(_settings(kind))
+        answer = _generate(connect)
         answers.append((answer.text, answer.model_version, answer.prompt_tokens, answer.output_tokens))
         assert answer.latency_seconds > 0
     assert answers[0] == answers[1]
     assert json.loads(answers[0][0])["scores"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("connect", TRANSPORTS)
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
@@ -177,29 +172,29 @@ def test_both_read_the_same_answer(gemini: GeminiStandIn) -> None:
     ],
 )
 def test_both_map_each_fault_to_the_same_error(
-    gemini: GeminiStandIn, kind: TransportKind, fault: str, error: type[GeminiError]
+    gemini: GeminiStandIn, connect: Connect, fault: str, error: type[GeminiError]
 ) -> None:
-    """The engine can't tell which of them it drives; nothing of the prompt is in the message."""
+    """The error has the same class, the message has no text of the prompt, and there was one attempt."""
     gemini.configure(faults=[Fault(kind=FaultKind(fault))])
     with pytest.raises(GeminiError) as failure:
-        _generate(_settings(kind))
+        _generate(connect)
     assert type(failure.value) is error
     assert "Company" not in str(failure.value)
     assert gemini.stats().calls == 1, "a transport does not retry by itself"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_both_pass_on_what_the_server_asks_to_wait(gemini: GeminiStandIn, kind: TransportKind) -> None:
-    """Retry-After is in the error."""
+@pytest.mark.parametrize("connect", TRANSPORTS)
+def test_both_pass_on_what_the_server_asks_to_wait(gemini: GeminiStandIn, connect: Connect) -> None:
+    """The error has the seconds of Retry-After."""
     gemini.configure(max_concurrency=0, retry_after_seconds=7)
     with pytest.raises(QuotaExhausted) as failure:
-        _generate(_settings(kind))
+        _generate(connect)
     assert failure.value.retry_after_seconds == 7
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_both_share_one_new_token_among_calls_that_were_refused(gemini: GeminiStandIn, kind: TransportKind) -> None:
-    """Ten refused calls cost one token; the next call bears it."""
+@pytest.mark.parametrize("connect", TRANSPORTS)
+def test_both_share_one_new_token_among_calls_that_were_refused(gemini: GeminiStandIn, connect: Connect) -> None:
+    """Ten refreshes at once request one token, and the next call uses it."""
 
     async def work(transport: Transport) -> Generation:
         await transport.generate(_request())
@@ -208,32 +203,32 @@ def test_both_share_one_new_token_among_calls_that_were_refused(gemini: GeminiSt
         assert gemini.stats().tokens_granted == before + 1
         return await transport.generate(_request())
 
-    assert _with_transport(_settings(kind), work).text
+    assert _with_transport(connect, work).text
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_both_tell_when_there_are_no_credentials(kind: TransportKind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials that can't be found are a matter of the service, not of an account."""
+@pytest.mark.parametrize("connect", TRANSPORTS)
+def test_both_report_missing_credentials(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials a call raises Unauthenticated."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
     with pytest.raises(Unauthenticated):
-        _generate(_settings(kind))
+        _generate(connect)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_both_tell_when_nobody_listens(
-    kind: TransportKind, gemini: GeminiStandIn, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("connect", TRANSPORTS)
+def test_both_report_a_refused_connection(
+    connect: Connect, gemini: GeminiStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is refused is lost."""
+    """A port on which nothing listens raises ConnectionLost."""
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(ConnectionLost):
-        _generate(_settings(kind))
+        _generate(connect)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_both_refuse_what_is_no_response_of_the_api(
-    kind: TransportKind, gemini: GeminiStandIn, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("connect", TRANSPORTS)
+def test_both_refuse_a_response_that_is_not_the_apis(
+    connect: Connect, gemini: GeminiStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that something in between answers with is an invalid response, not scores and not a crash."""
+    """A captive portal's HTML page raises InvalidResponse."""
 
     class Page(_Recorder):
         def do_POST(self) -> None:
@@ -248,5 +243,5 @@ def test_both_refuse_what_is_no_response_of_the_api(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
         with pytest.raises(InvalidResponse):
-            _generate(_settings(kind))
+            _generate(connect)
         server.shutdown()

@@ -28,7 +28,7 @@ class AccessTokens:
         self._refreshed_at = float("-inf")
 
     @classmethod
-    async def of_the_environment(cls) -> "AccessTokens":
+    async def from_environment(cls) -> "AccessTokens":
         """Return tokens of the credentials that Google's clients find in the environment.
 
         Raises:

@@ -1,17 +1,18 @@
-"""Gemini over google-genai: the one module that imports it, and maps its exceptions.
+"""Gemini over Vertex AI's REST API: what google-genai sends and reads, without the CPU that it takes (ADR 010).
 
-The client goes to GOOGLE_VERTEX_BASE_URL where that is set: Google's client honours it, no code here knows.
+Bodies are put together from parts that were serialised once; answers are read by one validator in native code. The
+endpoints and variables are those of google-genai, and a test compares the two requests field by field.
 """
 
+import functools
+import os
 import time
+import urllib.parse
+import urllib.request
 from typing import Final
 
 import aiohttp
-import google.auth.exceptions
-import httpx
-from google import genai
-from google.genai import errors, types
-from pydantic import ValidationError
+import orjson
 
 from transforms.clients.access_tokens import AccessTokens
 from transforms.clients.gemini_api import (
@@ -23,78 +24,101 @@ from transforms.clients.gemini_api import (
     max_output_tokens,
     read_response,
 )
-from transforms.errors import ConnectionLost, GeminiError, InvalidResponse, Unauthenticated
+from transforms.errors import ConnectionLost
 
-VENDOR_ERRORS: Final = (
-    errors.APIError,
-    errors.UnknownApiResponseError,
-    aiohttp.ClientError,
-    httpx.HTTPError,
-    ConnectionError,
-    google.auth.exceptions.GoogleAuthError,
-    ValidationError,
-)
+BASE_URL_VARIABLE: Final = "GOOGLE_VERTEX_BASE_URL"
+_MULTI_REGIONS: Final = frozenset({"us", "eu"})
+_HTTP_OK: Final = 200
+_CONNECT_SECONDS: Final = 10.0
 
 
-class SdkTransport:
-    """A client of google-genai, made at the first call, and the credentials that it uses."""
+def endpoint(settings: GeminiSettings) -> str:
+    """Return the URL of a model's generateContent; GOOGLE_VERTEX_BASE_URL replaces Google's host, where it is set."""
+    location = settings.location
+    if location == "global":
+        host = "https://aiplatform.googleapis.com"
+    elif location in _MULTI_REGIONS:
+        host = f"https://aiplatform.{location}.rep.googleapis.com"
+    else:
+        host = f"https://{location}-aiplatform.googleapis.com"
+    base = (os.environ.get(BASE_URL_VARIABLE) or host).rstrip("/")
+    model = f"projects/{settings.project}/locations/{location}/publishers/google/models/{settings.model}"
+    return f"{base}/v1beta1/{urllib.parse.quote(model)}:generateContent"
+
+
+class RequestBody:
+    """Builds a call's body, of which nothing but the prompt is serialised anew."""
 
     def __init__(self, settings: GeminiSettings) -> None:
-        self._settings = settings
-        fixed = fixed_part(settings)
-        self._config = types.GenerateContentConfig(
-            system_instruction=types.Content.model_validate(fixed["systemInstruction"]),
-            response_mime_type=fixed["generationConfig"]["responseMimeType"],
-            response_json_schema=fixed["generationConfig"]["responseJsonSchema"],
-            should_return_http_response=True,  # read by the same reader as REST's
-        )
+        self._fixed = fixed_part(settings)
+        self._tail = functools.lru_cache(maxsize=64)(self._serialised_tail)
+
+    def of(self, request: GenerationRequest) -> bytes:
+        """Return the body as JSON."""
+        text = request.text.encode("utf-8", "replace").decode()  # JSON has no half of a surrogate pair
+        prompt = orjson.dumps([{"role": "user", "parts": [{"text": text}]}])
+        return b"".join((b'{"contents":', prompt, self._tail(request.accounts)))
+
+    def _serialised_tail(self, accounts: int) -> bytes:
+        config = self._fixed["generationConfig"] | {"maxOutputTokens": max_output_tokens(accounts)}
+        return b"," + orjson.dumps(self._fixed | {"generationConfig": config})[1:]
+
+
+class RestTransport:
+    """One session of connections, without a limit of their number: the engine's own limit is the one that counts."""
+
+    def __init__(self, settings: GeminiSettings) -> None:
+        self._url = endpoint(settings)
+        self._body = RequestBody(settings)
         self._tokens: AccessTokens | None = None
-        self._client: genai.Client | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Make one call; see Transport."""
-        client = self._client or await self._made_client()
-        config = self._config.model_copy(update={"max_output_tokens": max_output_tokens(request.accounts)})
+        headers = await self._headers()
+        if self._session is None:
+            self._session = _session(self._url)
         started = time.monotonic()
         try:
-            response = await client.aio.models.generate_content(
-                model=self._settings.model, contents=request.text, config=config
-            )
-        except VENDOR_ERRORS as error:
-            raise map_error(error) from None
-        raw = response.sdk_http_response
-        return read_response((raw.body if raw else None) or "", time.monotonic() - started)
+            async with self._session.post(
+                self._url, data=self._body.of(request), headers=headers, allow_redirects=False
+            ) as response:
+                body = await response.read()  # also an error's, or its connection could not be used again
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise ConnectionLost(f"the connection to Gemini failed ({type(error).__name__})") from None
+        if response.status != _HTTP_OK:
+            raise error_of_status(response.status, response.headers, body)
+        return read_response(body, time.monotonic() - started)
 
     async def refresh_credentials(self) -> None:
-        """Get a new access token, which google-genai by itself does not do on 401; see Transport."""
-        if self._tokens:
-            await self._tokens.refresh()
+        """Get a new access token; see Transport."""
+        await (await self._access_tokens()).refresh()
 
     async def close(self) -> None:
-        """Close the client."""
-        if self._client:
-            await self._client.aio.aclose()
+        """Close the session."""
+        if self._session:
+            await self._session.close()
 
-    async def _made_client(self) -> genai.Client:
-        self._tokens = self._tokens or await AccessTokens.of_the_environment()
-        self._client = genai.Client(
-            vertexai=True,
-            project=self._settings.project,
-            location=self._settings.location,
-            credentials=self._tokens.credentials,
-            # One attempt: without this the client sleeps up to 10 s and retries by itself, and 499 is not among what
-            # its own policy retries.
-            http_options=types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1)),
-        )
-        return self._client
+    async def _access_tokens(self) -> AccessTokens:
+        if self._tokens is None:
+            self._tokens = await AccessTokens.from_environment()
+        return self._tokens
+
+    async def _headers(self) -> dict[str, str]:
+        tokens = await self._access_tokens()
+        headers = {"Authorization": f"Bearer {await tokens.token()}", "Content-Type": "application/json"}
+        if project := tokens.credentials.quota_project_id:
+            headers["x-goog-user-project"] = project
+        return headers
 
 
-def map_error(error: Exception) -> GeminiError:
-    """Return our error for one of google-genai's; its own text can quote the request, and stays behind."""
-    if isinstance(error, errors.APIError):
-        return error_of_status(error.code, getattr(error.response, "headers", None) or {})
-    if isinstance(error, errors.UnknownApiResponseError | ValidationError):
-        return InvalidResponse(f"Gemini's response is no response of its API ({type(error).__name__})")
-    if isinstance(error, google.auth.exceptions.GoogleAuthError):
-        return Unauthenticated(f"the token endpoint gave no access token ({type(error).__name__})")
-    return ConnectionLost(f"the connection to Gemini failed ({type(error).__name__})")
+def _session(url: str) -> aiohttp.ClientSession:
+    # `trust_env` would look the proxy up anew, and read ~/.netrc, in every call.
+    parts = urllib.parse.urlsplit(url)
+    bypassed = urllib.request.proxy_bypass(parts.hostname or "")
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        proxy=None if bypassed else urllib.request.getproxies().get(parts.scheme),
+        # The engine's deadline covers the whole call; a connection that does not come about is known much sooner.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+    )

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -45,15 +44,6 @@ _PASSING: Final = frozenset({408, 499})
 _SERVER_FAULTS: Final = 500
 
 
-class TransportKind(StrEnum):
-    """What carries the calls."""
-
-    REST = "rest"
-    """Vertex AI's REST API over aiohttp: a tenth of the CPU."""
-    SDK = "sdk"
-    """google-genai: what Google's client does, and nothing of ours."""
-
-
 @dataclass(frozen=True)
 class GeminiSettings:
     """Which model to ask, where, and how patiently."""
@@ -70,7 +60,6 @@ class GeminiSettings:
     """The adaptive limit grows no further, in one process."""
     max_prompt_tokens: int = 60_000
     """Of one call's prompt, by estimate."""
-    transport: TransportKind = TransportKind.REST
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
 
 

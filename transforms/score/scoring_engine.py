@@ -23,8 +23,8 @@ import uvloop
 
 from schemas.account_context import EnrichedChange
 from schemas.score import ScoreAnswer
-from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport, TransportKind
-from transforms.clients.gemini_rest import RestTransport
+from transforms.clients.gemini import RestTransport
+from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport
 from transforms.errors import (
     GeminiError,
     GeminiRefusedPrompt,
@@ -75,10 +75,10 @@ class ScoringEngine:
     """One event loop, one transport, one adaptive limit and one circuit, for all the threads of a process."""
 
     def __init__(self, settings: GeminiSettings, transport: Transport | None = None) -> None:
-        """Start the event loop; without a transport, the settings name one. No connection is opened yet."""
+        """Start the event loop. No connection is opened yet."""
         _spare_the_collector()
         self.settings = settings
-        self._transport = transport or make_transport(settings)
+        self._transport = transport or RestTransport(settings)
         self._slots = CallSlots(AdaptiveLimit(ceiling=settings.max_calls_in_flight))
         self._circuit = GeminiCircuit(settings.circuit, self._tells_of_an_outage)
         self._loop = uvloop.new_event_loop()
@@ -204,15 +204,6 @@ def is_cut_off(text: str) -> bool:
 def estimated_tokens(text: str) -> int:
     """Return about how many tokens a text has."""
     return -(-len(text) // CHARACTERS_PER_TOKEN)
-
-
-def make_transport(settings: GeminiSettings) -> Transport:
-    """Return the transport that the settings name."""
-    if settings.transport is TransportKind.REST:
-        return RestTransport(settings)
-    from transforms.clients.gemini import SdkTransport  # noqa: PLC0415 - google-genai takes 40 MB and a second to import
-
-    return SdkTransport(settings)
 
 
 _starting = threading.Lock()

@@ -8,8 +8,8 @@ from google import genai
 from schemas.account_context import EnrichedChange
 from tests.benchmarks.scoring.ours import settings
 from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid, prompt_of
+from transforms.clients.gemini import RestTransport
 from transforms.clients.gemini_api import GenerationRequest
-from transforms.clients.gemini_rest import RestTransport
 
 
 def score_with_genai(accounts: Sequence[EnrichedChange], cap: int) -> int:

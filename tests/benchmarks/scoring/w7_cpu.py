@@ -12,9 +12,9 @@ from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import report, stand_in
 from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_valid
-from transforms.clients.gemini import SdkTransport
+from tests.fixtures.gemini_sdk import SdkTransport
+from transforms.clients.gemini import RestTransport
 from transforms.clients.gemini_api import GenerationRequest, fixed_part, read_response
-from transforms.clients.gemini_rest import RestTransport
 from transforms.prompt.crm_text import prepare_text
 from transforms.prompt.prompt import render_prompt
 from transforms.score.scoring_engine import ScoringEngine, Tally
@@ -36,9 +36,9 @@ def run(rounds: int, accounts: int) -> None:
             milliseconds.setdefault("the whole engine: prompt, call, answers checked", []).append(_engine() * 1000)
         calls = gemini.stats()["calls"]
     medians = {name: statistics.median(times) for name, times in milliseconds.items()}
-    base = medians["google-genai, raw response (our SDK transport)"]
+    base = medians["google-genai, raw response"]
     rows = [
-        {"client": name, "CPU ms/call": round(one, 3), "to our SDK transport": f"x{one / base:.2f}"}
+        {"client": name, "CPU ms/call": round(one, 3), "to google-genai, raw response": f"x{one / base:.2f}"}
         for name, one in medians.items()
     ]
     report(f"W7: CPU of a call, {CALLS} calls a round, {calls} in all", rows)
@@ -58,9 +58,9 @@ async def _clients(prompts: list[str]) -> dict[str, float]:
 
     calls: dict[str, Call] = {
         "google-genai": plain,
-        "google-genai, raw response (our SDK transport)": lambda prompt: sdk.generate(GenerationRequest(prompt, 1)),
+        "google-genai, raw response": lambda prompt: sdk.generate(GenerationRequest(prompt, 1)),
         "google-genai, raw response and extra_body": by_options,
-        "REST over aiohttp (our default)": lambda prompt: rest.generate(GenerationRequest(prompt, 1)),
+        "REST over aiohttp (ours)": lambda prompt: rest.generate(GenerationRequest(prompt, 1)),
     }
     seconds = {name: await _cpu_seconds(call, prompts) for name, call in calls.items()}
     await sdk.close()

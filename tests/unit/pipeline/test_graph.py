@@ -92,7 +92,7 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
 @pytest.mark.parametrize(
     ("vendor", "home"),
     [
-        ("google.genai", "transforms/clients/gemini.py"),
+        ("aiohttp", "transforms/clients/gemini.py"),
         ("google.cloud.bigquery", "transforms/clients/bigquery.py"),
         ("simple_salesforce", "transforms/clients/salesforce.py"),
         ("redis", "transforms/clients/redis.py"),

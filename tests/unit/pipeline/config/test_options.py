@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from pipeline.config.options import OptionError, ShadowConfig, command_line, config_from, options_help, unknown_flags
 from pipeline.config.settings import read_settings
 from transforms.admit.token_budget import BudgetAction, TokenBudget
-from transforms.clients.gemini_api import TransportKind
 from transforms.clients.redis import RedisSettings
 
 
@@ -24,7 +23,7 @@ def test_names_become_paths_of_the_project() -> None:
 
 
 def test_the_engine_has_its_options() -> None:
-    """How patient it is with Gemini, and what carries its calls."""
+    """Deadlines and the limit of a prompt's size come from the options."""
     gemini = config_from(
         PipelineOptions(
             [
@@ -32,12 +31,10 @@ def test_the_engine_has_its_options() -> None:
                 "--gemini_outage_deadline_seconds=60",
                 "--call_deadline_seconds=7",
                 "--max_prompt_tokens=900",
-                "--gemini_transport=sdk",
             ]
         )
     ).gemini
     assert (gemini.outage_deadline_seconds, gemini.deadline_seconds, gemini.max_prompt_tokens) == (60, 7, 900)
-    assert gemini.transport is TransportKind.SDK
 
 
 @pytest.mark.parametrize(

@@ -1,42 +1,27 @@
-"""google-genai's exceptions: each is mapped, and what it quotes of a request stays behind."""
+"""The body of a call over REST: JSON whatever the prompt holds, with the fixed part of the settings."""
 
-import aiohttp
-import google.auth.exceptions
-import httpx
-import pytest
-from google.genai import errors
+import json
 
-from transforms.clients.gemini import VENDOR_ERRORS, map_error
-from transforms.errors import (
-    ConnectionLost,
-    GeminiError,
-    GeminiRefusedPrompt,
-    InvalidResponse,
-    QuotaExhausted,
-    Unauthenticated,
-)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.clients.gemini import RequestBody
+from transforms.clients.gemini_api import OUTPUT_TOKENS_PER_ACCOUNT, GeminiSettings, GenerationRequest, fixed_part
+
+SETTINGS = GeminiSettings(project="p-123456")
+BODY = RequestBody(SETTINGS)
 
 
-def _status(code: int) -> errors.APIError:
-    return errors.APIError(code, {"error": {"code": code, "message": "the prompt said: SECRET", "status": "X"}})
+@given(st.text(), st.integers(1, 40))
+def test_any_prompt_arrives_as_it_is(text: str, accounts: int) -> None:
+    """The body is JSON with the prompt in it, and room for an answer for each account."""
+    body = json.loads(BODY.of(GenerationRequest(text, accounts)))
+    assert body["contents"] == [{"role": "user", "parts": [{"text": text}]}]
+    assert body["generationConfig"]["maxOutputTokens"] == OUTPUT_TOKENS_PER_ACCOUNT * accounts
+    assert body["systemInstruction"] == fixed_part(SETTINGS)["systemInstruction"]
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (_status(400), GeminiRefusedPrompt),
-        (_status(429), QuotaExhausted),
-        (errors.UnknownApiResponseError("SECRET"), InvalidResponse),
-        (aiohttp.ServerDisconnectedError("SECRET"), ConnectionLost),
-        (aiohttp.ClientPayloadError("SECRET"), ConnectionLost),
-        (httpx.ConnectError("SECRET"), ConnectionLost),
-        (ConnectionResetError("SECRET"), ConnectionLost),
-        (google.auth.exceptions.RefreshError("SECRET"), Unauthenticated),  # type: ignore[no-untyped-call]
-    ],
-)
-def test_vendor_errors_have_a_class_and_keep_their_text(error: Exception, kind: type[GeminiError]) -> None:
-    """Each vendor error is mapped; what it quotes of the request goes no further."""
-    assert isinstance(error, VENDOR_ERRORS)
-    mapped = map_error(error)
-    assert type(mapped) is kind
-    assert "SECRET" not in str(mapped)
+def test_half_a_surrogate_pair_does_not_stop_a_call() -> None:
+    """What no JSON can hold is replaced."""
+    body = json.loads(BODY.of(GenerationRequest("Gr\ud83d\u00fc\u00dfe", 1)))
+    assert body["contents"][0]["parts"][0]["text"] == "Gr?üße"

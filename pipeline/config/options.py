@@ -16,7 +16,7 @@ from transforms.admit.token_budget import TokenBudget
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageSettings
 from transforms.clients.redis import RedisSettings
-from transforms.clients.salesforce_login import SalesforceSettings
+from transforms.clients.salesforce_api import SalesforceSettings
 from transforms.clients.secrets import check_secret, is_secret_name
 from transforms.enrich.context_cache import CacheSettings
 from transforms.errors import RescoringError

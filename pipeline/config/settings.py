@@ -19,7 +19,7 @@ from pipeline.resources.names import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DAT
 from schemas.identifiers import DatasetId, EmailAddress, ProjectId
 from transforms.admit.token_budget import BudgetAction
 from transforms.clients.gemini_api import DEFAULT_LOCATION, DEFAULT_MODEL
-from transforms.clients.salesforce_login import AuthFlow
+from transforms.clients.salesforce_api import AuthFlow
 from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION, prompt_versions
 
 OF_BEAM: Final = frozenset({"project", "region", "temp_location", "staging_location", "service_account_email"})

@@ -8,8 +8,8 @@ from typing import Final
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Status
 from pipeline.doctor.remedies import Advice
 from transforms.clients.redis import RedisSettings, RedisStore
-from transforms.clients.salesforce import RefusedCall, Salesforce
-from transforms.clients.salesforce_login import SalesforceSettings
+from transforms.clients.salesforce import Salesforce
+from transforms.clients.salesforce_api import RefusedCall, SalesforceSettings
 from transforms.clients.secrets import SecretUnavailable, is_secret_name, read_secret
 from transforms.errors import SalesforceUnavailable
 

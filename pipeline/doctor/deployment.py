@@ -13,7 +13,7 @@ from pipeline.doctor.pubsub import PubSub
 from pipeline.doctor.warehouse import BigQuery
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.redis import RedisSettings
-from transforms.clients.salesforce_login import SalesforceSettings
+from transforms.clients.salesforce_api import SalesforceSettings
 
 
 @dataclass(frozen=True)

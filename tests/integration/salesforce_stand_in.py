@@ -38,7 +38,7 @@ from tests.fixtures.planted_secrets import (
     SALESFORCE_SESSION_PREFIX,
     SALESFORCE_USERNAME,
 )
-from transforms.clients.salesforce_login import SalesforceSettings
+from transforms.clients.salesforce_api import SalesforceSettings
 
 AUDIENCE: Final = "https://login.salesforce.com"
 VARIABLE: Final = "SALESFORCE_TEST_SECRET"

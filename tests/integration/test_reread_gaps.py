@@ -28,7 +28,7 @@ from tests.integration.salesforce_stand_in import (
     trusted_stand_in,
 )
 from transforms.clients.salesforce import MAX_ATTEMPTS, Salesforce
-from transforms.clients.salesforce_login import AuthFlow, SalesforceSettings
+from transforms.clients.salesforce_api import AuthFlow, SalesforceSettings
 from transforms.enrich import reread_gaps
 from transforms.enrich.context_overlay import overlay
 from transforms.enrich.reread_gaps import RereadGaps

@@ -1,4 +1,4 @@
-"""Reading through simple_salesforce against the stand-in: records, and each failure with its class."""
+"""Reading accounts through simple_salesforce against the stand-in: records, and a class for each failure."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,17 +15,16 @@ from tests.integration.salesforce_stand_in import (
     settings_for,
     trusted_stand_in,
 )
-from transforms.clients.salesforce import (
-    MAX_ATTEMPTS,
-    CircuitOpen,
+from transforms.clients.salesforce import MAX_ATTEMPTS, Salesforce
+from transforms.clients.salesforce_api import (
+    AuthFlow,
     ConnectionFailed,
     InvalidAnswer,
     RefusedCall,
-    Salesforce,
+    SalesforceCircuitOpen,
     SalesforceTimeout,
     SessionExpired,
 )
-from transforms.clients.salesforce_login import AuthFlow
 from transforms.clients.secrets import SecretUnavailable
 from transforms.errors import SalesforceUnavailable
 
@@ -41,12 +40,12 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Salesf
 
 @pytest.fixture
 def connect(stand_in: SalesforceStandIn) -> Connect:
-    """Return what makes a session with the stand-in."""
+    """Return a function that creates a session with the stand-in."""
     return lambda **fields: Salesforce(settings_for(stand_in, **fields))
 
 
 def test_a_batch_is_one_query(stand_in: SalesforceStandIn, connect: Connect) -> None:
-    """Records are read together, once each, in one session; a second batch uses the same one."""
+    """Repeated ids are read once, in one query; a second batch uses the same session."""
     salesforce = connect()
     records = salesforce.read_accounts([*IDS, *IDS])
     assert {record.values["Name"] for record in records.values()} == {"Company 0", "Company 1", "Company 2"}
@@ -56,7 +55,7 @@ def test_a_batch_is_one_query(stand_in: SalesforceStandIn, connect: Connect) -> 
 
 
 def test_a_large_batch_is_read_in_parts_and_pages(stand_in: SalesforceStandIn, connect: Connect) -> None:
-    """More ids than a URL holds take several queries, and an answer in pages is read to its end."""
+    """More ids than a URL holds take several queries, and every page of a result is read."""
     ids = [account_id(number) for number in range(250)]
     for record_id in ids:
         stand_in.add(record_id, Name="Company")
@@ -65,15 +64,15 @@ def test_a_large_batch_is_read_in_parts_and_pages(stand_in: SalesforceStandIn, c
     assert len(stand_in.queries) == 2
 
 
-def test_a_page_elsewhere_is_not_followed(stand_in: SalesforceStandIn, connect: Connect) -> None:
-    """The session is taken to no other host, whatever an answer says where its next page is."""
+def test_a_page_on_another_host_is_not_followed(stand_in: SalesforceStandIn, connect: Connect) -> None:
+    """The session id is not sent to another host, whatever URL a result gives for its next page."""
     stand_in.page_size, stand_in.next_page = 1, "@example.com/{start}"
     with pytest.raises(InvalidAnswer):
         connect().read_accounts(IDS)
 
 
 def test_jwt_bearer_logs_in(stand_in: SalesforceStandIn, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The assertion is signed with the private key, and names issuer, user and audience: the stand-in verifies it."""
+    """The stand-in verifies the assertion's signature, issuer, user and audience."""
     monkeypatch.setenv(VARIABLE, stand_in.private_key)
     assert set(connect(flow=AuthFlow.JWT_BEARER).read_accounts(IDS)) == set(IDS)
     with pytest.raises(RefusedCall, match="invalid_grant"):
@@ -89,8 +88,8 @@ def test_an_expired_session_costs_one_login(stand_in: SalesforceStandIn, connect
     assert stand_in.logins == 2
 
 
-def test_a_session_refused_at_once_is_not_asked_for_again(stand_in: SalesforceStandIn, connect: Connect) -> None:
-    """If a fresh session is refused, one more is tried, and then the read has failed."""
+def test_a_new_session_that_is_refused_is_not_replaced(stand_in: SalesforceStandIn, connect: Connect) -> None:
+    """A read that Salesforce refuses again after one new login fails."""
     stand_in.query_faults = [Fault(401, "INVALID_SESSION_ID", times=99)]
     with pytest.raises(SessionExpired):
         connect().read_accounts(IDS)
@@ -108,14 +107,14 @@ def test_a_session_refused_at_once_is_not_asked_for_again(stand_in: SalesforceSt
     ],
 )
 @pytest.mark.parametrize("at", ["login_faults", "query_faults"])
-def test_passing_faults_are_tried_again(stand_in: SalesforceStandIn, connect: Connect, fault: Fault, at: str) -> None:
-    """A server's fault, a limit and a broken connection cost attempts, at the login as at the query."""
+def test_transient_faults_are_retried(stand_in: SalesforceStandIn, connect: Connect, fault: Fault, at: str) -> None:
+    """A server fault, a limit and a broken connection are retried, at the login and at the query."""
     setattr(stand_in, at, [fault, fault])
     assert set(connect().read_accounts(IDS)) == set(IDS)
 
 
 def test_attempts_are_bounded(stand_in: SalesforceStandIn, connect: Connect) -> None:
-    """A fault that stays ends the read after a few attempts."""
+    """A fault that persists fails the read after MAX_ATTEMPTS."""
     stand_in.query_faults = [Fault(503, "SERVER_UNAVAILABLE", times=99)]
     with pytest.raises(RefusedCall, match="SERVER_UNAVAILABLE"):
         connect().read_accounts(IDS)
@@ -138,15 +137,15 @@ def test_attempts_are_bounded(stand_in: SalesforceStandIn, connect: Connect) -> 
 def test_lasting_faults_end_the_read(
     stand_in: SalesforceStandIn, connect: Connect, at: str, fault: Fault, expected: type[SalesforceUnavailable]
 ) -> None:
-    """What the same call would meet again is not tried again, and has its class."""
+    """A fault that a retry would meet again fails the read at once, with its class."""
     setattr(stand_in, at, [fault])
     with pytest.raises(expected):
         connect().read_accounts(IDS)
     assert (stand_in.logins, len(stand_in.queries)) == (1, 0 if at == "login_faults" else 1)
 
 
-def test_a_field_that_may_not_be_read_is_named_as_the_reason(stand_in: SalesforceStandIn, connect: Connect) -> None:
-    """Salesforce refuses a query for the sake of one field; without that field the records come."""
+def test_an_unreadable_field_is_the_reason_of_the_refusal(stand_in: SalesforceStandIn, connect: Connect) -> None:
+    """Salesforce refuses a query because of one unreadable field; without that field it answers."""
     stand_in.unreadable_fields = {"AnnualRevenue"}
     with pytest.raises(RefusedCall, match="INVALID_FIELD"):
         connect().read_accounts(IDS)
@@ -155,8 +154,8 @@ def test_a_field_that_may_not_be_read_is_named_as_the_reason(stand_in: Salesforc
 
 @pytest.mark.parametrize("kind", ["hanging", "dripping"])
 @pytest.mark.parametrize("at", ["login_faults", "query_faults"])
-def test_a_deadline_ends_what_would_not_end(stand_in: SalesforceStandIn, connect: Connect, kind: str, at: str) -> None:
-    """Silence, and an answer that comes byte by byte without an end, are given up; the next read works."""
+def test_a_deadline_ends_a_call_that_hangs(stand_in: SalesforceStandIn, connect: Connect, kind: str, at: str) -> None:
+    """No response, and a response that drips byte by byte, end at the deadline; the next read works."""
     setattr(stand_in, at, [Fault(kind=kind)])
     salesforce = connect(deadline_seconds=1.0)
     with pytest.raises(SalesforceTimeout):
@@ -168,7 +167,7 @@ def test_a_deadline_ends_what_would_not_end(stand_in: SalesforceStandIn, connect
 def test_an_unknown_certificate_is_refused(
     stand_in: SalesforceStandIn, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a certificate that is trusted there is no login: the secret stays here."""
+    """The secret is not sent to a server whose certificate is not trusted."""
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(ConnectionFailed):
         connect().read_accounts(IDS)
@@ -176,14 +175,14 @@ def test_an_unknown_certificate_is_refused(
 
 
 def test_a_missing_secret_is_named(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says which environment variable should have held it."""
+    """The error names the environment variable."""
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(SecretUnavailable, match=VARIABLE):
         connect().read_accounts(IDS)
 
 
 def test_the_circuit_opens_and_closes(stand_in: SalesforceStandIn, connect: Connect) -> None:
-    """After some failed reads none is tried, which is said once; after a while one is, and its success ends it."""
+    """After failed reads no more are tried, which is logged once; a successful probe closes the circuit."""
     stand_in.query_faults = [Fault(403, "API_DISABLED_FOR_ORG", times=99)]
     salesforce = connect(circuit_failures=2, circuit_reset_seconds=3600)
     with structlog.testing.capture_logs() as logs:
@@ -191,15 +190,15 @@ def test_the_circuit_opens_and_closes(stand_in: SalesforceStandIn, connect: Conn
             with pytest.raises(RefusedCall):
                 salesforce.read_accounts(IDS)
         for _ in range(3):
-            with pytest.raises(CircuitOpen):
+            with pytest.raises(SalesforceCircuitOpen):
                 salesforce.read_accounts(IDS)
     assert len(stand_in.queries) == 2
-    assert salesforce.circuit == "open"
-    assert [(entry["old"], entry["new"]) for entry in logs] == [("closed", "open")]
+    assert [(entry["service"], entry["log_level"]) for entry in logs] == [("Salesforce", "error")]
     stand_in.query_faults = []
     salesforce = connect(circuit_failures=1, circuit_reset_seconds=0)
     stand_in.query_faults = [Fault(403, "API_DISABLED_FOR_ORG")]
     with pytest.raises(RefusedCall):
         salesforce.read_accounts(IDS)
-    assert set(salesforce.read_accounts(IDS)) == set(IDS)
-    assert salesforce.circuit == "closed"
+    with structlog.testing.capture_logs() as logs:
+        assert set(salesforce.read_accounts(IDS)) == set(IDS)
+    assert [entry["event"] for entry in logs] == ["the circuit is closed again"]

@@ -12,9 +12,9 @@ from apache_beam.pvalue import TaggedOutput
 from msgspec.structs import replace
 
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
+from transforms.clients.salesforce import Salesforce, shared_salesforce
+from transforms.clients.salesforce_api import AccountRecord, SalesforceCircuitOpen, SalesforceSettings
 from schemas.salesforce_fields import MODIFIED_FIELD
-from transforms.clients.salesforce import AccountRecord, CircuitOpen, Salesforce, shared_salesforce
-from transforms.clients.salesforce_login import SalesforceSettings
 from transforms.errors import SalesforceUnavailable
 
 STAGE: Final = "Reread gaps"
@@ -132,7 +132,7 @@ class _Reread(beam.DoFn):
             records = self.salesforce.read_accounts({gap.account_id for gap in gaps})
         except SalesforceUnavailable as error:
             self.failed.inc(len(gaps))
-            self.circuit_open.inc(len(gaps) if isinstance(error, CircuitOpen) else 0)
+            self.circuit_open.inc(len(gaps) if isinstance(error, SalesforceCircuitOpen) else 0)
             _log.warning("gaps are not read again: the mirror's context is used", reason=str(error), gaps=len(gaps))
             return changes
         finally:

@@ -94,6 +94,7 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
     [
         ("aiohttp", "transforms/clients/gemini.py"),
         ("google.cloud.bigquery", "transforms/clients/bigquery.py"),
+        ("pybreaker", "transforms/clients/circuit.py"),
         ("simple_salesforce", "transforms/clients/salesforce.py"),
         ("redis", "transforms/clients/redis.py"),
         ("google.cloud.aiplatform", "pipeline/evaluation/experiments.py"),

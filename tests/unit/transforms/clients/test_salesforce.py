@@ -1,4 +1,4 @@
-"""Salesforce's edge: every vendor error has its class and keeps its text, and only passing faults are tried again."""
+"""Salesforce: each vendor error is mapped without its text, and only transient faults are retried."""
 
 import inspect
 from collections.abc import Iterator
@@ -13,21 +13,22 @@ from simple_salesforce import exceptions as vendor
 from tests.fixtures.changes import account_id
 from transforms.clients.salesforce import (
     VENDOR_ERRORS,
-    AccountRecord,
-    CircuitOpen,
-    ConnectionFailed,
-    InvalidAnswer,
-    RefusedCall,
     Salesforce,
-    SalesforceTimeout,
-    SessionExpired,
-    accounts_query,
     is_worth_retrying,
     map_error,
     read_token,
     shared_salesforce,
 )
-from transforms.clients.salesforce_login import SalesforceSettings
+from transforms.clients.salesforce_api import (
+    AccountRecord,
+    ConnectionFailed,
+    InvalidAnswer,
+    RefusedCall,
+    SalesforceCircuitOpen,
+    SalesforceSettings,
+    SalesforceTimeout,
+    SessionExpired,
+)
 from transforms.clients.secrets import SecretUnavailable
 from transforms.errors import SalesforceUnavailable
 
@@ -56,13 +57,13 @@ def _invalid() -> ValidationError:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_passing_faults_are_tried_again(status: int) -> None:
-    """A server's faults, and too many calls, pass."""
+def test_transient_faults_are_retried(status: int) -> None:
+    """Server faults and 429 are transient."""
     assert is_worth_retrying(map_error(_coded(status, "UNKNOWN_EXCEPTION")))
 
 
-def test_a_limit_is_tried_again() -> None:
-    """Salesforce says 403 where too many calls are under way, and means later."""
+def test_a_limit_is_retried() -> None:
+    """Salesforce answers 403 with this code when too many calls are under way."""
     assert is_worth_retrying(map_error(_coded(403, "REQUEST_LIMIT_EXCEEDED")))
 
 
@@ -78,8 +79,8 @@ def test_a_limit_is_tried_again() -> None:
         (501, "X"),
     ],
 )
-def test_lasting_faults_are_not_tried_again(status: int, code: str) -> None:
-    """The same call would be refused again; what a new login can mend is mended by a new login."""
+def test_lasting_faults_are_not_retried(status: int, code: str) -> None:
+    """The same call would be refused again; an expired session is replaced by a new login instead."""
     assert not is_worth_retrying(map_error(_coded(status, code)))
 
 
@@ -89,13 +90,13 @@ def test_lasting_faults_are_not_tried_again(status: int, code: str) -> None:
         (ConnectionFailed("lost"), True),
         (InvalidAnswer("html"), False),
         (SalesforceTimeout("20 s"), False),
-        (CircuitOpen("open"), False),
+        (SalesforceCircuitOpen("open"), False),
         (SecretUnavailable("none"), False),
         (ValueError("ours"), False),
     ],
 )
-def test_a_call_without_an_answer_is_tried_again_if_the_connection_broke(error: Exception, *, expected: bool) -> None:
-    """A lost connection is no verdict on the call; a missing secret, or the end of the deadline, stays."""
+def test_a_call_without_an_answer_is_retried_if_the_connection_broke(error: Exception, *, expected: bool) -> None:
+    """A missing secret or an exceeded deadline is not retried."""
     assert is_worth_retrying(error) is expected
 
 
@@ -121,10 +122,8 @@ def test_a_call_without_an_answer_is_tried_again_if_the_connection_broke(error: 
         (_invalid(), InvalidAnswer),
     ],
 )
-def test_vendor_errors_have_a_class_and_keep_their_text(
-    error: Exception, expected: type[SalesforceUnavailable]
-) -> None:
-    """Each vendor error is mapped; what it quotes of the request or of the answer goes no further."""
+def test_vendor_errors_are_mapped_without_their_text(error: Exception, expected: type[SalesforceUnavailable]) -> None:
+    """Each vendor error has our class; its text, which quotes request and response, is dropped."""
     assert isinstance(error, VENDOR_ERRORS)
     mapped = map_error(error)
     assert type(mapped) is expected
@@ -142,17 +141,9 @@ def _vendor_errors() -> Iterator[type[Exception]]:
 
 @pytest.mark.parametrize("kind", list(_vendor_errors()))
 def test_the_map_of_vendor_errors_is_complete(kind: type[Exception]) -> None:
-    """Whatever class of error the libraries have, it is one of those that are mapped; bulk jobs are not used here."""
+    """Every exception class of the libraries is mapped, except those of bulk jobs, which are not used."""
     assert issubclass(kind, VENDOR_ERRORS)
     assert len(list(_vendor_errors())) > 50
-
-
-def test_a_query_reads_each_field_once() -> None:
-    """The query names what every record must have, then the fields, then the ids."""
-    soql = accounts_query([account_id(1), account_id(2)], ("Name", "Id", "Segment__c"))
-    selected, condition = soql.split(" FROM Account ")
-    assert selected == "SELECT Id, IsDeleted, SystemModstamp, Name, Segment__c"
-    assert condition == f"WHERE Id IN ('{account_id(1)}', '{account_id(2)}')"
 
 
 @pytest.mark.parametrize(
@@ -167,14 +158,14 @@ def test_a_query_reads_each_field_once() -> None:
         "00100000000000AAAA",
     ],
 )
-def test_only_ids_of_accounts_are_asked_for(text: str) -> None:
-    """Free text never gets into a query: what is no 18-character id with its checksum is refused before any call."""
+def test_only_ids_of_accounts_are_queried(text: str) -> None:
+    """Anything but an 18-character id with a valid checksum is refused before any call: no text gets into a query."""
     with pytest.raises(ValueError, match="id"):
         Salesforce(SETTINGS).read_accounts([account_id(2), text])
 
 
 def test_a_token_is_read_and_hidden() -> None:
-    """A login's answer has a session and its host; its repr has no session."""
+    """The response to a login has a session id and its host; the repr hides the session id."""
     token = read_token(_answer(200, b'{"access_token": "SECRET", "instance_url": "https://acme.example", "x": 1}'))
     assert (token.access_token, token.instance_url) == ("SECRET", "https://acme.example")
     assert "SECRET" not in repr(token)
@@ -193,8 +184,8 @@ def test_a_token_is_read_and_hidden() -> None:
         b'{"access_token": "x", "instance_url": "https://acme.example/path"}',
     ],
 )
-def test_what_is_no_token_is_refused(content: bytes) -> None:
-    """A session that is missing, or that would travel in the clear or to a host in disguise, is none."""
+def test_an_invalid_token_is_refused(content: bytes) -> None:
+    """A session id that is missing, or that would be sent in the clear or to a disguised host, is refused."""
     with pytest.raises(ValidationError):
         read_token(_answer(200, content))
 
@@ -208,8 +199,8 @@ def test_what_is_no_token_is_refused(content: bytes) -> None:
         (b"<html>SECRET</html>", "no reason given"),
     ],
 )
-def test_a_refused_login_tells_its_code_only(content: bytes, code: str) -> None:
-    """The error has the status and OAuth's code; descriptions stay behind."""
+def test_a_refused_login_reports_only_its_code(content: bytes, code: str) -> None:
+    """The error has the status and OAuth's code, and no description."""
     with pytest.raises(RefusedCall) as refusal:
         read_token(_answer(400, content))
     assert (refusal.value.status, refusal.value.code) == (400, code)
@@ -217,7 +208,6 @@ def test_a_refused_login_tells_its_code_only(content: bytes, code: str) -> None:
 
 
 def test_a_process_shares_its_session() -> None:
-    """Equal settings have one session and one circuit; making it calls nobody."""
+    """Equal settings have one session; creating it makes no call."""
     same = SalesforceSettings("https://acme.my.salesforce.com", "key", "SALESFORCE_SECRET")
     assert shared_salesforce(SETTINGS) is shared_salesforce(same)
-    assert shared_salesforce(SETTINGS).circuit == "closed"

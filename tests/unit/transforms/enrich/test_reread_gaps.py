@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from schemas.change_event import AccountChange, ChangeType
 from schemas.record import to_json
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
-from transforms.clients.salesforce import AccountRecord
+from transforms.clients.salesforce_api import AccountRecord
 from transforms.enrich.context_overlay import context_from_change, overlay
 from transforms.enrich.reread_gaps import is_gone, needs_reread, reread_gaps
 

@@ -1,4 +1,4 @@
-"""The login to Salesforce: settings that name a secret and never hold one, and the requests that prove who asks."""
+"""Salesforce's settings name a secret and never hold one; the forms that request a session."""
 
 import dataclasses
 import datetime as dt
@@ -9,10 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.fixtures.changes import NOW
-from transforms.clients.salesforce_login import (
+from tests.fixtures.changes import NOW, account_id
+from transforms.clients.salesforce_api import (
     AuthFlow,
     SalesforceSettings,
+    accounts_query,
     token_request,
 )
 from transforms.clients.secrets import SecretUnavailable
@@ -40,28 +41,28 @@ VERSION = "projects/my-project/secrets/salesforce/versions/latest"
     ],
 )
 def test_settings_that_cannot_work_are_refused(field: str, value: Any) -> None:
-    """The error names the setting and never quotes it: a secret may stand where its name belongs."""
+    """The error names the setting and does not quote its value, which may be a misplaced secret."""
     with pytest.raises(ValueError, match=f"^{field}: ") as refusal:
         dataclasses.replace(SETTINGS, **{field: value})
     assert not value or str(value) not in str(refusal.value)
 
 
 def test_jwt_bearer_needs_a_user() -> None:
-    """The assertion is made in a user's name."""
+    """The assertion names a user."""
     with pytest.raises(ValueError, match=r"^username: "):
         dataclasses.replace(JWT_SETTINGS, username=None)
 
 
 @pytest.mark.parametrize("name", ["SALESFORCE_SECRET", VERSION, VERSION.replace("latest", "7")])
 def test_a_secret_is_named(name: str) -> None:
-    """An environment variable or a version in Secret Manager says where the secret is; the repr does not even that."""
+    """It is an environment variable or a version in Secret Manager; the repr shows neither it nor the client id."""
     settings = dataclasses.replace(SETTINGS, secret=name)
     assert name not in repr(settings)
     assert settings.client_id not in repr(settings)
 
 
 def test_client_credentials_are_key_and_secret() -> None:
-    """The form has the consumer key and the secret, without the line break that files end with."""
+    """The form has the consumer key and the secret, without a trailing line break."""
     assert token_request(SETTINGS, "secret\n", NOW) == {
         "grant_type": "client_credentials",
         "client_id": "consumer-key",
@@ -69,8 +70,8 @@ def test_client_credentials_are_key_and_secret() -> None:
     }
 
 
-def test_a_jwt_says_who_asks_for_three_minutes() -> None:
-    """The assertion is signed by the key, and names app, user, audience and a near end."""
+def test_a_jwt_is_valid_for_three_minutes() -> None:
+    """The assertion is signed with the key, and names app, user, audience and expiry."""
     key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     request = token_request(JWT_SETTINGS, pem, NOW)
@@ -90,8 +91,16 @@ def test_a_jwt_says_who_asks_for_three_minutes() -> None:
     }
 
 
-def test_what_is_no_key_is_not_quoted() -> None:
-    """A secret that is no private key is told without a word of it."""
-    with pytest.raises(SecretUnavailable, match="no RSA key") as refusal:
+def test_an_invalid_key_is_not_quoted() -> None:
+    """The error about a secret that is not a private key does not quote it."""
+    with pytest.raises(SecretUnavailable, match="not an RSA key") as refusal:
         token_request(JWT_SETTINGS, "hunter2hunter2", NOW)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_query_reads_each_field_once() -> None:
+    """The query selects id, deletion and modification time, then the fields, without repetition."""
+    soql = accounts_query([account_id(1), account_id(2)], ("Name", "Id", "Segment__c"))
+    selected, condition = soql.split(" FROM Account ")
+    assert selected == "SELECT Id, IsDeleted, SystemModstamp, Name, Segment__c"
+    assert condition == f"WHERE Id IN ('{account_id(1)}', '{account_id(2)}')"

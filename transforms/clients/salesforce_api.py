@@ -1,0 +1,182 @@
+"""Salesforce's REST API: settings, errors, and what is sent and received, whatever client carries it.
+
+Without simple_salesforce, which imports a SOAP stack: options and commands need the settings and not the client.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+import jwt
+from pydantic import AwareDatetime, Field, JsonValue
+
+from schemas.record import ValidatedModel
+from schemas.salesforce_ids import AccountId
+from transforms.clients.secrets import SecretUnavailable, is_secret_name
+from schemas.salesforce_fields import MODIFIED_FIELD, PROFILE_FIELDS
+from transforms.errors import SalesforceUnavailable
+
+DEFAULT_API_VERSION: Final = "66.0"
+
+_ASSERTION_LIFETIME: Final = dt.timedelta(minutes=3)
+_SHARED_HOSTS: Final = frozenset({"https://login.salesforce.com", "https://test.salesforce.com"})
+_HTTPS_HOST: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?\Z")
+_FIELD: Final = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
+_VERSION: Final = re.compile(r"\d+\.\d\Z")
+
+
+class AuthFlow(StrEnum):
+    """OAuth 2.0 flows that need no person."""
+
+    CLIENT_CREDENTIALS = "client_credentials"
+    JWT_BEARER = "jwt_bearer"
+
+
+@dataclass(frozen=True)
+class SalesforceSettings:
+    """Which organisation to read, as which app and user, and the limits of a read. Names the secret, never holds it.
+
+    Args:
+        login_url: The organisation's My Domain, such as https://acme.my.salesforce.com.
+        client_id: Consumer key of the connected app.
+        secret: Name of an environment variable (SALESFORCE_SECRET), or of a version in Secret Manager
+            (projects/P/secrets/S/versions/latest), that holds the consumer secret or, in PEM, the private key.
+        username: The integration user, for JWT bearer.
+        audience: Of the JWT; https://test.salesforce.com for a sandbox.
+        fields: Read of an Account. Salesforce refuses the whole query if the user may not read one of them.
+        deadline_seconds: For a read with its waits, login and retries.
+        circuit_failures: So many failed reads in a row open the circuit.
+        circuit_reset_seconds: An open circuit is probed after so long.
+    """
+
+    login_url: str
+    client_id: str = field(repr=False)
+    secret: str = field(repr=False)
+    flow: AuthFlow = AuthFlow.CLIENT_CREDENTIALS
+    username: str | None = field(default=None, repr=False)
+    audience: str = "https://login.salesforce.com"
+    api_version: str = DEFAULT_API_VERSION
+    fields: tuple[str, ...] = PROFILE_FIELDS
+    deadline_seconds: float = 20.0
+    retry_wait_seconds: float = 0.5
+    circuit_failures: int = 3
+    circuit_reset_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ValueError: One is malformed. The message names it and does not quote it: it may be a misplaced secret.
+        """
+        if not _HTTPS_HOST.match(self.login_url):
+            raise ValueError("login_url: expected https:// and a host, such as https://acme.my.salesforce.com")
+        if not is_secret_name(self.secret):
+            raise ValueError("secret: name an environment variable, or projects/P/secrets/S/versions/V")
+        if not _VERSION.match(self.api_version):
+            raise ValueError(f"api_version: expected a number such as {DEFAULT_API_VERSION}")
+        if not self.fields or not all(_FIELD.match(name) for name in self.fields):
+            raise ValueError("fields: expected names of fields, such as Name or Segment__c")
+        if self.flow is AuthFlow.JWT_BEARER and not self.username:
+            raise ValueError("username: JWT bearer needs the integration user's")
+        if self.flow is AuthFlow.CLIENT_CREDENTIALS and self.login_url in _SHARED_HOSTS:
+            raise ValueError("login_url: Salesforce accepts client credentials at your My Domain only")
+
+
+class AccountRecord(ValidatedModel):
+    """An Account as Salesforce has it now; `values` holds None for empty fields."""
+
+    account_id: AccountId
+    is_deleted: bool = Field(description="It is in the recycle bin, or was merged into another")
+    modified_at: AwareDatetime
+    values: dict[str, JsonValue]
+
+
+class RefusedCall(SalesforceUnavailable):
+    """Salesforce answered with an HTTP status other than success; `code` is its own name of the reason."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"Salesforce answered with HTTP status {status} ({code})")
+        self.status = status
+        self.code = code
+
+
+class SessionExpired(RefusedCall):
+    """The session has ended: log in again."""
+
+
+class ConnectionFailed(SalesforceUnavailable):
+    """The connection was not established, or broke."""
+
+
+class InvalidAnswer(SalesforceUnavailable):
+    """Salesforce, or a server in between, returned a response that the API does not define."""
+
+
+class SalesforceTimeout(SalesforceUnavailable):
+    """Salesforce did not answer within the deadline."""
+
+
+class SalesforceCircuitOpen(SalesforceUnavailable):
+    """The read was not tried: the last ones failed, and the next probe is not due."""
+
+
+class Page(ValidatedModel, extra="ignore"):
+    """A page of a query's result; the next page is on the same host, whatever the response says."""
+
+    records: tuple[dict[str, JsonValue], ...]
+    next_url: str | None = Field(default=None, validation_alias="nextRecordsUrl", pattern=r"^/services/data/[\w./-]+$")
+
+
+class Token(ValidatedModel, extra="ignore"):
+    """The response to a login: a session id, and the host that accepts it."""
+
+    access_token: str = Field(pattern=r"^[!-~]+$", repr=False)
+    instance_url: str = Field(pattern=r"^https://[A-Za-z0-9.-]+(:\d+)?/?$")
+
+
+def token_request(settings: SalesforceSettings, secret: str, now: dt.datetime) -> dict[str, str]:
+    """Return the form that requests a session.
+
+    Raises:
+        SecretUnavailable: The secret is not a private key.
+    """
+    if settings.flow is AuthFlow.CLIENT_CREDENTIALS:
+        return {"grant_type": "client_credentials", "client_id": settings.client_id, "client_secret": secret.strip()}
+    claims = {
+        "iss": settings.client_id,
+        "sub": settings.username,
+        "aud": settings.audience,
+        "exp": int((now + _ASSERTION_LIFETIME).timestamp()),
+    }
+    try:
+        assertion = jwt.encode(claims, secret, algorithm="RS256")
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        raise SecretUnavailable(f"Salesforce's secret is not an RSA key in PEM ({type(error).__name__})") from None
+    return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+
+
+def accounts_query(account_ids: Sequence[str], fields: Sequence[str]) -> str:
+    """Return the SOQL that reads accounts. SOQL has no parameters: the ids must be checked."""
+    columns = ", ".join(dict.fromkeys(("Id", "IsDeleted", MODIFIED_FIELD, *fields)))
+    ids = ", ".join(f"'{account_id}'" for account_id in account_ids)
+    return f"SELECT {columns} FROM Account WHERE Id IN ({ids})"  # noqa: S608 - checked ids, and fields of the settings
+
+
+def read_record(row: Mapping[str, JsonValue], fields: Sequence[str]) -> tuple[str, AccountRecord]:
+    """Return a row of a query's result, by its id.
+
+    Raises:
+        ValidationError: It is not an Account's.
+    """
+    record = AccountRecord.model_validate(
+        {
+            "account_id": row.get("Id"),
+            "is_deleted": row.get("IsDeleted"),
+            "modified_at": row.get(MODIFIED_FIELD),
+            "values": {name: row[name] for name in fields if name in row},
+        }
+    )
+    return record.account_id, record

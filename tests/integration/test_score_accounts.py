@@ -1,4 +1,4 @@
-"""Scoring against the stand-in, over real connections: every fault with its class, and what it costs in calls."""
+"""Scoring against the stand-in over real connections: the error class of every fault, and its cost in calls."""
 
 import dataclasses
 import math
@@ -34,7 +34,7 @@ SETTINGS = GeminiSettings(
 
 @pytest.fixture(autouse=True)
 def _sound(gemini: GeminiStandIn) -> Iterator[None]:
-    """Start and end with a stand-in without faults."""
+    """Configure the stand-in without faults, before and after the test."""
     gemini.configure(faults=[], max_concurrency=None, latency="instant", drip_seconds=0.2)
     gemini.reset()
     yield
@@ -59,7 +59,7 @@ def _score(engine: ScoringEngine, batch: Sequence[EnrichedChange] = BATCH, **opt
     return list(_step(engine, **options).process(batch))
 
 
-def _verdicts(results: list[ScoringResult]) -> Counter[str]:
+def _counts(results: list[ScoringResult]) -> Counter[str]:
     return Counter(
         "scored" if result.scored else str(result.letter and result.letter.error_class) for result in results
     )
@@ -72,7 +72,7 @@ def _ids(results: list[ScoringResult]) -> list[str]:
 def test_every_account_of_a_batch_is_scored(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
     """Ten accounts take two calls; each has its score, its cost and its outcome."""
     results = _score(engine)
-    assert _verdicts(results) == {"scored": 10}
+    assert _counts(results) == {"scored": 10}
     assert gemini.stats().calls == 2
     scores = [result.scored.score for result in results if result.scored]
     assert {score.account_id for score in scores} == {item.change.account_id for item in BATCH}
@@ -119,12 +119,12 @@ def test_a_score_does_not_depend_on_its_neighbours(engine: ScoringEngine) -> Non
         ("score_float", 1),
     ],
 )
-def test_what_passes_costs_calls_and_no_score(
+def test_a_transient_fault_costs_calls_and_no_score(
     engine: ScoringEngine, gemini: GeminiStandIn, kind: str, limit: int
 ) -> None:
-    """A fault that does not come again costs one call each time: the same one, or one for the account it befell."""
+    """Each occurrence costs one call: a repetition, or a call for the account whose entry was invalid."""
     gemini.configure(faults=[Fault(kind=FaultKind(kind), limit=limit)])
-    assert _verdicts(_score(engine)) == {"scored": 10}
+    assert _counts(_score(engine)) == {"scored": 10}
     assert gemini.stats().calls == 2 + limit
 
 
@@ -156,10 +156,10 @@ def test_what_passes_costs_calls_and_no_score(
     ],
 )
 def test_a_poison_account_ends_alone(engine: ScoringEngine, gemini: GeminiStandIn, kind: str, error_class: str) -> None:
-    """One account of ten that always fails becomes a dead letter of its class, within the bound of extra calls."""
+    """An account that always fails becomes a dead letter of its class, within the bound of further calls."""
     gemini.configure(faults=[Fault(kind=FaultKind(kind), match=POISON)])
     results = _score(engine)
-    assert _verdicts(results) == {"scored": 9, error_class: 1}
+    assert _counts(results) == {"scored": 9, error_class: 1}
     (letter,) = [result.letter for result in results if result.letter]
     assert letter.account_id == BATCH[3].change.account_id
     assert letter.source.payload == BATCH[3].change.source.payload
@@ -167,8 +167,8 @@ def test_a_poison_account_ends_alone(engine: ScoringEngine, gemini: GeminiStandI
     assert gemini.stats().calls - 2 <= 2 * math.log2(5) + 1
 
 
-def test_swapped_entries_are_nobodys_score(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
-    """Two accounts answered under each other's id are both refused, and asked for again alone."""
+def test_swapped_entries_are_rejected(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
+    """Two accounts answered under each other's id are both rejected, and asked for again alone."""
     clean = {r.scored.score.account_id: r.scored.score.score for r in _score(engine) if r.scored}
     gemini.reset()
     gemini.configure(faults=[Fault(kind=FaultKind.ITEMS_SWAPPED)])
@@ -177,24 +177,22 @@ def test_swapped_entries_are_nobodys_score(engine: ScoringEngine, gemini: Gemini
     assert gemini.stats().calls == 2 + 4
 
 
-def test_a_server_fault_that_one_account_brings_about_is_that_accounts(
-    gemini: GeminiStandIn,
-) -> None:
-    """A 500 that stays is split like a refusal, also while the circuit is open; the account ends as retryable."""
+def test_a_server_fault_that_one_account_causes_fails_that_account(gemini: GeminiStandIn) -> None:
+    """A persistent 500 splits the call, also while the circuit is open; the account's dead letter is retryable."""
     engine = ScoringEngine(dataclasses.replace(SETTINGS, outage_deadline_seconds=15))
     gemini.configure(faults=[Fault(kind=FaultKind.HTTP_500, match=POISON)])
     results = _score(engine)
     engine.close()
-    assert _verdicts(results) == {"scored": 9, "gemini_unavailable": 1}
+    assert _counts(results) == {"scored": 9, "gemini_unavailable": 1}
     assert all(result.letter.error_class.retryable for result in results if result.letter)
 
 
 def test_a_refused_token_is_replaced_once(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
-    """Calls that are refused together share the new token, and are made again at once."""
+    """Calls refused at the same time share the new token, and are repeated at once."""
     _score(engine)
     gemini.reset()
     gemini.configure(faults=[Fault(kind=FaultKind.HTTP_401, limit=2)])
-    assert _verdicts(_score(engine)) == {"scored": 10}
+    assert _counts(_score(engine)) == {"scored": 10}
     assert gemini.stats().calls == 4
     assert gemini.stats().tokens_granted == 1
 
@@ -207,30 +205,30 @@ def test_a_refused_token_is_replaced_once(engine: ScoringEngine, gemini: GeminiS
     ],
 )
 def test_a_systemic_fault_holds_the_stream(engine: ScoringEngine, gemini: GeminiStandIn, kind: str) -> None:
-    """Whatever befalls every call: the circuit opens, batches wait, and at most one batch has become dead letters.
+    """If every call fails, the circuit opens, batches wait, and at most one batch becomes dead letters.
 
-    Three batches of twenty accounts are under way when Gemini recovers.
+    Three batches of twenty accounts are in progress when Gemini recovers.
     """
-    probes = 1 if kind == "half_open" else 3  # of the former, each call lasts for the whole deadline
+    probes = 1 if kind == "half_open" else 3  # each half-open call lasts for the whole deadline
     accounts_per_call = 1 if kind.startswith("item_") else 4
     batches = [[enriched_change(20 * batch + number) for number in range(20)] for batch in range(3)]
     gemini.configure(faults=[Fault(kind=FaultKind(kind))])
     with ThreadPoolExecutor(3) as threads:
         running = [threads.submit(_score, engine, batch, accounts_per_call=accounts_per_call) for batch in batches]
-        _wait_until(lambda: engine.is_held)
+        _wait_until(engine._circuit.is_open)
         calls = gemini.stats().calls
         _wait_until(lambda: gemini.stats().calls >= calls + probes)
         gemini.configure(faults=[])
         results = [future.result(timeout=120) for future in running]
     assert [_ids(result) for result in results] == [sorted(i.change.event_id for i in batch) for batch in batches]
-    verdicts = sum((_verdicts(result) for result in results), Counter[str]())
-    assert 60 - verdicts["scored"] <= 20
-    assert not engine.is_held
+    counts = sum((_counts(result) for result in results), Counter[str]())
+    assert 60 - counts["scored"] <= 20
+    assert not engine._circuit.is_open()
 
 
 @pytest.mark.parametrize("kind", ["http_503", "http_404", "http_429"])
 def test_past_the_outage_deadline_held_accounts_are_retryable_dead_letters(gemini: GeminiStandIn, kind: str) -> None:
-    """An outage that does not end gives the held batch back, for a replay; the throttled time was counted."""
+    """An outage past the deadline dead-letters the held batch, as retryable; the throttled time is counted."""
     engine = ScoringEngine(
         GeminiSettings(
             project=PROJECT, outage_deadline_seconds=4, circuit=CircuitPolicy(service_failures=3, probe_seconds=0.1)
@@ -244,13 +242,13 @@ def test_past_the_outage_deadline_held_accounts_are_retryable_dead_letters(gemin
     results = list(step.process(BATCH))
     elapsed = time.monotonic() - started
     engine.close()
-    assert _verdicts(results) == {"gemini_unavailable": 10}
+    assert _counts(results) == {"gemini_unavailable": 10}
     assert elapsed >= 4
     assert 0 < counted.value <= elapsed
 
 
 class _Counter:
-    """Takes the place of a Beam counter, which counts within a pipeline only."""
+    """Replaces a Beam counter, which counts within a pipeline only."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -263,21 +261,21 @@ class _Counter:
 def _wait_until(condition: Any, seconds: float = 60.0) -> None:
     ends = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < ends, "the condition did not come about"
+        assert time.monotonic() < ends, "the condition did not become true"
         time.sleep(0.01)
 
 
 def test_the_servers_cap_is_found(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
-    """Against a cap of ten calls, three hundred accounts are all scored, and few calls are refused."""
+    """With a cap of ten calls, all of three hundred accounts are scored, and few calls are refused."""
     gemini.configure(max_concurrency=10, latency={"mean_seconds": 0.02})
     batch = [enriched_change(number) for number in range(300)]
-    assert _verdicts(_score(engine, batch, accounts_per_call=1)) == {"scored": 300}
+    assert _counts(_score(engine, batch, accounts_per_call=1)) == {"scored": 300}
     refused = gemini.stats().by_status.get("429", 0)
-    assert refused <= 22 + 0.1 * 300, "22: what the first limit of 32 exceeds the cap by"
+    assert refused <= 22 + 0.1 * 300, "22: the first limit of 32 less the cap"
 
 
-def test_whatever_happens_each_account_ends_once(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
-    """Mixed faults on a tenth of the calls: scores and dead letters are exactly the accounts that came in."""
+def test_each_account_ends_once(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
+    """With mixed faults on a tenth of the calls, scores and dead letters are exactly the accounts of the batches."""
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)  # noqa: T201 - pytest shows it where the test fails
     dice = random.Random(seed)
@@ -292,8 +290,8 @@ def test_whatever_happens_each_account_ends_once(engine: ScoringEngine, gemini: 
     assert gemini.stats().by_fault
 
 
-def test_the_pipelines_counters_tell_what_the_batches_cost(gemini: GeminiStandIn) -> None:
-    """Scores, calls, tokens and failures are Beam's counters, and so are the seconds in which the stream was held."""
+def test_the_pipelines_counters_have_the_cost_of_batches(gemini: GeminiStandIn) -> None:
+    """Scores, calls, tokens, failures and throttled seconds are Beam counters."""
     gemini.configure(max_concurrency=1, latency={"mean_seconds": 0.3}, faults=[Fault(kind=FaultKind.PROSE, limit=1)])
     settings = dataclasses.replace(SETTINGS, max_calls_in_flight=33)  # an engine of its own
     pipeline = beam.Pipeline(runner="DirectRunner")
@@ -308,8 +306,8 @@ def test_the_pipelines_counters_tell_what_the_batches_cost(gemini: GeminiStandIn
     assert counters[THROTTLED_COUNTER] >= 1, "four of five calls wait for 0.3 s each, at least"
 
 
-def test_another_model_that_answered_is_on_the_row(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
-    """The row names both the model that was asked and the one that says it answered."""
+def test_the_model_that_answered_is_on_the_row(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
+    """The row has both the requested model and the version that the response names."""
     gemini.configure(faults=[Fault(kind=FaultKind.OTHER_MODEL_VERSION)])
     scores: list[Any] = [result.scored.score for result in _score(engine) if result.scored]
     assert all(score.model_version != score.model for score in scores)

@@ -1,22 +1,23 @@
-"""How many calls are made at once: more while answers come, fewer on 429, so that the server's cap is found.
+"""How many calls to Gemini are in flight: more while answers come, fewer on 429, until the limit meets the quota.
 
-Nobody tells what the quota of the day is: it is shared, and changes. `AdaptiveLimit` is the arithmetic, without a clock
-and without waiting; `CallSlots` has calls wait by it.
+The quota is shared and changes, and no API tells it. `AdaptiveLimit` computes the limit, without a clock or waiting;
+`ConcurrencyLimiter` delays calls by it; `ThrottledTime` adds up the seconds for which a batch is delayed.
 """
 
 import asyncio
+import contextlib
+import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from transforms.score.throttling import ThrottledTime
-
 BACK_OFF: Final = 0.97
-"""What is left of the limit on the first 429 after calls were made by the present limit."""
+"""Factor by which the limit falls on the first 429 after calls were made by the present limit."""
 
 SLOWEST_GROWTH: Final = 0.025
 FASTEST_GROWTH: Final = 0.5
-"""Of the limit, a round: around a cap that is known, and far from it. Before the first 429, it doubles."""
+"""Growth of the limit in a round, as a fraction: near a known quota, and far from it. It doubles before any 429."""
 
 INITIAL_LIMIT: Final = 32.0
 
@@ -25,17 +26,17 @@ INITIAL_LIMIT: Final = 32.0
 class AdaptiveLimit:
     """A limit between 1 and `ceiling`.
 
-    It grows by `step` within a round, that is, while as many answers come as it allows calls; after each round the step
-    doubles. A 429 is an event: the step is one call or less again, and the limit falls to what BACK_OFF leaves of it.
-    Those 429s that calls made before the event bring are the same event; they tell how many of the calls the server did
-    take, and the limit falls to that number. So it falls to a new cap at once, rises by one, two, four calls around a
-    known one, and finds a much higher one within some eight rounds.
+    It grows by `_step` within a round: the time in which as many answers come as it allows calls. After each round the
+    step doubles. A 429 is an event: the step returns to one call or less, and the limit falls by the factor BACK_OFF.
+    Further 429s of calls made before the event belong to the same event; the calls still in flight are those that the
+    server accepted, and the limit falls to their number. So the limit falls to a new quota at once, rises by one, two,
+    four calls near a known one, and finds a much higher one within some eight rounds.
     """
 
     ceiling: int
     value: float = INITIAL_LIMIT
     event: int = 0
-    """Number of the last event; a call remembers the number under which it was made."""
+    """Number of the last event; each call remembers the number at its start."""
     _step: float = field(default=INITIAL_LIMIT, init=False)
     _answers_in_round: int = field(default=0, init=False)
     _highest_value: float = field(default=0.0, init=False)
@@ -45,18 +46,18 @@ class AdaptiveLimit:
 
     @property
     def is_lowered(self) -> bool:
-        """Whether it is lower than it was before a 429: calls that wait, wait for Gemini's quota."""
+        """Whether it is lower than before a 429, so that waiting calls wait for Gemini's quota."""
         return self.value < min(self._highest_value, self.ceiling)
 
     @property
     def is_at_floor(self) -> bool:
         """Whether it allows a single call."""
-        return self.value < 2  # noqa: PLR2004 - one call, and not yet two
+        return self.value < 2  # noqa: PLR2004 - fewer than two calls
 
     def answered(self, in_flight: int) -> None:
-        """Take note of an answer, while `in_flight` calls were being made, this one among them."""
+        """Count an answer; `in_flight` calls, this one included, were under way when it came."""
         if in_flight + 1 < self.value:
-            return  # the limit was not what limited the calls: their success says nothing about a higher one
+            return  # the limit was not reached, so the answer says nothing about a higher one
         self.value = min(self.value + self._step / self.value, float(self.ceiling))
         self._answers_in_round += 1
         if self._answers_in_round >= self.value:
@@ -64,11 +65,11 @@ class AdaptiveLimit:
             self._step = min(self._step * 2, self.value * (FASTEST_GROWTH if self.event else 1.0))
 
     def refused(self, event: int, in_flight: int) -> None:
-        """Take note of a 429.
+        """Count a 429.
 
         Args:
-            event: The number under which the call was made.
-            in_flight: Calls that are still being made, without this one.
+            event: Number of the last event when the call was made.
+            in_flight: Calls still under way, without this one.
         """
         if event == self.event:
             self.event += 1
@@ -78,19 +79,51 @@ class AdaptiveLimit:
         self.value = max(1.0, min(self.value, float(in_flight)))
 
 
-class CallSlots:
-    """Places for calls, as many as the limit allows; who comes first is served first. Used from one event loop."""
+class ThrottledTime:
+    """The seconds for which at least one call of a batch was delayed.
+
+    A batch's calls wait at the same time, while one thread waits for the batch: overlapping waits count once. Used from
+    one event loop.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waiting = 0
+        self._since = 0.0
+        self._ended_seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The total until now."""
+        return self._ended_seconds + (self._clock() - self._since if self._waiting else 0.0)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the time of the block as a delay."""
+        if not self._waiting:
+            self._since = self._clock()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._ended_seconds += self._clock() - self._since
+
+
+class ConcurrencyLimiter:
+    """Lets as many calls run as the limit allows, first come, first served. Used from one event loop."""
 
     def __init__(self, limit: AdaptiveLimit) -> None:
         self.limit = limit
         self.in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def take(self, throttled: ThrottledTime) -> int:
-        """Wait for a place, and return the number of the limit's last event.
+    async def acquire(self, throttled: ThrottledTime) -> int:
+        """Wait until the call may start, and return the number of the limit's last event.
 
         Args:
-            throttled: Counts the wait, if Gemini's quota is what makes the call wait.
+            throttled: Counts the wait, if its cause is Gemini's quota.
         """
         if self._waiting or self.in_flight + 1 > self.limit.value:
             await self._wait(throttled)
@@ -99,18 +132,18 @@ class CallSlots:
         return self.limit.event
 
     def answered(self) -> None:
-        """Give the place back after an answer of whatever kind that is no 429."""
+        """Release after an answer other than 429."""
         self.limit.answered(self.in_flight)
-        self._give_back()
+        self._release()
 
     def refused(self, event: int) -> None:
-        """Give the place back after a 429."""
+        """Release after a 429; `event` is the number that `acquire` returned."""
         self.limit.refused(event, self.in_flight - 1)
-        self._give_back()
+        self._release()
 
     def failed(self) -> None:
-        """Give the place back after a call that brought no answer, or was cancelled."""
-        self._give_back()
+        """Release after a call without an answer, or a cancelled one."""
+        self._release()
 
     async def _wait(self, throttled: ThrottledTime) -> None:
         turn = asyncio.get_running_loop().create_future()
@@ -123,14 +156,11 @@ class CallSlots:
                 await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._give_back()  # the place was given at the very moment at which the wait ended
+                self._release()  # it was this call's turn when the wait was cancelled
             raise
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         self.in_flight -= 1
-        self._serve()
-
-    def _serve(self) -> None:
         while self._waiting and self.in_flight + 1 <= self.limit.value:
             turn = self._waiting.popleft()
             if not turn.done():

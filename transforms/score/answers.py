@@ -1,8 +1,8 @@
-"""Gemini's answer, checked account by account: nothing is clamped, mended, or matched by its position.
+"""Validation of Gemini's answer, account by account: nothing is clamped, repaired, or matched by its order.
 
-A score is taken as it is or refused. Its reasons are prose, and a sound score is not thrown away, and paid for again,
-because one of them ran on: what is longer than its column is cut with a mark that a reader sees. A text of more than
-`MAX_RAMBLING` times its bound is no reason any more, and refuses the entry.
+A score is accepted as it is or rejected. Its reasons are prose: one that is longer than its column is cut, with a mark,
+since a valid score should not be rejected, and paid for again, for a long text. A text of more than `MAX_RAMBLING`
+times its bound rejects the entry.
 """
 
 from collections import Counter
@@ -23,34 +23,36 @@ _DRIVER_TEXTS: Final = {"factor": MAX_FACTOR, "evidence": MAX_EVIDENCE}
 _FIELDS: Final = frozenset(ScoreAnswer.model_fields)
 
 
-def check_answers(text: str, facts: Mapping[str, str]) -> dict[str, ScoreAnswer | AnswerError]:
-    """Return the answer, or what is wrong with it, for each account that was asked about.
+def check_answers(text: str, echoed_names: Mapping[str, str]) -> dict[str, ScoreAnswer | AnswerError]:
+    """Return the valid answer or an error for each account of a call, by opaque id.
 
     Args:
-        text: What the model wrote.
-        facts: The fact that each account's entry must repeat, by opaque id; entries with other ids are dropped.
+        text: The model's.
+        echoed_names: The name that each account's entry must repeat, by opaque id; entries with other ids are dropped.
 
     Raises:
-        InvalidResponse: The text is not the JSON asked for, so that no account has an answer.
+        InvalidResponse: The text is not the requested JSON, so that no account has an answer.
     """
     entries = _entries(text)
     occurrences = Counter(entry["id"] for entry in entries)
     by_id = {entry["id"]: entry for entry in entries}
-    return {short_id: _check(by_id.get(short_id), fact, occurrences[short_id]) for short_id, fact in facts.items()}
+    return {
+        short_id: _check(by_id.get(short_id), name, occurrences[short_id]) for short_id, name in echoed_names.items()
+    }
 
 
 def _entries(text: str) -> list[dict[str, Any]]:
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InvalidResponse(f"the answer is no JSON, from character {error.pos} on") from None
+        raise InvalidResponse(f"the answer is not JSON, from character {error.pos} on") from None
     entries = document.get("scores") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise InvalidResponse("the answer has no list `scores`")
     return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
 
 
-def _check(entry: dict[str, Any] | None, fact: str, occurrences: int) -> ScoreAnswer | AnswerError:
+def _check(entry: dict[str, Any] | None, echoed_name: str, occurrences: int) -> ScoreAnswer | AnswerError:
     if entry is None:
         return MissingScore("the answer has no entry for the account")
     if occurrences > 1:
@@ -61,14 +63,14 @@ def _check(entry: dict[str, Any] | None, fact: str, occurrences: int) -> ScoreAn
         details = error.errors(include_input=False, include_url=False, include_context=False)
         return InvalidScore("; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in details[:3]))
     except orjson.JSONEncodeError:
-        return InvalidScore("the entry is nested too deeply")  # orjson reads deeper than it writes
-    if comparable_name(answer.account_name) != comparable_name(fact):
+        return InvalidScore("the entry is nested too deeply")  # orjson parses more levels than it serialises
+    if comparable_name(answer.account_name) != comparable_name(echoed_name):
         return MismatchedScore("the entry repeats another account's name")
     return answer
 
 
 def _with_bounded_texts(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of an entry that are asked for, texts that ran on cut; what has another type stays as it is."""
+    """Return the requested fields of an entry, with long texts cut; values of other types are left for validation."""
     known = {name: value for name, value in entry.items() if name in _FIELDS}
     drivers = known.get("drivers")
     if isinstance(drivers, list):

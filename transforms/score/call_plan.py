@@ -1,8 +1,8 @@
-"""What is asked again, and how: nobody's answer is lost, nobody is asked for ever.
+"""Which calls are repeated or split, until every account has an answer or an error, within a bound of calls.
 
-A call asks for several accounts. Valid entries are kept, and the accounts of missing, mismatched and invalid ones asked
-for again, each alone. A call that fails as a whole is made once more where that may help, and then halved, until the
-account that does it stands alone. One such account among n costs at most 2 * log2(n) + 1 calls more.
+A call asks for several accounts. Valid entries are kept, and accounts whose entries are missing, mismatched or invalid
+are asked for again, each alone. A call that fails as a whole is repeated once where that may help, and then halved
+until the account that makes it fail is alone. One such account among n costs at most 2 * log2(n) + 1 further calls.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ _SPLIT: Final = frozenset({Handling.SPLIT, Handling.RETRY_ONCE, Handling.RETRY})
 
 
 async def settle(items: Sequence[Item], ask: Ask[Item, Answer]) -> list[Answer | GeminiError]:
-    """Return the answer of each item, or the error that it ends with, in order.
+    """Return the answer or the final error of each item, in order.
 
     Args:
-        items: Those that share the first call.
-        ask: What makes a call; it waits and retries by itself where the service as a whole fails.
+        items: Those of the first call.
+        ask: Makes a call, and waits and retries by itself while the service as a whole fails.
     """
-    return await _settle(items, _twice(ask), ask)
+    return await _settle(items, _with_one_retry(ask), ask)
 
 
 async def _settle(
@@ -37,15 +37,15 @@ async def _settle(
     try:
         answers = await first(items)
     except GeminiError as error:
-        return await _search(items, error, ask)
+        return await _split(items, error, ask)
     return await _ask_again(items, answers, ask)
 
 
-async def _search(items: Sequence[Item], error: GeminiError, ask: Ask[Item, Answer]) -> list[Answer | GeminiError]:
-    """Halve items whose call failed.
+async def _split(items: Sequence[Item], error: GeminiError, ask: Ask[Item, Answer]) -> list[Answer | GeminiError]:
+    """Halve the items of a failed call.
 
-    The left half goes first. If it is sound, the fault lies in the right half, which need not fail once more as it
-    stands: this is what keeps the search within its bound.
+    The left half is asked first. If it succeeds, the fault is in the right half, which is split without a call for the
+    whole of it: this keeps the number of calls within the bound.
     """
     if len(items) == 1 or error.handling not in _SPLIT:
         return [error] * len(items)
@@ -55,9 +55,9 @@ async def _search(items: Sequence[Item], error: GeminiError, ask: Ask[Item, Answ
     except GeminiError as left_error:
         if left_error.handling not in _SPLIT:
             return [left_error] * len(items)
-        halves = await asyncio.gather(_search(left, left_error, ask), _settle(right, ask, ask))
+        halves = await asyncio.gather(_split(left, left_error, ask), _settle(right, ask, ask))
     else:
-        rest = _settle(right, ask, ask) if len(right) == 1 else _search(right, error, ask)
+        rest = _settle(right, ask, ask) if len(right) == 1 else _split(right, error, ask)
         halves = await asyncio.gather(_ask_again(left, answers, ask), rest)
     return halves[0] + halves[1]
 
@@ -65,13 +65,13 @@ async def _search(items: Sequence[Item], error: GeminiError, ask: Ask[Item, Answ
 async def _ask_again(
     items: Sequence[Item], answers: Sequence[Answer | GeminiError], ask: Ask[Item, Answer]
 ) -> list[Answer | GeminiError]:
-    """Ask for each item without a valid answer alone, once."""
+    """Ask once more for each item without a valid answer, alone."""
     settled = list(answers)
-    open_places = [place for place, answer in enumerate(settled) if isinstance(answer, AnswerError)]
-    if open_places:
-        found = await asyncio.gather(*(_alone(items[place], _twice(ask)) for place in open_places))
-        for place, answer in zip(open_places, found, strict=True):
-            settled[place] = answer
+    invalid = [index for index, answer in enumerate(settled) if isinstance(answer, AnswerError)]
+    if invalid:
+        repeated = await asyncio.gather(*(_alone(items[index], _with_one_retry(ask)) for index in invalid))
+        for index, answer in zip(invalid, repeated, strict=True):
+            settled[index] = answer
     return settled
 
 
@@ -83,8 +83,8 @@ async def _alone(item: Item, ask: Ask[Item, Answer]) -> Answer | GeminiError:
     return answer
 
 
-def _twice(ask: Ask[Item, Answer]) -> Ask[Item, Answer]:
-    """Return what makes the same call once more where that may help."""
+def _with_one_retry(ask: Ask[Item, Answer]) -> Ask[Item, Answer]:
+    """Return `ask` with one repetition of a call that fails with RETRY_ONCE."""
 
     async def ask_twice(items: Sequence[Item]) -> Sequence[Answer | GeminiError]:
         try:

@@ -13,7 +13,7 @@ import structlog
 from schemas.failures import Severity
 from transforms.clients.circuit import CircuitBreaker, CircuitPolicy
 from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable
-from transforms.score.throttling import ThrottledTime
+from transforms.score.adaptive_limit import ThrottledTime
 
 Answer = TypeVar("Answer")
 

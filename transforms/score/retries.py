@@ -1,26 +1,93 @@
-"""When the same call is made again, and how long before that."""
+"""Retries of one call to Gemini: which errors are retried, how often, and after what wait."""
 
-from typing import Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import tenacity
 
 from schemas.failures import Handling
 from transforms.errors import GeminiError, QuotaExhausted, ServerFault
+from transforms.score.adaptive_limit import ThrottledTime
+from transforms.score.gemini_circuit import GeminiCircuit
+
+Result = TypeVar("Result")
 
 MAX_ATTEMPTS: Final = 5
-"""Of a call that meets server faults while others are answered; after that, the fault may lie with its accounts."""
+"""Of a call that meets server faults while other calls succeed; after that, its accounts may be the cause."""
 
 MAX_RETRY_AFTER_SECONDS: Final = 120.0
 _FIRST_WAIT_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 8.0
-_PASSING: Final = frozenset({Handling.SLOW_DOWN, Handling.RETRY, Handling.REFRESH, Handling.HOLD})
+_TRANSIENT: Final = frozenset({Handling.SLOW_DOWN, Handling.RETRY, Handling.REFRESH, Handling.HOLD})
 
 _full_jitter = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS)
 
 
+class Backoff:
+    """Retries a call that has failed.
+
+    While the circuit is open, a call for one account is retried without limit. A call for several is split after
+    MAX_ATTEMPTS: if one of its accounts is the cause, the others' calls succeed and close the circuit.
+    """
+
+    def __init__(self, circuit: GeminiCircuit, accounts: int, throttled: ThrottledTime) -> None:
+        self._circuit = circuit
+        self._is_alone = accounts == 1
+        self._throttled = throttled
+        self._is_throttled = False
+
+    async def retry(self, failure: GeminiError, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Return the result of a later attempt.
+
+        Args:
+            failure: The first attempt's.
+            attempt: Makes another one.
+
+        Raises:
+            GeminiError: The last attempt's, which may be the first one's.
+        """
+        failures = iter([failure])
+
+        async def next_attempt() -> Result:
+            for error in failures:
+                raise error
+            return await attempt()
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._is_worth_another_attempt),
+            wait=self._seconds,
+            stop=self._is_over,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return await retrying(next_attempt)
+
+    def _is_worth_another_attempt(self, error: BaseException) -> bool:
+        return is_worth_retrying(error) or (isinstance(error, GeminiError) and self._is_held())
+
+    def _is_over(self, state: tenacity.RetryCallState) -> bool:
+        return is_out_of_attempts(_error_of(state), state.attempt_number) and not self._is_held()
+
+    def _is_held(self) -> bool:
+        """Whether Gemini fails so many calls that this one's only account need not be the cause."""
+        return self._is_alone and self._circuit.is_open()
+
+    def _seconds(self, state: tenacity.RetryCallState) -> float:
+        self._is_throttled = isinstance(_error_of(state), QuotaExhausted) or self._circuit.is_open()
+        return seconds_before_retry(state)
+
+    async def _sleep(self, seconds: float) -> None:
+        if self._is_throttled:
+            with self._throttled.counted():
+                await asyncio.sleep(seconds)
+        else:
+            await asyncio.sleep(seconds)
+
+
 def is_worth_retrying(error: BaseException) -> bool:
-    """Whether the same call can succeed later on: what failed is the service, and not this call."""
-    return isinstance(error, GeminiError) and error.handling in _PASSING
+    """Whether the same call can succeed later: the service failed, and not this call."""
+    return isinstance(error, GeminiError) and error.handling in _TRANSIENT
 
 
 def is_out_of_attempts(error: BaseException | None, attempts: int) -> bool:
@@ -29,12 +96,11 @@ def is_out_of_attempts(error: BaseException | None, attempts: int) -> bool:
 
 
 def seconds_before_retry(state: tenacity.RetryCallState) -> float:
-    """Return a random time of 0 to 0.5, 1, 2, ... 8 s, on top of what the server asks to wait."""
-    asked = _retry_after(state.outcome.exception() if state.outcome else None)
-    return min(asked, MAX_RETRY_AFTER_SECONDS) + float(_full_jitter(state))
+    """Return a random wait of 0 to 0.5, 1, 2, ... 8 s, added to the server's Retry-After."""
+    error = _error_of(state)
+    retry_after = error.retry_after_seconds if isinstance(error, QuotaExhausted | ServerFault) else None
+    return min(retry_after or 0.0, MAX_RETRY_AFTER_SECONDS) + float(_full_jitter(state))
 
 
-def _retry_after(error: BaseException | None) -> float:
-    if isinstance(error, QuotaExhausted | ServerFault):
-        return error.retry_after_seconds or 0.0
-    return 0.0
+def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

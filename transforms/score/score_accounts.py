@@ -1,4 +1,4 @@
-"""Score accounts: changes in context → scores, several accounts a Gemini call, many calls in flight."""
+"""Score accounts: enriched changes → scores, several accounts a Gemini call, many calls in flight."""
 
 import concurrent.futures
 import datetime as dt
@@ -12,6 +12,7 @@ import apache_beam as beam
 import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
+from more_itertools import constrained_batches
 
 from schemas.account_context import EnrichedChange, context_hash
 from schemas.failures import Severity
@@ -23,15 +24,22 @@ from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
 from transforms.prompt.prompt import row_flags, split_suspected
 from transforms.score.prices import Price
-from transforms.score.scoring_engine import Answered, ScoringEngine, Tally, estimated_tokens, shared_engine
+from transforms.score.scoring_engine import (
+    Answered,
+    AnswerOrError,
+    CallStats,
+    ScoringEngine,
+    estimated_tokens,
+    shared_engine,
+)
 
 STAGE: Final = "Score accounts"
 SCORED: Final = "scored"
 THROTTLED_COUNTER: Final = "cumulativeThrottlingSeconds"
-"""Dataflow reads a counter of this name, and adds no workers that would be throttled too."""
+"""Dataflow reads a counter of this name, and adds no workers while it grows."""
 
 _REPORT_SECONDS: Final = 5.0
-"""While a batch is held, throttled seconds are counted this often."""
+"""How often throttled seconds are counted while a batch is in progress."""
 _LOG_LEVELS: Final = {
     Severity.LOW: logging.INFO,
     Severity.MEDIUM: logging.WARNING,
@@ -45,10 +53,10 @@ _log = structlog.stdlib.get_logger(__name__)
 def split_calls(
     batch: Sequence[EnrichedChange], accounts_per_call: int, max_prompt_tokens: int
 ) -> list[list[EnrichedChange]]:
-    """Return a batch in calls of at most `accounts_per_call` accounts and, by estimate, `max_prompt_tokens`.
+    """Split a batch into calls of at most `accounts_per_call` accounts and, by estimate, `max_prompt_tokens`.
 
-    Calls differ in size by one account at most, unless tokens end one early; an account that is over the limit by
-    itself is a call by itself. So is one whose texts seem to give orders: what they do, they do to its own score.
+    Calls differ in size by one account at most, unless tokens end one early; an account over the limit of tokens gets a
+    call of its own. So does an account with a suspected prompt injection, which can then affect its own score only.
     """
     suspects, others = split_suspected(batch)
     calls = -(-len(others) // accounts_per_call)
@@ -56,29 +64,23 @@ def split_calls(
     return [[item] for item in suspects] + [call for accounts in even for call in _within(accounts, max_prompt_tokens)]
 
 
-def _within(accounts: Sequence[EnrichedChange], max_tokens: int) -> Iterator[list[EnrichedChange]]:
+def _within(accounts: Sequence[EnrichedChange], max_tokens: int) -> list[list[EnrichedChange]]:
     if len(accounts) == 1:
-        yield list(accounts)
-        return
-    call: list[EnrichedChange] = []
-    tokens = 0
-    for account in accounts:
-        estimate = estimated_tokens(account.context.model_dump_json(exclude_none=True))
-        if call and tokens + estimate > max_tokens:
-            yield call
-            call, tokens = [], 0
-        call.append(account)
-        tokens += estimate
-    yield call
+        return [list(accounts)]
+
+    def tokens(account: EnrichedChange) -> int:
+        return estimated_tokens(account.context.model_dump_json(exclude_none=True))
+
+    return [list(call) for call in constrained_batches(accounts, max_tokens, get_len=tokens, strict=False)]
 
 
 def shares(total: int, parts: int) -> list[int]:
-    """Return a whole number in parts that differ by one at most and add up to it."""
+    """Split a whole number into parts that differ by one at most and add up to it."""
     return [total // parts + (1 if number < total % parts else 0) for number in range(parts)]
 
 
 def log_failures(failures: Counter[type[GeminiError]]) -> None:
-    """Write an entry for each kind of failure among a batch's calls: how often, how grave, what was done; no text."""
+    """Log each kind of failure among a batch's calls once: how often, severity and handling; no text."""
     for kind, times in failures.items():
         severity = kind.severity
         _log.log(
@@ -97,17 +99,17 @@ def log_failures(failures: Counter[type[GeminiError]]) -> None:
 class ScoreAccounts(beam.PTransform):
     """list of EnrichedChange → ScoringResult for each; all calls end within the bundle.
 
-    While Gemini fails as a whole, the bundle is held; `cumulativeThrottlingSeconds` tells the runner.
+    While Gemini fails as a whole, the bundle is held; `cumulativeThrottlingSeconds` reports the time to the runner.
     """
 
     gemini: GeminiSettings
     pipeline_version: str
     accounts_per_call: int = 5
     price: Price | None = None
-    """Of the model; None leaves cost_usd empty."""
+    """The model's; None leaves cost_usd empty."""
 
     def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> beam.PCollection[ScoringResult]:
-        """Score a batch's accounts, the calls of a batch side by side."""
+        """Score the accounts of each batch; its calls run beside each other."""
         return batches | beam.ParDo(_Score(self))
 
 
@@ -116,7 +118,7 @@ class SplitResults(beam.PTransform):
     """ScoringResult → ScoredChange (main), DeadLetter."""
 
     def expand(self, results: beam.PCollection[ScoringResult]) -> Any:
-        """Part the scores from the failures, after the Reshuffle that keeps both from being paid for again."""
+        """Separate scores from failures, after the Reshuffle that keeps both from being paid for again."""
         return results | beam.ParDo(_Split()).with_outputs(DEAD_LETTERS, main=SCORED)
 
 
@@ -147,44 +149,44 @@ class _Score(beam.DoFn):
 
     def process(self, batch: Sequence[EnrichedChange]) -> Iterator[ScoringResult]:
         calls = split_calls(list(batch), self.accounts_per_call, self.gemini.max_prompt_tokens)
-        for call, verdicts in zip(calls, self._verdicts(calls), strict=True):
-            for item, verdict in zip(call, verdicts, strict=True):
-                if isinstance(verdict, Answered):
+        for call, answers in zip(calls, self._answers(calls), strict=True):
+            for item, answer in zip(call, answers, strict=True):
+                if isinstance(answer, Answered):
                     self.scored.inc()
-                    yield self._scored(item, verdict)
+                    yield self._scored(item, answer)
                 else:
                     self.failed.inc()
-                    yield self._failed(item, verdict)
+                    yield self._failed(item, answer)
 
-    def _verdicts(self, calls: Sequence[Sequence[EnrichedChange]]) -> list[list[Answered | GeminiError]]:
-        """Block until every account of the batch has its verdict: what is in flight belongs to this bundle."""
-        tally = Tally()
+    def _answers(self, calls: Sequence[Sequence[EnrichedChange]]) -> list[list[AnswerOrError]]:
+        """Block until every account of the batch has an answer or an error: its calls end within the bundle."""
+        stats = CallStats()
         reported = 0.0
-        future = self.engine.submit(calls, tally)
+        future = self.engine.submit(calls, stats)
         while not concurrent.futures.wait([future], timeout=_REPORT_SECONDS).done:
-            reported = self._report_throttled(tally, reported)
-        self._report_throttled(tally, reported)
-        # Counted here, on the thread of process(): what the event loop's thread counts, Beam drops.
-        self.calls.inc(tally.calls)
-        for generation in tally.generations:
+            reported = self._report_throttled(stats, reported)
+        self._report_throttled(stats, reported)
+        # Here, on the thread of process(): Beam drops counts of other threads.
+        self.calls.inc(stats.calls)
+        for generation in stats.generations:
             self.tokens.inc(generation.prompt_tokens + generation.output_tokens)
             self.call_milliseconds.update(int(generation.latency_seconds * 1000))
-        log_failures(tally.failures)
+        log_failures(stats.failures)
         return future.result()
 
-    def _report_throttled(self, tally: Tally, reported: float) -> float:
-        """Count whole seconds, and keep the rest for the next time; return what is reported now."""
-        seconds = max(tally.throttled.seconds, reported)  # the event loop may be about to change it
+    def _report_throttled(self, stats: CallStats, reported: float) -> float:
+        """Count whole seconds, keep the fraction for the next report, and return the seconds reported until now."""
+        seconds = max(stats.throttled.seconds, reported)  # read while the event loop may be changing it
         whole, self.throttled_fraction = divmod(self.throttled_fraction + seconds - reported, 1)
         self.throttled.inc(int(whole))
         return seconds
 
-    def _scored(self, item: EnrichedChange, verdict: Answered) -> ScoringResult:
+    def _scored(self, item: EnrichedChange, answered: Answered) -> ScoringResult:
         change, scored_at = item.change, self.ledger.now()
-        answer, generation = verdict.answer, verdict.generation
-        place, accounts = verdict.place, verdict.accounts
+        answer, generation = answered.answer, answered.generation
+        index, accounts = answered.index, answered.accounts
         prompt_tokens, cached_tokens, output_tokens = (
-            shares(total, accounts)[place]
+            shares(total, accounts)[index]
             for total in (generation.prompt_tokens, generation.cached_tokens, generation.output_tokens)
         )
         score = Score(

@@ -1,7 +1,7 @@
-"""Shadow scores: a sample of changes is scored a second time, by another model or prompt, to be compared.
+"""Shadow scores: score a sample of changes a second time, with another model or prompt, for comparison.
 
-A shadow decides nothing. It has no outcome in the ledger, its failure no dead letter, its row is flagged, and it is
-scored behind a Reshuffle of its own: what holds it up does not hold up the scores.
+A shadow score has no outcome in the ledger, its failure is not dead-lettered, and its row is flagged. Shadows are
+scored behind a Reshuffle of their own, so that a delay of theirs does not delay the scores.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from schemas.score import Score
 
 STAGE: Final = "Score shadows"
 
-_STEPS: Final = 1_000_000
+_BUCKETS: Final = 1_000_000
 _log = structlog.stdlib.get_logger(__name__)
 
 
 def is_in_sample(event_id: str, percent: float) -> bool:
-    """Whether a change is in the sample: by its id alone, so that a retry, a replay and every worker agree."""
-    place = int.from_bytes(hashlib.sha256(b"shadow:" + event_id.encode()).digest()[:8]) % _STEPS
-    return place < percent / 100 * _STEPS
+    """Whether a change is in the sample; decided by its id alone, so that retries, replays and workers agree."""
+    bucket = int.from_bytes(hashlib.sha256(b"shadow:" + event_id.encode()).digest()[:8]) % _BUCKETS
+    return bucket < percent / 100 * _BUCKETS
 
 
 def shadow_row(score: Score) -> Score:
-    """Return a score as the row of a shadow."""
+    """Return a score with the flag of a shadow."""
     return replace(score, shadow=True)
 
 
@@ -46,7 +46,7 @@ class ShadowScores(beam.PTransform):
     percent: float
 
     def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> beam.PCollection[Score]:
-        """Sample, score, and keep the rows."""
+        """Sample the changes, score them, and keep the rows."""
         percent = self.percent
         return (
             batches
@@ -58,7 +58,7 @@ class ShadowScores(beam.PTransform):
 
 
 def sampled(batch: Sequence[EnrichedChange], percent: float) -> Iterator[list[EnrichedChange]]:
-    """Yield the changes of a batch that are in the sample, if there are any."""
+    """Yield the batch's changes that are in the sample, unless there are none."""
     chosen = [item for item in batch if is_in_sample(item.change.event_id, percent)]
     if chosen:
         yield chosen

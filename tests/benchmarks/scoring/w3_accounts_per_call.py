@@ -8,7 +8,7 @@ from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import report, stand_in
 from transforms.score.score_accounts import split_calls
-from transforms.score.scoring_engine import ScoringEngine, Tally
+from transforms.score.scoring_engine import CallStats, ScoringEngine
 
 SIZES = (1, 2, 4, 5, 6, 10)
 SAMPLE = 600
@@ -22,10 +22,10 @@ def run(rounds: int, accounts: int) -> None:
         for _ in range(rounds):
             for k in SIZES:
                 gemini.reset()
-                tally = _score(sample, k)
-                spent = sum(one.prompt_tokens + one.output_tokens for one in tally.generations)
-                slowest = statistics.quantiles([one.latency_seconds for one in tally.generations], n=20)[-1]
-                measured[k].append((tally.calls, spent / len(sample), slowest))
+                stats = _score(sample, k)
+                spent = sum(one.prompt_tokens + one.output_tokens for one in stats.generations)
+                slowest = statistics.quantiles([one.latency_seconds for one in stats.generations], n=20)[-1]
+                measured[k].append((stats.calls, spent / len(sample), slowest))
     calls, tokens, p95 = (
         {k: statistics.median(row[column] for row in rows) for k, rows in measured.items()} for column in range(3)
     )
@@ -43,9 +43,9 @@ def run(rounds: int, accounts: int) -> None:
     report(f"W3: {len(sample)} accounts, k a call", rows)
 
 
-def _score(accounts: Sequence[EnrichedChange], k: int) -> Tally:
+def _score(accounts: Sequence[EnrichedChange], k: int) -> CallStats:
     engine = ScoringEngine(ours.settings())
-    tally = Tally()
-    engine.submit(split_calls(accounts, k, engine.settings.max_prompt_tokens), tally).result()
+    stats = CallStats()
+    engine.submit(split_calls(accounts, k, engine.settings.max_prompt_tokens), stats).result()
     engine.close()
-    return tally
+    return stats

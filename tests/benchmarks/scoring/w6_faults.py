@@ -8,7 +8,7 @@ from tests.benchmarks.scoring import ours, peer_model_handler
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import Run, in_turns, measure, median, report, stand_in
 from transforms.score.score_accounts import split_calls
-from transforms.score.scoring_engine import Answered, ScoringEngine, Tally
+from transforms.score.scoring_engine import Answered, CallStats, ScoringEngine
 
 RATE = 0.1
 SAMPLE = 2_000
@@ -23,11 +23,11 @@ def run(rounds: int, accounts: int) -> None:
     sample = all_accounts()[: min(SAMPLE, accounts)]
     seed = random.SystemRandom().randrange(2**31)
     with stand_in(latency={"mean_seconds": SECONDS}) as gemini:
-        clean = measure(gemini, lambda: _verdicts(len(sample))[0])
+        clean = measure(gemini, lambda: _scored_and_failed(len(sample))[0])
         ended: list[tuple[int, int]] = []
 
         def ours_counted() -> int:
-            scored, failed = _verdicts(len(sample))
+            scored, failed = _scored_and_failed(len(sample))
             ended.append((scored, failed))
             return scored
 
@@ -76,11 +76,11 @@ def _faults(seed: int, left_out: frozenset[FaultKind]) -> list[dict[str, Any]]:
     return [{"kind": kind, "rate": RATE / len(kinds), "seed": dice.randrange(2**31)} for kind in kinds]
 
 
-def _verdicts(count: int) -> tuple[int, int]:
+def _scored_and_failed(count: int) -> tuple[int, int]:
     """Score accounts in one batch, five a call, and return how many have a score and how many an error."""
     engine = ScoringEngine(ours.settings(deadline_seconds=2.0))
     calls = split_calls(all_accounts()[:count], 5, engine.settings.max_prompt_tokens)
-    verdicts = [one for call in engine.submit(calls, Tally()).result() for one in call]
+    answers = [one for call in engine.submit(calls, CallStats()).result() for one in call]
     engine.close()
-    scored = sum(isinstance(one, Answered) for one in verdicts)
-    return scored, len(verdicts) - scored
+    scored = sum(isinstance(one, Answered) for one in answers)
+    return scored, len(answers) - scored

@@ -17,7 +17,7 @@ from transforms.clients.gemini import RestTransport
 from transforms.clients.gemini_api import GenerationRequest, fixed_part, read_response
 from transforms.prompt.crm_text import prepare_text
 from transforms.prompt.prompt import render_prompt
-from transforms.score.scoring_engine import ScoringEngine, Tally
+from transforms.score.scoring_engine import CallStats, ScoringEngine
 
 CALLS = 1_000
 AT_ONCE = 20
@@ -94,10 +94,10 @@ async def _cpu_seconds(call: Call, prompts: list[str]) -> float:
 def _engine() -> float:
     engine = ScoringEngine(ours.settings(max_calls_in_flight=AT_ONCE))
     accounts = [[item] for item in all_accounts()[:CALLS]]
-    engine.submit(accounts[:1], Tally()).result()
+    engine.submit(accounts[:1], CallStats()).result()
     prepare_text.cache_clear()  # an account's texts are new to it in each round
     started = time.process_time()
-    engine.submit(accounts, Tally()).result()
+    engine.submit(accounts, CallStats()).result()
     seconds = time.process_time() - started
     engine.close()
     return seconds / len(accounts)

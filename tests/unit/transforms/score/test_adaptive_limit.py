@@ -1,4 +1,4 @@
-"""The limit of calls at once finds the cap of the server, follows it, and wastes few calls on it; slots go in turn."""
+"""The concurrency limit finds the server's cap and follows it with few refused calls; calls are served in turn."""
 
 import asyncio
 import heapq
@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.score.adaptive_limit import INITIAL_LIMIT, AdaptiveLimit, CallSlots
-from transforms.score.throttling import ThrottledTime
+from transforms.score.adaptive_limit import INITIAL_LIMIT, AdaptiveLimit, ConcurrencyLimiter, ThrottledTime
 
 
 class Server:
-    """A simulated server that takes `cap(now)` calls at once, answers after a second, and refuses the rest at once."""
+    """A simulated server: accepts `cap(now)` calls at once, answers after a second, and refuses the rest at once."""
 
     def __init__(self, cap: Callable[[float], int]) -> None:
         self.cap = cap
@@ -24,7 +23,7 @@ class Server:
         self._in_flight = self._accepted = self._made = 0
 
     def run(self, seconds: float) -> None:
-        """Have as many calls in flight as the limit allows, for some seconds of simulated time."""
+        """Keep as many calls in flight as the limit allows, for some seconds of simulated time."""
         self._fill(0.0)
         while self._events[0][0] <= seconds:
             now, _, is_answer, event = heapq.heappop(self._events)
@@ -61,7 +60,7 @@ def test_a_constant_cap_is_found_and_kept(cap: int) -> None:
 
 
 def test_a_cap_that_falls_and_rises_is_followed() -> None:
-    """200, 50, 200: the fall costs its own calls once, and the rise is found within ten rounds."""
+    """200, 50, 200: the limit falls within five rounds, and finds the higher cap again within ten."""
     server = Server(lambda now: 50 if 30 <= now < 60 else 200)
     server.run(90)
     used_low = sum(35 <= time < 60 for time in server.answers) / (50 * 25)
@@ -73,7 +72,7 @@ def test_a_cap_that_falls_and_rises_is_followed() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.integers(0, 5)), max_size=300), st.integers(1, 200))
 def test_the_limit_stays_within_its_bounds(history: list[tuple[bool, int, int]], ceiling: int) -> None:
-    """Whatever answers come, at least one call is allowed, and never more than the ceiling."""
+    """For any history of answers and refusals, the limit is at least one call and at most the ceiling."""
     limit = AdaptiveLimit(ceiling=ceiling)
     for is_answer, in_flight, age in history:
         if is_answer:
@@ -83,8 +82,8 @@ def test_the_limit_stays_within_its_bounds(history: list[tuple[bool, int, int]],
         assert 1 <= limit.value <= ceiling
 
 
-def test_success_below_the_limit_proves_nothing() -> None:
-    """A limit that no call ran into does not grow."""
+def test_answers_below_the_limit_do_not_raise_it() -> None:
+    """A limit that was not reached does not grow."""
     limit = AdaptiveLimit(ceiling=1_000)
     for _ in range(1_000):
         limit.answered(in_flight=3)
@@ -92,7 +91,7 @@ def test_success_below_the_limit_proves_nothing() -> None:
 
 
 def test_it_is_lowered_until_it_has_recovered() -> None:
-    """From a 429 on, calls wait for the quota, until the limit is where it was."""
+    """It is lowered from a 429 until the limit is back at its earlier value."""
     limit = AdaptiveLimit(ceiling=64)
     seen = [limit.is_lowered]
     limit.refused(limit.event, in_flight=16)
@@ -103,59 +102,59 @@ def test_it_is_lowered_until_it_has_recovered() -> None:
 
 
 def test_slots_are_given_in_turn() -> None:
-    """Calls beyond the limit wait, and are served in the order in which they came."""
+    """Calls beyond the limit wait, and are served in the order of their arrival."""
 
     async def scenario() -> list[int]:
-        slots, served = CallSlots(AdaptiveLimit(ceiling=2)), []
+        limiter, served = ConcurrencyLimiter(AdaptiveLimit(ceiling=2)), []
 
         async def call(number: int) -> None:
-            await slots.take(ThrottledTime())
+            await limiter.acquire(ThrottledTime())
             served.append(number)
 
         calls = [asyncio.create_task(call(number)) for number in range(4)]
         await asyncio.sleep(0)
         assert served == [0, 1]
-        slots.failed()
-        slots.failed()
+        limiter.failed()
+        limiter.failed()
         await asyncio.gather(*calls)
-        assert slots.in_flight == 2
+        assert limiter.in_flight == 2
         return served
 
     assert asyncio.run(scenario()) == [0, 1, 2, 3]
 
 
-def test_a_call_that_stops_waiting_takes_no_slot() -> None:
-    """Whether it stops before its turn or at that very moment, the slot goes to the next."""
+def test_a_cancelled_wait_leaves_its_turn_to_the_next_call() -> None:
+    """Also if the wait is cancelled at the moment of its turn."""
 
     async def scenario() -> None:
-        slots = CallSlots(AdaptiveLimit(ceiling=1))
-        await slots.take(ThrottledTime())
-        first, second = (asyncio.create_task(slots.take(ThrottledTime())) for _ in range(2))
+        limiter = ConcurrencyLimiter(AdaptiveLimit(ceiling=1))
+        await limiter.acquire(ThrottledTime())
+        first, second = (asyncio.create_task(limiter.acquire(ThrottledTime())) for _ in range(2))
         await asyncio.sleep(0)
-        slots.failed()  # gives the slot to the first, which is cancelled before it wakes up
+        limiter.failed()  # the first one's turn; it is cancelled before it wakes up
         first.cancel()
         await asyncio.wait_for(second, timeout=5)
         assert first.cancelled()
-        assert slots.in_flight == 1
+        assert limiter.in_flight == 1
 
     asyncio.run(scenario())
 
 
 def test_only_waits_for_the_quota_are_throttled_time() -> None:
-    """A call that waits because of this process's own ceiling is not held back by Gemini."""
+    """A wait for this process's own ceiling is not counted."""
 
     async def scenario(*, refused: bool) -> float:
         now = 0.0
         throttled = ThrottledTime(lambda: now)
-        slots = CallSlots(AdaptiveLimit(ceiling=2))
-        event = await slots.take(throttled)
-        await slots.take(throttled)
+        limiter = ConcurrencyLimiter(AdaptiveLimit(ceiling=2))
+        event = await limiter.acquire(throttled)
+        await limiter.acquire(throttled)
         if refused:
-            slots.refused(event)
-        waiting = asyncio.create_task(slots.take(throttled))
+            limiter.refused(event)
+        waiting = asyncio.create_task(limiter.acquire(throttled))
         await asyncio.sleep(0)
         now = 3.0
-        slots.failed()
+        limiter.failed()
         await asyncio.wait_for(waiting, timeout=5)
         return throttled.seconds
 
@@ -164,7 +163,7 @@ def test_only_waits_for_the_quota_are_throttled_time() -> None:
 
 
 def test_overlapping_waits_count_once() -> None:
-    """The thread waits for all its calls at once: seconds are its, not theirs."""
+    """The seconds are those of the thread, which waits for all calls of its batch at once."""
     now = 0.0
     throttled = ThrottledTime(lambda: now)
     with throttled.counted():

@@ -1,4 +1,4 @@
-"""The plan of calls: every item settled, valid answers kept, a poison item found within its bound."""
+"""The plan of calls: every item is settled, valid answers are kept, a poison item is found within the bound."""
 
 import asyncio
 import math
@@ -37,7 +37,7 @@ SPOILT_ENTRIES = [MissingScore("x"), MismatchedScore("x"), InvalidScore("x")]
 
 
 class Gemini:
-    """Answers an item with its square, fails calls that hold a poison item, and spoils entries."""
+    """Answers an item with its square, fails calls with a poison item, and returns errors for spoilt items."""
 
     def __init__(
         self, *, poisons: dict[int, GeminiError] | None = None, spoilt: dict[int, GeminiError] | None = None
@@ -62,7 +62,7 @@ class Gemini:
 
 @given(n=st.integers(1, 600), data=st.data(), error=st.sampled_from(POISONS))
 def test_one_poison_item_costs_at_most_its_bound(n: int, data: st.DataObject, error: GeminiError) -> None:
-    """One item that fails every call it is in ends with its error, the others with answers, within the bound."""
+    """An item that fails every call it is in gets the error, the others get answers, within the bound of calls."""
     poison = data.draw(st.integers(0, n - 1))
     gemini = Gemini(poisons={poison: error})
     assert gemini.settle(n) == [error if item == poison else item * item for item in range(n)]
@@ -72,7 +72,7 @@ def test_one_poison_item_costs_at_most_its_bound(n: int, data: st.DataObject, er
 
 @given(n=st.integers(1, 60), data=st.data(), error=st.sampled_from(SPOILT_ENTRIES))
 def test_a_spoilt_entry_is_asked_for_again_alone(n: int, data: st.DataObject, error: GeminiError) -> None:
-    """Valid answers are kept; the item without one is asked for once more, alone."""
+    """Valid answers are kept; the spoilt item is asked for once more, alone."""
     item = data.draw(st.integers(0, n - 1))
     gemini = Gemini(spoilt={item: error})
     assert gemini.settle(n) == [error if each == item else each * each for each in range(n)]
@@ -87,13 +87,13 @@ def test_a_spoilt_entry_is_asked_for_again_alone(n: int, data: st.DataObject, er
 def test_every_item_ends_with_its_own_answer_or_error(
     n: int, poisons: dict[int, GeminiError], spoilt: dict[int, GeminiError]
 ) -> None:
-    """However many items are poison or spoilt, none is lost and none has another's end."""
+    """With any mix of poison and spoilt items, each item has its own answer or error."""
     gemini = Gemini(poisons=poisons, spoilt=spoilt)
     assert gemini.settle(n) == [poisons.get(item, spoilt.get(item, item * item)) for item in range(n)]
 
 
 def test_a_fault_that_does_not_come_again_costs_one_call() -> None:
-    """What may help is tried before the call is split."""
+    """The call is repeated before it is split."""
     failures = iter([EndedEarly("x")])
     calls = []
 
@@ -107,7 +107,7 @@ def test_a_fault_that_does_not_come_again_costs_one_call() -> None:
     assert calls == [[0, 1, 2, 3, 4]] * 2
 
 
-def test_an_entry_that_comes_right_is_an_answer() -> None:
+def test_a_valid_second_entry_is_the_answer() -> None:
     """The second answer counts."""
     answers: Iterator[list[int | GeminiError]] = iter([[1, MissingScore("x")], [2]])
 
@@ -118,16 +118,16 @@ def test_an_entry_that_comes_right_is_an_answer() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 5, 40])
-def test_nothing_is_split_that_was_held_for_too_long(n: int) -> None:
-    """An outage is no fault of an item: its call ends with the outage's error, and no other call follows."""
+def test_a_call_held_for_too_long_is_not_split(n: int) -> None:
+    """Its items get the outage's error, and no further call is made."""
     error = GeminiUnavailable("held")
     gemini = Gemini(poisons=dict.fromkeys(range(n), error))
     assert gemini.settle(n) == [error] * n
     assert len(gemini.calls) == 1
 
 
-def test_an_outage_amid_the_search_ends_it() -> None:
-    """What the search has not reached when the outage lasts too long ends with the outage's error."""
+def test_an_outage_ends_the_splitting() -> None:
+    """Items not asked for when the outage exceeds its deadline get the outage's error."""
     held = GeminiUnavailable("held")
     outcomes = iter([BlockedPrompt("x"), held])
 

@@ -1,4 +1,4 @@
-"""The circuit: opens when Gemini fails as a whole, holds every call, probes with one at a time, and closes again."""
+"""The Gemini circuit opens when Gemini fails as a whole, delays every call, probes with one at a time, and closes."""
 
 import asyncio
 import contextlib
@@ -18,15 +18,15 @@ from transforms.errors import (
     QuotaExhausted,
     ServerFault,
 )
+from transforms.score.adaptive_limit import ThrottledTime
 from transforms.score.gemini_circuit import GeminiCircuit
-from transforms.score.throttling import ThrottledTime
 
 POLICY = CircuitPolicy(service_failures=3, useless_answers=6, probe_seconds=0.02)
 OUTAGE = ServerFault(503)
 
 
 class Gemini:
-    """Ends each call with what `outcome` is at the time, and counts how many are made at once."""
+    """Ends each call with the present `outcome`, and counts concurrent calls."""
 
     def __init__(self) -> None:
         self.outcome: Sequence[int | GeminiError] | GeminiError = [1]
@@ -47,7 +47,7 @@ class Gemini:
         return self.outcome
 
 
-def _everything_tells(_: GeminiError) -> bool:
+def _always(_: GeminiError) -> bool:
     return True
 
 
@@ -60,11 +60,11 @@ async def _fail(circuit: GeminiCircuit, gemini: Gemini, error: GeminiError, time
 
 @pytest.mark.parametrize("error", GEMINI_ERRORS, ids=lambda error: type(error).__name__)
 def test_failures_in_a_row_open_it(error: GeminiError) -> None:
-    """The service's failures open it soon; answers that are of no use, whatever their kind, after more of them."""
+    """Failures of the service open it after three; useless answers of any kind after six."""
     limit = 3 if isinstance(error, GeminiUnavailable | GeminiTimeout) else 6
 
     async def scenario() -> tuple[bool, bool]:
-        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         await _fail(circuit, gemini, error, limit - 1)
         before = circuit.is_open()
         await _fail(circuit, gemini, error, 1)
@@ -73,11 +73,11 @@ def test_failures_in_a_row_open_it(error: GeminiError) -> None:
     assert asyncio.run(scenario()) == (False, True)
 
 
-def test_a_success_starts_the_count_anew() -> None:
-    """Failures between successes are not the service's."""
+def test_a_success_resets_the_count() -> None:
+    """Failures between successes do not open it."""
 
     async def scenario() -> bool:
-        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         for _ in range(10):
             await _fail(circuit, gemini, OUTAGE, 2)
             gemini.outcome = [1, MissingScore("x")]
@@ -88,10 +88,10 @@ def test_a_success_starts_the_count_anew() -> None:
 
 
 def test_answers_without_a_single_score_count() -> None:
-    """A sound response of which no entry can be taken is as useless as none."""
+    """A response of which every entry is rejected counts as a useless answer."""
 
     async def scenario() -> bool:
-        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         gemini.outcome = [MissingScore("x"), MissingScore("x")]
         for _ in range(6):
             await circuit.attempt(gemini.call, ThrottledTime())
@@ -100,8 +100,8 @@ def test_answers_without_a_single_score_count() -> None:
     assert asyncio.run(scenario())
 
 
-def test_what_tells_nothing_is_passed_over() -> None:
-    """A 429 that slowing down will mend does not open it."""
+def test_errors_that_do_not_indicate_an_outage_are_ignored() -> None:
+    """A 429 that fewer concurrent calls remedy does not open it."""
 
     async def scenario() -> bool:
         circuit, gemini = GeminiCircuit(POLICY, lambda error: not isinstance(error, QuotaExhausted)), Gemini()
@@ -112,10 +112,10 @@ def test_what_tells_nothing_is_passed_over() -> None:
 
 
 def test_while_open_it_holds_calls_and_probes_one_at_a_time() -> None:
-    """Twenty calls wait without one being refused; single probes are made, until one succeeds and lets all through."""
+    """Twenty calls wait, none is refused, and single probes are made until one succeeds; then all are made."""
 
     async def scenario() -> None:
-        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.calls, gemini.third_call = 0, asyncio.Event()
         throttled = ThrottledTime()
@@ -138,11 +138,11 @@ def test_while_open_it_holds_calls_and_probes_one_at_a_time() -> None:
     asyncio.run(scenario())
 
 
-def test_a_held_call_that_is_given_up_leaves_the_line() -> None:
-    """Those behind it get their turn."""
+def test_a_cancelled_wait_lets_the_next_call_probe() -> None:
+    """The calls behind it are not blocked."""
 
     async def scenario() -> None:
-        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.outcome = [7]
         first, second = (asyncio.create_task(circuit.attempt(gemini.call, ThrottledTime())) for _ in range(2))
@@ -153,27 +153,30 @@ def test_a_held_call_that_is_given_up_leaves_the_line() -> None:
     asyncio.run(scenario())
 
 
-def test_operators_are_told_when_the_stream_stands_and_when_it_goes_on() -> None:
-    """Opening is critical, closing is not; the entry has the error's class, and no text of a prompt."""
+def test_opening_and_closing_are_logged_once() -> None:
+    """Opening is critical, with the circuit and the class of the error; closing is a warning."""
 
     async def scenario() -> None:
-        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.outcome = [7]
-        await circuit.attempt(gemini.call, ThrottledTime())
+        for _ in range(2):
+            await circuit.attempt(gemini.call, ThrottledTime())
 
     with capture_logs() as logs:
         asyncio.run(scenario())
     assert [entry["log_level"] for entry in logs] == ["critical", "warning"]
+    assert [entry["circuit"] for entry in logs] == ["Gemini as a service"] * 2
+    assert logs[0]["error"] == str(OUTAGE)
     assert logs[0]["error_class"] == "gemini_unavailable"
     assert logs[0]["error_severity"] == "CRITICAL"
 
 
 def test_a_blocked_prompt_closes_an_outage() -> None:
-    """Whatever a probe is answered, it is an answer: the service is back."""
+    """Any answer to a probe shows that the service is back."""
 
     async def scenario() -> bool:
-        circuit, gemini = GeminiCircuit(POLICY, _everything_tells), Gemini()
+        circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         await _fail(circuit, gemini, BlockedPrompt("x"), 1)
         return circuit.is_open()

@@ -1,4 +1,4 @@
-"""The retry predicate, on each error; waits have full jitter and respect what the server asks for."""
+"""The retry predicate on each error; waits have full jitter and respect Retry-After."""
 
 import pytest
 import tenacity
@@ -25,21 +25,21 @@ from transforms.score.retries import (
 
 
 @pytest.mark.parametrize("error", GEMINI_ERRORS, ids=lambda error: type(error).__name__)
-def test_what_fails_with_the_service_is_retried_as_it_is(error: GeminiError) -> None:
-    """The same call again helps where the service failed; what a call or an entry did is the plan's matter."""
+def test_only_faults_of_the_service_are_retried(error: GeminiError) -> None:
+    """Faults of a call or an entry are left to the plan of calls."""
     service = isinstance(error, QuotaExhausted | ServerFault | ConnectionLost | Unauthenticated | AccessRefused)
     assert is_worth_retrying(error) is service
 
 
 def test_a_fault_of_this_program_is_not_retried() -> None:
-    """An exception that is no GeminiError ends the bundle."""
+    """Neither is an exceeded outage deadline."""
     assert not is_worth_retrying(ValueError())
     assert not is_worth_retrying(GeminiUnavailable("held for too long"))
 
 
 @pytest.mark.parametrize("error", GEMINI_ERRORS, ids=lambda error: type(error).__name__)
-def test_attempts_are_limited_where_the_accounts_may_be_at_fault(error: GeminiError) -> None:
-    """A server's fault can be one that the prompt brings about; quota and permissions never are."""
+def test_attempts_are_limited_where_the_accounts_may_be_the_cause(error: GeminiError) -> None:
+    """A prompt can cause a server fault, and cannot cause an exhausted quota or a missing permission."""
     assert is_out_of_attempts(error, MAX_ATTEMPTS) is (error.handling is Handling.RETRY)
     assert not is_out_of_attempts(error, MAX_ATTEMPTS - 1)
 
@@ -53,7 +53,7 @@ def _state(error: Exception, attempt: int) -> tenacity.RetryCallState:
 
 @pytest.mark.parametrize(("attempt", "longest"), [(1, 0.5), (2, 1.0), (3, 2.0), (5, 8.0), (50, 8.0)])
 def test_waits_have_full_jitter(attempt: int, longest: float) -> None:
-    """They are spread from nothing to a bound that doubles with each attempt, up to eight seconds."""
+    """They are spread from zero to a bound that doubles with each attempt, up to eight seconds."""
     waits = [seconds_before_retry(_state(ServerFault(503), attempt)) for _ in range(300)]
     assert max(waits) <= longest
     assert min(waits) < longest * 0.1
@@ -70,8 +70,8 @@ def test_waits_have_full_jitter(attempt: int, longest: float) -> None:
         (BlockedPrompt("x"), 0),
     ],
 )
-def test_what_the_server_asks_to_wait_is_waited(error: GeminiError, least: float) -> None:
-    """Retry-After comes on top of the jitter, so that those who were told the same don't come back together."""
+def test_retry_after_is_respected(error: GeminiError, least: float) -> None:
+    """The jitter is added to it, so that clients with the same Retry-After do not return together."""
     waits = [seconds_before_retry(_state(error, 1)) for _ in range(100)]
     assert all(least <= wait <= least + 0.5 for wait in waits)
     assert max(waits) - min(waits) > 0.1

@@ -1,4 +1,4 @@
-"""Splitting a batch into calls, sharing a call's cost out, and what is logged of failures."""
+"""Splitting a batch into calls, sharing the cost of a call, and logging failures."""
 
 import json
 from collections import Counter
@@ -39,7 +39,7 @@ def _wordy(number: int, characters: int) -> EnrichedChange:
 
 @given(st.lists(st.integers(0, 9_000), min_size=1, max_size=20), st.integers(1, 6))
 def test_tokens_end_a_call_early(sizes: list[int], accounts_per_call: int) -> None:
-    """No account is lost, and a call is over the limit of tokens only if it has a single account."""
+    """No account is lost, and only a call with a single account exceeds the limit of tokens."""
     batch = [_wordy(number, size) for number, size in enumerate(sizes)]
     calls = split_calls(batch, accounts_per_call, 2_000)
     assert Counter(item.change.event_id for call in calls for item in call) == Counter(
@@ -51,17 +51,17 @@ def test_tokens_end_a_call_early(sizes: list[int], accounts_per_call: int) -> No
 
 @given(st.integers(0, 100_000), st.integers(1, 20))
 def test_shares_add_up(total: int, parts: int) -> None:
-    """Tokens are shared out to the last one."""
+    """The sum of the shares is the total."""
     assert sum(shares(total, parts)) == total
 
 
 def test_each_kind_of_failure_is_one_entry_of_its_severity() -> None:
-    """However often a call failed, an operator reads it once a batch, at the level of its severity."""
+    """Each kind of failure is logged once a batch, with its count, at the level of its severity."""
     failures: Counter[type[GeminiError]] = Counter({QuotaExhausted: 40, GeminiTimeout: 2, BlockedPrompt: 1})
     with capture_logs() as logs:
         log_failures(failures)
-    told = {(log["failure"], log["times"], log["error_severity"], log["log_level"]) for log in logs}
-    assert told == {
+    logged = {(log["failure"], log["times"], log["error_severity"], log["log_level"]) for log in logs}
+    assert logged == {
         ("QuotaExhausted", 40, "LOW", "info"),
         ("GeminiTimeout", 2, "HIGH", "error"),
         ("BlockedPrompt", 1, "LOW", "info"),
@@ -72,11 +72,11 @@ def test_each_kind_of_failure_is_one_entry_of_its_severity() -> None:
     "text", [json.dumps({"scores": [{"id": "bcdf", "summary": "Größe"}]})[:end] for end in (1, 9, 20, 45)]
 )
 def test_json_without_its_end_is_cut_off(text: str) -> None:
-    """It is told apart from text that is no JSON at all."""
+    """The beginning of a JSON document counts as cut off."""
     assert is_cut_off(text)
 
 
 @pytest.mark.parametrize("text", ["Sure!", "```json\n{}\n```", "{'a': 1}", '{"a": 1}', '{"a": 1} done', '{"a": NaN}'])
 def test_other_text_is_not_cut_off(text: str) -> None:
-    """Prose, fences, other notations, and what is whole."""
+    """Prose, code fences, other notations and complete documents do not count as cut off."""
     assert not is_cut_off(text)

@@ -1,4 +1,4 @@
-"""The engine over a transport in memory: what a batch ends with, what is held, and what a fault of ours does."""
+"""The engine over a transport in memory: results of a batch, delays, and faults of this program."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from transforms.errors import (
     Unauthenticated,
 )
 from transforms.score.score_accounts import split_calls
-from transforms.score.scoring_engine import Answered, ScoringEngine, Tally, Verdict
+from transforms.score.scoring_engine import Answered, AnswerOrError, CallStats, ScoringEngine
 
 BATCH = [enriched_change(number) for number in range(10)]
 Start = Callable[..., tuple[ScoringEngine, FakeTransport]]
@@ -31,7 +31,7 @@ Start = Callable[..., tuple[ScoringEngine, FakeTransport]]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Return what starts an engine over a transport in memory."""
+    """Return a function that starts an engine over a transport in memory."""
     engines = []
 
     def started(reply: Reply | None = None, **fields: Any) -> tuple[ScoringEngine, FakeTransport]:
@@ -46,28 +46,28 @@ def start() -> Iterator[Start]:
         engine.close()
 
 
-def _score(engine: ScoringEngine, tally: Tally | None = None, accounts_per_call: int = 5) -> list[Verdict]:
+def _score(engine: ScoringEngine, stats: CallStats | None = None, accounts_per_call: int = 5) -> list[AnswerOrError]:
     calls = split_calls(BATCH, accounts_per_call, engine.settings.max_prompt_tokens)
-    settled = engine.submit(calls, tally or Tally()).result(timeout=60)
+    settled = engine.submit(calls, stats or CallStats()).result(timeout=60)
     by_event = {
-        item.change.event_id: verdict
-        for call, verdicts in zip(calls, settled, strict=True)
-        for item, verdict in zip(call, verdicts, strict=True)
+        item.change.event_id: answer
+        for call, answers in zip(calls, settled, strict=True)
+        for item, answer in zip(call, answers, strict=True)
     }
     return [by_event[item.change.event_id] for item in BATCH]
 
 
-def test_a_batch_is_answered_and_tallied(start: Start) -> None:
-    """Each account has its answer and its place in its call; calls and generations are added up."""
+def test_a_batch_is_answered_and_counted(start: Start) -> None:
+    """Each account has its answer and its index in the call; calls and generations are counted."""
     engine, transport = start()
-    tally = Tally()
-    verdicts = _score(engine, tally)
-    assert all(isinstance(verdict, Answered) for verdict in verdicts)
-    names = [verdict.answer.account_name for verdict in verdicts if isinstance(verdict, Answered)]
+    stats = CallStats()
+    answers = _score(engine, stats)
+    assert all(isinstance(answer, Answered) for answer in answers)
+    names = [answer.answer.account_name for answer in answers if isinstance(answer, Answered)]
     assert names == [item.context.profile.name for item in BATCH]
-    assert tally.calls == len(transport.requests) == len(tally.generations) == 2
-    assert sorted(verdict.place for verdict in verdicts if isinstance(verdict, Answered)) == sorted([*range(5)] * 2)
-    assert not tally.failures
+    assert stats.calls == len(transport.requests) == len(stats.generations) == 2
+    assert sorted(answer.index for answer in answers if isinstance(answer, Answered)) == sorted([*range(5)] * 2)
+    assert not stats.failures
 
 
 def test_calls_of_a_batch_are_in_flight_together(start: Start) -> None:
@@ -77,8 +77,8 @@ def test_calls_of_a_batch_are_in_flight_together(start: Start) -> None:
     assert transport.most_in_flight == 10
 
 
-def test_failures_are_tallied_by_kind(start: Start) -> None:
-    """A call that fails and an entry that can't be taken are counted under their kinds."""
+def test_failures_are_counted_by_kind(start: Start) -> None:
+    """A failed call and a rejected entry are counted by the class of their error."""
 
     async def reply(request: GenerationRequest) -> Generation:
         names = [name for _, name in accounts_of(request)]
@@ -88,31 +88,31 @@ def test_failures_are_tallied_by_kind(start: Start) -> None:
         return generation(json.dumps({"scores": [one for one in entries if one["account_name"] != "Company 2"]}))
 
     engine, _ = start(reply)
-    tally = Tally()
-    verdicts = _score(engine, tally)
-    assert isinstance(verdicts[1], BlockedPrompt)
-    assert isinstance(verdicts[2], MissingScore)
-    assert sum(isinstance(verdict, Answered) for verdict in verdicts) == 8
-    assert set(tally.failures) == {BlockedPrompt, MissingScore}
-    assert tally.failures[MissingScore] >= 2
+    stats = CallStats()
+    answers = _score(engine, stats)
+    assert isinstance(answers[1], BlockedPrompt)
+    assert isinstance(answers[2], MissingScore)
+    assert sum(isinstance(answer, Answered) for answer in answers) == 8
+    assert set(stats.failures) == {BlockedPrompt, MissingScore}
+    assert stats.failures[MissingScore] >= 2
 
 
 def test_json_that_ends_too_early_is_truncated_output(start: Start) -> None:
-    """It is split, and not asked for again as it is."""
+    """The call is split, and not repeated as it is."""
 
     async def reply(request: GenerationRequest) -> Generation:
         whole = await sound_reply(request)
         return generation(whole.text[:-20]) if request.accounts > 1 else whole
 
     engine, transport = start(reply)
-    tally = Tally()
-    assert all(isinstance(verdict, Answered) for verdict in _score(engine, tally, accounts_per_call=2))
-    assert tally.failures == {OutputTruncated: 5}
+    stats = CallStats()
+    assert all(isinstance(answer, Answered) for answer in _score(engine, stats, accounts_per_call=2))
+    assert stats.failures == {OutputTruncated: 5}
     assert len(transport.requests) == 5 + 10
 
 
 def test_a_call_without_an_end_is_a_timeout(start: Start) -> None:
-    """The deadline covers the whole of it, whatever it waits for."""
+    """The deadline covers the whole call."""
 
     async def reply(request: GenerationRequest) -> Generation:
         if "Company 4" in [name for _, name in accounts_of(request)]:
@@ -120,14 +120,14 @@ def test_a_call_without_an_end_is_a_timeout(start: Start) -> None:
         return await sound_reply(request)
 
     engine, transport = start(reply, deadline_seconds=0.2)
-    verdicts = _score(engine)
-    assert [type(verdict) for verdict in verdicts].count(Answered) == 9
-    assert isinstance(verdicts[4], GeminiTimeout)
-    assert transport.in_flight == 0, "what was given up was cancelled"
+    answers = _score(engine)
+    assert [type(answer) for answer in answers].count(Answered) == 9
+    assert isinstance(answers[4], GeminiTimeout)
+    assert transport.in_flight == 0, "the call past its deadline was cancelled"
 
 
 def test_a_refused_token_is_refreshed_once_and_then_held(start: Start) -> None:
-    """A new token helps, or else it is an outage: nobody becomes a dead letter before its deadline."""
+    """If a new token does not help, it is an outage: no account is dead-lettered before its deadline."""
     allowed = 2
 
     async def reply(request: GenerationRequest) -> Generation:
@@ -136,29 +136,29 @@ def test_a_refused_token_is_refreshed_once_and_then_held(start: Start) -> None:
         return await sound_reply(request)
 
     engine, transport = start(reply, circuit=CircuitPolicy(service_failures=2, probe_seconds=0.05))
-    assert all(isinstance(verdict, Answered) for verdict in _score(engine))
+    assert all(isinstance(answer, Answered) for answer in _score(engine))
     assert transport.refreshes >= allowed
 
 
 def test_past_the_outage_deadline_every_account_is_unavailable(start: Start) -> None:
-    """A model that is gone holds the batch, and in the end gives it back, all of it."""
+    """If the model does not exist, the batch is held until the deadline, and then fails."""
 
     async def reply(_: GenerationRequest) -> Generation:
         raise AccessRefused(404)
 
     engine, _ = start(reply, outage_deadline_seconds=0.8, circuit=CircuitPolicy(service_failures=2, probe_seconds=0.05))
-    tally = Tally()
-    verdicts = _score(engine, tally)
-    assert {verdict.error_class for verdict in verdicts if isinstance(verdict, GeminiError)} == {
+    stats = CallStats()
+    answers = _score(engine, stats)
+    assert {answer.error_class for answer in answers if isinstance(answer, GeminiError)} == {
         ErrorClass.GEMINI_UNAVAILABLE
     }
-    assert len(verdicts) == 10
-    assert engine.is_held
-    assert tally.throttled.seconds > 0
+    assert len(answers) == 10
+    assert engine._circuit.is_open()
+    assert stats.throttled.seconds > 0
 
 
 def test_quota_lowers_the_number_of_calls_at_once(start: Start) -> None:
-    """Calls beyond what the server takes are made again later; all are answered, and the wait is throttled time."""
+    """Calls over the server's limit are repeated later; all are answered, and the wait is throttled time."""
 
     async def reply(request: GenerationRequest) -> Generation:
         if transport.in_flight > 2:
@@ -167,24 +167,24 @@ def test_quota_lowers_the_number_of_calls_at_once(start: Start) -> None:
         return await sound_reply(request)
 
     engine, transport = start(reply)
-    tally = Tally()
-    assert all(isinstance(verdict, Answered) for verdict in _score(engine, tally, accounts_per_call=1))
-    assert tally.failures[QuotaExhausted] >= 8
-    assert tally.throttled.seconds > 0
+    stats = CallStats()
+    assert all(isinstance(answer, Answered) for answer in _score(engine, stats, accounts_per_call=1))
+    assert stats.failures[QuotaExhausted] >= 8
+    assert stats.throttled.seconds > 0
 
 
 def test_a_prompt_over_the_limit_is_never_sent(start: Start) -> None:
-    """An account whose prompt is too large by itself is refused without a call."""
+    """An account whose own prompt is too large fails without a call."""
     engine, transport = start(max_prompt_tokens=50)
-    verdicts = _score(engine)
-    assert {verdict.error_class for verdict in verdicts if isinstance(verdict, GeminiError)} == {
+    answers = _score(engine)
+    assert {answer.error_class for answer in answers if isinstance(answer, GeminiError)} == {
         ErrorClass.PROMPT_TOO_LARGE
     }
     assert not transport.requests
 
 
 def test_a_fault_of_this_program_ends_the_batch(start: Start) -> None:
-    """An exception that is none of Gemini's is raised, after the other calls have ended: the runner tries again."""
+    """An exception other than GeminiError is raised after the other calls have ended; the runner retries the bundle."""
 
     async def reply(request: GenerationRequest) -> Generation:
         if "Company 0" in [name for _, name in accounts_of(request)]:
@@ -199,7 +199,7 @@ def test_a_fault_of_this_program_ends_the_batch(start: Start) -> None:
     assert transport.in_flight == 0
 
 
-def test_closing_gives_connections_back() -> None:
+def test_closing_the_engine_closes_the_transport() -> None:
     """The transport is closed with the engine."""
     transport = FakeTransport()
     ScoringEngine(GeminiSettings(project="p-123456"), transport).close()

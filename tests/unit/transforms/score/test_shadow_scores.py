@@ -1,4 +1,4 @@
-"""Shadow scores: a sample, scored a second time, that decides nothing."""
+"""Shadow scores: a sample is scored a second time, for comparison only."""
 
 import apache_beam as beam
 import pytest
@@ -48,15 +48,15 @@ def _score_or_fail(batch: list[EnrichedChange]) -> list[ScoringResult]:
 
 
 class FakeScoring(beam.PTransform):
-    """In place of ScoreAccounts."""
+    """Replaces ScoreAccounts."""
 
     def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> beam.PCollection[ScoringResult]:
         """Score, or fail."""
         return batches | beam.FlatMap(_score_or_fail).with_output_types(ScoringResult)
 
 
-def test_nothing_but_flagged_rows_comes_out() -> None:
-    """A shadow that fails leaves neither a row nor a letter; it is counted."""
+def test_the_output_is_flagged_rows_only() -> None:
+    """A failed shadow gives neither a row nor a dead letter, and is counted."""
     batch = [enriched_change(number) for number in range(10)]
 
     def check(rows: list[Score]) -> None:
@@ -74,20 +74,20 @@ def test_nothing_but_flagged_rows_comes_out() -> None:
 
 @pytest.mark.parametrize("percent", [0.5, 5.0, 50.0])
 def test_the_sample_is_of_its_size(percent: float) -> None:
-    """About as many changes as were asked for, whatever their ids look like."""
+    """The sample has about the requested percentage of the changes."""
     chosen = sum(is_in_sample(f"{number:032x}", percent) for number in range(20_000))
     assert chosen == pytest.approx(200 * percent, rel=0.25)
 
 
 @given(st.text(max_size=32), st.floats(0.001, 100), st.floats(0.001, 100))
 def test_a_larger_sample_holds_the_smaller(event_id: str, one: float, other: float) -> None:
-    """What was compared stays compared when the percentage is raised; 100 is everything."""
+    """A higher percentage keeps the changes of a lower one; 100 selects every change."""
     assert is_in_sample(event_id, min(one, other)) <= is_in_sample(event_id, max(one, other))
     assert is_in_sample(event_id, 100)
     assert not is_in_sample(event_id, 0)
 
 
-def test_a_batch_without_a_sample_is_no_batch() -> None:
-    """Nothing goes on where nothing was chosen."""
+def test_a_batch_without_sampled_changes_is_dropped() -> None:
+    """Empty batches are not passed on."""
     assert list(sampled([enriched_change(1)], 0)) == []
     assert list(sampled([enriched_change(1), enriched_change(2)], 100)) == [[enriched_change(1), enriched_change(2)]]

@@ -1,7 +1,7 @@
 """A stand-in for Salesforce: its login and its queries over https on loopback, faults on demand.
 
-Its certificate is its own: clients trust it where REQUESTS_CA_BUNDLE names `ca_file`. What a fault answers with
-quotes the request's credentials, so that a client that repeats an error's text gives itself away.
+It has a certificate of its own, which clients trust if REQUESTS_CA_BUNDLE names `ca_file`. The responses of faults
+quote the request's credentials, so that a test can tell whether a client repeats an error's text.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ _QUERY: Final = re.compile(r"SELECT (?P<fields>[\w, ]+) FROM Account WHERE Id IN
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls the next `times` calls: an HTTP status with a code, or a `kind` of disaster."""
+    """How the next `times` calls fail: with an HTTP status and a code, or in the way that `kind` names."""
 
     status: int = 200
     code: str = ""
@@ -61,7 +61,7 @@ class Fault:
 
 @dataclass
 class SalesforceStandIn:
-    """A context manager; `records` by id, `login_faults` and `query_faults` are the tests' to set."""
+    """A context manager. Tests set `records` by id, `login_faults` and `query_faults`."""
 
     folder: Path
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class SalesforceStandIn:
     next_page: str = "/services/data/v66.0/query/01g-{start}"
 
     def __post_init__(self) -> None:
-        """Make the keys; nothing is opened yet."""
+        """Create key and certificate; the server is not started yet."""
         self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
         self.private_key = _pem(self._key)
         self.ca_file = _write_certificate(self.folder, self._key)
@@ -93,7 +93,7 @@ class SalesforceStandIn:
         self.sessions.clear()
 
     def add(self, record_id: str, **values: Any) -> None:
-        """Put a record in, or in the place of what was there."""
+        """Add or replace a record."""
         written = {"Id": record_id, "IsDeleted": False, "SystemModstamp": "2026-03-02T09:45:00.000+0000"}
         self.records[record_id] = {"attributes": {"type": "Account"}, **written, **values}
 
@@ -140,7 +140,7 @@ class SalesforceStandIn:
         self.logins += 1
         form = dict(parse_qsl((await request.body()).decode()))
         if request.url.path == "/elsewhere":
-            raise AssertionError("the secret went where a redirect sent it")
+            raise AssertionError("the secret was sent to the target of a redirect")
         if fault := _next(self.login_faults):
             return await _failed(fault, {"error": fault.code, "error_description": f"refused: {form}"})
         if error := self._refusal(form):
@@ -207,7 +207,7 @@ class SalesforceStandIn:
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves, and ends without waiting for answers that never come."""
+    """Sets `serving` when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -254,7 +254,7 @@ async def _drip() -> AsyncIterator[bytes]:
 
 @contextmanager
 def trusted_stand_in(folder: Path, environment: pytest.MonkeyPatch) -> Iterator[SalesforceStandIn]:
-    """Run a stand-in with the accounts of `IDS`, which clients trust, with its secret in the environment."""
+    """Run a stand-in with the accounts of `IDS`, its certificate trusted and its secret in the environment."""
     with SalesforceStandIn(folder) as started:
         environment.setenv("REQUESTS_CA_BUNDLE", str(started.ca_file))
         environment.setenv(VARIABLE, SALESFORCE_CLIENT_SECRET)
@@ -264,7 +264,7 @@ def trusted_stand_in(folder: Path, environment: pytest.MonkeyPatch) -> Iterator[
 
 
 def settings_for(stand_in: SalesforceStandIn, **fields: Any) -> SalesforceSettings:
-    """Return settings that name the stand-in, and wait next to nothing between attempts."""
+    """Return settings for the stand-in, with short waits between attempts."""
     defaults: dict[str, Any] = {
         "login_url": stand_in.url,
         "client_id": SALESFORCE_CLIENT_ID,
@@ -276,7 +276,7 @@ def settings_for(stand_in: SalesforceStandIn, **fields: Any) -> SalesforceSettin
 
 
 def secrets_of(stand_in: SalesforceStandIn) -> Iterable[str]:
-    """Return what must be in no log, error or repr: both secrets, who uses them, assertions and sessions."""
+    """Return the texts that no log, error or repr may have: secrets, client id, user, assertions and sessions."""
     key_lines = [line for line in stand_in.private_key.splitlines() if not line.startswith("-----")]
     return [
         SALESFORCE_CLIENT_ID,

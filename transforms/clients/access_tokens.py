@@ -1,4 +1,4 @@
-"""Access tokens of the application-default credentials, for an event loop: google-auth by itself blocks its thread."""
+"""Access tokens of the application default credentials for an event loop; google-auth by itself blocks the thread."""
 
 import asyncio
 import functools
@@ -14,12 +14,12 @@ from transforms.errors import Unauthenticated
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _TOKEN_SECONDS: Final = 10.0
-"""For the token endpoint to answer."""
+"""Timeout of the token endpoint."""
 _REFRESHED_JUST_NOW_SECONDS: Final = 5.0
 
 
 class AccessTokens:
-    """Hands out a valid access token; one request for a new one at a time, however many calls want it."""
+    """Returns a valid access token; concurrent calls share one request for a new one."""
 
     def __init__(self, credentials: google.auth.credentials.Credentials) -> None:
         self.credentials = credentials
@@ -29,10 +29,10 @@ class AccessTokens:
 
     @classmethod
     async def from_environment(cls) -> "AccessTokens":
-        """Return tokens of the credentials that Google's clients find in the environment.
+        """Use the credentials that Google's clients find in the environment.
 
         Raises:
-            Unauthenticated: There are none.
+            Unauthenticated: None were found.
         """
         try:
             credentials, _ = await asyncio.to_thread(google.auth.default, scopes=[SCOPE])
@@ -41,7 +41,7 @@ class AccessTokens:
         return cls(credentials)
 
     async def token(self) -> str:
-        """Return a token that is valid for some minutes.
+        """Return a token that stays valid for some minutes.
 
         Raises:
             Unauthenticated: The token endpoint gave none.
@@ -53,7 +53,7 @@ class AccessTokens:
         return str(self.credentials.token)
 
     async def refresh(self) -> None:
-        """Get a new token, since the old one was refused; calls that were refused together share the new one.
+        """Request a new token after the old one was refused; calls refused at the same time share it.
 
         Raises:
             Unauthenticated: The token endpoint gave none.

@@ -1,7 +1,7 @@
-"""Gemini over Vertex AI's REST API: what google-genai sends and reads, without the CPU that it takes (ADR 010).
+"""A transport to Gemini: Vertex AI's REST API over aiohttp, at a tenth of google-genai's CPU a call (ADR 010).
 
-Bodies are put together from parts that were serialised once; answers are read by one validator in native code. The
-endpoints and variables are those of google-genai, and a test compares the two requests field by field.
+The fixed parts of a request are serialised once; responses are parsed by one validator in native code. Endpoints and
+environment variables are those of google-genai, and a test compares the requests of both field by field.
 """
 
 import functools
@@ -33,7 +33,7 @@ _CONNECT_SECONDS: Final = 10.0
 
 
 def endpoint(settings: GeminiSettings) -> str:
-    """Return the URL of a model's generateContent; GOOGLE_VERTEX_BASE_URL replaces Google's host, where it is set."""
+    """Return the URL of a model's generateContent; GOOGLE_VERTEX_BASE_URL replaces Google's host if it is set."""
     location = settings.location
     if location == "global":
         host = "https://aiplatform.googleapis.com"
@@ -47,7 +47,7 @@ def endpoint(settings: GeminiSettings) -> str:
 
 
 class RequestBody:
-    """Builds a call's body, of which nothing but the prompt is serialised anew."""
+    """Builds the bodies of calls; only the prompt is serialised for each."""
 
     def __init__(self, settings: GeminiSettings) -> None:
         self._fixed = fixed_part(settings)
@@ -55,7 +55,7 @@ class RequestBody:
 
     def of(self, request: GenerationRequest) -> bytes:
         """Return the body as JSON."""
-        text = request.text.encode("utf-8", "replace").decode()  # JSON has no half of a surrogate pair
+        text = request.text.encode("utf-8", "replace").decode()  # a lone surrogate is not valid in JSON
         prompt = orjson.dumps([{"role": "user", "parts": [{"text": text}]}])
         return b"".join((b'{"contents":', prompt, self._tail(request.accounts)))
 
@@ -65,7 +65,7 @@ class RequestBody:
 
 
 class RestTransport:
-    """One session of connections, without a limit of their number: the engine's own limit is the one that counts."""
+    """A pool of connections without a limit of its own: the engine limits the calls in flight."""
 
     def __init__(self, settings: GeminiSettings) -> None:
         self._url = endpoint(settings)
@@ -83,7 +83,7 @@ class RestTransport:
             async with self._session.post(
                 self._url, data=self._body.of(request), headers=headers, allow_redirects=False
             ) as response:
-                body = await response.read()  # also an error's, or its connection could not be used again
+                body = await response.read()  # also an error's: else its connection is not reused
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise ConnectionLost(f"the connection to Gemini failed ({type(error).__name__})") from None
         if response.status != _HTTP_OK:
@@ -91,7 +91,7 @@ class RestTransport:
         return read_response(body, time.monotonic() - started)
 
     async def refresh_credentials(self) -> None:
-        """Get a new access token; see Transport."""
+        """Request a new access token; see Transport."""
         await (await self._access_tokens()).refresh()
 
     async def close(self) -> None:
@@ -113,12 +113,12 @@ class RestTransport:
 
 
 def _session(url: str) -> aiohttp.ClientSession:
-    # `trust_env` would look the proxy up anew, and read ~/.netrc, in every call.
+    # aiohttp's `trust_env` would look up the proxy, and read ~/.netrc, in every call.
     parts = urllib.parse.urlsplit(url)
     bypassed = urllib.request.proxy_bypass(parts.hostname or "")
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         proxy=None if bypassed else urllib.request.getproxies().get(parts.scheme),
-        # The engine's deadline covers the whole call; a connection that does not come about is known much sooner.
+        # The engine's deadline covers the whole call; a failure to connect is known much sooner.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
     )

@@ -1,6 +1,6 @@
-"""A call to Gemini, whatever carries it: what is asked, what comes back, and what an HTTP status means.
+"""Vertex AI's `generateContent`, whatever transport carries it: settings, request, response, and errors by status.
 
-Source: Vertex AI's REST reference of `generateContent`. Values that nobody knows yet are tolerated.
+Source: Vertex AI's REST reference. Unknown fields and enum values are tolerated.
 """
 
 import email.utils
@@ -33,39 +33,39 @@ from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION, load_instruction, r
 DEFAULT_MODEL: Final = "gemini-3.5-flash-lite"
 DEFAULT_LOCATION: Final = "global"
 OUTPUT_TOKENS_PER_ACCOUNT: Final = 1_500
-"""Room for an answer with five drivers; a model that needs more is rambling."""
+"""Enough for an answer with five drivers."""
 
 _FILTERS: Final = frozenset({"SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR"})
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
 _TOO_LARGE: Final = frozenset({400, 413})
 _UNAUTHENTICATED: Final = 401
 _QUOTA_EXHAUSTED: Final = 429
-_PASSING: Final = frozenset({408, 499})
+_TRANSIENT: Final = frozenset({408, 499})
 _SERVER_FAULTS: Final = 500
 
 
 @dataclass(frozen=True)
 class GeminiSettings:
-    """Which model to ask, where, and how patiently."""
+    """The model, its location, and the limits of calls to it."""
 
     project: str
     location: str = DEFAULT_LOCATION
     model: str = DEFAULT_MODEL
     prompt_version: str = DEFAULT_PROMPT_VERSION
     deadline_seconds: float = 30.0
-    """For one call, from the connection to the last byte of the answer."""
+    """For one call, from the connection to the last byte of the response."""
     outage_deadline_seconds: float = 1_800.0
-    """How long an account is held while Gemini fails as a whole."""
+    """How long an account is held while Gemini fails as a whole, before it is dead-lettered."""
     max_calls_in_flight: int = 256
-    """The adaptive limit grows no further, in one process."""
+    """Ceiling of the adaptive limit, in one process."""
     max_prompt_tokens: int = 60_000
-    """Of one call's prompt, by estimate."""
+    """Estimated tokens of one call's prompt."""
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """The part of a call that differs from the last: the prompt, and the number of accounts that it asks about."""
+    """The variable part of a call: the prompt, and the number of accounts that it asks about."""
 
     text: str
     accounts: int
@@ -73,7 +73,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What one call brought: the text, what it cost in tokens, who answered, and how long it took."""
+    """The result of one call: text, model, tokens, and duration."""
 
     text: str
     model_version: str | None
@@ -84,31 +84,31 @@ class Generation:
 
 
 class Transport(Protocol):
-    """Carries calls to Gemini, on one event loop, without retries and without deadlines."""
+    """Makes calls to Gemini on one event loop, without retries and without deadlines."""
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Make one call.
 
         Raises:
-            GeminiError: It brought no text.
+            GeminiError: It failed, or its response has no text.
         """
         ...
 
     async def refresh_credentials(self) -> None:
-        """Get a new access token, whatever the old one says about its end.
+        """Request a new access token, even if the old one has not expired.
 
         Raises:
-            Unauthenticated: There is none to be had.
+            Unauthenticated: The token endpoint gave none.
         """
         ...
 
     async def close(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
         ...
 
 
 def fixed_part(settings: GeminiSettings) -> dict[str, Any]:
-    """Return the part of a request's body that is the same in every call: the instruction first, for the cache."""
+    """Return the part of a request that is the same in every call; the instruction is first, for Gemini's cache."""
     return {
         "systemInstruction": {"role": "user", "parts": [{"text": load_instruction(settings.prompt_version)}]},
         "generationConfig": {
@@ -119,14 +119,14 @@ def fixed_part(settings: GeminiSettings) -> dict[str, Any]:
 
 
 def max_output_tokens(accounts: int) -> int:
-    """Return the limit of a call's answer."""
+    """Return the limit of output tokens for a call about so many accounts."""
     return OUTPUT_TOKENS_PER_ACCOUNT * accounts
 
 
 def error_of_status(status: int, headers: Mapping[str, str], body: bytes = b"") -> GeminiError:
-    """Return our error for an HTTP status; the response's own text can quote the request, and stays behind.
+    """Return our error for an HTTP status, with the name of the reason in the body, if it has one.
 
-    Of its body the name of the reason is kept, and nothing else.
+    No other text of the response is kept, since it can quote the request.
     """
     if status in _TOO_LARGE:
         return GeminiRefusedPrompt(f"Gemini refused the request as invalid ({status})")
@@ -134,13 +134,13 @@ def error_of_status(status: int, headers: Mapping[str, str], body: bytes = b"") 
         return Unauthenticated("Gemini refused the access token (401)")
     if status == _QUOTA_EXHAUSTED:
         return QuotaExhausted(retry_after(headers.get("Retry-After")))
-    if status >= _SERVER_FAULTS or status in _PASSING:
+    if status >= _SERVER_FAULTS or status in _TRANSIENT:
         return ServerFault(status, retry_after(headers.get("Retry-After")))
     return AccessRefused(status, reason_of(body))
 
 
 def reason_of(body: bytes) -> str | None:
-    """Return the reason in the google.rpc.ErrorInfo of an error's body, such as SERVICE_DISABLED; None: it has none."""
+    """Return the reason in the google.rpc.ErrorInfo of an error's body, such as SERVICE_DISABLED, or None."""
     try:
         details = _ErrorBody.model_validate_json(body).error.details
     except ValidationError:
@@ -149,7 +149,7 @@ def reason_of(body: bytes) -> str | None:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks to wait, which may be a number or a date; None: nothing."""
+    """Return the seconds of a Retry-After header, a number or an HTTP date; None if it is missing or invalid."""
     if value is None:
         return None
     if value.strip().isdecimal():
@@ -162,7 +162,7 @@ def retry_after(value: str | None) -> float | None:
 
 
 class _Wire(BaseModel):
-    """A message of Google's API: fields that nobody knows yet are no error."""
+    """A message of Google's API; unknown fields are ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
 
@@ -215,18 +215,20 @@ def read_response(body: bytes | str, latency_seconds: float) -> Generation:
     """Return the text of a response.
 
     Raises:
-        InvalidResponse: It is no response of Gemini's API.
-        BlockedPrompt: There is no candidate, since the prompt was blocked.
-        OutputTruncated: The model ran out of tokens.
-        BlockedResponse: A filter withheld the content, or there is none.
-        EndedEarly: The model ended for another reason than being done.
+        InvalidResponse: It is not a response of Gemini's API.
+        BlockedPrompt: The prompt was blocked.
+        OutputTruncated: The model reached the limit of output tokens.
+        BlockedResponse: A filter withheld the content, or the response has none.
+        EndedEarly: The model stopped for another reason.
     """
     try:
         response = _Response.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidResponse(f"Gemini's response is no response of its API: {error.errors()[0]['type']}") from None
+        raise InvalidResponse(
+            f"Gemini returned a response that its API does not define: {error.errors()[0]['type']}"
+        ) from None
     if response.prompt_feedback and response.prompt_feedback.block_reason:
-        raise BlockedPrompt(f"Gemini blocked the prompt: {_named(response.prompt_feedback.block_reason)}")
+        raise BlockedPrompt(f"Gemini blocked the prompt: {_safe_name(response.prompt_feedback.block_reason)}")
     if not response.candidates:
         raise BlockedResponse("Gemini's response has no candidate")
     candidate = response.candidates[0]
@@ -253,9 +255,9 @@ def _check_end(reason: str | None) -> None:
         raise OutputTruncated("Gemini ran out of output tokens")
     if reason in _FILTERS:
         raise BlockedResponse(f"Gemini's filters withheld the answer: {reason}")
-    raise EndedEarly(f"Gemini ended without an answer: {_named(reason)}")
+    raise EndedEarly(f"Gemini ended without an answer: {_safe_name(reason)}")
 
 
-def _named(reason: str | None) -> str:
-    """Return a reason as it may be logged: the name of an enum, which a server could fill with anything."""
-    return reason if reason and _NAME.match(reason) else "no reason that has a name"
+def _safe_name(reason: str | None) -> str:
+    """Return a reason for the log if it has the form of an enum's name: a server could send any text."""
+    return reason if reason and _NAME.match(reason) else "no valid reason given"

@@ -1,8 +1,8 @@
-"""Redis, at its edge: the one module that imports redis, and maps its exceptions.
+"""Redis as a cache. Alone imports redis, and maps its exceptions.
 
-A cache that fails costs a query, never a change: no error leaves this module, and a Redis that is down costs
-microseconds, since a circuit stays open meanwhile. Its URL can carry a password, so that options name where the URL is
-kept, and no log or error quotes it.
+A failing cache costs queries and no change: the store raises no error, and while Redis is down a circuit breaker keeps
+the cost of a lookup at microseconds. A URL can hold a password, so options name where the URL is kept, and no log or
+error quotes it.
 """
 
 import os
@@ -19,7 +19,7 @@ from transforms.clients.circuit import CircuitBreaker, CircuitOpen
 from transforms.clients.secrets import SecretUnavailable, is_secret_name, read_secret
 
 CALL_SECONDS: Final = 0.25
-"""For each wait for Redis: a context query takes longer than this, so that more would not pay."""
+"""Timeout of each wait for Redis. A context query takes longer, so a longer wait would not pay off."""
 
 _FAILURES_TO_OPEN: Final = 2
 _RESET_SECONDS: Final = 10.0
@@ -30,7 +30,7 @@ Connect = Callable[[str], redis.Redis]
 
 
 class RedisUnavailable(Exception):
-    """Redis did not answer, or nobody knows where it is."""
+    """Redis did not answer, or its URL could not be read."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class RedisSettings:
     location: str
 
     def __post_init__(self) -> None:
-        """Refuse what is no location, and a password where everybody can read it; the message never quotes it.
+        """Check the location.
 
         Raises:
-            ValueError: It is such.
+            ValueError: It is not a location, or holds a password. The message does not quote it.
         """
         if is_secret_name(self.location):
             return
@@ -61,13 +61,15 @@ class RedisSettings:
         if has_secret:
             raise ValueError("redis_url has a password: name the variable or the secret that holds the URL instead")
         if not is_open:
-            raise ValueError("redis_url: redis://HOST:PORT/0, a variable's name, or projects/P/secrets/S/versions/V")
+            raise ValueError(
+                "redis_url: expected redis://HOST:PORT/0, a variable's name, or projects/…/secrets/…/versions/…"
+            )
 
     def read_url(self) -> str:
         """Return the URL.
 
         Raises:
-            RedisUnavailable: It can't be read where it is kept.
+            RedisUnavailable: The variable or secret can't be read.
         """
         if "://" in self.location:
             return self.location
@@ -80,10 +82,10 @@ class RedisSettings:
 
 
 def connect(url: str) -> redis.Redis:
-    """Return a client that waits for nothing long, and tries nothing twice.
+    """Return a client with short timeouts and without retries.
 
     Raises:
-        ValueError: That is no URL of a Redis.
+        ValueError: It is not a URL of Redis.
     """
     return redis.Redis.from_url(
         url, socket_connect_timeout=CALL_SECONDS, socket_timeout=CALL_SECONDS, retry=Retry(NoBackoff(), 0)
@@ -91,7 +93,7 @@ def connect(url: str) -> redis.Redis:
 
 
 class RedisStore:
-    """Bytes by key in Redis, for all the threads of a process; nothing is found, and nothing kept, while it is down."""
+    """Bytes by key in Redis, for all the threads of a process; while Redis is down, it finds and keeps nothing."""
 
     name: Final = "redis"
 
@@ -105,7 +107,7 @@ class RedisStore:
         )
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return what is kept under the keys, in one call."""
+        """Return the values of the keys that exist, in one call."""
         try:
             values = self._circuit.call(lambda: self._asked(lambda client: client.mget(keys)))
         except (RedisUnavailable, CircuitOpen):
@@ -113,7 +115,7 @@ class RedisStore:
         return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
 
     def set_many(self, entries: Mapping[str, bytes]) -> None:
-        """Keep values under their keys for as long as they may live, in one call."""
+        """Store values under their keys with the time to live, in one call."""
 
         def write(client: redis.Redis) -> None:
             with client.pipeline(transaction=False) as pipeline:
@@ -127,10 +129,10 @@ class RedisStore:
             return
 
     def ping(self) -> None:
-        """Ask whether it answers.
+        """Check that Redis answers.
 
         Raises:
-            RedisUnavailable: It does not, or nobody knows where it is.
+            RedisUnavailable: It does not, or its URL could not be read.
         """
         self._asked(lambda client: client.ping())
 
@@ -138,7 +140,7 @@ class RedisStore:
         try:
             return ask(self._connected())
         except redis.RedisError as error:
-            # Its own text can quote the URL.
+            # The vendor's text can quote the URL.
             raise RedisUnavailable(f"Redis does not answer ({type(error).__name__})") from None
 
     def _connected(self) -> redis.Redis:
@@ -146,5 +148,5 @@ class RedisStore:
             try:
                 self._client = self._connecting(self._settings.read_url())
             except ValueError:
-                raise RedisUnavailable("what is kept as Redis's URL is none") from None
+                raise RedisUnavailable("the variable or secret does not hold a URL of Redis") from None
         return self._client

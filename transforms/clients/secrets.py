@@ -1,7 +1,7 @@
-"""Where secrets are kept: options name a variable or a version in Secret Manager, and never hold a secret.
+"""Secrets: options name an environment variable or a version in Secret Manager, and never hold a secret.
 
-What is kept must be a secret: a placeholder that somebody forgot to replace is found when it is read, and at the start
-if the variable is set by then. No message quotes one.
+Placeholders that were not replaced are refused when the secret is read, and at the start if the variable is set then.
+No message quotes a secret.
 """
 
 import os
@@ -23,7 +23,7 @@ SHORTEST_SECRET: Final = 12
 """Characters. Salesforce's consumer secrets have 64, and Memorystore's AUTH strings 36."""
 
 _SECRET_MANAGER_SECONDS: Final = 10.0
-# With an underscore: a consumer secret is upper-case letters and digits, and must not pass for a name.
+# With an underscore: a consumer secret has upper-case letters and digits, and must not count as a name.
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\Z")
 _SECRET_VERSION: Final = re.compile(r"projects/[^/\s]+/secrets/[\w-]+/versions/\w+\Z")
 _PLACEHOLDER: Final = re.compile(
@@ -35,14 +35,14 @@ _PLACEHOLDER: Final = re.compile(
 
 
 def is_secret_name(text: str) -> bool:
-    """Whether a text names an environment variable, or a version in Secret Manager, and so is no secret itself."""
+    """Whether a text is the name of an environment variable or of a version in Secret Manager."""
     return bool(_VARIABLE.match(text) or _SECRET_VERSION.match(text))
 
 
 class SecretUnavailable(SalesforceUnavailable):
-    """The secret can't be read, or is none. Whoever needs it does without, as while Salesforce does not answer.
+    """The secret can't be read, or is a placeholder. It is handled as an outage of Salesforce.
 
-    `status` and `reason` are Secret Manager's, where it gave any.
+    `status` and `reason` are Secret Manager's, if it gave any.
     """
 
     def __init__(self, message: str, *, status: int | None = None, reason: str | None = None) -> None:
@@ -52,16 +52,16 @@ class SecretUnavailable(SalesforceUnavailable):
 
 
 def read_secret(name: str) -> str:
-    """Return the secret of that name; asked for at every login, so that a new one counts without a restart.
+    """Return the secret of that name. It is read at every login, so a new one takes effect without a restart.
 
     Raises:
-        SecretUnavailable: There is none, it can't be read, or what is kept there is no secret.
+        SecretUnavailable: It was not found, can't be read, or is a placeholder.
     """
     if "/" in name:
         return _usable(read_secret_version(name, secretmanager.SecretManagerServiceClient), name)
     secret = os.environ.get(name)
     if not secret:
-        raise SecretUnavailable(f"the environment variable {name} is not set: it should hold the secret")
+        raise SecretUnavailable(f"the environment variable {name} is not set: set it to the secret")
     return _usable(secret, name)
 
 
@@ -69,7 +69,7 @@ def read_secret_version(name: str, connect: Callable[[], secretmanager.SecretMan
     """Return the text of a version in Secret Manager.
 
     Raises:
-        SecretUnavailable: Secret Manager did not answer, refused, or has no text under that name.
+        SecretUnavailable: Secret Manager did not answer, refused, or has no text of that name.
     """
     try:
         with connect() as client:
@@ -77,21 +77,21 @@ def read_secret_version(name: str, connect: Callable[[], secretmanager.SecretMan
         return payload.data.decode()
     except (api.GoogleAPIError, google.auth.exceptions.GoogleAuthError, UnicodeDecodeError) as error:
         raise SecretUnavailable(
-            f"Secret Manager gave no secret ({type(error).__name__})",
+            f"Secret Manager did not return the secret ({type(error).__name__})",
             status=getattr(error, "code", None),
             reason=getattr(error, "reason", None) if isinstance(error, api.GoogleAPICallError) else None,
         ) from None
 
 
 def check_secret(name: str, option: str) -> None:
-    """See that a variable which is set holds a secret; one that is not set yet may be set where workers run.
+    """Check that the variable, if it is set here, holds a secret; it may be set on the workers only.
 
     Args:
-        name: As the option has it; a version in Secret Manager is read by those who need it, with their permissions.
-        option: Begins the message.
+        name: The option's value; versions in Secret Manager are not read here, since that needs permissions.
+        option: Name of the option, for the message.
 
     Raises:
-        ValueError: It holds none.
+        ValueError: The variable holds a placeholder or a short text.
     """
     secret = os.environ.get(name)
     if secret and (fault := fault_of(secret)):
@@ -99,7 +99,7 @@ def check_secret(name: str, option: str) -> None:
 
 
 def fault_of(secret: str) -> str | None:
-    """Return why a text can't be a secret, or None if it can; of a URL, its password is looked at."""
+    """Return why a text can't be a secret, or None if it can; of a URL, the password is checked."""
     text = secret.strip()
     if "://" in text:
         password = urlsplit(text).password

@@ -1,1 +1,1 @@
-"""W1 to W7: what scoring takes, ours and others', side by side against the stand-in in a process of its own."""
+"""W1 to W7: our scoring and others', side by side, against the stand-in in a process of its own."""

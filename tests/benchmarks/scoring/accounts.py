@@ -1,4 +1,4 @@
-"""The accounts that are scored: a generated CRM of 8,803, and a change of each."""
+"""The accounts to score: a generated CRM of 8,803, and a change of each."""
 
 import datetime as dt
 import functools
@@ -26,7 +26,7 @@ Row = TypeVar("Row", bound=_OfAccount)
 
 @functools.cache
 def all_accounts() -> tuple[EnrichedChange, ...]:
-    """Return 8,803 accounts in their contexts, bounded as the warehouse's query bounds them."""
+    """Return 8,803 accounts with their contexts, limited as the warehouse's query limits them."""
     crm, bounds = generate_crm(accounts=FULL_SIZE, seed=SEED, as_of=AS_OF), ContextBounds()
     deals = _newest(sorted(crm.opportunities, key=lambda row: row.modified_at), bounds.opportunities)
     emails = _newest(sorted(crm.emails, key=lambda row: row.sent_at), bounds.emails)
@@ -53,7 +53,7 @@ def hot_account(count: int) -> list[AccountChange]:
 
 @functools.cache
 def context_of(account_id: str) -> AccountContext:
-    """Return an account's context, in place of the warehouse's query."""
+    """Return an account's context from memory."""
     return _contexts()[account_id]
 
 

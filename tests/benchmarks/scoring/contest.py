@@ -1,4 +1,4 @@
-"""Runs contenders against one stand-in, in turns, and reports medians: accounts a second, calls, CPU."""
+"""Run contenders against one stand-in, in turns, and report medians: accounts a second, calls, CPU."""
 
 import os
 import statistics
@@ -24,7 +24,7 @@ Contender = Callable[[], int]
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took. Seconds are the stand-in's, from the first call's arrival to the last one's end."""
+    """One run's figures. Seconds are the stand-in's, from the first call's arrival to the last one's end."""
 
     scored: int
     seconds: float
@@ -43,7 +43,7 @@ class Run:
 
 @contextmanager
 def stand_in(**config: Any) -> Iterator[GeminiProcess]:
-    """Run the stand-in as a child process, and have Google's clients find it."""
+    """Run the stand-in as a child process, with the environment variables that lead Google's clients to it."""
     with GeminiProcess(config) as process, tempfile.TemporaryDirectory() as folder:
         key = write_service_account_file(Path(folder) / "key.json", process.token_url, PROJECT)
         wanted = {"GOOGLE_VERTEX_BASE_URL": process.url, **credentials_environment(key)}
@@ -80,7 +80,7 @@ def measure(gemini: GeminiProcess, contender: Contender) -> Run:
 
 
 def in_turns(gemini: GeminiProcess, contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[Run]]:
-    """Run every contender once a round, so that a slow minute of the machine befalls all of them."""
+    """Run every contender once a round, so that a slow minute of the machine affects all of them."""
     runs: dict[str, list[Run]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
@@ -89,12 +89,12 @@ def in_turns(gemini: GeminiProcess, contenders: Mapping[str, Contender], rounds:
 
 
 def median(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
-    """Return the median of something over runs."""
+    """Return the median of a figure over runs."""
     return statistics.median(value(run) for run in runs)
 
 
 def report(title: str, rows: Sequence[Mapping[str, object]], runs: Mapping[str, Sequence[Run]] | None = None) -> None:
-    """Print a table, and keep it, with the runs behind it, as JSON under build/."""
+    """Print a table, and write it with its runs as JSON under build/."""
     print(f"\n{title}")  # noqa: T201 - a report for people
     for row in rows:
         print("  " + "  ".join(f"{name} {value}" for name, value in row.items()))  # noqa: T201 - a report for people

@@ -1,4 +1,4 @@
-"""Peer, and the ceiling: a pure asyncio subscriber that knows the server's cap, and has no Beam to feed."""
+"""Peer, and the ceiling: pure asyncio with the server's cap known, without Beam."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +28,7 @@ def score_with_genai(accounts: Sequence[EnrichedChange], cap: int) -> int:
 
 
 def score_with_rest(accounts: Sequence[EnrichedChange], cap: int) -> int:
-    """Score accounts over the lean transport: what is left is the server's time."""
+    """Score accounts over our transport: nearly all of the time is the server's."""
 
     async def run() -> int:
         transport = RestTransport(settings())

@@ -1,4 +1,4 @@
-"""Peer: asyncio.gather inside a RemoteModelHandler, for those who want more than one call of a batch in flight."""
+"""Peer: asyncio.gather in a RemoteModelHandler, so that the calls of a batch are in flight together."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,18 +20,18 @@ def _passes(error: Exception) -> bool:
 
 
 class GatheringHandler(RemoteModelHandler[str, PredictionResult, genai.Client]):
-    """Makes the calls of a batch at once; one that fails fails the batch, which the base class makes again."""
+    """Makes the calls of a batch at once; if one fails, the base class repeats the batch."""
 
     def __init__(self, batch_size: int) -> None:
         super().__init__(namespace="peer", retry_filter=_passes)
         self._batch_size = batch_size
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
-        """Have batches of one size."""
+        """Set the size of batches."""
         return {"min_batch_size": self._batch_size, "max_batch_size": self._batch_size}
 
     def create_client(self) -> genai.Client:
-        """Make the client."""
+        """Create the client."""
         return genai.Client(vertexai=True, project=PROJECT, location=LOCATION)
 
     def request(
@@ -51,7 +51,7 @@ class GatheringHandler(RemoteModelHandler[str, PredictionResult, genai.Client]):
 
 
 def score(accounts: Sequence[EnrichedChange], *, threads: int, batch_size: int) -> int:
-    """Score accounts, and return how many results hold a valid score."""
+    """Score accounts, and return how many results have a valid score."""
     pipeline = beam.Pipeline(options=pipeline_options(threads))
     inferred = (
         pipeline

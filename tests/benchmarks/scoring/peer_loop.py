@@ -1,4 +1,4 @@
-"""Peer: the plain loop of a subscriber that scores each account as its event comes."""
+"""Peer: a subscriber's loop that scores each account as its event arrives."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Peer: Beam's RunInference with its GeminiModelHandler, as its documentation shows it."""
+"""Peer: Beam's RunInference with GeminiModelHandler, as in its documentation."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_v
 
 
 def score(accounts: Sequence[EnrichedChange], *, threads: int, batch_size: int | None) -> int:
-    """Score accounts, and return how many results hold a valid score.
+    """Score accounts, and return how many results have a valid score.
 
     Args:
         accounts: What is scored.
@@ -41,7 +41,7 @@ def score(accounts: Sequence[EnrichedChange], *, threads: int, batch_size: int |
 
 
 class CountValid(beam.DoFn):
-    """Counts the results that hold a valid score."""
+    """Counts the results that have a valid score."""
 
     def __init__(self) -> None:
         self.valid = beam.metrics.Metrics.counter("peer", "valid_total")

@@ -27,6 +27,6 @@ BENCHMARKS: Final[dict[str, Callable[[int, int], None]]] = {
 
 
 def run(names: Sequence[str] = (), *, rounds: int = ROUNDS, accounts: int = FULL_SIZE) -> None:
-    """Run benchmarks by name; none means all."""
+    """Run benchmarks by name; all without names."""
     for name in names or BENCHMARKS:
         BENCHMARKS[name](rounds, accounts)

@@ -1,4 +1,4 @@
-"""The task as a user of another tool has it: a prompt for an account, and a check of what comes back."""
+"""The task for the other tools: a prompt for an account, and a check of the response."""
 
 import functools
 from typing import Final
@@ -18,13 +18,13 @@ __all__ = ["LOCATION", "MODEL", "PROJECT", "config", "is_valid", "prompt_of"]
 
 
 def prompt_of(item: EnrichedChange) -> str:
-    """Return the prompt for one account: the same text that ours sends for it."""
+    """Return the prompt for one account, the same text that our engine sends."""
     return render_prompt([item]).text
 
 
 @functools.cache
 def config() -> types.GenerateContentConfig:
-    """Return what google-genai is given besides."""
+    """Return the configuration for google-genai."""
     return types.GenerateContentConfig(
         system_instruction=load_instruction("v1"),
         response_mime_type="application/json",
@@ -34,7 +34,7 @@ def config() -> types.GenerateContentConfig:
 
 
 def is_valid(text: str | None) -> bool:
-    """Whether a response holds one valid answer."""
+    """Whether a response has one valid answer."""
     try:
         return len(ScoreAnswers.model_validate_json(text or "").scores) == 1
     except ValidationError:

@@ -1,4 +1,4 @@
-"""W1: 8,803 accounts, one a call, 300 ms, 150 calls at once: how close to what the server gives."""
+"""W1: 8,803 accounts, one a call, 300 ms, 150 calls at once: throughput relative to the server's."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ LIMIT = CAP / SECONDS
 
 
 def _times(ours_runs: Sequence[Run], measured: Sequence[Run]) -> float:
-    """Return the median over the rounds of how many times a contender's rate ours is, side by side in each."""
+    """Return the median over the rounds of the ratio of our rate to a contender's."""
     pairs = zip(ours_runs, measured, strict=True)
     return statistics.median(one.per_second / other.per_second for one, other in pairs if other.per_second)
 
 
 def run(rounds: int, accounts: int) -> None:
-    """Measure. Peers that take seconds an account score a sample: their rate does not depend on how many there are."""
+    """Measure. Peers that take seconds an account score a sample: their rate does not depend on its size."""
     everybody = all_accounts()[:accounts]
     changes = [item.change for item in everybody]
     contenders: dict[str, Contender] = {

@@ -1,4 +1,4 @@
-"""W3: what sharing a call saves, and what it costs in time."""
+"""W3: tokens saved by sharing a call, and its duration."""
 
 import statistics
 from collections.abc import Sequence

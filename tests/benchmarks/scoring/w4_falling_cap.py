@@ -1,4 +1,4 @@
-"""W4: the server takes 200 calls at once, then 50, then 200 again, and refuses the rest with 429."""
+"""W4: the server accepts 200 calls at once, then 50, then 200 again, and refuses the rest with 429."""
 
 import itertools
 import statistics
@@ -23,7 +23,7 @@ BATCH = 40
 
 @dataclass
 class _Seconds:
-    """In place of the step's Beam counter."""
+    """Replaces the step's Beam counter."""
 
     value: int = 0
 
@@ -33,7 +33,7 @@ class _Seconds:
 
 @dataclass
 class _Load:
-    """Threads that score batch after batch, as a worker's do, until they are told to stop."""
+    """Threads that score batch after batch, as a worker's do, until they are stopped."""
 
     engine: ScoringEngine
     is_over: threading.Event = field(default_factory=threading.Event)
@@ -52,7 +52,7 @@ class _Load:
             self.batch_seconds.append(time.monotonic() - started)
 
     def throttled_seconds(self) -> int:
-        """Return what the steps have counted so far."""
+        """Return the counts of the steps."""
         return sum(step.throttled.value for step in self.steps)
 
 
@@ -67,7 +67,7 @@ def run(rounds: int, accounts: int) -> None:
 
 
 def _free_batch_seconds() -> float:
-    """Return how long a batch takes when nothing holds it back."""
+    """Return the duration of a batch without a cap, in seconds."""
     load = _Load(ScoringEngine(ours.settings()))
     step = _Score(ScoreAccounts(load.engine.settings, "1", 1))
     step.engine, step.throttled = load.engine, _Seconds()

@@ -1,4 +1,4 @@
-"""W5: every change is about one account, and comes in a bundle of its own: no key and no bundle may slow scoring."""
+"""W5: every change is about one account, and comes in a bundle of its own: neither may slow scoring."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _sizes: Counter[int] = Counter()
 
 
 def run(rounds: int, accounts: int) -> None:
-    """Measure W1's accounts and one hot account in turns, and the batches that bundles of one lead to."""
+    """Measure W1's accounts and one hot account in turns, and the sizes of batches from bundles of one change."""
     changes = [item.change for item in all_accounts()[:accounts]]
     hot = hot_account(len(changes))
     contenders: dict[str, Contender] = {
@@ -41,7 +41,7 @@ def run(rounds: int, accounts: int) -> None:
 
 
 def batches_of_single_bundles() -> Counter[int]:
-    """Return the sizes of the batches that a hot account's changes fill, each coming in a bundle of its own."""
+    """Return the sizes of the batches of a hot account's changes, each from a bundle of its own."""
     _sizes.clear()
     stream = TestStream()
     for change in hot_account(BUNDLES):

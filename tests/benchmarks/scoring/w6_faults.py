@@ -1,4 +1,4 @@
-"""W6: mixed faults on a tenth of the calls: is everybody accounted for, and at what price?"""
+"""W6: mixed faults on a tenth of the calls: every account ends once, and the calls that it costs."""
 
 import random
 from typing import Any
@@ -15,11 +15,11 @@ SAMPLE = 2_000
 PEERS_SAMPLE = 400
 SECONDS = 0.1
 SILENT = frozenset({FaultKind.NO_ANSWER, FaultKind.HALF_OPEN, FaultKind.DRIPPING})
-"""google-genai has no deadline: a peer that meets one of these never ends."""
+"""google-genai has no deadline: these faults make a peer hang."""
 
 
 def run(rounds: int, accounts: int) -> None:
-    """Measure ours with every kind of fault, and side by side with Beam's handler with those that it survives."""
+    """Measure ours with every kind of fault, and beside Beam's handler with those in which it does not hang."""
     sample = all_accounts()[: min(SAMPLE, accounts)]
     seed = random.SystemRandom().randrange(2**31)
     with stand_in(latency={"mean_seconds": SECONDS}) as gemini:
@@ -69,7 +69,7 @@ def _row(name: str, runs: list[Run], accounts: int) -> dict[str, Any]:
 
 
 def _faults(seed: int, left_out: frozenset[FaultKind]) -> list[dict[str, Any]]:
-    """Return every kind of fault but some, together on a tenth of the calls."""
+    """Return every kind of fault except some, together on a tenth of the calls."""
     kinds = [kind for kind in FaultKind if kind not in left_out]
     dice = random.Random(seed)
     dice.shuffle(kinds)

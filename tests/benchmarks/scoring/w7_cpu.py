@@ -1,4 +1,4 @@
-"""W7: the client's CPU for one call, of google-genai as it is, as lean as its options make it, and of ours."""
+"""W7: CPU of one call: google-genai by default, with its leanest options, and our transport and engine."""
 
 import asyncio
 import statistics
@@ -70,7 +70,7 @@ async def _clients(prompts: list[str]) -> dict[str, float]:
 
 
 def _leanest_genai() -> types.GenerateContentConfig:
-    """Return a configuration that has google-genai convert as little as its public options allow."""
+    """Return the configuration with which google-genai converts the least."""
     body = fixed_part(ours.settings())
     return types.GenerateContentConfig(
         should_return_http_response=True, http_options=types.HttpOptions(extra_body=body)
@@ -95,7 +95,7 @@ def _engine() -> float:
     engine = ScoringEngine(ours.settings(max_calls_in_flight=AT_ONCE))
     accounts = [[item] for item in all_accounts()[:CALLS]]
     engine.submit(accounts[:1], CallStats()).result()
-    prepare_text.cache_clear()  # an account's texts are new to it in each round
+    prepare_text.cache_clear()  # each round prepares the texts anew
     started = time.process_time()
     engine.submit(accounts, CallStats()).result()
     seconds = time.process_time() - started

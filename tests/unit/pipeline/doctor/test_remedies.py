@@ -70,7 +70,7 @@ def _of_the_warehouse(cause: Exception) -> WarehouseUnavailable:
         _of_the_warehouse(_http_error(403, "SERVICE_DISABLED")),
         _of_the_warehouse(_google(api.RetryError, PLANTED, _http_error(403, "SERVICE_DISABLED"))),
         AccessRefused(403, "SERVICE_DISABLED"),
-        SecretUnavailable("Secret Manager gave no secret", status=403, reason="SERVICE_DISABLED"),
+        SecretUnavailable("Secret Manager did not return the secret", status=403, reason="SERVICE_DISABLED"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -15,7 +15,7 @@ class _Fault(Exception):
 
 
 class _Service:
-    """Counts calls, and fails while it is told to."""
+    """Counts calls, and raises `error` if it is set."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -39,8 +39,8 @@ def _fail(circuit: CircuitBreaker, service: _Service, *, times: int) -> None:
             circuit.call(service)
 
 
-def test_failures_in_a_row_open_it_and_then_nobody_calls() -> None:
-    """As many failures as it takes are raised as they are; after them no call is made."""
+def test_failures_in_a_row_open_it_and_then_no_call_is_made() -> None:
+    """The failures are raised as they are; later calls raise CircuitOpen."""
     circuit, service = _circuit(failures=2), _Service()
     _fail(circuit, service, times=2)
     for _ in range(5):
@@ -49,8 +49,8 @@ def test_failures_in_a_row_open_it_and_then_nobody_calls() -> None:
     assert service.calls == 2
 
 
-def test_a_success_in_between_starts_the_count_anew() -> None:
-    """Only failures in a row count."""
+def test_a_success_resets_the_count() -> None:
+    """Only failures in a row open the circuit."""
     circuit, service = _circuit(failures=2), _Service()
     for _ in range(3):
         _fail(circuit, service, times=1)
@@ -59,8 +59,8 @@ def test_a_success_in_between_starts_the_count_anew() -> None:
     assert circuit.is_closed
 
 
-def test_errors_of_another_kind_are_not_the_service() -> None:
-    """A fault of this program passes through, and does not stop the calls."""
+def test_other_errors_do_not_open_it() -> None:
+    """An exception other than the fault is raised and does not count as a failure."""
     circuit, service = _circuit(failures=1), _Service()
     service.error = KeyError("ours")
     for _ in range(3):
@@ -70,7 +70,7 @@ def test_errors_of_another_kind_are_not_the_service() -> None:
 
 
 def test_a_probe_closes_it_or_leaves_it_open() -> None:
-    """After its time one call is made: a failure leaves the circuit open, a success closes it."""
+    """After the reset time one call is made: a failure leaves the circuit open, a success closes it."""
     circuit, service = _circuit(failures=1, reset_seconds=0.02), _Service()
     _fail(circuit, service, times=1)
     time.sleep(0.03)
@@ -83,7 +83,7 @@ def test_a_probe_closes_it_or_leaves_it_open() -> None:
 
 
 def test_calls_run_beside_each_other_while_it_is_closed() -> None:
-    """Two threads are inside their calls at the same time: each waits there for the other."""
+    """Two threads are in their calls at the same time: each waits there for the other."""
     circuit, meeting = _circuit(), threading.Barrier(2, timeout=10)
     with ThreadPoolExecutor(2) as threads:
         arrived = [threads.submit(circuit.call, meeting.wait) for _ in range(2)]
@@ -143,16 +143,16 @@ def test_opening_and_closing_are_logged_once() -> None:
     ]
 
 
-def test_what_takes_too_long_is_given_up() -> None:
-    """The caller goes on at its deadline, though the call never ends."""
+def test_a_call_past_its_deadline_is_abandoned() -> None:
+    """TimeoutError is raised at the deadline, although the call does not end."""
     never = threading.Event()
     with pytest.raises(TimeoutError):
         within(0.01, never.wait)
     never.set()
 
 
-def test_within_its_deadline_a_call_is_itself() -> None:
-    """What it returns is returned, what it raises is raised."""
+def test_a_call_within_its_deadline_has_its_own_outcome() -> None:
+    """Its result is returned, or its exception raised."""
     assert within(10, lambda: 3) == 3
     with pytest.raises(_Fault):
         within(10, _raise)

@@ -1,4 +1,4 @@
-"""The body of a call over REST: JSON whatever the prompt holds, with the fixed part of the settings."""
+"""The body of a call: valid JSON for any prompt, with the fixed part of the settings."""
 
 import json
 
@@ -13,15 +13,15 @@ BODY = RequestBody(SETTINGS)
 
 
 @given(st.text(), st.integers(1, 40))
-def test_any_prompt_arrives_as_it_is(text: str, accounts: int) -> None:
-    """The body is JSON with the prompt in it, and room for an answer for each account."""
+def test_any_prompt_is_sent_unchanged(text: str, accounts: int) -> None:
+    """The body is JSON with the prompt, and has output tokens for each account."""
     body = json.loads(BODY.of(GenerationRequest(text, accounts)))
     assert body["contents"] == [{"role": "user", "parts": [{"text": text}]}]
     assert body["generationConfig"]["maxOutputTokens"] == OUTPUT_TOKENS_PER_ACCOUNT * accounts
     assert body["systemInstruction"] == fixed_part(SETTINGS)["systemInstruction"]
 
 
-def test_half_a_surrogate_pair_does_not_stop_a_call() -> None:
-    """What no JSON can hold is replaced."""
+def test_a_lone_surrogate_is_replaced() -> None:
+    """JSON in UTF-8 can't represent it."""
     body = json.loads(BODY.of(GenerationRequest("Gr\ud83d\u00fc\u00dfe", 1)))
     assert body["contents"][0]["parts"][0]["text"] == "Gr?üße"

@@ -1,4 +1,4 @@
-"""Gemini's edge, whatever carries a call: every status and finish reason has its error, and errors keep no text."""
+"""Gemini's API: every status and finish reason has its error, and errors have no text of responses."""
 
 import datetime as dt
 import email.utils
@@ -45,13 +45,13 @@ from transforms.errors import (
     ],
 )
 def test_each_status_has_its_error(status: int, kind: type[GeminiError]) -> None:
-    """Also one that nobody expects: an operator has to see to it."""
+    """An unexpected status too: an operator has to attend to it."""
     assert type(error_of_status(status, {})) is kind
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_the_server_asks_to_wait_is_kept(status: int) -> None:
-    """Retry-After is part of the error."""
+def test_retry_after_is_in_the_error(status: int) -> None:
+    """The error has the seconds of Retry-After."""
     error = error_of_status(status, {"Retry-After": "7"})
     assert isinstance(error, QuotaExhausted | ServerFault)
     assert error.retry_after_seconds == 7
@@ -59,13 +59,13 @@ def test_what_the_server_asks_to_wait_is_kept(status: int) -> None:
 
 @given(st.text() | st.none())
 def test_any_retry_after_is_seconds_or_nothing(value: str | None) -> None:
-    """Whatever a server sends there, it is a time that is not negative, or ignored."""
+    """Any value is read as a time that is not negative, or ignored."""
     seconds = retry_after(value)
     assert seconds is None or seconds >= 0
 
 
-def test_a_date_to_retry_after_is_understood() -> None:
-    """HTTP allows a date in place of seconds."""
+def test_retry_after_can_be_a_date() -> None:
+    """HTTP allows a date instead of seconds."""
     due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
     seconds = retry_after(email.utils.format_datetime(due, usegmt=True))
     assert seconds is not None
@@ -83,7 +83,7 @@ def _response(**changes: Any) -> str:
 
 
 def test_a_response_is_its_text_and_its_cost() -> None:
-    """Text, tokens and the model that answered are read; fields that nobody knows are passed over."""
+    """Text, tokens and model version are read; unknown fields are ignored."""
     generation = read_response(_response(), 0.25)
     assert generation.text == "{}"
     assert (generation.prompt_tokens, generation.output_tokens, generation.cached_tokens) == (10, 5, 4)
@@ -91,8 +91,8 @@ def test_a_response_is_its_text_and_its_cost() -> None:
     assert generation.latency_seconds == 0.25
 
 
-def test_thoughts_are_paid_for_and_are_no_answer() -> None:
-    """What the model thought is left out of the text, and is part of the output's cost."""
+def test_thoughts_count_as_output_and_are_not_text() -> None:
+    """Thoughts are left out of the text, and their tokens are output tokens."""
     parts = [{"text": "hm", "thought": True}, {"text": "{"}, {"text": "}"}]
     usage = {"promptTokenCount": 1, "candidatesTokenCount": 5, "thoughtsTokenCount": 7}
     answer = _response(candidates=[{"content": {"parts": parts}, "finishReason": "STOP"}], usageMetadata=usage)
@@ -117,21 +117,21 @@ def test_thoughts_are_paid_for_and_are_no_answer() -> None:
     ],
 )
 def test_each_finish_reason_has_its_error(reason: str | None, kind: type[GeminiError]) -> None:
-    """Whatever ended the answer early has a class, also a reason that nobody knows yet."""
+    """An unknown reason has a class too."""
     with pytest.raises(GeminiError) as refusal:
         read_response(_response(candidates=[{"finishReason": reason}]), 0)
     assert type(refusal.value) is kind
 
 
-def test_a_blocked_prompt_is_told_apart() -> None:
-    """A block reason: it was the prompt."""
+def test_a_block_reason_is_a_blocked_prompt() -> None:
+    """The response has no candidate, and the reason in `promptFeedback`."""
     with pytest.raises(BlockedPrompt):
         read_response(_response(candidates=[], promptFeedback={"blockReason": "SAFETY"}), 0)
 
 
 @pytest.mark.parametrize("candidates", [[], [{"content": {"parts": []}, "finishReason": "STOP"}]])
-def test_no_content_is_as_if_it_were_withheld(candidates: list[Any]) -> None:
-    """No candidate, or a finished one without text."""
+def test_a_response_without_text_is_blocked(candidates: list[Any]) -> None:
+    """It has no candidate, or a finished one without text."""
     with pytest.raises(BlockedResponse):
         read_response(_response(candidates=candidates), 0)
 
@@ -139,15 +139,15 @@ def test_no_content_is_as_if_it_were_withheld(candidates: list[Any]) -> None:
 @pytest.mark.parametrize(
     "body", ["", "<html>", "[]", "{", '{"candidates": 7}', '{"candidates": [{"content": "SECRET"}]}']
 )
-def test_what_is_no_response_of_the_api_is_invalid(body: str) -> None:
-    """A proxy's page, or a shape that nobody expects; what it says goes no further."""
+def test_another_response_than_the_apis_is_invalid(body: str) -> None:
+    """A proxy's page or an unexpected shape; the error does not quote it."""
     with pytest.raises(InvalidResponse) as refusal:
         read_response(body, 0)
     assert "SECRET" not in str(refusal.value)
 
 
-def test_a_reason_that_is_no_name_is_not_repeated() -> None:
-    """Only what looks like an enum's member gets into messages."""
+def test_a_finish_reason_that_is_free_text_is_not_quoted() -> None:
+    """Only text in the form of an enum's name gets into messages."""
     with pytest.raises(EndedEarly) as refusal:
         read_response(_response(candidates=[{"finishReason": "I read the email of SECRET"}]), 0)
     assert "SECRET" not in str(refusal.value)
@@ -163,7 +163,7 @@ def test_a_reason_that_is_no_name_is_not_repeated() -> None:
     ],
 )
 def test_a_refusal_keeps_the_name_of_its_reason_and_no_text(details: list[Any], reason: str | None) -> None:
-    """An API that is not enabled is told by it; what is no name stays behind."""
+    """The reason tells, for example, that an API is not enabled; other text is dropped."""
     body = json.dumps({"error": {"code": 403, "message": "the prompt said", "details": details}}).encode()
     error = error_of_status(403, {}, body)
     assert isinstance(error, AccessRefused)
@@ -172,8 +172,8 @@ def test_a_refusal_keeps_the_name_of_its_reason_and_no_text(details: list[Any], 
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "denied"}', b'{"error": {"details": ["x"]}}'])
-def test_a_refusal_without_a_reason_is_one_all_the_same(body: bytes) -> None:
-    """Somebody in between may answer with anything."""
+def test_a_refusal_may_have_no_reason(body: bytes) -> None:
+    """A server in between can send any body."""
     error = error_of_status(403, {}, body)
     assert isinstance(error, AccessRefused)
     assert error.reason is None

@@ -1,4 +1,4 @@
-"""Redis as the second tier: what it keeps, what it costs when it is down, and that its password goes nowhere."""
+"""Redis as the second cache tier: entries, outages, and a password that is never shown."""
 
 import logging
 import traceback
@@ -18,22 +18,22 @@ def _store(server: fakeredis.FakeServer, ttl_seconds: float = 60) -> RedisStore:
     return RedisStore(SETTINGS, ttl_seconds, lambda _url: fakeredis.FakeRedis(server=server))
 
 
-def test_what_one_process_keeps_another_finds() -> None:
-    """Entries are found under their keys, bytes as they were; those that nobody kept are missing."""
+def test_processes_share_entries() -> None:
+    """Values are returned unchanged; keys without a value are missing."""
     server = fakeredis.FakeServer()
     _store(server).set_many({"a": b"\x00\xff", "b": b""})
     assert _store(server).get_many(["a", "b", "c"]) == {"a": b"\x00\xff", "b": b""}
 
 
-def test_entries_live_for_a_while() -> None:
-    """Redis itself forgets them."""
+def test_entries_expire() -> None:
+    """Redis has their time to live."""
     server = fakeredis.FakeServer()
     _store(server, ttl_seconds=90).set_many({"a": b"1"})
     assert 89_000 < fakeredis.FakeRedis(server=server).pttl("a") <= 90_000
 
 
 class _Dead:
-    """Connects, and fails every call."""
+    """A client of which every call fails."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -61,8 +61,8 @@ class _Dead:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_redis_that_fails_has_nothing_and_is_soon_left_alone(error: Exception) -> None:
-    """No error leaves the store, and after the second failure no call is made."""
+def test_a_failing_redis_finds_nothing_and_is_soon_not_called(error: Exception) -> None:
+    """The store raises no error, and makes no call after the second failure."""
     dead = _Dead(error)
     store = RedisStore(SETTINGS, 60, dead)
     for _ in range(10):
@@ -72,7 +72,7 @@ def test_a_redis_that_fails_has_nothing_and_is_soon_left_alone(error: Exception)
 
 
 def test_a_fault_of_this_program_is_not_hidden() -> None:
-    """Only Redis's own errors count as Redis being down."""
+    """Only errors of Redis count as an outage."""
     with pytest.raises(AttributeError):
         RedisStore(SETTINGS, 60, _Dead(AttributeError("ours"))).get_many(["a"])
 
@@ -90,23 +90,23 @@ def test_a_fault_of_this_program_is_not_hidden() -> None:
         "redis://[::1",
     ],
 )
-def test_a_password_has_no_place_in_an_option(location: str) -> None:
-    """It is refused in a line that says where to put it, and does not quote it."""
+def test_a_password_in_an_option_is_refused(location: str) -> None:
+    """The error says where to put it, and does not quote it."""
     with pytest.raises(ValueError, match=r"^redis_url") as refusal:
         RedisSettings(location)
     assert REDIS_PASSWORD not in str(refusal.value)
 
 
 def test_a_url_with_a_password_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable's name is what options, repr and pickles hold."""
+    """The settings hold the name of the variable only."""
     monkeypatch.setenv("CACHE_REDIS_URL", f"redis://:{REDIS_PASSWORD}@cache:6379/0")
     settings = RedisSettings("CACHE_REDIS_URL")
     assert settings.read_url() == f"redis://:{REDIS_PASSWORD}@cache:6379/0"
     assert REDIS_PASSWORD not in repr(settings)
 
 
-def test_a_variable_that_is_not_set_is_a_redis_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pipeline goes on without; the log names the variable."""
+def test_an_unset_variable_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store finds nothing; the error names the variable."""
     monkeypatch.delenv("CACHE_REDIS_URL", raising=False)
     with pytest.raises(RedisUnavailable, match="CACHE_REDIS_URL"):
         RedisSettings("CACHE_REDIS_URL").read_url()
@@ -114,25 +114,25 @@ def test_a_variable_that_is_not_set_is_a_redis_that_is_down(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("url", [f"redis://:{REDIS_PASSWORD}@127.0.0.1:1/0", f"nonsense:{REDIS_PASSWORD}"])
-def test_the_password_is_told_to_nobody(
+def test_the_password_is_never_shown(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], url: str
 ) -> None:
-    """Neither the log at any level nor an error's traceback has it, whether Redis is down or the URL is none."""
+    """Neither the log at any level nor a traceback has it, whether Redis is down or the URL is invalid."""
     monkeypatch.setenv("CACHE_REDIS_URL", url)
     store = RedisStore(RedisSettings("CACHE_REDIS_URL"), 60)
-    told = [repr(store)]
+    shown = [repr(store)]
     with caplog.at_level(logging.DEBUG):
         for _ in range(3):
             assert store.get_many(["a"]) == {}
         with pytest.raises(RedisUnavailable) as refusal:
             store._asked(lambda client: client.ping())
-    told += [caplog.text, *capfd.readouterr(), *traceback.format_exception(refusal.value)]
-    assert "circuit is open" in "\n".join(told)
-    assert REDIS_PASSWORD not in "\n".join(told)
+    shown += [caplog.text, *capfd.readouterr(), *traceback.format_exception(refusal.value)]
+    assert "circuit is open" in "\n".join(shown)
+    assert REDIS_PASSWORD not in "\n".join(shown)
 
 
-def test_connecting_waits_for_nothing() -> None:
-    """A client is made without a call, tries nothing twice, and bounds each wait."""
+def test_waits_are_short_and_calls_are_not_retried() -> None:
+    """Creating a client makes no call."""
     options = connect("redis://127.0.0.1:1/0").connection_pool.connection_kwargs
     assert 0 < options["socket_timeout"] <= 0.5
     assert 0 < options["socket_connect_timeout"] <= 0.5

@@ -1,4 +1,4 @@
-"""Secrets: read where an option says that they are kept, refused where a placeholder was left, never quoted."""
+"""Secrets are read from the place that an option names; placeholders are refused, and no secret is quoted."""
 
 from collections.abc import Iterator
 from concurrent import futures
@@ -45,7 +45,7 @@ PLACEHOLDERS = [
 
 @pytest.mark.parametrize("text", PLACEHOLDERS)
 def test_a_placeholder_is_no_secret(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What somebody forgot to replace is told at the start and at each reading, by its place alone."""
+    """It is refused at the start and whenever it is read, with the name of the variable and without its text."""
     monkeypatch.setenv("SALESFORCE_SECRET", text)
     with pytest.raises(
         ValueError, match="salesforce_secret: the variable SALESFORCE_SECRET holds a placeholder"
@@ -59,7 +59,7 @@ def test_a_placeholder_is_no_secret(text: str, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("text", ["7f3K", "q8!Zp0Lw", "redis://:q8Zp0Lw@cache:6379/0"])
 def test_a_short_text_is_no_secret(text: str) -> None:
-    """Whoever guesses would find it."""
+    """It could be guessed."""
     assert fault_of(text) == f"fewer than {SHORTEST_SECRET} characters"
 
 
@@ -72,25 +72,25 @@ def test_a_short_text_is_no_secret(text: str) -> None:
         f"rediss://:{SECRET}@c/0",
     ],
 )
-def test_what_can_be_a_secret_is_taken(text: str) -> None:
-    """So is a URL that has none."""
+def test_a_plausible_secret_is_accepted(text: str) -> None:
+    """So is a URL without a password."""
     assert fault_of(text) is None
 
 
 @given(st.text("0123456789ABCDEF", min_size=32, max_size=64).filter(lambda text: len(set(text)) > 1))
-def test_what_salesforce_makes_is_taken(text: str) -> None:
-    """Consumer secrets are hexadecimal digits."""
+def test_salesforces_consumer_secrets_are_accepted(text: str) -> None:
+    """They consist of hexadecimal digits."""
     assert fault_of(text) is None
 
 
 def test_a_variable_that_is_not_set_may_be_set_where_workers_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that submits a job need not have its secrets."""
+    """The machine that submits a job need not have the secrets of its workers."""
     monkeypatch.delenv("SALESFORCE_SECRET", raising=False)
     check_secret("SALESFORCE_SECRET", "salesforce_secret")
 
 
 def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable is read at each login: a new secret counts at once, and a missing one is named."""
+    """The variable is read at each call; if it is empty, the error names it."""
     monkeypatch.setenv("SALESFORCE_SECRET", SECRET)
     assert read_secret("SALESFORCE_SECRET") == SECRET
     monkeypatch.setenv("SALESFORCE_SECRET", "")
@@ -99,7 +99,7 @@ def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class _SecretManager(grpc.GenericRpcHandler):
-    """Knows one version, and what is no text."""
+    """Has one version with text and one with binary data; refuses others."""
 
     def service(self, details: Any) -> Any:
         assert details.method == "/google.cloud.secretmanager.v1.SecretManagerService/AccessSecretVersion"
@@ -133,13 +133,13 @@ def _connect(address: str) -> secretmanager.SecretManagerServiceClient:
 
 
 def test_a_secret_comes_from_secret_manager(address: str) -> None:
-    """Google's client reads the version that is named."""
+    """Google's client reads the named version."""
     assert read_secret_version(VERSION, lambda: _connect(address)) == "from Secret Manager"
 
 
 @pytest.mark.parametrize("name", [f"{VERSION}-binary", VERSION.replace("latest", "7")])
-def test_a_secret_that_cannot_be_read_costs_no_more_than_the_login(address: str, name: str) -> None:
-    """Denied, or no text: the error is ours, and repeats nothing of what Secret Manager said."""
+def test_a_secret_that_cannot_be_read_is_unavailable(address: str, name: str) -> None:
+    """The error does not quote Secret Manager's message."""
     with pytest.raises(SecretUnavailable) as refusal:
         read_secret_version(name, lambda: _connect(address))
     assert "PLANTED" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Salesforce's REST API: settings, errors, and what is sent and received, whatever client carries it.
+"""Salesforce's REST API: settings, errors, requests and responses, independent of the client.
 
 Without simple_salesforce, which imports a SOAP stack: options and commands need the settings and not the client.
 """

@@ -229,5 +229,7 @@ class _Score(beam.DoFn):
         )
 
     def _failed(self, item: EnrichedChange, error: GeminiError) -> ScoringResult:
-        letter = self.ledger.dead_letter(Received.of(item.change), error, prompt_version=self.gemini.prompt_version)
-        return ScoringResult(letter=letter)
+        dead_letter = self.ledger.dead_letter(
+            Received.of(item.change), error, prompt_version=self.gemini.prompt_version
+        )
+        return ScoringResult(letter=dead_letter)

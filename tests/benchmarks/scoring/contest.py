@@ -62,7 +62,7 @@ def stand_in(**config: Any) -> Iterator[GeminiProcess]:
 def measure(gemini: GeminiProcess, contender: Contender) -> Run:
     """Run a contender once."""
     gemini.reset()
-    prepare_text.cache_clear()  # nobody profits from the texts that another has prepared
+    prepare_text.cache_clear()  # each contender prepares its own texts
     cpu, started = time.process_time(), time.monotonic()
     scored = contender()
     whole_seconds, cpu_seconds = time.monotonic() - started, time.process_time() - cpu

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import pytest
 
@@ -11,24 +10,14 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
 from pipeline.resources.names import create_tables
-from transforms.clients import salesforce
 from transforms.clients.bigquery import Warehouse
 from transforms.process import forget_shared_objects
-from transforms.score import scoring_engine
-
-KEPT_BY_A_PROCESS: Final = (
-    salesforce._salesforce,
-    scoring_engine._engine,
-)
-"""Kept by a worker process besides the objects of `once_per_process` (docs/adr/003)."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _new_process() -> None:
     """Start each module without connections: its servers have other addresses than those of the module before."""
     forget_shared_objects()
-    for kept in KEPT_BY_A_PROCESS:
-        kept.cache_clear()
 
 
 @pytest.fixture(scope="module")

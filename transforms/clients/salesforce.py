@@ -5,7 +5,6 @@ Only https is used. Proxies and certificate authorities come from the environmen
 """
 
 import datetime as dt
-import functools
 import re
 import threading
 import time
@@ -39,6 +38,7 @@ from transforms.clients.salesforce_api import (
 )
 from transforms.clients.secrets import SecretReader, read_secret
 from transforms.errors import SalesforceUnavailable
+from transforms.process import once_per_process
 
 MAX_ATTEMPTS: Final = 4
 MAX_IDS_A_QUERY: Final = 200
@@ -228,15 +228,7 @@ def _safe_code(code: object) -> str:
     return code if isinstance(code, str) and _CODE.match(code) else "no reason given"
 
 
-_starting = threading.Lock()
-
-
+@once_per_process
 def shared_salesforce(settings: SalesforceSettings) -> Salesforce:
     """Return this process's session for the settings: workers have a DoFn a thread, the DirectRunner one a bundle."""
-    with _starting:
-        return _salesforce(settings)
-
-
-@functools.cache
-def _salesforce(settings: SalesforceSettings) -> Salesforce:
     return Salesforce(settings)

@@ -14,9 +14,9 @@ import jwt
 from pydantic import AwareDatetime, Field, JsonValue
 
 from schemas.record import ValidatedModel
+from schemas.salesforce_fields import MODIFIED_FIELD, PROFILE_FIELDS
 from schemas.salesforce_ids import AccountId
 from transforms.clients.secrets import SecretUnavailable, is_secret_name
-from schemas.salesforce_fields import MODIFIED_FIELD, PROFILE_FIELDS
 from transforms.errors import SalesforceUnavailable
 
 DEFAULT_API_VERSION: Final = "66.0"

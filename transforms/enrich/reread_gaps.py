@@ -12,9 +12,9 @@ from apache_beam.pvalue import TaggedOutput
 from msgspec.structs import replace
 
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
+from schemas.salesforce_fields import MODIFIED_FIELD
 from transforms.clients.salesforce import Salesforce, shared_salesforce
 from transforms.clients.salesforce_api import AccountRecord, SalesforceCircuitOpen, SalesforceSettings
-from schemas.salesforce_fields import MODIFIED_FIELD
 from transforms.errors import SalesforceUnavailable
 
 STAGE: Final = "Reread gaps"

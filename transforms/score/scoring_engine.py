@@ -35,6 +35,7 @@ from transforms.errors import (
     QuotaExhausted,
     Unauthenticated,
 )
+from transforms.process import once_per_process
 from transforms.prompt.prompt import Prompt, render_prompt
 from transforms.score.adaptive_limit import AdaptiveLimit, ConcurrencyLimiter, ThrottledTime
 from transforms.score.answers import check_answers
@@ -203,17 +204,9 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
-_starting = threading.Lock()
-
-
+@once_per_process
 def shared_engine(settings: GeminiSettings) -> ScoringEngine:
     """Return this process's engine for the settings: workers have a DoFn a thread, the DirectRunner one a bundle."""
-    with _starting:
-        return _engine(settings)
-
-
-@functools.cache
-def _engine(settings: GeminiSettings) -> ScoringEngine:
     return ScoringEngine(settings)
 
 

@@ -14,7 +14,7 @@ from schemas.change_event import AccountChange
 from tests.benchmarks.scoring.accounts import context_of
 from transforms.admit.batch_accounts import BatchAccounts
 from transforms.clients.gemini_api import GeminiSettings
-from transforms.score import scoring_engine
+from transforms.process import forget_shared_objects
 from transforms.score.score_accounts import ScoreAccounts
 
 THREADS: Final = 12
@@ -42,7 +42,7 @@ def score(
     FnApiRunner runs a stateful stage, and what is fused with it, on one thread; the Reshuffle behind it gives the
     scoring stage the threads that it has where keys are worked on side by side. A fresh engine has to find the cap.
     """
-    scoring_engine._engine.cache_clear()
+    forget_shared_objects()
     pipeline = beam.Pipeline(options=pipeline_options(threads))
     (
         pipeline

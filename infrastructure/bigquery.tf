@@ -1,4 +1,4 @@
-# Tables and views are those of schemas/tables.py: `make generate` writes a file each, and a test compares.
+# Tables and views come from schemas/tables.py and schemas/views.py: `make generate` writes a file for each, a test compares.
 
 locals {
   tables = {

@@ -1,21 +1,14 @@
 """Make ledger rows and dead letters: which stage decided, about which change, in which pipeline version."""
 
 import datetime as dt
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from schemas.change_event import AccountChange, SourceMessage
+from schemas.clock import Clock, utc_now
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from transforms.errors import RescoringError
-
-Clock = Callable[[], dt.datetime]
-
-
-def utc_now() -> dt.datetime:
-    """Return the time of the wall clock, in UTC."""
-    return dt.datetime.now(dt.UTC)
 
 
 class Received(NamedTuple):

@@ -18,10 +18,10 @@ from pipeline.backfill.account_filter import account_filter
 from pipeline.backfill.warehouse import BackfillProgress, BackfillWarehouse, left_to_do, read_account_ids
 from pipeline.config.options import RescoringConfig, command_line, config_from
 from pipeline.graph import build_backfill
+from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
-from transforms.ledger import Clock, utc_now
 from transforms.parse.backfill_events import Backfill, MakeBackfillEvents
 
 DEFAULT_OPTIONS: Final = (

@@ -17,7 +17,7 @@ from pipeline.backfill.account_filter import AccountFilter
 from pipeline.ledger.reconciliation import final_outcomes
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.outcome import OutcomeKind
-from schemas.tables import SHOWN_SCORES
+from schemas.views import SHOWN_SCORES
 from transforms.clients.bigquery import QueryValue, Warehouse, dataset_path
 from transforms.parse.backfill_events import PREFIX, Backfill
 

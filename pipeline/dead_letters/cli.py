@@ -221,7 +221,7 @@ def recover(
     from pipeline.dead_letters.recover import recover as recover_subscription  # noqa: PLC0415 - Pub/Sub takes a second
     from pipeline.dead_letters.recover import render  # noqa: PLC0415
     from pipeline.ledger.reconciliation import parse_since  # noqa: PLC0415
-    from transforms.ledger import utc_now  # noqa: PLC0415
+    from schemas.clock import utc_now  # noqa: PLC0415
 
     configure_logging(verbose=verbose)
     with one_line_errors(), ends_in_order():

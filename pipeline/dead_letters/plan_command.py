@@ -12,8 +12,8 @@ from pipeline.dead_letters.replay_plan import ReplayPlan, plan_replay
 from pipeline.dead_letters.replay_request import ReplayRequest
 from pipeline.terminal.tables import PADDING, fact_table
 from pipeline.terminal.text import plain
+from schemas.clock import utc_now
 from transforms.filter.materiality import load_materiality
-from transforms.ledger import utc_now
 from transforms.parse.avro_schemas import load_avro_schemas
 
 

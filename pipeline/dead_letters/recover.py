@@ -11,7 +11,7 @@ from typing import Any
 from google.cloud import pubsub_v1
 
 from pipeline.resources.names import SUBSCRIPTION
-from transforms.ledger import Clock, utc_now
+from schemas.clock import Clock, utc_now
 
 CALL_TIMEOUT_SECONDS = 60.0
 

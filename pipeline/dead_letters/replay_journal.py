@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from schemas.record import from_row, to_row
 from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate, ReplayedLetter
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
 from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
-from transforms.ledger import Clock, utc_now
 
 _PROGRESS_SQL: Final = """
 SELECT

@@ -22,11 +22,11 @@ from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import ReplayLease
 from pipeline.dead_letters.replay_request import ReplayRequest
 from pipeline.dead_letters.rules import too_many_come_back
+from schemas.clock import utc_now
 from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.pubsub import MessagePublisher
 from transforms.errors import WarehouseUnavailable
-from transforms.ledger import utc_now
 
 QUIET_SECONDS: Final = 10.0
 """A replay ends when nothing new has come off the hold subscription for so long."""

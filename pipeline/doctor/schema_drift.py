@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from schemas.tables import Column, Table, View
+from schemas.tables import Column, Table
+from schemas.views import View
 from transforms.clients.bigquery import TableDefinition
 
 _SAME_TYPE = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}

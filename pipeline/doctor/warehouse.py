@@ -16,10 +16,9 @@ from schemas.tables import (
     DEAD_LETTER_REPLAYS,
     DEAD_LETTERS,
     SCORING_TABLES,
-    SCORING_VIEWS,
     Table,
-    View,
 )
+from schemas.views import SCORING_VIEWS, View
 from transforms.clients.bigquery import TableDefinition, Warehouse
 
 MAKE_ANEW: Final = "terraform apply in infrastructure; on a local stack, start rescore local"

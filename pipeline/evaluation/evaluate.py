@@ -16,8 +16,8 @@ from pipeline.evaluation.labels import read_labels, read_scores
 from pipeline.evaluation.metrics import Evaluation, Horizon, Ranking, evaluate, metrics_of
 from pipeline.evaluation.picture import check_picture, draw
 from pipeline.terminal.text import plain
+from schemas.clock import Clock, utc_now
 from transforms.clients.bigquery import Warehouse
-from transforms.ledger import Clock, utc_now
 
 _END_OF_DAY: Final = dt.time(23, 59, 59, tzinfo=dt.UTC)
 

@@ -9,7 +9,7 @@ from typing import Final
 from pipeline.evaluation.metrics import LabelledOutcome, ScoredAccount
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.score import tier_of
-from schemas.tables import SHOWN_SCORES
+from schemas.views import SHOWN_SCORES
 from transforms.clients.bigquery import Warehouse, dataset_path
 
 COLUMNS: Final = ("account_id", "outcome", "closed_on")

@@ -19,10 +19,10 @@ from pipeline.ledger.reconciliation import (
     read_ledger,
 )
 from pipeline.terminal.text import plain
+from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
-from transforms.ledger import Clock, utc_now
 
 _UNEXPLAINED_STEPS = """\
 1. Still on their way? Look whether the pipeline runs, and how old the

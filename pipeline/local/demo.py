@@ -26,8 +26,8 @@ from pipeline.local.crm.sample_events import generate_events
 from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
+from schemas.clock import utc_now
 from schemas.outcome import OutcomeKind
-from transforms.ledger import utc_now
 
 POLL_SECONDS: Final = 0.5
 STALL_SECONDS: Final = 90.0

@@ -7,7 +7,8 @@ from typing import Any, Final
 from google.api_core.exceptions import AlreadyExists
 from google.cloud import pubsub_v1
 
-from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS
+from schemas.tables import CRM_TABLES, SCORING_TABLES
+from schemas.views import SCORING_VIEWS
 from transforms.clients.bigquery import Warehouse
 
 JOB_NAME: Final = "account-rescoring"

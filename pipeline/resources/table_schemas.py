@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
-from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS, Table
+from schemas.tables import CRM_TABLES, SCORING_TABLES, Table
+from schemas.views import SCORING_VIEWS
 
 _TABLES: Final = ((SCORING_DATASET, SCORING_TABLES), (CRM_DATASET, CRM_TABLES))
 

@@ -17,7 +17,7 @@ from pipeline.ledger.reconcile import reconcile
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.resources.names import SCORING_DATASET
-from transforms.ledger import utc_now
+from schemas.clock import utc_now
 
 ACCOUNTS: Final = 40
 SMALL_RUNS: Final = ("--all", "--accounts-per-run=10")

@@ -19,10 +19,10 @@ from pipeline.local.crm.sample_events import generate_events
 from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
+from schemas.clock import utc_now
 from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from tests.fixtures.redis_server import RedisServer
 from transforms.errors import WarehouseUnavailable
-from transforms.ledger import utc_now
 
 ACCOUNTS, EVENTS, SEED = 40, 75, 11
 DOWN_SECONDS = 8.0

@@ -20,6 +20,7 @@ from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.account_context import Email
+from schemas.clock import utc_now
 from tests.fixtures.changes import payload
 from tests.fixtures.leak_check import leaked_kinds
 from tests.fixtures.planted_secrets import (
@@ -29,7 +30,6 @@ from tests.fixtures.planted_secrets import (
     SALESFORCE_CLIENT_SECRET,
     SESSION_ID_IN_PAYLOAD,
 )
-from transforms.ledger import utc_now
 
 PATIENCE_SECONDS = 150.0
 NOBODY = "127.0.0.1:1"

@@ -7,12 +7,12 @@ import pytest
 
 from pipeline.local.stack import PROJECT
 from pipeline.resources.names import SCORING_DATASET
+from schemas.clock import utc_now
 from schemas.record import to_row
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES
 from transforms.admit.token_budget import BudgetAction, TokenBudget, Usage, shared_count, usage_query
 from transforms.clients.bigquery import Warehouse
-from transforms.ledger import utc_now
 
 
 def _score(number: int, **fields: Any) -> Score:

@@ -12,13 +12,8 @@ from msgspec.structs import replace
 
 from pipeline.resources.names import SCORING_DATASET
 from schemas.score import Impact, Score, ScoreDriver, ScoreStatus, Tier
-from schemas.tables import (
-    ACCOUNT_SCORES,
-    HISTORY_DAYS,
-    LATEST_ACCOUNT_SCORES,
-    MERGE_LATEST_SCORES,
-    MERGE_WINDOW_DAYS,
-)
+from schemas.tables import ACCOUNT_SCORES, LATEST_ACCOUNT_SCORES
+from schemas.views import HISTORY_DAYS, MERGE_LATEST_SCORES, MERGE_WINDOW_DAYS
 from tests.fixtures.changes import account_id
 from transforms.clients.bigquery import Warehouse
 

@@ -15,9 +15,9 @@ from typing import Final
 
 import structlog
 
+from schemas.clock import Clock, utc_now
 from transforms.clients.bigquery import shared_warehouse
 from transforms.errors import WarehouseUnavailable
-from transforms.ledger import Clock, utc_now
 from transforms.process import once_per_process
 
 REFRESH: Final = dt.timedelta(seconds=60)

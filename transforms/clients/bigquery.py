@@ -23,7 +23,8 @@ from google.cloud.bigquery.table import RowIterator
 
 from schemas.identifiers import DatasetId, ProjectId, checked
 from schemas.record import TableRow, to_row
-from schemas.tables import Column, Table, View
+from schemas.tables import Column, Table
+from schemas.views import View
 from transforms.clients.circuit import within
 from transforms.clients.query_guard import GuardRules, guard_query
 from transforms.errors import WarehouseUnavailable

@@ -14,7 +14,8 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from schemas.identifiers import DatasetId, ProjectId, checked
-from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS
+from schemas.tables import CRM_TABLES, SCORING_TABLES
+from schemas.views import SCORING_VIEWS
 
 DIALECT: Final = "bigquery"
 MAX_SQL_CHARACTERS: Final = 10_000

@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 from more_itertools import constrained_batches
 from msgspec.structs import replace
 
+from schemas.clock import utc_now
 from schemas.dead_letter import DeadLetter, dead_letter_row
 from schemas.outcome import Outcome, ScoredChange, dead_lettered, outcome_id
 from schemas.record import Record, to_row
@@ -21,7 +22,6 @@ from schemas.score import Score
 from schemas.tables import Table
 from transforms.clients.outage import OutageSettings, ThrottledSeconds
 from transforms.errors import WarehouseUnavailable
-from transforms.ledger import utc_now
 from transforms.write.held_inserts import HeldInserts
 from transforms.write.publish_dead_letters import PublishDeadLetters
 

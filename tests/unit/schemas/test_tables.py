@@ -7,7 +7,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from schemas.record import AwareDatetime, Record
-from schemas.tables import CRM_TABLES, SCORING_TABLES, SCORING_VIEWS, table_columns
+from schemas.tables import CRM_TABLES, SCORING_TABLES, table_columns
+from schemas.views import SCORING_VIEWS
 
 
 class _Inner(Record, frozen=True, kw_only=True):

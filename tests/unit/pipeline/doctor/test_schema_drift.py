@@ -9,16 +9,8 @@ import pytest
 from pipeline.doctor.check import Status
 from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
 from pipeline.doctor.warehouse import ADD_COLUMNS, REBUILD, judge_table, judge_view
-from schemas.tables import (
-    ACCOUNT_SCORES,
-    ACCOUNTS,
-    CRM_TABLES,
-    CURRENT_ACCOUNT_SCORES,
-    OPPORTUNITIES,
-    SCORING_TABLES,
-    Column,
-    Table,
-)
+from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, CRM_TABLES, OPPORTUNITIES, SCORING_TABLES, Column, Table
+from schemas.views import CURRENT_ACCOUNT_SCORES
 from transforms.clients.bigquery import TableDefinition
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipeline.resources.names import create_tables
 from pipeline.resources.table_schemas import read_schema_files, schema_files, write_schema_files
-from schemas.tables import Table, View
+from schemas.tables import Table
+from schemas.views import View
 
 COMMITTED = Path(__file__).parents[4] / "infrastructure" / "schemas"
 

@@ -15,8 +15,11 @@ from schemas.record import AwareDatetime, Record, ValidatedModel
 from schemas.salesforce_ids import AccountId, RecordId
 
 ACCOUNT_ENTITY: Final = "Account"
-RELATED_ENTITIES: Final = frozenset({"Contact", "Opportunity", "Task", "Event"})
-"""Objects whose changes name their account in `AccountId`, and can move its score."""
+ENTITIES: Final = (ACCOUNT_ENTITY, "Contact", "Opportunity", "Task", "Event")
+"""The Salesforce objects whose changes can move an account's score."""
+
+RELATED_ENTITIES: Final = frozenset(ENTITIES) - {ACCOUNT_ENTITY}
+"""Those that name their account in the field `AccountId`."""
 
 
 class ChangeType(StrEnum):
@@ -43,6 +46,12 @@ GAPS: Final = frozenset(kind for kind in ChangeType if kind.value.startswith("GA
 
 DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
 """The change types after which the record no longer exists."""
+
+WHOLE_RECORDS: Final = frozenset({ChangeType.CREATE, ChangeType.UNDELETE})
+"""The change types of events that carry every field of the record that is not empty."""
+
+WHOLE_RECORD_GAPS: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
+"""The change types of gap events that stand for a whole record."""
 
 
 def _text(value: object) -> object:

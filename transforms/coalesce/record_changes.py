@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import DELETIONS, AccountChange, ChangeType
+from schemas.change_event import DELETIONS, WHOLE_RECORD_GAPS, AccountChange, ChangeType
 from schemas.record import AwareDatetime, Record
 
 Position = tuple[AwareDatetime, int, str]
@@ -23,7 +23,6 @@ Position = tuple[AwareDatetime, int, str]
 FieldVersion = tuple[Position, int]
 """The newest event that lists a field as changed, and the field's index in that event's list."""
 
-_WHOLE_GAPS: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
 _BEFORE_ALL: Final[FieldVersion] = ((dt.datetime.min.replace(tzinfo=dt.UTC), -1, ""), -1)
 
 
@@ -116,7 +115,7 @@ class RecordChanges(Record, frozen=True, kw_only=True):
         """
         if self.change_type is not ChangeType.UPDATE or self.gap is None or self.gap[0] != self.known_since:
             return self.change_type
-        return self.gap[1] if self.gap[1] in _WHOLE_GAPS else ChangeType.GAP_UPDATE
+        return self.gap[1] if self.gap[1] in WHOLE_RECORD_GAPS else ChangeType.GAP_UPDATE
 
     def current_values(self) -> dict[str, FieldValue]:
         """Return the values that no newer event has overtaken, in the whole field or in one of its parts.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from schemas.account_context import AccountContext, AccountProfile, Opportunity
-from schemas.change_event import ACCOUNT_ENTITY, EPOCH_MS_2100, AccountChange, ChangeType
+from schemas.change_event import ACCOUNT_ENTITY, DELETIONS, EPOCH_MS_2100, WHOLE_RECORDS, AccountChange
 from schemas.salesforce_fields import MODIFIED_FIELD
 from schemas.salesforce_ids import normalize_record_id
 
@@ -24,8 +24,6 @@ _MAX_WHOLE: Final = 99_999_999  # NumberOfEmployees has 8 digits
 _FIRST_YEAR: Final = 1000
 _LAST_YEAR: Final = 2100
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_DELETIONS: Final = frozenset({ChangeType.DELETE, ChangeType.GAP_DELETE})
-_WHOLE_RECORD: Final = frozenset({ChangeType.CREATE, ChangeType.UNDELETE})
 _NAME_PARTS: Final = ("FirstName", "MiddleName", "LastName", "Suffix")
 _VALUES_FOR_A_CONTEXT: Final = 2
 
@@ -65,7 +63,7 @@ def context_from_change(change: AccountChange) -> AccountContext | None:
 
     Ids do not count, since the prompt leaves them out.
     """
-    if change.entity_name != ACCOUNT_ENTITY or change.change_type in _DELETIONS:
+    if change.entity_name != ACCOUNT_ENTITY or change.change_type in DELETIONS:
         return None
     known = _account_values(change)
     informative = [name for name, value in known.items() if name in _INFORMATIVE_COLUMNS and value is not None]
@@ -88,7 +86,7 @@ def known_at(change: AccountChange) -> dt.datetime:
 
 
 def _overlaid_profile(profile: AccountProfile, change: AccountChange) -> AccountProfile:
-    if change.change_type in _DELETIONS or known_at(change) < profile.modified_at:
+    if change.change_type in DELETIONS or known_at(change) < profile.modified_at:
         return profile
     known = _account_values(change)
     # The profile is now as of the change, so that an older change that is overlaid later does not win.
@@ -100,7 +98,7 @@ def _with_opportunity(context: AccountContext, change: AccountChange) -> Account
     others = tuple(it for it in context.opportunities if it is not old)
     if old and change.committed_at < old.modified_at:
         return context
-    if change.change_type in _DELETIONS:
+    if change.change_type in DELETIONS:
         return context.model_copy(update={"opportunities": others}) if old else context
     known = _values(change, _OPPORTUNITY_COLUMNS)
     if not known:
@@ -183,7 +181,7 @@ def _person_name(change: AccountChange) -> str | None:
                     parts[part] = _text(told[name])
                 except _Unusable:
                     return None
-    is_complete = change.change_type in _WHOLE_RECORD or "FirstName" in parts
+    is_complete = change.change_type in WHOLE_RECORDS or "FirstName" in parts
     if not parts.get("LastName") or not is_complete:
         return None
     return " ".join(parts[part] for part in _NAME_PARTS if parts.get(part))

@@ -11,7 +11,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from msgspec.structs import replace
 
-from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
+from schemas.change_event import ACCOUNT_ENTITY, WHOLE_RECORD_GAPS, AccountChange, ChangeType
 from schemas.salesforce_fields import MODIFIED_FIELD
 from transforms.clients.salesforce import Salesforce, shared_salesforce
 from transforms.clients.salesforce_api import AccountRecord, SalesforceCircuitOpen, SalesforceSettings
@@ -22,7 +22,6 @@ BATCHES: Final = "batches"
 DELETED: Final = "deleted"
 
 _REREAD: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UPDATE, ChangeType.GAP_UNDELETE})
-_WHOLE_RECORD: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE})
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -65,7 +64,7 @@ def _reread(change: AccountChange, record: AccountRecord) -> AccountChange:
         nothing: dict[str, Any] = {"changed_fields": (), "nulled_fields": (), "values": {}, "enriched": {}}
         return replace(change, change_type=ChangeType.GAP_DELETE, **nothing)
     known = {name: value for name, value in record.values.items() if value is not None}
-    new = tuple(sorted(known)) if change.change_type in _WHOLE_RECORD else ()
+    new = tuple(sorted(known)) if change.change_type in WHOLE_RECORD_GAPS else ()
     return replace(
         change,
         values={**known, MODIFIED_FIELD: record.modified_at.isoformat()},

@@ -14,10 +14,9 @@ from typing import Final, Never
 
 import yaml
 
-from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType
+from schemas.change_event import ACCOUNT_ENTITY, ENTITIES, AccountChange, ChangeType
 from schemas.outcome import SkipReason
 
-ENTITIES: Final = (ACCOUNT_ENTITY, "Contact", "Opportunity", "Task", "Event")
 _DEFAULTS: Final = "materiality.yaml"
 _NEVER: Final = "never"
 _MATCHES_KEPT: Final = 4_096

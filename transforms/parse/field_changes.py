@@ -6,11 +6,9 @@ Source: Change Data Capture Developer Guide, "Change Event Body Fields".
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from schemas.change_event import GAPS, ChangeEvent, ChangeType
+from schemas.change_event import GAPS, WHOLE_RECORDS, ChangeEvent, ChangeType
 
 Fields = Mapping[str, Any]
-
-_WHOLE_RECORD = frozenset({ChangeType.CREATE, ChangeType.UNDELETE})
 
 
 class FieldChanges(NamedTuple):
@@ -37,7 +35,7 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     if dict in map(type, known.values()):
         present = _leaves(event.body)
         known = {name: value for name, value in present.items() if value is not None}
-    if change_type in _WHOLE_RECORD:
+    if change_type in WHOLE_RECORDS:
         return FieldChanges(tuple(known), (), known, {})
     if change_type is ChangeType.DELETE:
         return FieldChanges((), (), {}, known)

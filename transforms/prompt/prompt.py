@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from schemas.account_context import EnrichedChange
-from schemas.change_event import ACCOUNT_ENTITY, RELATED_ENTITIES
+from schemas.change_event import ENTITIES
 from schemas.score import Flag
 from transforms.prompt.crm_text import prepare_text
 from transforms.prompt.prompt_fields import ALLOW_LIST, Shown
@@ -32,7 +32,6 @@ MAX_CHANGED_FIELDS: Final = 40
 NAMELESS: Final = "(no name)"
 
 _ID_LETTERS: Final = "bcdfghjkmnpqrstvwxz"
-_ENTITIES: Final = RELATED_ENTITIES | {ACCOUNT_ENTITY}
 _FIELD_NAME: Final = re.compile(r"[A-Za-z]\w{0,79}(?:\.[A-Za-z]\w{0,79}){0,2}", re.ASCII)
 _UNSUPPORTED_BY_GEMINI: Final = frozenset({"maxLength", "minLength", "pattern", "default", "const"})
 
@@ -162,7 +161,7 @@ def _changed_fields(item: EnrichedChange) -> Iterator[str]:
     for name in item.change.changed_fields[:MAX_CHANGED_FIELDS]:
         if _FIELD_NAME.fullmatch(name):
             # Coalescing has already put the entity before the fields of other records.
-            yield name if name.split(".", 1)[0] in _ENTITIES else f"{item.change.entity_name}.{name}"
+            yield name if name.split(".", 1)[0] in ENTITIES else f"{item.change.entity_name}.{name}"
 
 
 def _shown(record: BaseModel) -> dict[str, Any]:

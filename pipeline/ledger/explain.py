@@ -45,7 +45,7 @@ def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | 
 
     Raises:
         EventFileError: A path has no events.
-        MaterialityError: The rules can't be used.
+        YamlFileError: The rules can't be used.
         AvroSchemaError: The folder of schemas can't be used.
     """
     rules, registered = load_materiality(materiality), load_avro_schemas(schemas)

@@ -1,1 +1,1 @@
-"""Which changes are worth a score."""
+"""Decide which changes are worth a new score, and drop the others."""

@@ -1,4 +1,4 @@
-"""Drop immaterial changes: what is not worth a score ends in the ledger, before anything is looked up or paid for."""
+"""Drop immaterial changes before any lookup or Gemini call; each ends in the ledger as skipped."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ MATERIAL: Final = "material"
 
 @dataclass
 class DropImmaterialChanges(beam.PTransform):
-    """AccountChange → those worth a score (main, `material`), and an Outcome (`outcomes`) for each of the others."""
+    """AccountChange → material changes (main, `material`), and an Outcome (`outcomes`) for each immaterial one."""
 
     materiality: Materiality
     pipeline_version: str
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> Any:
-        """Decide on each change by itself."""
+        """Decide on each change independently."""
         return changes | beam.ParDo(_DropImmaterial(self.materiality, self.pipeline_version)).with_outputs(
             OUTCOMES, main=MATERIAL
         )

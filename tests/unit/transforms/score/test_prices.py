@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.clients.gemini_api import DEFAULT_MODEL
-from transforms.score.prices import Price, PricesError, load_prices, price_of
+from transforms.score.prices import Price, load_prices, price_of
 from transforms.score.score_accounts import shares
+from transforms.yaml_files import YamlFileError
 
 DAY = dt.date(2026, 11, 20)
 PRICE = Price(input=0.30, cached_input=0.03, output=2.50)
@@ -60,38 +61,47 @@ def test_a_file_replaces_model_by_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1:1: the file is empty"),
-        ("[]", ":1:1: a mapping is wanted of models"),
-        ("modles: {}", ":1:1: unknown key 'modles'"),
-        ("models:\n  m: {input: 1, output: 2}", ":2:6: m has no cached_input"),
-        ("models:\n  m: {input: 1, cached_input: 2, output: 2}", ":2:31: m: cached input above input"),
-        ("models:\n  m:\n    input: free\n    cached_input: 0\n    output: 1", ":3:12: 'free' is no price"),
-        ("models:\n  m:\n    input: .nan\n    cached_input: 0\n    output: 1", ":3:12: '.nan' is no price"),
-        ("models:\n  m: {input: -1, cached_input: -1, output: 2}", ":2:14: '-1' is no price"),
-        ("models:\n  m: {input: 1, cached_input: 0, output: 2, until: soon}", ":2:52: 'soon' is no day"),
-        ("models:\n  m: {input: 1, cached_input: 0, output: [2]}", ":2:42: one value is wanted"),
-        ("models:\n  m: {input: 1, input: 1, cached_input: 0, output: 2}", ":2:17: input stands here twice"),
+        ("", ": the file is empty: add models"),
+        ("[]", ": expected a mapping, found a list"),
+        ("modles: {}", ": unknown key 'modles': did you mean models?"),
+        ("{}", ": models: required, but missing"),
+        ("models:\n  m: {input: 1, output: 2}", ": models.m.cached_input: required, but missing"),
+        ("models:\n  m: {input: 1, cached_input: 2, output: 2}", ": models.m.cached_input: higher than input"),
+        ("models:\n  m: {input: 1, cached_inputs: 1, output: 2}", ": models.m: unknown key 'cached_inputs': did you"),
+        ("models:\n  m:\n    input: free\n    cached_input: 0\n    output: 1", ": models.m.input: expected a number"),
+        ("models:\n  m:\n    input: yes\n    cached_input: 0\n    output: 1", ": models.m.input: expected a number"),
+        ("models:\n  m:\n    input: .nan\n    cached_input: 0\n    output: 1", ": models.m.input: expected a finite"),
+        ("models:\n  m: {input: -1, cached_input: -1, output: 2}", ": models.m.input: expected 0 or more"),
+        ("models:\n  m: {input: 1001, cached_input: 1, output: 2}", ": models.m.input: expected 1000 or less"),
+        (
+            "models:\n  m: {input: 1, cached_input: 0, output: 2, until: soon}",
+            ": models.m.until: expected a date such as",
+        ),
+        (
+            "models:\n  m: {input: 1, cached_input: 0, output: 2, until: 2026-13-01}",
+            ": models.m.until: expected a date",
+        ),
+        ("models:\n  m: {input: 1, cached_input: 0, output: 2, until: 20261231}", ": models.m.until: expected a date"),
+        (
+            "models:\n  m: {input: 1, cached_input: 0, output: [2]}",
+            ": models.m.output: expected a number, found a list",
+        ),
+        ("models:\n  m: {input: 1, input: 1, cached_input: 0, output: 2}", ":2:17: duplicate key 'input'"),
         ("models: {m", ":1:11: "),
-        ("models:\n  \x07", ":2:1: a control character"),
+        ("models:\n  \x07", ": control character U+0007"),
     ],
 )
-def test_a_wrong_table_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
-    """One line that says where, what, and what is wanted."""
+def test_a_wrong_table_is_named_by_its_key_path(tmp_path: Path, text: str, message: str) -> None:
+    """One line names the file, the key path, what is wrong and what is expected."""
     file = tmp_path / "prices.yaml"
     file.write_text(text)
-    with pytest.raises(PricesError) as raised:
+    with pytest.raises(YamlFileError) as raised:
         load_prices(file)
     assert str(raised.value).startswith(f"{file}{message}")
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """The error names the file."""
-    with pytest.raises(PricesError, match=r"nowhere\.yaml: can't be read"):
-        load_prices(tmp_path / "nowhere.yaml")
-
-
 def test_a_model_without_a_price_is_an_error() -> None:
-    """The models that have one are named: a misspelt model is found before the first event."""
-    with pytest.raises(PricesError, match=r"gemini-3.5-flash-light has no price: one of .*gemini-3.5-flash-lite"):
+    """The message names the models that have a price, so that a misspelt model is found before the first event."""
+    with pytest.raises(ValueError, match=r"gemini-3.5-flash-light has no price: use one of .*gemini-3.5-flash-lite"):
         price_of(load_prices(), "gemini-3.5-flash-light")

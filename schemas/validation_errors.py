@@ -1,0 +1,68 @@
+"""pydantic's validation errors in plain English, without the values: "expected a whole number"."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+_EXPECTED: Final[Mapping[str, str]] = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "enum": "{expected}",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
+"""What a value should have been, by pydantic's type of error."""
+
+_KINDS: Final[Mapping[type, str]] = {
+    type(None): "nothing",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+}
+
+
+def problem(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, without the value itself."""
+    kind = error["type"]
+    if kind == "missing":
+        return "required, but missing"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind not in _EXPECTED:
+        return error["msg"]
+    expected = "expected " + _EXPECTED[kind].format(**error.get("ctx", {})).replace("'", "")
+    return f"{expected}, found {kind_of(error['input'])}" if kind.endswith("_type") else expected
+
+
+def key_path(location: Iterable[int | str]) -> str:
+    """Return where a value is, such as `entities.Account.include[2]`; counted from 0."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location if step != "[key]")
+    return "".join(steps).removeprefix(".")
+
+
+def kind_of(value: Any) -> str:
+    """Return a JSON or YAML value's type as people call it."""
+    return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a misspelt one probably means; None: no name is close."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

@@ -24,6 +24,7 @@ setup(
         "aiohttp>=3.10",
         "apache-beam[gcp]>=2.77,<2.78",
         "cachetools>=6",
+        "fastavro>=1.9,<2",
         "google-cloud-aiplatform>=1.165",
         "google-cloud-bigquery>=3.40",
         "google-cloud-pubsub>=2.30",

@@ -14,13 +14,13 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "finite_number": "a finite number",
     "float_parsing": "a number",
     "float_type": "a number",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "{ge:g} or more",
+    "greater_than": "more than {gt:,.15g}",
+    "greater_than_equal": "{ge:,.15g} or more",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
     "int_type": "a whole number",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "{le:g} or less",
+    "less_than": "less than {lt:,.15g}",
+    "less_than_equal": "{le:,.15g} or less",
     "list_type": "a list",
     "model_type": "a mapping",
     "string_type": "text",
@@ -29,7 +29,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
 """What a value should have been, by pydantic's type of error."""
 
 _KINDS: Final[Mapping[type, str]] = {
-    type(None): "nothing",
+    type(None): "null",
     bool: "true or false",
     int: "a number",
     float: "a number",

@@ -22,7 +22,8 @@ from transforms.coalesce.coalescing import AccountState, CoalescingLimits, Decis
 from transforms.coalesce.tombstone_deleted import is_deletion
 from transforms.filter.materiality import Immaterial, Materiality, load_materiality
 from transforms.ledger import Ledger, Received
-from transforms.parse.parse_change_events import NoChange, Refusal, parse_message
+from transforms.parse.account_changes import NoChange, Refusal
+from transforms.parse.parse_change_events import parse_message
 
 ACCOUNTS: Final = 8_803
 EVENTS: Final = 89_000

@@ -36,7 +36,8 @@ from tests.integration.pubsub_targets import Target, embedded, google_emulator
 from tests.integration.replay_places import ACK_DEADLINE_SECONDS, Stage, stage_on, tell_table
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.pubsub import Message
-from transforms.parse.parse_change_events import Refusal, parse_message
+from transforms.parse.account_changes import Refusal
+from transforms.parse.parse_change_events import parse_message
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 

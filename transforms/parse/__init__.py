@@ -1,1 +1,1 @@
-"""From the bytes of a message to the changes that it tells of."""
+"""Parse messages: decode → validate → name fields → changes of accounts."""

@@ -1,7 +1,7 @@
-"""Field bitmaps, as the raw Pub/Sub API sends them for field names: decoded by the event's own Avro schema, or not.
+"""Field bitmaps, which the raw Pub/Sub API sends in place of field names, decoded by the event's own Avro schema.
 
-`0x400800` names fields 11 and 22 of the schema, the ChangeEventHeader being field 0, and `4-0x01` the first part of
-field 4. Without the schema that the event was written with they are refused.
+`0x400800` names fields 11 and 22 of the schema, counted from the ChangeEventHeader, which is field 0; `4-0x01` names
+the first part of field 4. Bitmaps are refused if the schema that the event was written with is not known.
 
 Source: Pub/Sub API Guide, "Event Deserialization Considerations".
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-from schemas.change_event import ChangeEventHeader
+from schemas.change_event import ChangeEvent
 from transforms.errors import UnsupportedEvent
 from transforms.parse.avro_schemas import AvroSchemas, EventSchema, SchemaReference, find_schema
 
@@ -19,36 +19,21 @@ _BITMAP: Final = re.compile(r"(?:([0-9]{1,6})-)?0x([0-9A-Fa-f]+)\Z")
 _BITMAP_STARTS: Final = frozenset("0123456789-")
 
 
-def is_bitmap(entry: str) -> bool:
-    """Whether an entry of `changedFields` is a bitmap, or was meant as one: no field's name starts like that."""
-    return (entry if entry[:1].isalpha() else entry.lstrip())[:1] in _BITMAP_STARTS
-
-
-def decode_bitmaps(entries: Iterable[str], schema: EventSchema) -> tuple[str, ...]:
-    """Return the names that a list of bitmaps and names stands for: each once, the parts of a field by dotted name.
+def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSchemas) -> ChangeEvent:
+    """Return the event with field names in place of bitmaps.
 
     Raises:
-        UnsupportedEvent: A bitmap is malformed, or has a field that is not in the schema.
+        UnsupportedEvent: There are bitmaps, and their schema is not known or is another event's.
     """
-    return tuple(dict.fromkeys(name for entry in entries for name in _names(entry, schema)))
-
-
-def name_fields(
-    header: ChangeEventHeader, body: Iterable[str], reference: SchemaReference, schemas: AvroSchemas
-) -> ChangeEventHeader:
-    """Return the header with names for bitmaps; `body` has the names of the fields that the event carries.
-
-    Raises:
-        UnsupportedEvent: There are bitmaps, and their schema is not known, or can't be theirs.
-    """
+    header = event.header
     lists = (header.changed_fields or (), header.nulled_fields or (), header.diff_fields)
-    if not any(map(is_bitmap, chain.from_iterable(lists))):
-        return header
+    if not any(map(_is_bitmap, chain.from_iterable(lists))):
+        return event
     schema = find_schema(reference, schemas)
-    if not {field.name for field in schema.fields}.issuperset(body):
+    if not {field.name for field in schema.fields}.issuperset(event.body):
         raise UnsupportedEvent(
             "changedFields are raw bitmaps, and the schema found for the event lacks fields that it carries, so it is "
-            "another's: register the one that the event was written with"
+            "another event's: register the schema that the event was written with"
         )
     changed, nulled, partial = (decode_bitmaps(entries, schema) for entries in lists)
     names = {
@@ -56,31 +41,45 @@ def name_fields(
         "nulled_fields": None if header.nulled_fields is None else nulled,
         "diff_fields": partial,
     }
-    return header.model_copy(update=names)
+    return event._replace(header=header.model_copy(update=names))
+
+
+def decode_bitmaps(entries: Iterable[str], schema: EventSchema) -> tuple[str, ...]:
+    """Return the field names that bitmaps and names stand for: each once, parts of compound fields by dotted name.
+
+    Raises:
+        UnsupportedEvent: A bitmap is malformed, or names a field that is not in the schema.
+    """
+    return tuple(dict.fromkeys(name for entry in entries for name in _names(entry, schema)))
+
+
+def _is_bitmap(entry: str) -> bool:
+    """Whether an entry of `changedFields` is a bitmap, also a malformed one: field names start with a letter."""
+    return (entry if entry[:1].isalpha() else entry.lstrip())[:1] in _BITMAP_STARTS
 
 
 def _names(entry: str, schema: EventSchema) -> Iterator[str]:
-    if not is_bitmap(entry):
+    if not _is_bitmap(entry):
         yield entry
         return
     match = _BITMAP.match(entry)
     if match is None:
-        raise UnsupportedEvent("an entry of changedFields is a malformed bitmap: 0x400800 or 4-0x01 is wanted")
+        raise UnsupportedEvent("an entry of changedFields is a malformed bitmap: expected 0x400800 or 4-0x01")
     parent, digits = match.groups()
     bits = int(digits, 16)
     if parent is None:
-        yield from _of_set_bits(bits, [field.name for field in schema.fields], "its fields")
+        yield from _of_set_bits(bits, [field.name for field in schema.fields], "fields")
         return
     position = int(parent)
     if position >= len(schema.fields):
-        raise UnsupportedEvent(f"a bitmap is within field {position}, and the schema has {len(schema.fields)} fields")
+        raise UnsupportedEvent(f"a bitmap is within field {position}, but the schema has {len(schema.fields)} fields")
     field = schema.fields[position]
     if not field.parts:
-        raise UnsupportedEvent(f"a bitmap is within field {position}, which is no compound field in the schema")
-    yield from _of_set_bits(bits, [f"{field.name}.{part}" for part in field.parts], f"the parts of field {position}")
+        raise UnsupportedEvent(f"a bitmap is within field {position}, which is not a compound field in the schema")
+    yield from _of_set_bits(bits, [f"{field.name}.{part}" for part in field.parts], f"parts of field {position}")
 
 
 def _of_set_bits(bits: int, names: list[str], which: str) -> Iterator[str]:
     if bits.bit_length() > len(names):
-        raise UnsupportedEvent(f"a bitmap has bit {bits.bit_length() - 1}, and the schema ends {which} at {len(names)}")
+        raise UnsupportedEvent(f"a bitmap has bit {bits.bit_length() - 1}, but the schema has {len(names)} {which}")
     yield from (name for position, name in enumerate(names) if bits >> position & 1)

@@ -1,8 +1,8 @@
-"""Backfill events: an account's id → the message that asks for its score as of a time, as a change event would.
+"""Backfill events: account id → a message that requests the account's score as of a time, in a change event's form.
 
-The message is a gap event: "this record changed, and how is not said", which is what a backfill knows. It is parsed,
-recorded and scored like any other, and a dead letter of it can be replayed. Its identity follows from the account and
-the time, so that a run that is resumed says the same again. See docs/adr/041 for its place in commit order.
+The message is a gap event, which says that a record changed without saying how. It is parsed, recorded and scored like
+any other, and its dead letter can be replayed. Its event id follows from the account and the time, so a resumed run
+publishes the same events. docs/adr/041 explains its place in commit order.
 """
 
 import datetime as dt
@@ -26,22 +26,22 @@ _FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True)
 class Backfill:
-    """A backfill: the time, in whole seconds, up to which the mirror is taken to hold every change."""
+    """A backfill, by the time (whole seconds) up to which the mirror is taken to be complete."""
 
     as_of: dt.datetime
 
     def __post_init__(self) -> None:
-        """Refuse times that the identity could not carry.
+        """Refuse times that the id can't express.
 
         Raises:
             ValueError: The time has no zone, or parts of a second.
         """
         if self.as_of.tzinfo is None or self.as_of.microsecond:
-            raise ValueError(f"as_of {self.as_of} must have a zone, and whole seconds")
+            raise ValueError(f"as_of {self.as_of} must have a time zone and whole seconds")
 
     @property
     def id(self) -> str:
-        """Identity: the start of its messages' ids, and their transactionKey."""
+        """The prefix of its messages' ids, and their transactionKey."""
         return PREFIX + self.as_of.astimezone(dt.UTC).strftime(_FORMAT)
 
     @classmethod
@@ -49,23 +49,23 @@ class Backfill:
         """Return the backfill with an id.
 
         Raises:
-            ValueError: The text is none.
+            ValueError: The text is not such an id.
         """
         match = _ID.match(text)
         if not match:
-            raise ValueError(f"{text[:60]!r} is no backfill: backfill/2026-03-02T09:30:00Z is the form")
+            raise ValueError(f"{text[:60]!r} is not a backfill: expected the form backfill/2026-03-02T09:30:00Z")
         return cls(dt.datetime.strptime(match[1], _FORMAT).replace(tzinfo=dt.UTC))
 
 
 def backfill_message(account_id: str, backfill: Backfill) -> PubsubMessage:
-    """Return the message that asks for an account's score; it was never published, so it has no time of that."""
+    """Return the message that requests an account's score; it has no publish time, since it was never published."""
     header = {
         "entityName": ACCOUNT_ENTITY,
         "recordIds": [account_id],
         "changeType": ChangeType.GAP_UPDATE.value,
         "changeOrigin": ORIGIN,
         "transactionKey": backfill.id,
-        # Salesforce counts from 1: a change of the same moment is newer than the backfill.
+        # Salesforce counts from 1, so a change of the same second is newer than the backfill.
         "sequenceNumber": 0,
         "commitTimestamp": int(backfill.as_of.timestamp() * 1000),
         "changedFields": [],
@@ -77,12 +77,12 @@ def backfill_message(account_id: str, backfill: Backfill) -> PubsubMessage:
 
 @dataclass
 class MakeBackfillEvents(beam.PTransform):
-    """Account id → PubsubMessage, spread over the workers."""
+    """Account id → PubsubMessage, distributed over the workers."""
 
     backfill: Backfill
 
     def expand(self, account_ids: beam.PCollection[str]) -> beam.PCollection[PubsubMessage]:
-        """Spread the ids first: they come from one place."""
+        """Redistribute the ids first, since a single source produces them."""
         backfill = self.backfill
         return (
             account_ids

@@ -1,4 +1,4 @@
-"""From the bytes of a message to the header and body of a change event, whichever shape they came in.
+"""Decode a message's bytes into the header and body of a change event, in whichever shape it was published.
 
 The shapes: the payload alone; the CometD envelope `{data: {schema, payload, event}}`; the Pub/Sub API's event,
 decoded and flat `{id, schemaId, replayId, payload}`; Avro JSON with wrapped unions; CloudEvent data `{event, schema,
@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from schemas.validation_errors import kind_of
 from transforms.errors import InvalidEvent, Undecodable
 from transforms.parse.avro_schemas import NO_REFERENCE, SchemaReference
 
 MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
-"""Salesforce sends at most 1 MB; base64 and JSON within JSON make that longer, though never three times as long."""
+"""Salesforce sends at most 1 MB; base64 and JSON within JSON make that longer, but less than three times as long."""
 
 MAX_DEPTH: Final = 32
 _HEADER: Final = "ChangeEventHeader"
@@ -36,26 +37,28 @@ JsonObject = dict[str, Any]
 
 
 class DecodedEvent(NamedTuple):
-    """An event out of its envelopes, the unions of its values unwrapped."""
+    """An event without its envelopes, the Avro unions of its values unwrapped."""
 
     header: JsonObject
     body: JsonObject
     null_is_unset: bool
-    """Whether the sender writes null for every field it has no value of."""
+    """Whether the sender writes null for every field that it has no value for."""
 
     schema: SchemaReference
-    """What the envelopes say of the event's Avro schema."""
+    """What the envelopes say about the event's Avro schema."""
 
 
 def decode_event(payload: bytes) -> DecodedEvent:
-    """Take the event that a message's bytes hold out of its envelopes.
+    """Return the event that a message's bytes hold, without its envelopes.
 
     Raises:
-        Undecodable: The bytes are no JSON.
-        InvalidEvent: The JSON holds no ChangeEventHeader.
+        Undecodable: The bytes are not JSON.
+        InvalidEvent: The JSON has no ChangeEventHeader, or is larger or deeper than a change event.
     """
     if len(payload) > MAX_EVENT_BYTES:
-        raise InvalidEvent(f"{len(payload):,} bytes: a change event has at most 1 MB, {MAX_EVENT_BYTES:,} encoded")
+        raise InvalidEvent(
+            f"{len(payload):,} bytes are too many: a change event has at most 1 MB, {MAX_EVENT_BYTES:,} bytes encoded"
+        )
     document, is_flat = _load(payload)
     schema = NO_REFERENCE
     if type(document) is not dict or _HEADER not in document:
@@ -64,7 +67,7 @@ def decode_event(payload: bytes) -> DecodedEvent:
     event: JsonObject = document
     header = event[_HEADER] if is_flat else _unwrap_unions(event[_HEADER])
     if not isinstance(header, dict):
-        raise InvalidEvent(f"{_HEADER} is a {_json_type(header)}: an object is wanted")
+        raise InvalidEvent(f"{_HEADER}: expected an object, found {kind_of(header)}")
     if "recordIds" not in header and "recordId" in header:
         header["recordIds"] = [header.pop("recordId")]
     null_is_unset = _KAFKA_MARK in event
@@ -78,24 +81,24 @@ def decode_event(payload: bytes) -> DecodedEvent:
 def _load(text: bytes) -> tuple[object, bool]:
     """Parse JSON, or base64 of JSON.
 
-    The second value says whether the text has no more objects than an event and its header, and no more arrays than a
-    header: then there is no union to unwrap. Counting brackets is far cheaper than looking at each value.
+    The second value tells whether the text has at most as many objects as an event and its header, and as many arrays
+    as a header: then there are no unions to unwrap. Counting brackets is far cheaper than looking at each value.
     """
     if not text.startswith(b"{"):
         text = _json_in(text)
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        # The error's own text may quote the message; its position does not.
-        raise Undecodable(f"no JSON, from character {error.pos} on: a change event in JSON is wanted") from None
+        # The error's own text may quote the message, so only its position is told.
+        raise Undecodable(f"not JSON, from character {error.pos} on: expected a change event in JSON") from None
     return document, text.count(b"{") <= _FLAT_OBJECTS and text.count(b"[") <= _HEADER_ARRAYS
 
 
 def _json_in(text: bytes) -> bytes:
-    """Return what may be JSON in a text that does not start as an object: without white space, out of base64."""
+    """Return the text without white space and base64, for a text that does not start as an object."""
     stripped = text.strip()
     if not stripped:
-        raise Undecodable("the message is empty: a change event in JSON is wanted")
+        raise Undecodable("the message is empty: expected a change event in JSON")
     if _BASE64.match(stripped):
         stripped = _from_base64(stripped)
     if stripped.startswith(b"<"):
@@ -108,17 +111,19 @@ def _from_base64(text: bytes) -> bytes:
     try:
         return base64.b64decode(standard + b"=" * (-len(standard) % 4), validate=True).strip()
     except binascii.Error:
-        raise Undecodable("no JSON, and no whole base64 either: a change event in JSON is wanted") from None
+        raise Undecodable("not JSON, and not complete base64: expected a change event in JSON") from None
 
 
 def _find_event(document: object) -> tuple[JsonObject, SchemaReference]:
-    """Take envelopes off until the object that holds the ChangeEventHeader; the nearest one names the schema."""
+    """Return the object that has the ChangeEventHeader, and the schema that the envelope nearest to it names."""
     schema = NO_REFERENCE
     for _ in range(_MAX_ENVELOPES):
         if isinstance(document, str):
             document, _ = _load(document.encode())
         elif not isinstance(document, dict):
-            raise InvalidEvent(f"a JSON {_json_type(document)}: publish one change event, an object, a message")
+            raise InvalidEvent(
+                f"expected a JSON object, found {kind_of(document)}: publish one change event per message"
+            )
         elif _HEADER in document:
             return document, schema
         else:
@@ -127,13 +132,13 @@ def _find_event(document: object) -> tuple[JsonObject, SchemaReference]:
                 break
             schema = SchemaReference.of(document).or_else(schema)
             document = document[inner]
-    raise InvalidEvent(f"{_HEADER} is missing, also within payload, data and detail: is this a change event?")
+    raise InvalidEvent(f"{_HEADER} is missing, also within payload, data and detail: publish change events only")
 
 
 def _unwrap_unions(value: Any, depth: int = 0) -> Any:
-    """Take Avro JSON's union wrappers off, known type names only: `{"LastName": "X"}` is a value, not a wrapper."""
+    """Remove Avro JSON's union wrappers, by known type names only: `{"LastName": "X"}` is a value, not a wrapper."""
     if depth > MAX_DEPTH:
-        raise InvalidEvent(f"a field is nested deeper than {MAX_DEPTH} levels: no change event is")
+        raise InvalidEvent(f"a field is nested deeper than {MAX_DEPTH} levels, which is more than any change event has")
     if isinstance(value, dict):
         if len(value) == 1:
             ((name, inner),) = value.items()
@@ -146,9 +151,3 @@ def _unwrap_unions(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [_unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner for inner in value]
     return value
-
-
-def _json_type(value: object) -> str:
-    if value is None:
-        return "null"
-    return {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}[type(value)]

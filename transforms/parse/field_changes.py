@@ -1,4 +1,4 @@
-"""Which fields a change event changed, and to what: the difference between null, absent, cleared and unchanged.
+"""Which fields a change event changed, and their new values; null, absent, cleared and unchanged are told apart.
 
 Source: Change Data Capture Developer Guide, "Change Event Body Fields".
 """
@@ -21,11 +21,11 @@ class FieldChanges(NamedTuple):
 
 
 def field_changes(event: ChangeEvent) -> FieldChanges:
-    """Return what the event changed.
+    """Return the fields that the event changed, the same for each of its records.
 
-    A gap event has no body, and nothing it lacks was cleared. CREATE and UNDELETE carry the record's non-empty fields.
-    A DELETE changes no field; what it carries is enrichment. An UPDATE lists its changed fields, and the value of one
-    it lists without sending is unknown.
+    A gap event has no body and clears nothing. CREATE and UNDELETE carry the record's non-empty fields. A DELETE
+    changes no field; the values that it carries are enrichment. An UPDATE lists its changed fields; the new value of a
+    field that it lists without sending is unknown.
     """
     change_type = event.header.change_type
     if change_type in GAPS:
@@ -57,7 +57,7 @@ def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:
 
 
 def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:
-    """Infer changedFields, which events of 2019 lack: a null counts only where the sender means one by it."""
+    """Infer changedFields, which events of 2019 lack; a null counts only if the sender uses it for cleared fields."""
     null_means_cleared = event.header.nulled_fields is None and not event.null_is_unset
     return [
         *(name for name, value in present.items() if value is not None or null_means_cleared),
@@ -66,19 +66,19 @@ def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:
 
 
 def _nulled(event: ChangeEvent, changed: Iterable[str], present: Fields) -> tuple[str, ...]:
-    """Return the cleared fields: those nulledFields names or, where the sender knows no such list, changed nulls."""
+    """Return the cleared fields: nulledFields or, if the sender has no such list, changed fields with a null."""
     if event.header.nulled_fields is not None:
         return tuple(dict.fromkeys(event.header.nulled_fields))
     return tuple(name for name in changed if name in present and present[name] is None)
 
 
 def _is_named(name: str, names: Container[str]) -> bool:
-    """Whether a field, or the compound field it is part of, is among the names."""
+    """Whether a field, or the compound field that it is a part of, is among the names."""
     return name in names or ("." in name and name.split(".", 1)[0] in names)
 
 
 def _leaves(body: dict[str, Any]) -> dict[str, Any]:
-    """Return fields by name, the parts of a compound one by dotted name; a compound null is one null."""
+    """Return fields by name, parts of compound fields by dotted name; a compound field that is null stays one null."""
     leaves: dict[str, Any] = {}
     for name, value in body.items():
         if isinstance(value, dict):

@@ -15,7 +15,7 @@ from pipeline.ledger.explanation import Decision, Explanation, explain_message
 from schemas.change_event import ChangeType
 from tests.fixtures.changes import COMMITTED_AT, account_id, payload
 from transforms.filter.materiality import load_materiality
-from transforms.parse.avro_schemas import AvroSchemas, parse_event_schema
+from transforms.parse.avro_schemas import parse_event_schema
 
 DEFAULTS = load_materiality(None)
 CONTACT = "003ak00000IiFInAAN"
@@ -114,7 +114,7 @@ def test_registered_schemas_decode_bitmaps() -> None:
     event = json.dumps(
         {"schemaId": "S1", "payload": json.loads(payload({"Rating": "Hot"}, changedFields=["0x4"]))}
     ).encode()
-    assert _one(event, schemas=AvroSchemas((("S1", schema),))).material_fields == ("Rating",)
+    assert _one(event, schemas={"S1": schema}).material_fields == ("Rating",)
     refused = _one(event)
     assert refused.decision is Decision.DEAD_LETTER
     assert "S1" in (refused.message or "")

@@ -260,7 +260,7 @@ INCLUDE = "entities:\n  Account:\n    include:\n"
         ("entities:\n  Acount: never\n", ": entities.Acount: ", "unknown key 'Acount': did you mean Account?"),
         ("entities:\n  ? [a]\n  : b\n", ":2:5: ", "found unhashable key"),
         ("entities:\n  1: never\n", ": entities[1]: ", "expected text, found a number"),
-        ("entities:\n", ": entities: ", "expected a mapping, found nothing"),
+        ("entities:\n", ": entities: ", "expected a mapping, found null"),
         ("entities:\n  Task: never\n  Task: never\n", ":3:3: ", "duplicate key 'Task': merge the two entries"),
         ("own_clients: [a]\nown_clients: [b]\n", ":2:1: ", "duplicate key 'own_clients'"),
         (INCLUDE + "      - A\n    include: [B]\n", ":5:5: ", "duplicate key 'include'"),
@@ -272,7 +272,7 @@ INCLUDE = "entities:\n  Account:\n    include:\n"
         ("entities:\n  Task:\n    include:\n", ": entities.Task: ", "no fields"),
         ("entities:\n  Task:\n    includes: [Type]\n", ": entities.Task: ", "'includes': did you mean include?"),
         ("entities:\n  Task:\n    include: Type\n", ": entities.Task.include: ", "expected a list, found text"),
-        ("entities:\n  Task:\n    include: [Type]\n    exclude:\n", ": entities.Task.exclude: ", "found nothing"),
+        ("entities:\n  Task:\n    include: [Type]\n    exclude:\n", ": entities.Task.exclude: ", "found null"),
         (INCLUDE + "      - Rating\n      - Yes\n", ": entities.Account.include[1]: ", "expected text, found true or"),
         (INCLUDE + "      - 7\n", ": entities.Account.include[0]: ", "expected text, found a number"),
         (

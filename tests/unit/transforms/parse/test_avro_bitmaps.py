@@ -20,16 +20,17 @@ from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from tests.fixtures.changes import COMMITTED_AT, account_id, event
 from tests.unit.transforms.parse.test_avro_schemas import ACCOUNT, ADDRESS, SCHEMA_ID, avro_schema
 from transforms.errors import UnsupportedEvent
+from transforms.parse.account_changes import Refusal
 from transforms.parse.avro_bitmaps import decode_bitmaps
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas, EventField, EventSchema, parse_event_schema
-from transforms.parse.parse_change_events import ParseChangeEvents, Refusal, parse_change_event, parse_message
+from transforms.parse.parse_change_events import ParseChangeEvents, parse_change_event, parse_message
 
 BIG = EventSchema(
     (EventField("ChangeEventHeader"), *(EventField(f"F{i}", ADDRESS if i == 4 else ()) for i in range(1, 24)))
 )
 
 
-REGISTERED = AvroSchemas(((SCHEMA_ID, parse_event_schema(ACCOUNT)),))
+REGISTERED = {SCHEMA_ID: parse_event_schema(ACCOUNT)}
 
 
 def _update(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,10 +113,10 @@ def test_what_was_encoded_is_decoded(schema: EventSchema, data: st.DataObject) -
     [
         ("0x1000000", "has bit 24"),
         ("0x" + "f" * 100_000, "has bit 399999"),
-        ("4-0x0800", "parts of field 4 at 11"),
+        ("4-0x0800", "has bit 11, but the schema has 11 parts of field 4"),
         ("24-0x01", "within field 24"),
         ("999999-0x01", "within field 999999"),
-        ("5-0x01", "no compound field"),
+        ("5-0x01", "not a compound field"),
         ("0x", "malformed"),
         ("0xGG", "malformed"),
         ("0X01", "malformed"),

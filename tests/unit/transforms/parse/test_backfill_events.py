@@ -56,7 +56,7 @@ def test_ids_name_their_backfill() -> None:
 @pytest.mark.parametrize("text", ["", "backfill/", "backfill/2026-03-02", "x/2026-03-02T09:30:00Z", f"{BACKFILL.id}/x"])
 def test_other_texts_are_no_backfill(text: str) -> None:
     """Only what a backfill writes is read as one."""
-    with pytest.raises(ValueError, match="is no backfill"):
+    with pytest.raises(ValueError, match="is not a backfill"):
         Backfill.from_id(text)
 
 

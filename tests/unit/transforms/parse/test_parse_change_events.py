@@ -16,7 +16,8 @@ from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import to_json
 from tests.fixtures.changes import COMMITTED_AT, account_id, payload
 from tests.fixtures.planted_secrets import SESSION_ID_IN_PAYLOAD
-from transforms.parse.parse_change_events import NoChange, ParsedRecord, Refusal, parse_message
+from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
+from transforms.parse.parse_change_events import parse_message
 
 
 def _parse(bytes_: bytes, **attributes: str) -> list[ParsedRecord]:
@@ -159,7 +160,7 @@ SESSION = SESSION_ID_IN_PAYLOAD
         (payload({"AnnualRevenue": SESSION}), "AnnualRevenue"),
         (payload(changedFields=[SESSION, "0x01"]), "bitmap"),
         (json.dumps({"sessionId": SESSION}).encode(), "ChangeEventHeader"),
-        (json.dumps({"sessionId": SESSION}).encode()[:-1], "no JSON"),
+        (json.dumps({"sessionId": SESSION}).encode()[:-1], "not JSON"),
     ],
 )
 def test_a_refusal_tells_where_and_why_without_the_value(bytes_: bytes, where: str) -> None:

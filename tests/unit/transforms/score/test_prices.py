@@ -72,7 +72,7 @@ def test_a_file_replaces_model_by_model(tmp_path: Path) -> None:
         ("models:\n  m:\n    input: yes\n    cached_input: 0\n    output: 1", ": models.m.input: expected a number"),
         ("models:\n  m:\n    input: .nan\n    cached_input: 0\n    output: 1", ": models.m.input: expected a finite"),
         ("models:\n  m: {input: -1, cached_input: -1, output: 2}", ": models.m.input: expected 0 or more"),
-        ("models:\n  m: {input: 1001, cached_input: 1, output: 2}", ": models.m.input: expected 1000 or less"),
+        ("models:\n  m: {input: 1001, cached_input: 1, output: 2}", ": models.m.input: expected 1,000 or less"),
         (
             "models:\n  m: {input: 1, cached_input: 0, output: 2, until: soon}",
             ": models.m.until: expected a date such as",

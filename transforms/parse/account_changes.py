@@ -1,0 +1,131 @@
+"""From a validated change event to the change of each account that it names, one per record id."""
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.change_event import (
+    ACCOUNT_ENTITY,
+    ENTITIES,
+    AccountChange,
+    ChangeEvent,
+    ChangeEventHeader,
+    ChangeType,
+    SourceMessage,
+    event_id,
+    payload_event_id,
+)
+from schemas.outcome import OutcomeKind, SkipReason
+from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
+from transforms.errors import InvalidEvent, RefusedEvent
+from transforms.ledger import Received
+from transforms.parse.field_changes import FieldChanges, field_changes
+
+_MAX_ID_LENGTH: Final = 255
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class NoChange:
+    """A record of an event that changes no account, with the outcome that it ends in."""
+
+    received: Received
+    outcome: OutcomeKind
+    reason: SkipReason | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A message, or one record of an event, that can't be read, with the error."""
+
+    received: Received
+    error: RefusedEvent
+
+
+ParsedRecord = AccountChange | NoChange | Refusal
+
+
+def account_changes(event: ChangeEvent, source: SourceMessage) -> list[ParsedRecord]:
+    """Return what an event says about each of its records; a malformed id refuses its own record only."""
+    header = event.header
+    committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
+    trace_id = _trace_id(source.attributes)
+    records = [
+        _received(header, record_id, source, committed_at, trace_id) for record_id in dict.fromkeys(header.record_ids)
+    ]
+    if header.entity_name not in ENTITIES:
+        return [NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY) for received in records]
+    fields = field_changes(event)
+    return [_record_change(event, fields, received, committed_at) for received in records]
+
+
+def message_refusal(source: SourceMessage, error: RefusedEvent) -> Refusal:
+    """Return the refusal of a whole message, identified by a hash of its bytes."""
+    identity = payload_event_id(source.payload)
+    trace_id = _trace_id(source.attributes) or identity
+    return Refusal(Received(event_id=identity, source=source, trace_id=trace_id), error)
+
+
+def _received(
+    header: ChangeEventHeader, record_id: str, source: SourceMessage, committed_at: dt.datetime, trace_id: str | None
+) -> Received:
+    """Return the ledger's view of a record, its id normalized if possible: both forms of an id are one record."""
+    try:
+        record_id = normalize_record_id(record_id)
+    except ValueError:
+        # Wildcards are valid here, and records of other entities are skipped: _record_change decides.
+        record_id = record_id[:_MAX_ID_LENGTH]
+    identity = event_id(header, record_id)
+    return Received(
+        event_id=identity,
+        source=source,
+        trace_id=trace_id or identity,
+        entity_name=header.entity_name,
+        record_id=record_id,
+        change_type=header.change_type.value,
+        committed_at=committed_at,
+    )
+
+
+def _record_change(
+    event: ChangeEvent, fields: FieldChanges, received: Received, committed_at: dt.datetime
+) -> ParsedRecord:
+    header, record_id = event.header, received.record_id or ""
+    if names_no_record(record_id) or header.change_type is ChangeType.GAP_OVERFLOW:
+        return NoChange(received, OutcomeKind.RESYNC_REQUESTED)
+    account_id = record_id if header.entity_name == ACCOUNT_ENTITY else event.body.get("AccountId")
+    if account_id is None:
+        return NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
+    try:
+        record_id = normalize_record_id(record_id)
+        account_id = normalize_account_id(str(account_id))
+    except ValueError as error:
+        return Refusal(received, InvalidEvent(str(error)))
+    return AccountChange(
+        event_id=received.event_id,
+        account_id=account_id,
+        entity_name=header.entity_name,
+        record_id=record_id,
+        change_type=header.change_type,
+        committed_at=committed_at,
+        sequence_number=header.sequence_number,
+        transaction_key=header.transaction_key,
+        change_origin=header.change_origin,
+        changed_fields=fields.changed,
+        nulled_fields=fields.nulled,
+        values=fields.values,
+        enriched=fields.enriched,
+        trace_id=received.trace_id,
+        source=received.source,
+    )
+
+
+def _trace_id(attributes: Mapping[str, str]) -> str | None:
+    """Return the trace id of the message's W3C traceparent attribute, if it has one."""
+    if not attributes:
+        return None
+    parent = attributes.get("traceparent") or attributes.get("googclient_traceparent") or ""
+    match = _TRACEPARENT.match(parent)
+    return match.group(1) if match else None

@@ -52,13 +52,15 @@ def account_changes(event: ChangeEvent, source: SourceMessage) -> list[ParsedRec
     header = event.header
     committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
     trace_id = _trace_id(source.attributes)
-    records = [
-        _received(header, record_id, source, committed_at, trace_id) for record_id in dict.fromkeys(header.record_ids)
-    ]
-    if header.entity_name not in ENTITIES:
-        return [NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY) for received in records]
-    fields = field_changes(event)
-    return [_record_change(event, fields, received, committed_at) for received in records]
+    fields = field_changes(event) if header.entity_name in ENTITIES else None
+    records: list[ParsedRecord] = []
+    for record_id in dict.fromkeys(header.record_ids):
+        received = _received(header, record_id, source, committed_at, trace_id)
+        if fields is None:
+            records.append(NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY))
+        else:
+            records.append(_record_change(event, fields, received, committed_at))
+    return records
 
 
 def message_refusal(source: SourceMessage, error: RefusedEvent) -> Refusal:

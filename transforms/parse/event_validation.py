@@ -26,15 +26,16 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
         InvalidEvent: A header field is missing or malformed, or a number is impossible.
         UnsupportedEvent: The changeType is not one of those that Salesforce documents.
     """
+    raw_header, body, null_is_unset, _ = decoded
     try:
-        header = _validated_header(decoded.header)
+        header = _validated_header(raw_header)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)) from None
     for name in _NUMBERS:
-        value = decoded.body.get(name)
+        value = body.get(name)
         if value is not None and not _is_possible_number(value):
             raise InvalidEvent(f"{name}: expected a number of 0 or more")
-    return ChangeEvent(header, decoded.body, decoded.null_is_unset)
+    return ChangeEvent(header, body, null_is_unset)
 
 
 def _is_possible_number(value: Any) -> bool:

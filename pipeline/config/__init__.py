@@ -1,1 +1,1 @@
-"""Options: type, validation, default, and where each value comes from."""
+"""Options: type, validation, default and config sources."""

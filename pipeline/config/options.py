@@ -1,4 +1,7 @@
-"""The pipeline's options: Beam's own, and these; `rescore run --list-options` prints them."""
+"""From the command line to the configuration that the graph is built from.
+
+`rescore run --list-options` prints the options.
+"""
 
 import argparse
 import datetime as dt
@@ -11,7 +14,7 @@ from typing import TypedDict, TypeVar, cast
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
 from pipeline.config.settings import Settings, defaults, read_settings
-from pipeline.config.sources import Layered, layered
+from pipeline.config.sources import ResolvedOptions, resolve_options
 from transforms.admit.token_budget import TokenBudget
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageSettings
@@ -28,21 +31,21 @@ T = TypeVar("T")
 
 
 class OptionError(ValueError):
-    """Options are missing or malformed; the message has a line for each, which says what to write."""
+    """Options are missing or invalid; the message has one line for each, with the remedy."""
 
 
 class RescoringOptions(PipelineOptions):
-    """The options of this pipeline, as Beam parses them: what nobody says is None; what may be said is in Settings."""
+    """This pipeline's options as Beam parses them: unset ones are None; Settings validates them."""
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        for name, default, meaning in defaults():
+        for name, default, description in defaults():
             shown = f" (default: {default})" if default not in (None, "") else ""
-            parser.add_argument(f"--{name}", help=(meaning + shown).replace("%", "%%"))
+            parser.add_argument(f"--{name}", help=(description + shown).replace("%", "%%"))
 
 
 class CoalescingOptions(TypedDict):
-    """What CoalesceByAccount takes."""
+    """Arguments of CoalesceByAccount."""
 
     window_seconds: float
     max_window_seconds: float
@@ -51,7 +54,7 @@ class CoalescingOptions(TypedDict):
 
 
 class BatchingOptions(TypedDict):
-    """What BatchAccounts takes."""
+    """Arguments of BatchAccounts."""
 
     max_batch_size: int
     max_wait_seconds: float
@@ -60,7 +63,7 @@ class BatchingOptions(TypedDict):
 
 @dataclass(frozen=True)
 class ShadowConfig:
-    """What scores a sample a second time."""
+    """Model and prompt of the shadow scores, and the percentage of changes that get one."""
 
     gemini: GeminiSettings
     price: Price
@@ -69,7 +72,7 @@ class ShadowConfig:
 
 @dataclass(frozen=True)
 class RescoringConfig:
-    """The options, checked: what the graph is built from."""
+    """The validated options, from which the graph is built."""
 
     project: str
     subscription: str
@@ -92,36 +95,36 @@ class RescoringConfig:
     unchanged_lookback: dt.timedelta
 
 
-def command_line(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Layered:
-    """Return a command line with what the environment and the configuration file add to it, and what is wrong there.
+def command_line(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> ResolvedOptions:
+    """Return a command line, completed from the environment and the config file, with the problems found there.
 
     Args:
-        arguments: Beam's options and ours, `--name=value` each, and `--config=FILE`.
-        environment: Says what the command line does not; see `pipeline.config.sources`.
+        arguments: Options of Beam and of this pipeline as `--name=value`, and `--config=FILE`.
+        environment: Completes the command line; see `pipeline.config.sources`.
     """
-    line = layered(arguments, environment, _actions())
+    line = resolve_options(arguments, environment, _actions())
     unknown = (
-        f"{flag} is no option of the pipeline or of Beam: see rescore run --list-options"
+        f"{flag} is not an option of this pipeline or of Beam: see rescore run --list-options"
         for flag in unknown_flags(line.arguments)
     )
     return replace(line, problems=[*line.problems, *unknown])
 
 
-def config_from(options: PipelineOptions, line: Layered | None = None) -> RescoringConfig:
-    """Return the checked options.
+def config_from(options: PipelineOptions, line: ResolvedOptions | None = None) -> RescoringConfig:
+    """Return the configuration.
 
     Args:
-        options: As Beam has parsed them.
-        line: The command line that they are from, which knows where each was said.
+        options: The options as Beam parsed them.
+        line: The command line that they come from, which knows the source of each option.
 
     Raises:
-        OptionError: Some are unknown, missing or malformed.
+        OptionError: Options are unknown, missing or invalid.
     """
-    line = line or Layered([])
-    settings, wrong = read_settings(_given(options), line.label)
-    # What rests on a wrong option is built from its default: its fault is told once.
-    config, amiss = _built(settings, line.label)
-    if problems := dict.fromkeys([*line.problems, *wrong, *amiss]):
+    line = line or ResolvedOptions([])
+    settings, invalid = read_settings(_given(options), line.label)
+    # An invalid option has its default in `settings`, so that nothing built from it reports the same problem again.
+    config, unusable = _built(settings, line.label)
+    if problems := dict.fromkeys([*line.problems, *invalid, *unusable]):
         raise OptionError("\n".join(problems))
     return config
 
@@ -134,14 +137,14 @@ def _given(options: PipelineOptions) -> dict[str, object]:
 
 
 class _Problems:
-    """Gathers what is wrong, so that all of it is told at once."""
+    """Collects problems, so that one run reports all of them."""
 
     def __init__(self, label: Callable[[str], str]) -> None:
         self.lines: list[str] = []
         self._label = label
 
     def of(self, build: Callable[[], T], instead: Callable[[], T] | None = None) -> T:
-        """Return what is built; if it can't be, note why: what stands in its place is never used to run anything."""
+        """Return `build()`; if it fails, record the problem and return a stand-in, with which nothing is run."""
         try:
             return build()
         except OptionError as error:
@@ -154,7 +157,7 @@ class _Problems:
 
 
 def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringConfig, list[str]]:
-    """Return what the graph is built from, and what stands in the way."""
+    """Return the configuration, and the problems of building it."""
     problems = _Problems(label)
     prices = problems.of(lambda: load_prices(settings.prices), instead=load_prices)
     gemini = GeminiSettings(
@@ -201,7 +204,7 @@ def _coalescing(settings: Settings) -> CoalescingOptions:
     if settings.coalesce_max_seconds < settings.coalesce_seconds:
         raise ValueError(
             f"coalesce_max_seconds: {settings.coalesce_max_seconds:g} is less than --coalesce_seconds, which is "
-            f"{settings.coalesce_seconds:g}: a burst may end no earlier than its last change's wait"
+            f"{settings.coalesce_seconds:g}: set it to that or more"
         )
     return CoalescingOptions(
         window_seconds=settings.coalesce_seconds,
@@ -212,7 +215,7 @@ def _coalescing(settings: Settings) -> CoalescingOptions:
 
 
 def _cache(settings: Settings) -> CacheSettings | None:
-    """Return how contexts are cached; None: not at all."""
+    """Return the settings of the context cache; None: no cache."""
     if not settings.context_cache_seconds:
         return None
     if is_secret_name(settings.redis_url):
@@ -225,7 +228,7 @@ def _cache(settings: Settings) -> CacheSettings | None:
 
 
 def _budget(settings: Settings) -> TokenBudget | None:
-    """Return how many tokens a day may cost; None: as many as it takes."""
+    """Return the daily token budget; None: no limit."""
     if settings.daily_token_budget is None:
         return None
     return TokenBudget(
@@ -237,7 +240,7 @@ def _budget(settings: Settings) -> TokenBudget | None:
 
 
 def _shadow(settings: Settings, gemini: GeminiSettings, prices: Mapping[str, Price]) -> ShadowConfig | None:
-    """Return what scores a sample a second time; None: nothing does."""
+    """Return the shadow scores' configuration; None: no shadow scores."""
     if settings.shadow_model is None and settings.shadow_prompt is None:
         return None
     shadow = replace(
@@ -246,12 +249,12 @@ def _shadow(settings: Settings, gemini: GeminiSettings, prices: Mapping[str, Pri
         prompt_version=settings.shadow_prompt or gemini.prompt_version,
     )
     if shadow == gemini:
-        raise OptionError("--shadow_model and --shadow_prompt are those that score already: name another")
+        raise OptionError("--shadow_model and --shadow_prompt equal --model and --prompt_version: name another one")
     return ShadowConfig(shadow, price_of(prices, shadow.model), settings.shadow_percent)
 
 
 def _salesforce(settings: Settings) -> SalesforceSettings | None:
-    """Return where gaps are reread from; None: nowhere, and the warehouse's context is used."""
+    """Return the Salesforce organisation to reread gaps from; None: gaps are not reread."""
     if not settings.salesforce_login_url:
         return None
     check_secret(settings.salesforce_secret, "salesforce_secret")
@@ -268,11 +271,11 @@ def _salesforce(settings: Settings) -> SalesforceSettings | None:
 
 
 def options_help() -> str:
-    """Return this pipeline's options with their defaults, for a terminal."""
+    """Return the help text of this pipeline's options, with their defaults."""
     parser = argparse.ArgumentParser(
         prog="rescore run", usage="rescore run [--config FILE] [--NAME=VALUE …]", add_help=False
     )
-    RescoringOptions._add_argparse_args(parser)  # noqa: SLF001 - Beam has no other way to ask
+    RescoringOptions._add_argparse_args(parser)  # noqa: SLF001 - Beam has no public method for it
     return parser.format_help()
 
 
@@ -280,17 +283,17 @@ def options_help() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in (PipelineOptions, *PipelineOptions.__subclasses__()):
-        options._add_argparse_args(parser)  # noqa: SLF001 - Beam has no other way to ask
+        options._add_argparse_args(parser)  # noqa: SLF001 - Beam has no public method for it
     return parser
 
 
 def _actions() -> dict[str, argparse.Action]:
-    """Return every option there is, by the name that is typed."""
-    return {text.removeprefix("--"): action for action in _parser()._actions for text in action.option_strings}  # noqa: SLF001 - argparse has no other way to ask
+    """Return every option of Beam and of this pipeline, by name."""
+    return {text.removeprefix("--"): action for action in _parser()._actions for text in action.option_strings}  # noqa: SLF001 - argparse has no public method for it
 
 
 def unknown_flags(arguments: list[str]) -> list[str]:
-    """Return the flags that neither Beam nor this pipeline knows; Beam by itself would drop them with a warning."""
+    """Return the flags that neither Beam nor this pipeline knows; Beam alone drops them with a warning."""
     return [argument for argument in _parser().parse_known_args(arguments)[1] if argument.startswith("-")]
 
 

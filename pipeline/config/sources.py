@@ -1,113 +1,111 @@
-"""Where options come from: the command line, over the environment, over a YAML file.
+"""Config sources: an option's value comes from the command line, else the environment, else a YAML file.
 
-The result is a command line, which Beam reads as if all of it had been typed: so every option can be said in each of
-the three ways, Beam's own among them, and the Dataflow console shows what is in force.
+The result is one command line, which Beam reads as if all of it had been typed. Every option, Beam's own included, can
+therefore be set in each source, and the Dataflow console shows the values in force.
 """
 
 import argparse
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from schemas.validation_errors import suggestion
+from transforms.yaml_files import YamlFileError, load_yaml
 
 PREFIX: Final = "RESCORE_"
 CONFIG: Final = "config"
 _PROJECT_VARIABLE: Final = "GOOGLE_CLOUD_PROJECT"
-"""As Google's own clients and gcloud's users know it."""
+"""The variable that gcloud and Google's clients use."""
+
+_Values = dict[str, tuple[str, Any]]
+"""By option: the source as the user knows it, and the value."""
 
 
 @dataclass(frozen=True)
-class Layered:
-    """Options as one command line; `origins` tells of those that were not typed where they were said."""
+class ResolvedOptions:
+    """The options of all sources as one command line; `origins` names the source of those that were not typed."""
 
     arguments: list[str]
     origins: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[str] = ()
 
     def label(self, name: str) -> str:
-        """Return what the user knows an option by."""
+        """Return what the user calls an option: `--name`, or the source that sets it."""
         return self.origins.get(name, f"--{name}")
 
 
-def layered(
+def resolve_options(
     arguments: Sequence[str], environment: Mapping[str, str], options: Mapping[str, argparse.Action]
-) -> Layered:
-    """Return the arguments with what the environment and the file that `--config` names add to them.
+) -> ResolvedOptions:
+    """Return the arguments, completed from the environment and the file that `--config` names.
 
     Args:
-        arguments: As typed.
-        environment: `RESCORE_NAME` for each option; GOOGLE_CLOUD_PROJECT for the project.
-        options: Every option there is, by name.
+        arguments: The command line as typed.
+        environment: `RESCORE_NAME` sets an option; GOOGLE_CLOUD_PROJECT sets the project.
+        options: Every known option by name.
     """
     typed = {argument[2:].partition("=")[0] for argument in arguments if argument.startswith("--")}
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(f"--{CONFIG}", default=environment.get(f"{PREFIX}{CONFIG.upper()}"))
     known, rest = parser.parse_known_args(list(arguments))
     problems: list[str] = []
-    said: dict[str, tuple[str, Any]] = {}
-    if known.config:
-        said |= _of_file(Path(known.config), options, problems)
-    said |= _of_environment(environment, options, problems)
-    added = {name: it for name, it in said.items() if name not in typed}
+    values = _from_file(Path(known.config), options, problems) if known.config else {}
+    values |= _from_environment(environment, options, problems)
+    added = {name: value for name, value in values.items() if name not in typed}
     more = [argument for name, (_, value) in added.items() for argument in _as_typed(options[name], name, value)]
-    return Layered([*rest, *more], {name: origin for name, (origin, _) in added.items()}, problems)
+    return ResolvedOptions([*rest, *more], {name: origin for name, (origin, _) in added.items()}, problems)
 
 
-def _of_environment(
+def _from_environment(
     environment: Mapping[str, str], options: Mapping[str, argparse.Action], problems: list[str]
-) -> dict[str, tuple[str, Any]]:
-    said: dict[str, tuple[str, Any]] = {}
+) -> _Values:
+    values: _Values = {}
     if _PROJECT_VARIABLE in environment:
-        said["project"] = _PROJECT_VARIABLE, environment[_PROJECT_VARIABLE]
+        values["project"] = _PROJECT_VARIABLE, environment[_PROJECT_VARIABLE]
     for variable in sorted(environment):
         name = variable.removeprefix(PREFIX).lower()
         if not variable.startswith(PREFIX) or name == CONFIG:
             continue
         if name in options:
-            said[name] = variable, environment[variable]
+            values[name] = variable, environment[variable]
         else:
-            problems.append(f"the variable {variable} sets no option: {_meant(name, options, PREFIX, str.upper)}")
-    return said
+            problems.append(f"the variable {variable} sets no option: {_remedy(name, options, PREFIX)}")
+    return values
 
 
-def _of_file(path: Path, options: Mapping[str, argparse.Action], problems: list[str]) -> dict[str, tuple[str, Any]]:
+def _from_file(path: Path, options: Mapping[str, argparse.Action], problems: list[str]) -> _Values:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"--{CONFIG} is {str(path)!r}: it can't be read ({type(error).__name__})")
-        return {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problems.append(f"--{CONFIG} is {str(path)!r}: it is no YAML{where}")
+        content = load_yaml(path)
+    except YamlFileError as error:
+        problems.append(f"--{CONFIG}: {error}")
         return {}
     if content is None:
         return {}
     if not isinstance(content, dict):
-        problems.append(f"--{CONFIG} is {str(path)!r}: names of options with their values are wanted")
+        problems.append(f"--{CONFIG}: {path}: expected a mapping of option names to values")
         return {}
-    said: dict[str, tuple[str, Any]] = {}
+    values: _Values = {}
     for key, value in content.items():
         name = str(key)
         if name not in options:
-            problems.append(f"{path}: {name} is no option: {_meant(name, options)}")
+            problems.append(f"{path}: {name} is not an option: {_remedy(name, options)}")
         elif isinstance(value, dict) or (isinstance(value, list) and any(isinstance(it, dict | list) for it in value)):
-            problems.append(f"{path}: {name} holds other names: a text, a number, or a list of them is wanted")
+            problems.append(f"{path}: {name}: expected text, a number, or a list of them")
         elif value is not None:
-            said[name] = f"{name} in {path}", value
-    return said
+            values[name] = f"{name} in {path}", value
+    return values
 
 
-def _meant(name: str, options: Mapping[str, argparse.Action], prefix: str = "", written: Any = str) -> str:
-    close = difflib.get_close_matches(name, options, n=1)
-    return f"did you mean {prefix}{written(close[0])}?" if close else "see rescore run --list-options"
+def _remedy(name: str, options: Mapping[str, argparse.Action], prefix: str = "") -> str:
+    meant = suggestion(name, options)
+    if meant is None:
+        return "see rescore run --list-options"
+    return f"did you mean {prefix}{meant.upper() if prefix else meant}?"
 
 
 def _as_typed(action: argparse.Action, name: str, value: Any) -> Iterator[str]:
-    """Yield a value as it would be typed; a flag without a value is typed, or not."""
+    """Yield a value as it would be typed; a flag without a value is typed if the value is true."""
     if action.nargs == 0:
         if _text(value).lower() == "true":
             yield f"--{name}"

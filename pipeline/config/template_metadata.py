@@ -1,30 +1,32 @@
-"""The Flex Template's metadata: each option of the pipeline as a parameter, which Dataflow checks before a launch.
+"""The Flex Template's metadata: each option as a parameter, which Dataflow validates before a launch.
 
     python -m pipeline.config.template_metadata infrastructure/flex_template/metadata.json     # `make generate` does
 
-Names, descriptions, defaults and values are those of `pipeline.config.settings`. Left out is what a template can't
-give: files of the machine that builds the graph.
+Names, help texts, defaults and patterns come from the JSON schema of `pipeline.config.settings`. Options that name
+local files are left out, since a template can't read files of the machine that launches it.
 """
 
 import json
 import re
 import sys
-from enum import Enum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from pydantic import AfterValidator
-from pydantic.fields import FieldInfo
-
-from pipeline.config.settings import OURS, Matches, Settings
+from pipeline.config.settings import BEAM_OPTIONS, Settings
 
 _FILES: Final = frozenset({"materiality", "schemas", "prices"})
+_PATTERNS: Final = {
+    "boolean": "true|false",
+    "integer": "[1-9][0-9]{0,11}",
+    "number": r"[0-9]{1,9}(\.[0-9]{1,6})?",
+}
 
-_OF_DATAFLOW: Final = (
+_DATAFLOW_PARAMETERS: Final = (
     {
         "name": "number_of_worker_harness_threads",
-        "label": "Threads a worker process",
-        "helpText": "Bundles that a worker process has in hand at once; they wait for Gemini most of the time",
+        "label": "Threads per worker process",
+        "helpText": "Number of bundles that a worker process handles at once; they mostly wait for Gemini",
         "isOptional": True,
         "paramType": "TEXT",
         "regexes": ["^[1-9][0-9]{0,2}$"],
@@ -32,7 +34,7 @@ _OF_DATAFLOW: Final = (
     {
         "name": "dataflow_service_options",
         "label": "Service options",
-        "helpText": "Of Dataflow itself, separated by commas, such as min_num_workers=2,worker_utilization_hint=0.5",
+        "helpText": "Dataflow's own, separated by commas, such as min_num_workers=2,worker_utilization_hint=0.5",
         "isOptional": True,
         "paramType": "TEXT",
         "regexes": [r"^\w+(=[\w.-]+)?(,\w+(=[\w.-]+)?)*$"],
@@ -40,58 +42,45 @@ _OF_DATAFLOW: Final = (
 )
 
 
-def parameter(name: str, field: FieldInfo) -> dict[str, Any]:
-    """Return an option as a template's parameter.
+def parameters(settings: type[Settings] = Settings) -> list[dict[str, Any]]:
+    """Return the options as a template's parameters.
 
     Raises:
-        KeyError: It is a text, and nothing says which ones it may be.
+        KeyError: An option is text, and no pattern says which texts are valid.
     """
-    described: dict[str, Any] = {
+    schema = settings.model_json_schema()
+    return [
+        _parameter(name, field, schema["$defs"])
+        for name, field in schema["properties"].items()
+        if name not in BEAM_OPTIONS | _FILES
+    ]
+
+
+def _parameter(name: str, field: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    parameter = {
         "name": name,
         "label": name.replace("_", " ").capitalize(),
-        "helpText": field.description,
+        "helpText": field["description"],
         "isOptional": True,
         "paramType": "TEXT",
-        "regexes": [f"^({_values(name, field)})$"],
+        "regexes": [f"^({_values(name, field, definitions)})$"],
     }
-    if field.default is None:
-        return described
-    is_switch = isinstance(field.default, bool)
-    return described | {"defaultValue": str(field.default).lower() if is_switch else str(field.default)}
+    default = field["default"]
+    if default is None:
+        return parameter
+    return parameter | {"defaultValue": str(default).lower() if isinstance(default, bool) else str(default)}
 
 
-def _values(name: str, field: FieldInfo) -> str:
-    kinds, metadata = _kinds(field.annotation), [*field.metadata, *_metadata(field.annotation)]
-    for kind in kinds:
-        if issubclass(kind, Enum):
-            return "|".join(re.escape(str(member.value)) for member in kind)
-    if bool in kinds:
-        return "true|false"
-    if int in kinds:
-        return "[1-9][0-9]{0,11}"
-    if float in kinds:
-        return r"[0-9]{1,9}(\.[0-9]{1,6})?"
-    rules = [it.func if isinstance(it, AfterValidator) else it for it in metadata]
-    patterns = [rule.pattern for rule in rules if isinstance(rule, Matches)]
-    if not patterns:
-        raise KeyError(f"--{name}: say in pipeline/config/settings.py which texts it may be")
-    return patterns[0]
-
-
-def _kinds(annotation: Any) -> list[type]:
-    """Return the types that an annotation stands for: one, or one beside None."""
-    found = [annotation] if isinstance(annotation, type) else []
-    return found + [kind for part in get_args(annotation) for kind in _kinds(part)]
-
-
-def _metadata(annotation: Any) -> list[Any]:
-    """Return the rules of an annotation beside None, which pydantic leaves inside it."""
-    return [rule for part in get_args(annotation) for rule in (*getattr(part, "__metadata__", ()), *_metadata(part))]
-
-
-def options() -> dict[str, FieldInfo]:
-    """Return this pipeline's options that a template can give."""
-    return {name: Settings.model_fields[name] for name in OURS if name not in _FILES}
+def _values(name: str, field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """Return a pattern for an option's values; an optional one is `anyOf` its type and null."""
+    value = field.get("anyOf", [field])[0]
+    value = definitions[value["$ref"].rpartition("/")[2]] if "$ref" in value else value
+    if "enum" in value:
+        return "|".join(map(re.escape, value["enum"]))
+    pattern = value.get("pattern") or _PATTERNS.get(value["type"])
+    if not pattern:
+        raise KeyError(f"--{name}: add a pattern of the valid texts in pipeline/config/settings.py")
+    return pattern
 
 
 def metadata() -> dict[str, Any]:
@@ -102,12 +91,12 @@ def metadata() -> dict[str, Any]:
         "streaming": True,
         "supportsExactlyOnce": True,
         "supportsAtLeastOnce": False,
-        "parameters": [*(parameter(name, field) for name, field in options().items()), *_OF_DATAFLOW],
+        "parameters": [*parameters(), *_DATAFLOW_PARAMETERS],
     }
 
 
 def document() -> str:
-    """Return the metadata as it is committed."""
+    """Return the metadata as the JSON file in the repository."""
     return json.dumps(metadata(), indent=2) + "\n"
 
 

@@ -46,8 +46,8 @@ def test_help_has_an_example_and_says_what_it_costs() -> None:
         (["--project", "my-project", "--for", "nobody"], "one of pipeline, replay, both"),
         (["--project", "my-project", "--redis_url=redis://:PLANTED@host/0"], "--redis_url has a password"),
         (["--project", "my-project", "--salesforce_login_url=http://host"], "--salesforce_login_url"),
-        (["--project", "my-project", "--salesforce_auth=x"], "client_credentials or jwt_bearer is wanted"),
-        (["--config=nowhere.yaml", "--project=my-project"], "--config is 'nowhere.yaml': it can't be read"),
+        (["--project", "my-project", "--salesforce_auth=x"], "expected client_credentials or jwt_bearer"),
+        (["--config=nowhere.yaml", "--project=my-project"], "--config: nowhere.yaml: can't be read"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: list[str], remedy: str) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pipeline.config.options import config_from, options_help
 from pipeline.config.settings import Settings
-from pipeline.config.template_metadata import document, metadata, parameter
+from pipeline.config.template_metadata import document, metadata, parameters
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "infrastructure" / "flex_template"
@@ -78,7 +78,7 @@ def test_a_text_without_a_rule_is_refused() -> None:
         new_text: str = Field("", description="A new one")
 
     with pytest.raises(KeyError, match="--new_text"):
-        parameter("new_text", WithNewText.model_fields["new_text"])
+        parameters(WithNewText)
 
 
 def test_image_installs_the_versions_that_the_tests_ran_with() -> None:

@@ -48,7 +48,7 @@ def test_the_engine_has_its_options() -> None:
         (["--project=my-project", "--subscription=x y"], "--subscription"),
         (["--project=my-project", "--accounts_per_call=0"], "--accounts_per_call"),
         (["--project=my-project", "--batch_size=-1"], "--batch_size"),
-        (["--project=my-project", "--prompt_version=v0"], "--prompt_version is 'v0': one of v1, v2 is wanted"),
+        (["--project=my-project", "--prompt_version=v0"], "--prompt_version is 'v0': expected one of v1, v2"),
         (["--project=my-project", "--daily_token_budget=0"], "--daily_token_budget"),
         (["--project=my-project", "--shadow_prompt=v0"], "--shadow_prompt"),
         (["--project=my-project", "--shadow_model=gemini-3.5-flash-lite"], "name another"),
@@ -88,17 +88,17 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: p
     told = str(refusal.value)
     assert "changeme" not in told
     assert "GOOGLE_CLOUD_PROJECT is 'My Project': expected 6 to 30 lower-case letters" in told
-    assert f"region in {file} is 'Europe': a region such as europe-west1 is wanted" in told
-    assert "RESCORE_ACCOUNTS_PER_CALL is '0': 1 or more is wanted" in told
-    assert "--skip_unchanged_contexts is 'perhaps': true or false is wanted" in told
-    assert f"batch_size in {file} is 'many': a whole number is wanted" in told
+    assert f"region in {file} is 'Europe': expected a region such as europe-west1" in told
+    assert "RESCORE_ACCOUNTS_PER_CALL is '0': expected 1 or more" in told
+    assert "--skip_unchanged_contexts is 'perhaps': expected true or false" in told
+    assert f"batch_size in {file} is 'many': expected a whole number" in told
     assert str(table) in told
     assert "--salesforce_secret: the variable SALESFORCE_SECRET holds a placeholder: put the real one there" in told
     assert "--coalesce_max_seconds: 120 is less than --coalesce_seconds, which is 500" in told
-    assert f"{file}: modle is no option: did you mean model?" in told
-    assert f"{file}: labels holds other names: a text, a number, or a list of them is wanted" in told
+    assert f"{file}: modle is not an option: did you mean model?" in told
+    assert f"{file}: labels: expected text, a number, or a list of them" in told
     assert "the variable RESCORE_SHADOW_PERCENTS sets no option: did you mean RESCORE_SHADOW_PERCENT?" in told
-    assert "--colour=blue is no option of the pipeline or of Beam: see rescore run --list-options" in told
+    assert "--colour=blue is not an option of this pipeline or of Beam: see rescore run --list-options" in told
     assert len(told.splitlines()) == 12
 
 

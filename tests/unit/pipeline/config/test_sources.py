@@ -77,12 +77,14 @@ def test_the_project_is_google_s_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"a: [1", "it is no YAML, line 1"),
-        (b"model: x\n\tlocation: y\n", "it is no YAML, line 2"),
-        (b"- model\n", "names of options with their values are wanted"),
-        (b"\xff\xfe\x00", "it can't be read (UnicodeDecodeError)"),
-        (b"colour: blue\n", "colour is no option: see rescore run --list-options"),
-        (b"acounts_per_call: 5\n", "acounts_per_call is no option: did you mean accounts_per_call?"),
+        (b"a: [1", ":1:6: while parsing a flow sequence"),
+        (b"model: x\n\tlocation: y\n", ":2:1: while scanning"),
+        (b"model: x\nmodel: y\n", ":2:1: duplicate key 'model': merge the two entries"),
+        (b"[]\n", "expected a mapping of option names to values"),
+        (b"- model\n", "expected a mapping of option names to values"),
+        (b"\xff\xfe\x00", "not UTF-8: save the file as UTF-8"),
+        (b"colour: blue\n", "colour is not an option: see rescore run --list-options"),
+        (b"acounts_per_call: 5\n", "acounts_per_call is not an option: did you mean accounts_per_call?"),
     ],
 )
 def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes, told: str) -> None:
@@ -97,5 +99,5 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes, told: str) 
 def test_a_file_that_is_not_there_is_told() -> None:
     """It is not taken for an empty one."""
     line = command_line(["--config=nowhere.yaml"], {"GOOGLE_CLOUD_PROJECT": "my-project"})
-    with pytest.raises(OptionError, match=r"--config is 'nowhere\.yaml': it can't be read \(FileNotFoundError\)"):
+    with pytest.raises(OptionError, match=r"--config: nowhere\.yaml: can't be read: No such file"):
         config_from(PipelineOptions(line.arguments), line)

@@ -68,7 +68,7 @@ resource "google_dataflow_flex_template_job" "rescoring" {
   lifecycle {
     precondition {
       condition     = alltrue([for name in keys(local.parameters) : contains(keys(local.accepted), name)])
-      error_message = "pipeline_parameters has a name that is no option of the pipeline: rescore run --list-options."
+      error_message = "pipeline_parameters has a name that is not an option of the pipeline: see rescore run --list-options."
     }
     precondition {
       condition = alltrue([

@@ -16,10 +16,7 @@ from schemas.salesforce_ids import AccountId, RecordId
 
 ACCOUNT_ENTITY: Final = "Account"
 ENTITIES: Final = (ACCOUNT_ENTITY, "Contact", "Opportunity", "Task", "Event")
-"""The Salesforce objects whose changes can move an account's score."""
-
-RELATED_ENTITIES: Final = frozenset(ENTITIES) - {ACCOUNT_ENTITY}
-"""Those that name their account in the field `AccountId`."""
+"""The Salesforce objects whose changes can move an account's score; all but Account name theirs in `AccountId`."""
 
 
 class ChangeType(StrEnum):

@@ -1,4 +1,4 @@
-"""The names that others rely on, and the resources that carry them."""
+"""Names of the job, topics, subscriptions and datasets, and the calls that create them."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -18,29 +18,29 @@ PARKING_LOT_TOPIC: Final = "account-changes-parking-lot"
 SUBSCRIPTION: Final = "account-changes-rescoring"
 DEAD_LETTER_HOLD_SUBSCRIPTION: Final = "account-changes-dead-letter-hold"
 PARKING_LOT_HOLD_SUBSCRIPTION: Final = "account-changes-parking-lot-hold"
-"""A topic without a subscription keeps nothing: what is parked waits here."""
+"""Keeps the parked dead letters: a topic without a subscription drops its messages."""
 
 SCORING_DATASET: Final = "account_scoring"
 CRM_DATASET: Final = "crm"
 
 ACK_DEADLINE_SECONDS: Final = 600
 HOLD_ACK_DEADLINE_SECONDS: Final = 60
-"""After a replay was killed, the letters that it held come back within this time."""
+"""After a replay was killed, Pub/Sub delivers the dead letters that it held again within this time."""
 
 HOLD_RETENTION: Final = dt.timedelta(days=31)
-"""The longest that Pub/Sub keeps a message; by default it drops an unacknowledged one after 7 days."""
+"""Pub/Sub's maximum; by default it drops unacknowledged messages after 7 days."""
 
 _CONSUMED: Final = {
     "ack_deadline_seconds": ACK_DEADLINE_SECONDS,
-    # What was acknowledged stays to be sought back to: Dataflow acknowledges when a bundle commits, the DirectRunner
-    # when it has read.
+    # Keeps acknowledged messages, so that an operator can seek back: Dataflow acknowledges when a bundle commits, the
+    # DirectRunner as soon as it has read.
     "retain_acked_messages": True,
 }
 _HELD: Final = {
     "ack_deadline_seconds": HOLD_ACK_DEADLINE_SECONDS,
     "retain_acked_messages": True,
     "message_retention_duration": HOLD_RETENTION,
-    # By default a subscription that nobody pulls for 31 days is deleted, and its letters with it.
+    # By default Pub/Sub deletes a subscription that nobody pulls for 31 days, with its messages.
     "expiration_policy": {},
 }
 _SUBSCRIPTIONS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
@@ -51,11 +51,11 @@ _SUBSCRIPTIONS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 
 TOPICS: Final = (TOPIC, DEAD_LETTER_TOPIC, PARKING_LOT_TOPIC)
 SUBSCRIPTION_TOPICS: Final[Mapping[str, str]] = {name: topic for name, (topic, _) in _SUBSCRIPTIONS.items()}
-"""Each subscription, and the topic that it belongs to."""
+"""The topic of each subscription."""
 
 
 def create_topics(project: str) -> None:
-    """Create topics and subscriptions where they are missing; what is there keeps its settings."""
+    """Create missing topics and subscriptions; existing ones keep their settings."""
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
     with publisher, subscriber:
         for topic in TOPICS:
@@ -72,7 +72,7 @@ def create_topics(project: str) -> None:
 
 
 def create_tables(warehouse: Warehouse) -> None:
-    """Create datasets, tables and views where they are missing."""
+    """Create missing datasets, tables and views."""
     warehouse.create_dataset(SCORING_DATASET)
     warehouse.create_dataset(CRM_DATASET)
     for table in SCORING_TABLES:

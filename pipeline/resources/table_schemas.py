@@ -1,8 +1,8 @@
-"""The warehouse as Terraform reads it: a file a table and a view, generated from `schemas.tables`.
+"""One file per table and view for Terraform, generated from `schemas.tables` and `schemas.views`.
 
     python -m pipeline.resources.table_schemas infrastructure/schemas     # `make generate` does
 
-Terraform makes a table of every file that it finds, so that a new table needs no second definition.
+Terraform creates a table or view from every file that it finds, so a new table needs no second definition.
 """
 
 import json
@@ -25,7 +25,7 @@ def table_definition(table: Table) -> dict[str, Any]:
 
 
 def schema_files() -> Mapping[str, str]:
-    """Return the files' contents by path: `tables/DATASET/NAME.json`, `views/DATASET/NAME.sql`.
+    """Return the contents of the files by path: `tables/DATASET/NAME.json`, `views/DATASET/NAME.sql`.
 
     A view's SQL keeps the placeholder `{dataset}` for `project.dataset`.
     """
@@ -38,17 +38,17 @@ def schema_files() -> Mapping[str, str]:
 
 
 def read_schema_files(folder: Path) -> Mapping[str, str]:
-    """Return what a folder holds, as `schema_files` does."""
+    """Return the files of a folder, in the form of `schema_files`."""
     found = (path for pattern in ("tables/*/*.json", "views/*/*.sql") for path in folder.glob(pattern))
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in found}
 
 
 def write_schema_files(folder: Path) -> None:
-    """Make a folder hold these files, and none of a table or view that is no more."""
-    wanted = schema_files()
-    for name in read_schema_files(folder).keys() - wanted.keys():
+    """Write the files to a folder, and delete those of removed tables and views."""
+    files = schema_files()
+    for name in read_schema_files(folder).keys() - files.keys():
         (folder / name).unlink()
-    for name, content in wanted.items():
+    for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The job that reaches Dataflow: the real runner submits it, a capture of the Dataflow and storage APIs takes it."""
+"""The job that reaches Dataflow, submitted by the real runner to a capture of the Dataflow and storage APIs."""
 
 import json
 import os
@@ -43,7 +43,7 @@ WORKERS: Final = (
 
 @dataclass
 class Cloud:
-    """The two APIs, and what a command needs to find them."""
+    """The two APIs, and the options that lead commands to them."""
 
     dataflow: DataflowCapture
     storage_url: str
@@ -89,7 +89,7 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def storage_url() -> Iterator[str]:
-    """Return the address of a storage emulator that has the staging bucket."""
+    """Return the address of a storage emulator with the staging bucket."""
     server = create_server("localhost", 0, in_memory=True, default_bucket=BUCKET)
     with server:
         yield f"http://localhost:{server._api._httpd.server_port}"
@@ -104,7 +104,7 @@ def cloud(storage_url: str) -> Iterator[Cloud]:
 
 @dataclass
 class Submitted:
-    """A job that was taken: as it was posted, its graph, and its package."""
+    """A submitted job: the request, its graph and its package."""
 
     job: dict[str, Any]
     graph: Any
@@ -119,7 +119,7 @@ class Submitted:
 
 @pytest.fixture(scope="module")
 def submitted(cloud: Cloud) -> Submitted:
-    """Return the job of a submission with all that a deployment says; it goes on running."""
+    """Return the job of a submission with all options of a deployment; it stays active."""
     cloud.submit(*WORKERS, f"--setup_file={ROOT / 'setup.py'}", "--id_label=event_uuid")
     (job,) = cloud.dataflow.created
     (pool,) = job["environment"]["workerPools"]
@@ -129,7 +129,7 @@ def submitted(cloud: Cloud) -> Submitted:
 
 
 def test_job_is_a_streaming_job_under_a_stable_name(submitted: Submitted) -> None:
-    """The name says what runs, not when it was started: an update finds it."""
+    """The job name does not contain the start time, so that an update finds the job."""
     assert submitted.job["type"] == STREAMING_JOB
     assert submitted.job["name"] == "account-rescoring"
     assert submitted.job["labels"] == {"component": "account-rescoring", "environment": "staging"}
@@ -138,7 +138,7 @@ def test_job_is_a_streaming_job_under_a_stable_name(submitted: Submitted) -> Non
 
 
 def test_workers_are_as_the_deployment_says(submitted: Submitted) -> None:
-    """No public addresses, their own account, and a pool that grows for waiting rather than for work."""
+    """Workers have no public addresses, a service account, and a pool that can grow."""
     environment = submitted.job["environment"]
     (pool,) = environment["workerPools"]
     assert environment["serviceAccountEmail"] == "rescoring-worker@my-project.iam.gserviceaccount.com"
@@ -150,7 +150,7 @@ def test_workers_are_as_the_deployment_says(submitted: Submitted) -> None:
 
 
 def test_console_shows_the_steps_of_the_graph(submitted: Submitted) -> None:
-    """The runner's own replacements leave the steps' names as they are."""
+    """The runner's own replacements keep the names of the steps."""
     shown = [step.unique_name for step in top_steps(submitted.graph).values()]
     local = pipeline_proto(PipelineOptions(["--streaming", "--project=my-project"]))
     assert shown == [step.unique_name for step in top_steps(local).values()]
@@ -159,7 +159,7 @@ def test_console_shows_the_steps_of_the_graph(submitted: Submitted) -> None:
 
 
 def test_messages_are_read_by_the_service_from_the_subscription(submitted: Submitted) -> None:
-    """Dataflow's own reader takes the subscription, and drops repetitions by the attribute that was named."""
+    """Dataflow's own reader reads the subscription, and drops duplicates by the configured attribute."""
     reads = [
         beam_runner_api_pb2.PubSubReadPayload.FromString(transform.spec.payload)
         for transform in submitted.graph.components.transforms.values()
@@ -194,7 +194,7 @@ print(json.dumps({"fns": fns, "files": files, "data": data}))
 
 
 def test_staged_package_installs_and_its_functions_unpickle(submitted: Submitted, tmp_path: Path) -> None:
-    """A worker that has the dependencies and the staged package, and nothing of this checkout, can run every step."""
+    """A worker with the dependencies and the staged package, but without this checkout, can run every step."""
     (tmp_path / "workflow.tar.gz").write_bytes(submitted.package)
     (tmp_path / "pipeline.pb").write_bytes(submitted.graph.SerializeToString())
     target = tmp_path / "installed"
@@ -228,7 +228,7 @@ def test_staged_package_installs_and_its_functions_unpickle(submitted: Submitted
 
 
 def test_second_job_of_the_name_is_refused(cloud: Cloud, submitted: Submitted) -> None:
-    """Two jobs on one subscription would part the messages between them; the line says what to do instead."""
+    """Two jobs on one subscription would share its messages; the message says what to do instead."""
     before = len(cloud.dataflow.created)
     said = cloud.submit(expected=2)
     assert f"already active job named {submitted.job['name']}" in said
@@ -237,7 +237,7 @@ def test_second_job_of_the_name_is_refused(cloud: Cloud, submitted: Submitted) -
 
 
 def test_update_takes_over_the_job_of_the_name(cloud: Cloud, submitted: Submitted) -> None:
-    """An update names the job that it replaces, and what became of renamed steps."""
+    """An update names the job that it replaces, and the new names of renamed steps."""
     mapping = {"Ask Gemini": "Score accounts"}
     cloud.submit("--update", f"--transform_name_mapping={json.dumps(mapping)}")
     update = cloud.dataflow.created[-1]
@@ -247,7 +247,7 @@ def test_update_takes_over_the_job_of_the_name(cloud: Cloud, submitted: Submitte
 
 
 def test_update_without_a_job_says_so(storage_url: str) -> None:
-    """Beam would ask for the list of jobs for ever; the command ends after one look."""
+    """Beam alone would poll the list of jobs for ever; the command ends after one request."""
     with DataflowCapture() as empty:
         said = Cloud(empty, storage_url).submit("--update", expected=2)
         assert "no job account-rescoring runs in europe-west1" in said
@@ -255,7 +255,7 @@ def test_update_without_a_job_says_so(storage_url: str) -> None:
 
 
 def test_flex_template_launch_leaves_a_job_for_the_service(cloud: Cloud) -> None:
-    """The launcher's arguments end in a job file where the template says; Dataflow itself creates the job from it."""
+    """The launcher writes a job file to the template's location; Dataflow creates the job from it."""
     location = f"gs://{BUCKET}/staging/template_launches/1/job_object"
     before = len(cloud.dataflow.calls)
     cloud.start(

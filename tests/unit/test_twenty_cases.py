@@ -1,6 +1,6 @@
-"""The twenty cases that a reader of Salesforce's change events meets, and what is right in each, by their numbers.
+"""The twenty special cases of Salesforce change events, by their numbers.
 
-Each is decided by the functions that the pipeline calls; the modules' own tests look closer.
+Each test calls the functions that the pipeline calls; the unit tests of the modules go deeper.
 """
 
 import json
@@ -37,7 +37,7 @@ def _changes(bytes_: bytes) -> list[AccountChange]:
 
 
 def _emitted(*changes: AccountChange) -> list[AccountChange]:
-    """Return what goes on when changes come one by one, each in a window of its own."""
+    """Return the emitted changes if each change arrives in a window of its own."""
     state, emitted = AccountState(), []
     for number, arrived in enumerate(changes):
         state, _ = receive(state, arrived, number * 10.0, LIMITS)
@@ -47,7 +47,7 @@ def _emitted(*changes: AccountChange) -> list[AccountChange]:
 
 
 def test_case_01_several_record_ids() -> None:
-    """One change for each, and the identity includes the record id."""
+    """There is one change per record id, and the event id depends on it."""
     explanations = _explain(payload(recordIds=[account_id(1), account_id(2)]))
     assert [explanation.account_id for explanation in explanations] == [account_id(1), account_id(2)]
     assert len({explanation.event_id for explanation in explanations}) == 2
@@ -55,14 +55,14 @@ def test_case_01_several_record_ids() -> None:
 
 @pytest.mark.parametrize(("record_id", "reason"), [("001*", "wildcard"), ("000000000000000AAA", "overflow")])
 def test_case_02_no_record(record_id: str, reason: str) -> None:
-    """A wildcard and the overflow dummy ask for a resync of the entity, never for a score."""
+    """A wildcard and the overflow dummy request a resync of the entity, never a score."""
     change_type = "GAP_OVERFLOW" if reason == "overflow" else "GAP_UPDATE"
     explanation = _one({}, recordIds=[record_id], changeType=change_type, changedFields=None)
     assert (explanation.decision, explanation.reason) == ("resync", reason)
 
 
 def test_case_03_gap() -> None:
-    """A gap is rescored from the record read again, and nothing is taken as cleared."""
+    """A gap is rescored from the reread record, and clears no field."""
     (gap,) = _changes(payload({}, changeType="GAP_UPDATE", changedFields=None))
     assert needs_reread(gap)
     assert gap.nulled_fields == ()
@@ -70,27 +70,27 @@ def test_case_03_gap() -> None:
 
 
 def test_case_04_null_that_nulled_fields_does_not_name() -> None:
-    """It is unchanged."""
+    """The field is unchanged."""
     (update,) = _changes(payload({"Rating": "Hot", "Industry": None}, changedFields=["Rating"], nulledFields=[]))
     assert update.nulled_fields == ()
     assert update.values == {"Rating": "Hot"}
 
 
 def test_case_05_bitmaps_without_their_schema() -> None:
-    """They are quarantined with that reason."""
+    """The event becomes a dead letter with that reason."""
     explanation = _one(changedFields=["0x400800"])
     assert (explanation.decision, explanation.reason) == ("dead_letter", "unsupported_event")
 
 
 @pytest.mark.parametrize("change_type", ["SNAPSHOT", "MERGE"])
 def test_case_06_unknown_change_type(change_type: str) -> None:
-    """A dead letter, its payload kept."""
+    """The event becomes a dead letter with its payload."""
     explanation = _one(changeType=change_type)
     assert (explanation.decision, explanation.reason) == ("dead_letter", "unsupported_event")
 
 
 def test_case_07_changed_field_that_the_body_lacks() -> None:
-    """It changed, its value is unknown, and that is reason enough to rescore."""
+    """The field changed to an unknown value, which is enough to rescore."""
     (update,) = _changes(payload({}, changedFields=["Industry"]))
     assert update.changed_fields == ("Industry",)
     assert update.values == {}
@@ -98,19 +98,19 @@ def test_case_07_changed_field_that_the_body_lacks() -> None:
 
 
 def test_case_08_immaterial_fields_only() -> None:
-    """Skipped and counted."""
+    """The change is skipped and counted."""
     explanation = _one({"Phone": "1", "LastModifiedDate": 1}, changedFields=["Phone", "LastModifiedDate"])
     assert (explanation.decision, explanation.reason) == ("skip", "immaterial")
 
 
 def test_case_09_enriched_value() -> None:
-    """A value that changedFields does not name is no change."""
+    """A value that changedFields does not list is not a change."""
     explanation = _one({"Phone": "1", "Rating": "Hot"}, changedFields=["Phone"])
     assert (explanation.decision, explanation.reason) == ("skip", "immaterial")
 
 
 def test_case_10_same_replay_id_with_other_records() -> None:
-    """Both are kept: a replay id is no identity."""
+    """Both are kept: a replay id does not identify an event."""
     ids = [
         explanation.event_id
         for number in (1, 2)
@@ -122,14 +122,14 @@ def test_case_10_same_replay_id_with_other_records() -> None:
 
 
 def test_case_11_union_wrappers() -> None:
-    """Known type names are unwrapped, and a compound field with one part is none of them."""
+    """Wrappers with known type names are removed; a compound field with one part is kept."""
     body = {"Rating": {"string": "Hot"}, "Name": {"LastName": "X"}}
     (update,) = _changes(payload(body, changedFields=["Rating", "Name.LastName"]))
     assert update.values == {"Rating": "Hot", "Name.LastName": "X"}
 
 
 def test_case_12_name_as_text_or_object_dates_as_epoch_or_iso() -> None:
-    """Both forms are read."""
+    """Both forms are parsed."""
     for name in ("Acme", {"FirstName": "A", "LastName": "B"}):
         for date in (1641819688000, "2022-01-10T13:01:28.000Z"):
             assert (
@@ -138,14 +138,14 @@ def test_case_12_name_as_text_or_object_dates_as_epoch_or_iso() -> None:
 
 
 def test_case_13_diff_text() -> None:
-    """A difference is no value: the field changed, to what is unknown."""
+    """A difference is not a value: the field changed to an unknown value."""
     (update,) = _changes(payload({"Name": "@@ -1"}, changedFields=["Name"], diffFields=["Name"]))
     assert update.changed_fields == ("Name",)
     assert update.values == {}
 
 
 def test_case_14_ids() -> None:
-    """15 characters are normalised; a bad checksum and a foreign prefix are refused."""
+    """15-character ids are normalised; a wrong checksum and another object's prefix are refused."""
     assert _one(recordIds=[account_id()[:15]]).account_id == account_id()
     for wrong in (account_id()[:15] + "AAB", "003bm000016htgPAAQ"):
         explanation = _one(recordIds=[wrong])
@@ -153,14 +153,14 @@ def test_case_14_ids() -> None:
 
 
 def test_case_15_no_changed_fields() -> None:
-    """Events of 2019 have none: the keys tell."""
+    """Events of 2019 have no changedFields: the keys in the body are taken."""
     (update,) = _changes(payload({"Rating": "Hot"}, changedFields=None, nulledFields=None))
     assert update.changed_fields == ("Rating",)
 
 
 @pytest.mark.parametrize("entity", ["Contact", "Opportunity", "Task", "Event"])
 def test_case_16_related_entities(entity: str) -> None:
-    """A new record that names its account rescores the account; one that names none is skipped."""
+    """A new record that names its account rescores the account; one without an account is skipped."""
     record = {"entityName": entity, "recordIds": ["003bm000016htgPAAQ"], "changeType": "CREATE", "changedFields": []}
     assert _one({"AccountId": account_id(3)}, **record).account_id == account_id(3)
     assert _one({"AccountId": account_id(3)}, **record).decision == "rescore"
@@ -168,7 +168,7 @@ def test_case_16_related_entities(entity: str) -> None:
 
 
 def test_case_17_delete_late_update_undelete() -> None:
-    """A deletion leaves a tombstone, an older update is ignored, an undelete revives."""
+    """A deletion leaves a tombstone, an older update is stale, and an undelete revives the account."""
     deleted = change(event_id="b" * 32, change_type=ChangeType.DELETE, sequence_number=2)
     late = change(event_id="a" * 32, sequence_number=1)
     undeleted = change(event_id="c" * 32, change_type=ChangeType.UNDELETE, sequence_number=3)
@@ -179,7 +179,7 @@ def test_case_17_delete_late_update_undelete() -> None:
 
 
 def test_case_18_redelivery_and_reordering() -> None:
-    """Repeated changes end as duplicates, older ones as stale, and the newest goes on."""
+    """Repeated changes are duplicates, older ones are stale, and the newest is emitted."""
     older, newer = change(event_id="a" * 32), change(event_id="b" * 32, sequence_number=2)
     state, _ = receive(AccountState(), newer, 0, LIMITS)
     state, emitted, _ = end_window(state, LIMITS)
@@ -206,14 +206,14 @@ def test_case_18_redelivery_and_reordering() -> None:
     ids=["empty", "utf-8", "5 MB", "nesting", "no json", "nan", "negative", "text number", "placeholder"],
 )
 def test_case_19_garbage(bytes_: bytes) -> None:
-    """It is refused with a reason, and nothing crashes."""
+    """It is refused with a reason, and nothing is raised."""
     (explanation,) = _explain(bytes_)
     assert explanation.decision == "dead_letter"
     assert explanation.message
 
 
 def test_case_20_own_writes() -> None:
-    """What the scorer's own client wrote back is ignored, or it would loop."""
+    """A write of an own client is skipped, since scoring it would loop."""
     own = Materiality(MATERIALITY.entities, own_clients=("rescorer",))
     written = change(change_origin="com/salesforce/api/rest/66.0;client=rescorer")
     assert own.decide(written) == Immaterial(SkipReason.OWN_WRITE)

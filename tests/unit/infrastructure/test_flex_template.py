@@ -1,4 +1,4 @@
-"""The Flex Template: its metadata is the pipeline's options, its image has what the tests ran with, and no root."""
+"""The Flex Template: metadata equals the options, the image has the tested versions and runs without root."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,12 @@ PARAMETERS: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in metad
 
 
 def test_committed_metadata_is_what_the_options_say() -> None:
-    """A new option, or another default, shows in the template; `make generate` writes it."""
+    """A new option or default changes the template's metadata; `make generate` writes it."""
     assert (TEMPLATE / "metadata.json").read_text(encoding="utf-8") == document()
 
 
 def test_every_option_with_a_value_is_a_parameter() -> None:
-    """What `rescore run --list-options` prints, a template can set, but for files of the machine that launches."""
+    """The template has every option that `rescore run --list-options` prints, except for local files."""
     listed = set(re.findall(r"^  --(\w+) (?=[A-Z{])", options_help(), flags=re.MULTILINE))
     assert listed - {"materiality", "schemas", "prices"} == set(PARAMETERS) - {
         "number_of_worker_harness_threads",
@@ -34,7 +34,7 @@ def test_every_option_with_a_value_is_a_parameter() -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_says_what_it_is(name: str) -> None:
-    """Each is described, and its default is a value that it accepts and that the pipeline takes for its own."""
+    """Each parameter is described, and its default matches its pattern and the pipeline's default."""
     entry = PARAMETERS[name]
     assert len(entry["helpText"]) >= 10
     assert entry["label"]
@@ -65,14 +65,14 @@ def test_a_parameter_says_what_it_is(name: str) -> None:
     ],
 )
 def test_values_are_checked_before_anything_starts(name: str, good: str, bad: str) -> None:
-    """Dataflow refuses a launch whose parameter can't be right."""
+    """Dataflow refuses a launch with an invalid parameter."""
     (pattern,) = PARAMETERS[name]["regexes"]
     assert re.search(pattern, good)
     assert not re.search(pattern, bad)
 
 
 def test_a_text_without_a_rule_is_refused() -> None:
-    """Whoever adds an option is told to say which values it takes."""
+    """A new text option needs a pattern."""
 
     class WithNewText(Settings):
         new_text: str = Field("", description="A new one")
@@ -82,7 +82,7 @@ def test_a_text_without_a_rule_is_refused() -> None:
 
 
 def test_image_installs_the_versions_that_the_tests_ran_with() -> None:
-    """The image's lock is the part of the repository's lock that runs in production, hashes and all."""
+    """The image's lock is the production part of the repository's lock, with hashes."""
     tested, shipped = _pins(ROOT / "requirements.txt"), _pins(TEMPLATE / "requirements.txt")
     assert shipped["apache-beam"] == tested["apache-beam"]
     assert {name: tested.get(name) for name in shipped} == shipped
@@ -90,7 +90,7 @@ def test_image_installs_the_versions_that_the_tests_ran_with() -> None:
 
 
 def test_image_runs_without_root() -> None:
-    """Both images end as a user of their own, and take nothing that is not pinned."""
+    """Both images run as their own user, and install pinned packages only."""
     stages = re.split(r"^FROM ", (TEMPLATE / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     final = {stage.split("\n")[0].split(" AS ")[1]: stage for stage in stages}
     assert re.findall(r"^USER (.*)$", final["launcher"], flags=re.MULTILINE) == ["rescoring"]
@@ -101,7 +101,7 @@ def test_image_runs_without_root() -> None:
 
 
 def test_image_has_the_beam_that_is_pinned() -> None:
-    """The SDK of the base image, which talks to Dataflow, is the one that builds the graph."""
+    """The base image has the Beam version that builds the graph."""
     image = re.search(r"^ARG BEAM_IMAGE=apache/beam_python3\.11_sdk:(\S+)$", _dockerfile(), flags=re.MULTILINE)
     assert image
     assert image[1] == _pins(ROOT / "requirements.txt")["apache-beam"]

@@ -1,4 +1,4 @@
-"""Alerts: they count what the pipeline counts, and each has its section in the docs."""
+"""Alerts use counters that the pipeline has, and each alert has its section in the docs."""
 
 import ast
 import re
@@ -10,14 +10,14 @@ DASHBOARD = (ROOT / "infrastructure" / "dashboard.tf").read_text(encoding="utf-8
 
 
 def test_every_counter_is_one_that_the_pipeline_counts() -> None:
-    """A counter that was renamed would leave an alert that never fires."""
+    """An alert on a renamed counter would never fire."""
     named = set(re.findall(r"\b[a-z_]+_total\b", ALERTS + DASHBOARD))
     assert len(named) > 5
     assert named <= _counters()
 
 
 def test_every_alert_has_its_section_and_no_section_is_left() -> None:
-    """Whoever is woken finds what to do under the alert's own name."""
+    """Each alert has a section of its name in docs/monitoring.md, and no section is left over."""
     alerts = set(re.findall(r'^    "([a-z-]+)" = \{$', ALERTS, flags=re.MULTILINE))
     page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
     assert len(alerts) > 10
@@ -25,7 +25,7 @@ def test_every_alert_has_its_section_and_no_section_is_left() -> None:
 
 
 def _counters() -> set[str]:
-    """Return the names under which the code counts."""
+    """Return the names of all counters in the code."""
     names = set()
     for path in (*(ROOT / "transforms").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

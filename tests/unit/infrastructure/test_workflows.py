@@ -1,4 +1,4 @@
-"""The workflows call what there is: jobs, make targets, scripts, and actions at commits that can't be moved."""
+"""Workflows refer to existing jobs, make targets and scripts, and pin actions by commit."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def _steps(workflow: dict[Any, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_needed_jobs_exist(name: str) -> None:
-    """A job that waits for one that is not there never runs."""
+    """A job that needs a missing job never runs."""
     jobs = WORKFLOWS[name]["jobs"]
     for job in jobs.values():
         needs = job.get("needs", [])
@@ -32,7 +32,7 @@ def test_needed_jobs_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_called_targets_scripts_and_workflows_exist(name: str) -> None:
-    """What a step runs is in the repository."""
+    """Targets, scripts and workflows that a step calls exist."""
     for step in _steps(WORKFLOWS[name]):
         command = step.get("run", "")
         assert set(re.findall(r"\bmake ([a-z-]+)", command)) <= TARGETS, command
@@ -48,7 +48,7 @@ def test_called_targets_scripts_and_workflows_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_actions_are_pinned_by_commit(name: str) -> None:
-    """A tag can be moved to other code; a commit can't. The tag stands beside it for people and for Dependabot."""
+    """A tag can move, a commit can't. The tag stands in a comment, for people and for Dependabot."""
     used = re.findall(r"uses: (\S+)(.*)", (FOLDER / name).read_text(encoding="utf-8"))
     assert used
     for action, comment in used:
@@ -59,7 +59,7 @@ def test_actions_are_pinned_by_commit(name: str) -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_rights_are_asked_for_one_by_one(name: str) -> None:
-    """A workflow reads by default; only what deploys gets a token for Google Cloud, and names its environment."""
+    """Workflows can only read by default; only deployments get a Google Cloud token, and name their environment."""
     workflow = WORKFLOWS[name]
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
@@ -68,7 +68,7 @@ def test_rights_are_asked_for_one_by_one(name: str) -> None:
 
 
 def test_production_waits_for_staging() -> None:
-    """What goes to production was built once, and tried in staging."""
+    """Production gets the images that were built once and tested in staging."""
     jobs = WORKFLOWS["deploy.yml"]["jobs"]
     assert set(jobs["production"]["needs"]) == {"build", "staging"}
     assert "needs.staging.result == 'success'" in jobs["production"]["if"]
@@ -78,7 +78,7 @@ def test_production_waits_for_staging() -> None:
 
 
 def test_makefile_names_its_targets_as_phony() -> None:
-    """A file of a target's name would keep the target from running."""
+    """A file with a target's name would otherwise keep the target from running."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
     assert phony

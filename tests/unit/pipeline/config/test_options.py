@@ -1,4 +1,4 @@
-"""The pipeline's options: defaults, paths, and errors that say what to write."""
+"""Options: defaults, paths, and errors with their remedies."""
 
 import datetime as dt
 from dataclasses import FrozenInstanceError, replace
@@ -15,7 +15,7 @@ from transforms.clients.redis import RedisSettings
 
 
 def test_names_become_paths_of_the_project() -> None:
-    """A short name is one of the project's; a path stays what it is."""
+    """A short name becomes a path in the project; a path is kept."""
     config = config_from(PipelineOptions(["--project=my-project", "--dead_letter_topic=projects/other/topics/dead"]))
     assert config.subscription == "projects/my-project/subscriptions/account-changes-rescoring"
     assert config.dead_letter_topic == "projects/other/topics/dead"
@@ -65,7 +65,7 @@ def test_a_bad_option_is_named(arguments: list[str], message: str) -> None:
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line for each, with what it was, where it was said, and what is wanted; what rests on them is told too."""
+    """One line per problem: option, config source, value, and what is expected."""
     monkeypatch.setenv("SALESFORCE_SECRET", "changeme")
     table = tmp_path / "prices.yaml"
     table.write_text("models: 5\n")
@@ -104,14 +104,14 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("option", ["--salesforce_secret=hunter2-it-is", "--salesforce_client_id=hunter2 it is"])
 def test_a_secret_in_a_flag_is_refused_and_not_repeated(option: str) -> None:
-    """Whoever reads the log of a launch reads no secret; the message says what belongs there."""
+    """A launch log never shows the value of a secret option; the message says what belongs there."""
     with pytest.raises(OptionError, match=option.partition("=")[0]) as refusal:
         config_from(PipelineOptions(["--project=my-project", option]))
     assert "hunter2" not in str(refusal.value)
 
 
 def test_the_config_does_not_change() -> None:
-    """It is what the graph was built from, for as long as it runs."""
+    """Configuration and settings are frozen."""
     config = config_from(PipelineOptions(["--project=my-project"]))
     with pytest.raises(FrozenInstanceError):
         config.dataset = "other"  # type: ignore[misc]
@@ -121,12 +121,12 @@ def test_the_config_does_not_change() -> None:
 
 
 def test_flags_that_nobody_knows_are_found() -> None:
-    """A misspelt flag is told; Beam's and ours are known."""
+    """A misspelt flag is reported; Beam's and this pipeline's flags are known."""
     assert unknown_flags(["--project=p", "--runner=DirectRunner", "--modle=x", "--model=y"]) == ["--modle=x"]
 
 
 def test_options_are_listed_with_their_defaults() -> None:
-    """Whoever runs the pipeline sees each option of ours, and what it is unless they say otherwise."""
+    """The help text lists each option with its default."""
     text = " ".join(options_help().split())  # wherever lines are broken
     assert "--subscription" in text
     assert "(default: account-changes-rescoring)" in text
@@ -134,7 +134,7 @@ def test_options_are_listed_with_their_defaults() -> None:
 
 
 def test_the_cache_and_the_outage_are_as_configured() -> None:
-    """By default contexts are cached in the process alone; zero seconds switch the cache off."""
+    """By default contexts are cached in the process only; 0 seconds disable the cache."""
     config = config_from(PipelineOptions(["--project=my-project"]))
     assert config.cache
     assert config.cache.redis is None
@@ -153,7 +153,7 @@ def test_the_cache_and_the_outage_are_as_configured() -> None:
 
 
 def test_a_password_in_the_redis_url_is_refused_and_not_repeated() -> None:
-    """Options are shown in Dataflow's console, and in the process list."""
+    """The password is not repeated, because the Dataflow console and the process list show options."""
     with pytest.raises(OptionError, match="--redis_url has a password") as refusal:
         config_from(PipelineOptions(["--project=my-project", "--redis_url=redis://:planted-3K@cache:6379/0"]))
     assert "planted-3K" not in str(refusal.value)
@@ -170,13 +170,13 @@ def test_a_password_in_the_redis_url_is_refused_and_not_repeated() -> None:
     ],
 )
 def test_an_impossible_value_is_named_with_its_option(option: str) -> None:
-    """The error says which option to mend."""
+    """The error names the option."""
     with pytest.raises(OptionError, match=option.partition("=")[0]):
         config_from(PipelineOptions(["--project=my-project", option]))
 
 
 def test_a_model_without_a_price_is_found_at_the_start(tmp_path: Path) -> None:
-    """So is a misspelt one, and a shadow's; a price table of one's own adds what it names."""
+    """A misspelt model is found too, also the shadow's; the user's price table adds models."""
     for flag in ("--model", "--shadow_model"):
         with pytest.raises(OptionError, match="gemini-4-ultra has no price"):
             config_from(PipelineOptions(["--project=my-project", f"{flag}=gemini-4-ultra"]))
@@ -187,7 +187,7 @@ def test_a_model_without_a_price_is_found_at_the_start(tmp_path: Path) -> None:
 
 
 def test_a_shadow_is_the_same_but_for_its_model_and_prompt() -> None:
-    """What is not named is what scores; without either there is no shadow, and without a budget no end of tokens."""
+    """An unset shadow option equals the scoring one; without shadow options and budget there are none of these."""
     plain = config_from(PipelineOptions(["--project=my-project"]))
     assert plain.shadow is None
     assert plain.budget is None

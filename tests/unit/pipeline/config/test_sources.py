@@ -1,4 +1,4 @@
-"""Where options come from: what is typed goes before the environment, and that before the file."""
+"""Config sources: the command line wins over the environment, and the environment over the file."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def _file(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("is_in_environment", [True, False])
 @pytest.mark.parametrize("is_in_file", [True, False])
 def test_the_nearest_word_counts(tmp_path: Path, is_typed: bool, is_in_environment: bool, is_in_file: bool) -> None:  # noqa: FBT001 - each is a case
-    """Command line over environment over file over default; one that is typed counts although it is the default."""
+    """Command line over environment over file over default; a typed value wins even if it equals the default."""
     file = _file(tmp_path, "project: my-project\n" + ("batch_size: 10\n" if is_in_file else ""))
     line = command_line(
         [f"--config={file}", *(["--batch_size=40"] if is_typed else [])],
@@ -33,7 +33,7 @@ def test_the_nearest_word_counts(tmp_path: Path, is_typed: bool, is_in_environme
 
 @given(st.dictionaries(st.sampled_from(["typed", "environment", "file"]), st.integers(1, 500)))
 def test_one_source_never_hides_another_s_other_options(said: dict[str, int]) -> None:
-    """Each option is looked up by itself."""
+    """The sources are merged option by option."""
     names = {"typed": "batch_size", "environment": "batch_shards", "file": "accounts_per_call"}
     environment = {"GOOGLE_CLOUD_PROJECT": "my-project"}
     if "environment" in said:
@@ -47,7 +47,7 @@ def test_one_source_never_hides_another_s_other_options(said: dict[str, int]) ->
 
 
 def test_beam_s_own_options_come_from_everywhere_too(tmp_path: Path) -> None:
-    """A file describes a deployment: flags, lists and what has no value are said in it as they are typed."""
+    """A file can hold flags, lists and null, in addition to texts and numbers."""
     file = _file(
         tmp_path,
         "project: my-project\nregion: europe-west1\nstreaming: true\nupdate: false\nno_use_public_ips: true\n"
@@ -66,7 +66,7 @@ def test_beam_s_own_options_come_from_everywhere_too(tmp_path: Path) -> None:
 
 
 def test_the_project_is_google_s_variable(tmp_path: Path) -> None:
-    """As for the other commands; ours goes before it."""
+    """GOOGLE_CLOUD_PROJECT sets the project, as for other commands; RESCORE_PROJECT wins over it."""
     of_google = {"GOOGLE_CLOUD_PROJECT": "their-project"}
     assert command_line([], of_google).arguments == ["--project=their-project"]
     assert command_line([], of_google | {"RESCORE_PROJECT": "our-project"}).arguments == ["--project=our-project"]
@@ -88,7 +88,7 @@ def test_the_project_is_google_s_variable(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes, told: str) -> None:
-    """The message names the file, where in it, and the way out."""
+    """The message names the file, the place in it and the remedy."""
     path = tmp_path / "rescoring.yaml"
     path.write_bytes(content)
     (problem,) = command_line([f"--config={path}"], {}).problems
@@ -97,7 +97,7 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes, told: str) 
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
-    """It is not taken for an empty one."""
+    """A missing file is an error, not an empty file."""
     line = command_line(["--config=nowhere.yaml"], {"GOOGLE_CLOUD_PROJECT": "my-project"})
     with pytest.raises(OptionError, match=r"--config: nowhere\.yaml: can't be read: No such file"):
         config_from(PipelineOptions(line.arguments), line)

@@ -1,4 +1,4 @@
-"""The tables that Terraform makes are those that the pipeline writes."""
+"""Terraform creates the tables that the pipeline writes to."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ COMMITTED = Path(__file__).parents[4] / "infrastructure" / "schemas"
 
 
 def test_committed_files_are_what_the_models_say() -> None:
-    """A changed model, or a new table, shows in the files that Terraform reads; `make generate` writes them."""
+    """A changed model or a new table changes the files that Terraform reads; `make generate` writes them."""
     assert read_schema_files(COMMITTED) == schema_files()
 
 
 def test_terraform_makes_what_the_local_stack_makes() -> None:
-    """Each dataset, table and view of `pipeline.resources.names` has its file, and no other has one."""
+    """Each dataset, table and view of `pipeline.resources.names` has its file, and there are no other files."""
 
     class Recorder:
         def __init__(self) -> None:
@@ -38,7 +38,7 @@ def test_terraform_makes_what_the_local_stack_makes() -> None:
 
 
 def test_files_of_tables_that_are_no_more_go(tmp_path: Path) -> None:
-    """Writing leaves the folder with the present tables only."""
+    """Writing deletes the files of removed tables."""
     stale = tmp_path / "tables" / "account_scoring" / "gone.json"
     stale.parent.mkdir(parents=True)
     stale.write_text("{}")
@@ -47,7 +47,7 @@ def test_files_of_tables_that_are_no_more_go(tmp_path: Path) -> None:
 
 
 def test_partitioning_and_clustering_come_along() -> None:
-    """A table's definition holds all that makes a query on it cheap."""
+    """A table's definition includes partitioning and clustering."""
     scores = json.loads(schema_files()["tables/account_scoring/account_scores.json"])
     assert scores["partition"] == {"type": "DAY", "field": "scored_at"}
     assert scores["clustering"] == ["account_id"]

@@ -1,4 +1,4 @@
-"""The stage that drops what is not worth a score."""
+"""The stage that drops immaterial changes."""
 
 from collections import Counter
 from typing import Any
@@ -27,7 +27,7 @@ CHANGES = [
 
 
 def test_every_change_goes_on_or_is_skipped_with_its_reason() -> None:
-    """What matters goes on as it came; each of the others ends in one row of the ledger; all are counted."""
+    """Material changes pass unchanged; each immaterial one becomes one row of the ledger; all are counted."""
 
     def check_material(changes: list[Any]) -> None:
         assert sorted(changes, key=lambda item: item.event_id) == [CHANGES[0], CHANGES[2]]

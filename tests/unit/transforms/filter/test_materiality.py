@@ -1,4 +1,4 @@
-"""Which changes matter, by rules that anyone can write, and errors that say where a rule is wrong."""
+"""Materiality rules, and the errors that name the place of a wrong rule."""
 
 import fnmatch
 import pickle
@@ -62,7 +62,7 @@ def _matter(name: str, include: list[str], exclude: list[str] | None = None) -> 
     ],
 )
 def test_what_tells_of_an_account_is_material(name: str) -> None:
-    """By default firmographics, ownership, place and custom fields matter; a value that was not sent does too."""
+    """By default firmographics, ownership, place and custom fields are material, even with an unknown new value."""
     assert DEFAULTS.decide(_update("LastModifiedDate", name)) == Material((name,))
 
 
@@ -86,7 +86,7 @@ def test_what_tells_of_an_account_is_material(name: str) -> None:
     ],
 )
 def test_noise_is_immaterial(name: str) -> None:
-    """By default an update of audit fields, phone numbers and coordinates alone is not worth a score."""
+    """By default an update of audit fields, phone numbers and coordinates alone is immaterial."""
     assert DEFAULTS.decide(_update(name, "LastModifiedDate")) == IMMATERIAL
 
 
@@ -100,38 +100,38 @@ def test_noise_is_immaterial(name: str) -> None:
     ],
 )
 def test_each_related_entity_has_fields_of_its_own(entity: str, material: str, noise: str) -> None:
-    """What matters in a deal, a person or an activity is not what matters in an account."""
+    """Each entity has its own list of material fields."""
     assert DEFAULTS.decide(_update(noise, material, entity=entity)) == Material((material,))
     assert DEFAULTS.decide(_update(noise, "LastModifiedDate", entity=entity)) == IMMATERIAL
 
 
 def test_the_rules_know_each_entity_that_is_parsed() -> None:
-    """No entity that leads to an account's change is without rules, in the defaults either."""
+    """The default rules cover exactly the entities that are parsed."""
     assert set(ENTITIES) == {fields.entity for fields in DEFAULTS.entities}
 
 
 @pytest.mark.parametrize("change_type", sorted(set(ChangeType) - {ChangeType.UPDATE}))
 @pytest.mark.parametrize("entity", ["Account", "Contact"])
 def test_only_an_update_can_be_immaterial(change_type: ChangeType, entity: str) -> None:
-    """That a record came, went, came back or must be read again matters, whatever the event carries."""
+    """Creations, deletions, undeletions and gaps are material whatever the event carries."""
     decision = DEFAULTS.decide(change(change_type=change_type, entity_name=entity, changed_fields=("Phone",)))
     assert decision == Material()
 
 
 def test_enriched_values_do_not_count() -> None:
-    """A value that came along unchanged makes no change material."""
+    """Enriched values make no change material."""
     item = change(changed_fields=("Phone",), values={"Phone": "1"}, enriched={"Rating": "Hot", "Segment__c": "A"})
     assert DEFAULTS.decide(item) == IMMATERIAL
 
 
 def test_a_cleared_field_counts() -> None:
-    """A field that is empty now has changed, also where changedFields forgot to name it."""
+    """A cleared field has changed, even if changedFields does not list it."""
     item = change(changed_fields=("Phone", "Type"), nulled_fields=("Type", "Rating"), values={})
     assert DEFAULTS.decide(item) == Material(("Type", "Rating"))
 
 
 def test_material_fields_keep_the_order_of_the_event() -> None:
-    """What is shown as the reason stands as the event named it; also of a CREATE."""
+    """Material fields are listed in the event's order, also for a CREATE."""
     names = ("Website", "Phone", "Industry", "BillingAddress.City", "Name")
     assert DEFAULTS.material_fields(_update(*names)) == ("Website", "Industry", "BillingAddress.City", "Name")
     created = change(change_type=ChangeType.CREATE, changed_fields=names)
@@ -160,7 +160,7 @@ def test_material_fields_keep_the_order_of_the_event() -> None:
     ],
 )
 def test_globs_know_compound_fields(name: str, include: list[str], exclude: list[str], matters: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """A compound field stands for its parts and a part for the whole; an exclude takes a whole with all parts only."""
+    """A compound field includes its parts, and a part its compound field; an exclude covers it with all parts only."""
     assert _matter(name, include, exclude) is matters
 
 
@@ -175,7 +175,7 @@ def _like(text: str, glob: str) -> bool:
 
 @given(_globs, _globs, st.one_of(_plain, st.builds("{}.{}".format, _plain, _plain)))
 def test_globs_match_as_a_shell_matches_them(include: list[str], exclude: list[str], name: str) -> None:
-    """Field and part are matched each on its own, as fnmatch does, without regard to case."""
+    """Field and part are matched separately, as fnmatch does, without regard to case."""
     field, _, part = name.partition(".")
 
     def covers(glob: str, *, whole_by_part: bool) -> bool:
@@ -199,7 +199,7 @@ def test_globs_match_as_a_shell_matches_them(include: list[str], exclude: list[s
     ],
 )
 def test_our_own_write_is_skipped_as_such(origin: str) -> None:
-    """An update by one of our own clients leads to no score, whatever it changed: else it would loop."""
+    """An update by an own client is skipped whatever it changed, since scoring it would loop."""
     assert OWN.decide(_update("Rating", origin=origin)) == OWN_WRITE
     assert OWN.decide(change(entity_name="Task", change_type=ChangeType.CREATE, change_origin=origin)) == OWN_WRITE
 
@@ -215,20 +215,20 @@ def test_our_own_write_is_skipped_as_such(origin: str) -> None:
     ],
 )
 def test_others_writes_are_not_ours(origin: str) -> None:
-    """Only the whole name after client= tells; without configured clients no write is our own."""
+    """The whole name after client= must match; without configured clients no write is an own one."""
     assert OWN.decide(_update("Rating", origin=origin)) == Material(("Rating",))
     assert DEFAULTS.decide(_update("Rating", origin=ORIGIN)) == Material(("Rating",))
 
 
 @pytest.mark.parametrize("change_type", sorted(set(ChangeType) - {ChangeType.UPDATE}))
 def test_an_accounts_coming_and_going_counts_whoever_caused_it(change_type: ChangeType) -> None:
-    """Writing scores back deletes and creates no account, so that such an event is news also from our own client."""
+    """Writing scores back never creates or deletes an account, so such an event counts even from an own client."""
     item = change(change_type=change_type, change_origin=ORIGIN, changed_fields=(), values={})
     assert OWN.decide(item) == Material()
 
 
 def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
-    """An entity's rules are replaced whole; entities and clients that the file does not name keep the defaults."""
+    """A file replaces an entity's rules as a whole; entities and clients that it does not name keep the defaults."""
     account = '{include: [Phone, "*__c"], exclude: ["Old*"]}'
     rules = _load(tmp_path, f"entities:\n  Account: {account}\n  Task: never\nown_clients: [Us]\n")
     assert rules.decide(_update("Phone")) == Material(("Phone",))
@@ -240,7 +240,7 @@ def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
 
 
 def test_rules_travel_to_workers() -> None:
-    """Rules are values: hashable, and after pickling they decide the same."""
+    """Rules are hashable, and decide the same after pickling."""
     assert OWN.decide(_update("Rating")) == Material(("Rating",))
     again = pickle.loads(pickle.dumps(OWN))  # noqa: S301 - our own bytes
     assert (again, hash(again)) == (OWN, hash(OWN))
@@ -323,7 +323,7 @@ def test_a_wrong_rule_is_named_by_its_key_path(tmp_path: Path, text: str, where:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_generated_changes_are_judged_as_they_were_meant(seed: int) -> None:
-    """What the local CRM changes for a reason matters, and its noise does not."""
+    """Material changes of the generated CRM are material, and its noise is not."""
     rng = random.Random(seed)
     noise, meant = immaterial_change(rng), material_change(rng, context(1).profile)
     assert DEFAULTS.decide(_update(*noise, "LastModifiedDate", "LastModifiedById")) == IMMATERIAL
@@ -342,7 +342,7 @@ def test_generated_changes_are_judged_as_they_were_meant(seed: int) -> None:
 def test_published_updates_are_material_by_the_fields_they_name(
     published_events: Path, name: str, fields: tuple[str, ...]
 ) -> None:
-    """Real updates of accounts matter for what they changed, and never for LastModifiedDate."""
+    """Real updates of accounts are material for the fields that they changed, never for LastModifiedDate."""
     (item,) = parse_message(SourceMessage(payload=(published_events / f"{name}.json").read_bytes()))
     assert isinstance(item, AccountChange)
     decision = DEFAULTS.decide(item)

@@ -1,4 +1,4 @@
-"""Field bitmaps are decoded by the event's own schema, or refused: nobody guesses."""
+"""Field bitmaps are decoded by the event's own schema, or refused."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -55,14 +55,14 @@ def _changed(document: Any, schemas: AvroSchemas = NO_SCHEMAS) -> tuple[str, ...
 
 
 def test_bits_count_fields_from_the_least_significant() -> None:
-    """0x400800 is fields 11 and 22, and 4-0x01 the first part of field 4."""
+    """0x400800 is fields 11 and 22, and 4-0x01 is the first part of field 4."""
     assert decode_bitmaps(["0x400800"], BIG) == ("F11", "F22")
     assert decode_bitmaps(["4-0x01"], BIG) == ("F4.Street",)
     assert decode_bitmaps(["0x1"], BIG) == ("ChangeEventHeader",)
 
 
 def test_a_list_mixes_bitmaps_parts_and_names() -> None:
-    """Bitmaps of either kind and plain names stand side by side; a field that is named twice changed once."""
+    """Bitmaps of both kinds and names may be mixed; a field that is named twice is listed once."""
     assert decode_bitmaps(["F3", "0x0000000a", "4-0x0006", "Other__c"], BIG) == (
         "F3",
         "F1",
@@ -74,7 +74,7 @@ def test_a_list_mixes_bitmaps_parts_and_names() -> None:
 
 
 def _encode(names: Iterable[str], schema: EventSchema) -> list[str]:
-    """Return the bitmaps of some fields, as Salesforce describes them: bytes, the most significant first."""
+    """Return the bitmaps of fields as Salesforce describes them: bytes, the most significant first."""
     top, within = 0, dict.fromkeys(range(len(schema.fields)), 0)
     positions = {field.name: position for position, field in enumerate(schema.fields)}
     for name in names:
@@ -102,7 +102,7 @@ _event_schema = st.dictionaries(
 
 @given(_event_schema, st.data())
 def test_what_was_encoded_is_decoded(schema: EventSchema, data: st.DataObject) -> None:
-    """Whatever fields and parts a schema has: the bitmaps of some of them decode to the same ones."""
+    """For any fields and parts of a schema, decoding reverses encoding."""
     names = [name for field in schema.fields for name in (field.name, *(f"{field.name}.{p}" for p in field.parts))]
     chosen = data.draw(st.sets(st.sampled_from(names)))
     assert set(decode_bitmaps(_encode(chosen, schema), schema)) == chosen
@@ -130,14 +130,14 @@ def test_what_was_encoded_is_decoded(schema: EventSchema, data: st.DataObject) -
     ],
 )
 def test_a_bitmap_that_does_not_fit_is_refused(entry: str, reason: str) -> None:
-    """A bit, a field or a part that the schema lacks, and text that is no bitmap, are unsupported, with the reason."""
+    """Bits, fields and parts that the schema lacks, and malformed bitmaps, are unsupported, with the reason."""
     with pytest.raises(UnsupportedEvent, match=reason):
         decode_bitmaps(["Name", entry], BIG)
 
 
 @given(st.lists(st.one_of(st.text(max_size=12), st.from_regex(r"([0-9]{1,3}-)?0x[0-9A-F]{1,8}", fullmatch=True))))
 def test_any_list_is_decoded_or_refused(entries: list[str]) -> None:
-    """Whatever the entries: names come out, none of them a bitmap, or a refusal."""
+    """Any list of entries becomes names without bitmaps, or is refused."""
     try:
         names = decode_bitmaps(entries, BIG)
     except UnsupportedEvent:
@@ -147,7 +147,7 @@ def test_any_list_is_decoded_or_refused(entries: list[str]) -> None:
 
 
 def test_the_published_event_is_refused_without_its_schema(published_events: Path) -> None:
-    """A real event's bitmaps stay unsupported, and the message says what to do."""
+    """A real event's bitmaps are unsupported without a schema, and the message says what to do."""
     payload = (published_events / "pozil_account_update_avrojson_bitmap.json").read_bytes()
     with pytest.raises(UnsupportedEvent, match=r"names no Avro schema: publish it with its schemaId and register"):
         parse_change_event(payload, schemas=REGISTERED)
@@ -155,7 +155,7 @@ def test_the_published_event_is_refused_without_its_schema(published_events: Pat
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_the_published_event_is_understood_with_its_schema(published_events: Path, as_text: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """0x420000 of a real event is Rating and LastModifiedDate, once its envelope brings the schema."""
+    """0x420000 of a real event is Rating and LastModifiedDate if its envelope carries the schema."""
     document = json.loads((published_events / "pozil_account_update_avrojson_bitmap.json").read_bytes())
     schema = avro_schema(name for name in document["payload"] if name != "ChangeEventHeader")
     document["schema"] = json.dumps(schema) if as_text else schema
@@ -175,12 +175,12 @@ def test_the_published_event_is_understood_with_its_schema(published_events: Pat
     ],
 )
 def test_the_envelope_brings_or_names_the_schema(envelope: dict[str, Any]) -> None:
-    """The schema is found by either key; one that came with the event is preferred to a registered one."""
+    """The schema is found under either key; a schema in the envelope wins over a registered one."""
     assert _changed({"payload": _bitmap_event("0x420000"), **envelope}, REGISTERED) == ("Rating", "LastModifiedDate")
 
 
 def test_the_nearest_envelope_names_the_schema() -> None:
-    """A schema, or an id, further out is taken only where the nearer envelope has none."""
+    """A schema or id further out is used only if the nearer envelope has none."""
     inner = {"payload": _bitmap_event("0x420000"), "schemaId": SCHEMA_ID}
     assert _changed({"data": inner, "schema": "another"}, REGISTERED) == ("Rating", "LastModifiedDate")
     outer = {"data": {"payload": _bitmap_event("0x420000")}, "schemaId": SCHEMA_ID}
@@ -194,7 +194,7 @@ def test_the_nearest_envelope_names_the_schema() -> None:
 
 
 def test_an_entity_alone_names_no_schema() -> None:
-    """That an Account's schema is registered helps no Account's event that does not name it, by key or by attribute."""
+    """A registered schema of the entity is not used unless the event's envelope names it; attributes do not count."""
     payload = json.dumps(_bitmap_event("0x420000")).encode()
     (refusal,) = parse_message(SourceMessage(payload=payload, attributes={"schemaId": SCHEMA_ID}), REGISTERED)
     assert isinstance(refusal, Refusal)
@@ -202,7 +202,7 @@ def test_an_entity_alone_names_no_schema() -> None:
 
 
 def test_an_unregistered_schema_is_asked_for_by_name() -> None:
-    """The refusal names the id, and the file to save the schema as."""
+    """The refusal names the schema id, and the file name to save the schema under."""
     document = {"payload": _bitmap_event("0x420000"), "schemaId": "unknown-id"}
     (refusal,) = parse_message(SourceMessage(payload=json.dumps(document).encode()), REGISTERED)
     assert isinstance(refusal, Refusal)
@@ -212,14 +212,14 @@ def test_an_unregistered_schema_is_asked_for_by_name() -> None:
 
 
 def test_a_schema_without_the_events_fields_is_not_its_own() -> None:
-    """Where the event carries a field that the schema lacks, positions of the one mean nothing in the other."""
+    """A schema that lacks a field of the event can't be the event's own, and is refused."""
     document = {"payload": _bitmap_event("0x420000", body={"Rating": "Hot", "New__c": 1}), "schemaId": SCHEMA_ID}
     with pytest.raises(UnsupportedEvent, match="lacks fields that it carries"):
         _changed(document, REGISTERED)
 
 
 def test_names_need_no_schema() -> None:
-    """An event whose lists are names is read as before, whatever its envelope says."""
+    """An event that lists names needs no schema, whatever its envelope says."""
     document = {"payload": _bitmap_event("Rating", body={"New__c": 1}), "schema": {"type": "record"}}
     assert _changed(document) == ("Rating",)
 
@@ -236,7 +236,7 @@ _leaf = st.sampled_from(
 
 @given(st.dictionaries(_leaf, st.sampled_from(["x", None]), min_size=1))
 def test_changed_and_cleared_fields_come_back(changes: dict[str, Any]) -> None:
-    """Whatever fields of an account change, to a value or to nothing, its bitmaps say which, and which were cleared."""
+    """Bitmaps of any changed and cleared account fields decode to these fields."""
     document = _update(changes) | {"schemaId": SCHEMA_ID}
     (change,) = parse_message(SourceMessage(payload=json.dumps(document).encode()), REGISTERED)
     assert isinstance(change, AccountChange)
@@ -246,7 +246,7 @@ def test_changed_and_cleared_fields_come_back(changes: dict[str, Any]) -> None:
 
 
 def test_the_stage_decodes_with_the_schemas_it_was_given() -> None:
-    """A message whose schema is registered is a change, in the pipeline as in the function."""
+    """The stage decodes a message whose schema is registered."""
     document = _update({"Rating": "Hot"}) | {"schemaId": SCHEMA_ID}
 
     def check(changes: list[AccountChange]) -> None:

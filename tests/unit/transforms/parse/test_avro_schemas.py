@@ -1,4 +1,4 @@
-"""Avro schemas of change events: what a bitmap counts, and the folder that registers them."""
+"""Avro schemas of change events: their fields, and the folder that registers them."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ PERSON_NAME = tuple(COMPOUND_FIELDS[FieldKind.PERSON_NAME])
 
 
 def avro_schema(fields: Iterable[str]) -> dict[str, Any]:
-    """Return the schema as GetSchema writes it: a record type is spelt out once, and then referred to by its name."""
+    """Return the schema as GetSchema writes it: a record type is defined once and then referred to by name."""
     schema_fields: list[dict[str, Any]] = [
         {"name": "ChangeEventHeader", "type": _record("ChangeEventHeader", ("entityName", "recordIds"))}
     ]
@@ -54,7 +54,7 @@ ACCOUNT = avro_schema(ENTITY_FIELDS["Account"])
 
 
 def test_parts_are_found_through_unions_and_references() -> None:
-    """A compound field is one whose union has one record, be it spelt out there or elsewhere and named here."""
+    """A compound field has one record in its union, defined there or referred to by name."""
     schema = parse_event_schema(ACCOUNT)
     fields = {field.name: field.parts for field in schema.fields}
     assert fields["BillingAddress"] == fields["ShippingAddress"] == ADDRESS
@@ -64,7 +64,7 @@ def test_parts_are_found_through_unions_and_references() -> None:
 
 
 def test_references_are_resolved_by_namespace() -> None:
-    """The same short name in two namespaces is two records; full names find either of them."""
+    """Records with the same short name in two namespaces are distinct; full names refer to either."""
     own = _record("Address", ["A"]) | {"namespace": "other"}
     document = avro_schema(["BillingAddress"])
     inner = {"name": "I", "type": _record("Inner", ["C"])}
@@ -107,13 +107,13 @@ for _ in range(400):
     ],
 )
 def test_what_is_no_schema_of_a_change_event_is_refused(document: Any, reason: str) -> None:
-    """JSON of another kind is told from a schema, and the reason says what is wanted."""
+    """Other JSON is refused, and the reason says what is expected."""
     with pytest.raises(AvroSchemaError, match=reason):
         parse_event_schema(document)
 
 
 def test_a_deeply_nested_schema_is_read() -> None:
-    """A stranger's schema may be nested as deep as JSON can be."""
+    """Schemas from publishers may be nested as deeply as JSON allows."""
     document = avro_schema(["Rating"])
     document["fields"].append({"name": "Deep", "type": _nested})
     assert parse_event_schema(json.dumps(document)).fields[-1] == EventField("Deep")
@@ -133,7 +133,7 @@ _json = st.recursive(
 
 @given(_json, _json, _json)
 def test_any_json_is_a_schema_or_refused(whole: Any, field: Any, type_: Any) -> None:
-    """Whatever a stranger sends as a schema, whole or within one, it has fields or is refused."""
+    """Any JSON that a publisher sends as a schema, or within one, has fields or is refused."""
     mutated = copy.deepcopy(ACCOUNT)
     mutated["fields"][1:3] = [field, {"name": "Name", "type": type_}]
     for document in (whole, mutated):
@@ -146,7 +146,7 @@ def test_any_json_is_a_schema_or_refused(whole: Any, field: Any, type_: Any) -> 
 
 
 def test_a_folder_registers_its_files(tmp_path: Path) -> None:
-    """The id is the file's name, or the schemaId in it; files of other kinds are passed over."""
+    """The id is the file's name, or the schemaId in it; other files are ignored."""
     (tmp_path / f"{SCHEMA_ID}.avsc").write_text(json.dumps(ACCOUNT))
     (tmp_path / "inside.json").write_text(json.dumps(ACCOUNT | {"schemaId": "second"}))
     (tmp_path / "answer.json").write_text(json.dumps({"schemaId": "third", "schemaJson": json.dumps(ACCOUNT)}))
@@ -157,7 +157,7 @@ def test_a_folder_registers_its_files(tmp_path: Path) -> None:
 
 
 def test_no_folder_registers_nothing(tmp_path: Path) -> None:
-    """Without a folder, and with an empty one, there are no schemas."""
+    """Without a folder, or with an empty one, there are no schemas."""
     assert load_avro_schemas(None) == load_avro_schemas(tmp_path) == NO_SCHEMAS
 
 
@@ -171,7 +171,7 @@ def test_no_folder_registers_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
-    """Start ends with the file's path and what is wrong with it."""
+    """The error names the file and what is wrong with it."""
     path = tmp_path / "bad.avsc"
     path.write_text(text)
     with pytest.raises(AvroSchemaError, match=reason) as error:
@@ -180,7 +180,7 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
 
 
 def test_a_missing_folder_and_a_doubled_id_are_named(tmp_path: Path) -> None:
-    """A folder that is not there, a file that can't be read, and two schemas of one id end the start."""
+    """A missing folder, an unreadable file and two schemas with one id are errors."""
     with pytest.raises(AvroSchemaError, match=r"none: folder not found"):
         load_avro_schemas(tmp_path / "none")
     (tmp_path / "one.avsc").write_text(json.dumps(ACCOUNT))

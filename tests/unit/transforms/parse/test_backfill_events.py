@@ -1,4 +1,4 @@
-"""Backfill events: what an account's message says, to this service and to one that replays it."""
+"""Backfill events: the message of an account, and how it is parsed."""
 
 import dataclasses
 import datetime as dt
@@ -23,7 +23,7 @@ def _change(number: int = 1, backfill: Backfill = BACKFILL) -> AccountChange:
 
 
 def test_a_backfill_asks_for_an_account_and_tells_nothing_of_it() -> None:
-    """The message is read as a gap event of the account: material, and without a value that could be overlaid."""
+    """The message is parsed as a gap event of the account: material, and without field values."""
     change = _change()
     assert (change.account_id, change.record_id) == (account_id(1), account_id(1))
     assert change.change_type is ChangeType.GAP_UPDATE
@@ -32,20 +32,20 @@ def test_a_backfill_asks_for_an_account_and_tells_nothing_of_it() -> None:
 
 
 def test_its_identity_follows_from_account_and_time() -> None:
-    """The same backfill says the same again; another account's, or another time's, is another event."""
+    """Equal backfills have equal event ids; another account or time has another id."""
     assert _change().event_id == _change().event_id
     later = Backfill(AS_OF + dt.timedelta(seconds=1))
     assert len({_change().event_id, _change(2).event_id, _change(1, later).event_id}) == 3
 
 
 def test_a_change_of_the_same_moment_is_newer() -> None:
-    """Salesforce counts a transaction's changes from 1: at the same second the backfill comes first."""
+    """Salesforce counts a transaction's changes from 1, so the backfill comes first within a second."""
     assert _change().order < ChangeOrder(AS_OF, 1)
     assert _change().order > ChangeOrder(AS_OF - dt.timedelta(seconds=1), 99)
 
 
 def test_ids_name_their_backfill() -> None:
-    """A message's id begins with its backfill's, which says as of when; that is how the ledger is asked."""
+    """A message id starts with the backfill's id, which contains its time; the ledger is queried by it."""
     assert BACKFILL.id == "backfill/2026-03-02T09:30:00Z"
     assert backfill_message(account_id(1), BACKFILL).message_id == f"{BACKFILL.id}/{account_id(1)}"
     assert Backfill.from_id(BACKFILL.id) == BACKFILL
@@ -55,13 +55,13 @@ def test_ids_name_their_backfill() -> None:
 
 @pytest.mark.parametrize("text", ["", "backfill/", "backfill/2026-03-02", "x/2026-03-02T09:30:00Z", f"{BACKFILL.id}/x"])
 def test_other_texts_are_no_backfill(text: str) -> None:
-    """Only what a backfill writes is read as one."""
+    """Only the ids of backfills are accepted."""
     with pytest.raises(ValueError, match="is not a backfill"):
         Backfill.from_id(text)
 
 
 @pytest.mark.parametrize("as_of", [AS_OF.replace(tzinfo=None), AS_OF.replace(microsecond=1)])
 def test_a_backfills_time_has_a_zone_and_whole_seconds(as_of: dt.datetime) -> None:
-    """What its id can't carry is refused."""
+    """Times that the id can't express are refused."""
     with pytest.raises(ValueError, match="whole seconds"):
         dataclasses.replace(BACKFILL, as_of=as_of)

@@ -1,4 +1,4 @@
-"""Every shape in which an event can arrive, and every way in which bytes can be none."""
+"""Every shape in which an event can arrive, and every kind of bytes that is not an event."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ SHAPES: dict[str, Any] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_the_same_event(shape: str) -> None:
-    """Whatever is around it, header and fields are those of the payload alone."""
+    """In any envelope, header and fields are those of the payload alone."""
     header, body, *_ = decode_event(orjson.dumps(SHAPES[shape]))
     assert header == PLAIN["ChangeEventHeader"]
     assert body == {"Rating": "Hot"}
@@ -40,19 +40,19 @@ def test_every_shape_is_the_same_event(shape: str) -> None:
     "encode", [base64.b64encode, base64.urlsafe_b64encode, lambda raw: base64.b64encode(raw).rstrip(b"=")]
 )
 def test_base64_is_the_same_event(encode: Any) -> None:
-    """Standard and URL-safe base64, padded or not, are taken off."""
+    """Standard and URL-safe base64 are decoded, with or without padding."""
     assert decode_event(encode(payload()))[1] == {"Rating": "Hot"}
 
 
 def test_record_id_in_the_singular_is_a_list_of_one() -> None:
-    """An unbundled event has `recordId`."""
+    """The `recordId` of an unbundled event becomes `recordIds`."""
     header = dict(PLAIN["ChangeEventHeader"])
     header["recordId"] = header.pop("recordIds")[0]
     assert decode_event(orjson.dumps({"ChangeEventHeader": header}))[0]["recordIds"] == [header["recordId"]]
 
 
 def test_unions_are_unwrapped_by_known_type_names_only() -> None:
-    """Avro JSON's wrappers go; a compound field with one part stays what it is."""
+    """Avro JSON's union wrappers are removed; a compound field with one part is kept."""
     body = {
         "Rating": {"string": "Hot"},
         "AnnualRevenue": {"double": 1.5},
@@ -70,7 +70,7 @@ def test_unions_are_unwrapped_by_known_type_names_only() -> None:
 
 
 def test_kafka_connectors_are_known_by_their_mark() -> None:
-    """A Kafka connector's own fields are no fields of the record, and its nulls say nothing."""
+    """A Kafka connector's own fields are removed, and its nulls mean unset."""
     kafka = {
         "payload": event({"Rating": None, "_ObjectType": "AccountChangeEvent", "_EventType": "x", "ReplayId": "1"})
     }
@@ -97,7 +97,7 @@ def test_kafka_connectors_are_known_by_their_mark() -> None:
     ],
 )
 def test_what_is_no_json_is_undecodable(bytes_: bytes, reason: str) -> None:
-    """Bytes that are no JSON are refused with the reason, and without a word of what they hold."""
+    """Bytes that are not JSON are refused with a reason that does not quote them."""
     with pytest.raises(Undecodable, match=reason) as refusal:
         decode_event(bytes_)
     assert "SECRET" not in str(refusal.value)
@@ -121,13 +121,13 @@ def test_what_is_no_json_is_undecodable(bytes_: bytes, reason: str) -> None:
     ],
 )
 def test_json_that_is_no_event_is_invalid(document: object, reason: str) -> None:
-    """JSON without a ChangeEventHeader is refused with what is missing."""
+    """JSON without a ChangeEventHeader is refused, and the reason says what is missing."""
     with pytest.raises(InvalidEvent, match=reason):
         decode_event(orjson.dumps(document))
 
 
 def test_deep_nesting_within_a_field_is_invalid() -> None:
-    """A field nested deeper than any change event's is refused, not followed."""
+    """A field nested deeper than any change event's is refused without recursion."""
     value: Any = "x"
     for _ in range(500):
         value = {"a": value}
@@ -136,7 +136,7 @@ def test_deep_nesting_within_a_field_is_invalid() -> None:
 
 
 def test_more_than_an_event_can_hold_is_invalid() -> None:
-    """5 MB of text are refused by their size."""
+    """5 MB of text are refused because of their size."""
     with pytest.raises(InvalidEvent, match="1 MB"):
         decode_event(orjson.dumps(event({"Description": "x" * 5_000_000})))
     assert MAX_EVENT_BYTES < 5_000_000

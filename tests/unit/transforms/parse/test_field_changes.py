@@ -1,4 +1,4 @@
-"""What changed, and to what: null, absent, cleared, unknown and unchanged are five things."""
+"""Changed fields and their new values: null, absent, cleared, unknown and unchanged are told apart."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ def _changes(body: dict[str, Any], *, null_is_unset: bool = False, **header_chan
 
 
 def test_null_is_unchanged_where_nulled_fields_does_not_name_it() -> None:
-    """The Pub/Sub API sends every field; null alone says nothing."""
+    """The Pub/Sub API sends every field, so a null alone means nothing."""
     changes = _changes({"Rating": "Hot", "Industry": None, "Website": None}, changedFields=["Rating"], nulledFields=[])
     assert changes.values == {"Rating": "Hot"}
     assert changes.nulled == ()
 
 
 def test_nulled_fields_are_cleared() -> None:
-    """A field that nulledFields names is changed and empty."""
+    """A field in nulledFields is changed and empty."""
     changes = _changes({"Rating": None}, changedFields=["Rating"], nulledFields=["Rating"])
     assert changes.changed == ("Rating",)
     assert changes.nulled == ("Rating",)
@@ -30,20 +30,20 @@ def test_nulled_fields_are_cleared() -> None:
 
 
 def test_an_explicit_null_is_cleared_over_cometd() -> None:
-    """CometD knows no nulledFields: a changed field sent as null is empty now."""
+    """CometD has no nulledFields: a changed field sent as null is cleared."""
     changes = _changes({"Rating": None, "Type": "X"}, changedFields=["Rating", "Type"], nulledFields=None)
     assert changes.nulled == ("Rating",)
     assert changes.values == {"Type": "X"}
 
 
 def test_a_changed_field_that_the_body_lacks_is_unknown() -> None:
-    """It changed, and is neither cleared nor known."""
+    """The field changed, and is neither cleared nor known."""
     changes = _changes({}, changedFields=["Industry"])
     assert changes == FieldChanges(changed=("Industry",), nulled=(), values={}, enriched={})
 
 
 def test_compound_fields_have_dotted_names() -> None:
-    """A part of an address is found under its dotted name."""
+    """Parts of an address have dotted names."""
     changes = _changes({"BillingAddress": {"City": "Berlin", "Street": None}}, changedFields=["BillingAddress.City"])
     assert changes.values == {"BillingAddress.City": "Berlin"}
 
@@ -55,46 +55,46 @@ def test_a_whole_compound_field_changes_all_its_parts() -> None:
 
 
 def test_an_enriched_value_is_no_change() -> None:
-    """A value whose field changedFields does not name came along for the reader's sake."""
+    """A value whose field changedFields does not list is enrichment."""
     changes = _changes({"Rating": "Hot", "AccountNumber": "7"}, changedFields=["Rating"])
     assert changes.values == {"Rating": "Hot"}
     assert changes.enriched == {"AccountNumber": "7"}
 
 
 def test_diff_text_is_no_value() -> None:
-    """A field in diffFields holds a difference, not the text."""
+    """A field in diffFields holds a difference, not its text."""
     changes = _changes({"Description": "--- 1 @@"}, changedFields=["Description"], diffFields=["Description"])
     assert changes.changed == ("Description",)
     assert changes.values == {}
 
 
 def test_a_gap_clears_nothing() -> None:
-    """A gap event has no body, and what it lacks did not change."""
+    """A gap event has no body, and the fields that it lacks did not change."""
     assert _changes({}, changeType="GAP_UPDATE", changedFields=None) == FieldChanges((), (), {}, {})
 
 
 def test_create_changes_every_field_it_has() -> None:
-    """CREATE lists no changed fields: all that is not empty is new."""
+    """CREATE lists no changed fields: all non-empty fields are new."""
     changes = _changes({"Name": "Acme", "Rating": None}, changeType="CREATE", changedFields=[])
     assert changes.changed == ("Name",)
     assert changes.values == {"Name": "Acme"}
 
 
 def test_delete_changes_no_field() -> None:
-    """What a DELETE carries is enrichment."""
+    """The values of a DELETE are enrichment."""
     changes = _changes({"Name": "Acme"}, changeType="DELETE", changedFields=[])
     assert changes == FieldChanges((), (), values={}, enriched={"Name": "Acme"})
 
 
 def test_without_changed_fields_they_are_inferred() -> None:
-    """Events of 2019 have no changedFields: the keys that were sent changed, a null among them over CometD."""
+    """Events of 2019 have no changedFields: the keys in the body changed, over CometD also those with null."""
     changes = _changes({"Rating": "Hot", "Type": None}, changedFields=None, nulledFields=None)
     assert changes.changed == ("Rating", "Type")
     assert changes.nulled == ("Type",)
 
 
 def test_a_kafka_connectors_nulls_are_not_inferred_as_changes() -> None:
-    """A Kafka connector writes null for all that it has no value of."""
+    """A Kafka connector writes null for every field that it has no value for."""
     changes = _changes({"Rating": "Hot", "Type": None}, null_is_unset=True, changedFields=None, nulledFields=None)
     assert changes.changed == ("Rating",)
     assert changes.nulled == ()

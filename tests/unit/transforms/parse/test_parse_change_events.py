@@ -1,4 +1,4 @@
-"""From a message's bytes to the changes of accounts, the refusals, and what needs no score."""
+"""From a message's bytes to changes of accounts, refusals, and records that change no account."""
 
 import json
 from collections import Counter
@@ -36,7 +36,7 @@ def _change(bytes_: bytes) -> AccountChange:
 
 
 def test_an_account_update_is_a_change() -> None:
-    """Header and values become the change of one account, with the message it came from."""
+    """Header and values become the change of one account, with its source message."""
     change = _change(payload({"Rating": "Hot"}))
     assert change.account_id == account_id()
     assert change.committed_at == COMMITTED_AT
@@ -46,7 +46,7 @@ def test_an_account_update_is_a_change() -> None:
 
 
 def test_each_record_id_is_a_change_of_its_own() -> None:
-    """An event merged from several records gives a change for each, with different identities."""
+    """An event merged from several records becomes one change per record, with different event ids."""
     records = _parse(payload(recordIds=[account_id(1), account_id(2), account_id(1)]))
     changes = [record for record in records if isinstance(record, AccountChange)]
     assert [change.account_id for change in changes] == [account_id(1), account_id(2)]
@@ -54,7 +54,7 @@ def test_each_record_id_is_a_change_of_its_own() -> None:
 
 
 def test_a_malformed_id_costs_its_record_alone() -> None:
-    """One bad id among several is refused, the others go on."""
+    """One malformed id among several is refused; the others are parsed."""
     bad = account_id(2)[:15] + "AAB"
     records = _parse(payload(recordIds=[account_id(1), bad]))
     assert isinstance(records[0], AccountChange)
@@ -63,7 +63,7 @@ def test_a_malformed_id_costs_its_record_alone() -> None:
 
 
 def test_identity_survives_redelivery_replay_and_shape() -> None:
-    """The same change in another envelope, with the id in its other form, is the same event."""
+    """The same change in another envelope, with the other form of the id, has the same event id."""
     plain = payload()
     enveloped = json.dumps(
         {"schemaId": "s", "replayId": 9, "payload": json.loads(payload(recordIds=[account_id()[:15]]))}
@@ -74,7 +74,7 @@ def test_identity_survives_redelivery_replay_and_shape() -> None:
 
 @pytest.mark.parametrize("record_id", ["001*", "000000000000000AAA"])
 def test_wildcards_ask_for_a_resync(record_id: str) -> None:
-    """An id that stands for the entity is never scored."""
+    """An id that stands for the whole entity is never scored."""
     record = _one(payload({}, recordIds=[record_id], changeType="GAP_OVERFLOW", changedFields=None))
     assert isinstance(record, NoChange)
     assert record.outcome is OutcomeKind.RESYNC_REQUESTED
@@ -95,7 +95,7 @@ def test_related_records_change_their_account(entity: str) -> None:
     [("Contact", {}), ("Opportunity", {"AccountId": None}), ("Lead", {}), ("User", {"AccountId": "x"})],
 )
 def test_entities_without_an_account_are_skipped(entity: str, body: dict[str, Any]) -> None:
-    """What names no account of ours is skipped, not dead-lettered."""
+    """A record that names no account is skipped, not dead-lettered."""
     record = _one(payload(body, entityName=entity, recordIds=["003ak00000IiFInAAN"]))
     assert isinstance(record, NoChange)
     assert (record.outcome, record.reason) == (OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
@@ -128,7 +128,7 @@ def test_entities_without_an_account_are_skipped(entity: str, body: dict[str, An
     ],
 )
 def test_bad_input_is_refused_with_its_class(bytes_: bytes, error_class: ErrorClass) -> None:
-    """Each kind of bad input has its class, and keeps its bytes."""
+    """Each kind of bad input has its error class, and its bytes are kept."""
     record = _one(bytes_)
     assert isinstance(record, Refusal)
     assert record.error.error_class is error_class
@@ -136,7 +136,7 @@ def test_bad_input_is_refused_with_its_class(bytes_: bytes, error_class: ErrorCl
 
 
 def test_numbers_in_any_notation_are_numbers() -> None:
-    """1.5E6 is a number, and so is a commitNumber beyond what a double can hold."""
+    """1.5E6 is a number, and so is a commitNumber beyond the range of a double."""
     change = _change(
         payload({"AnnualRevenue": 1.5e6}, changedFields=["AnnualRevenue"], commitNumber="1745500706683617281")
     )
@@ -164,7 +164,7 @@ SESSION = SESSION_ID_IN_PAYLOAD
     ],
 )
 def test_a_refusal_tells_where_and_why_without_the_value(bytes_: bytes, where: str) -> None:
-    """The message names the field and what is wanted, not what stood there."""
+    """The message names the field and what is expected, without the value."""
     record = _one(bytes_)
     assert isinstance(record, Refusal)
     assert where in str(record.error)
@@ -174,14 +174,14 @@ def test_a_refusal_tells_where_and_why_without_the_value(bytes_: bytes, where: s
 
 @pytest.mark.parametrize("change_type", ["SNAPSHOT", "GAP_MERGE"])
 def test_a_new_change_type_is_named(change_type: str) -> None:
-    """What looks like one of Salesforce's is said in the message, for whoever has to support it."""
+    """An unknown type that looks like one of Salesforce's is named in the message."""
     record = _one(payload(changeType=change_type))
     assert isinstance(record, Refusal)
     assert f"changeType {change_type} is not one of" in str(record.error)
 
 
 def test_trace_follows_the_publisher() -> None:
-    """A W3C traceparent attribute names the trace; without one the event's identity does."""
+    """The trace id comes from a W3C traceparent attribute, or else from the event id."""
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     traced = _one(payload(), traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     assert isinstance(traced, AccountChange)
@@ -191,7 +191,7 @@ def test_trace_follows_the_publisher() -> None:
 
 
 def test_bytes_that_are_no_event_have_an_identity_too() -> None:
-    """The same bytes, published again, are the same item for the ledger."""
+    """The same bytes published again have the same event id."""
     record = _one(b"garbage")
     assert isinstance(record, Refusal)
     assert record.received.event_id == payload_event_id(b"garbage")
@@ -207,7 +207,7 @@ _header_names = st.sampled_from(list(json.loads(payload())["ChangeEventHeader"])
 
 @st.composite
 def _mutated(draw: st.DrawFn) -> bytes:
-    """Return an event with header fields replaced, an envelope, bytes flipped, or its end cut off."""
+    """Return an event with replaced header fields, envelopes, changed bytes or a cut end."""
     document: Any = json.loads(payload(draw(st.dictionaries(st.text(max_size=12), _json, max_size=3))))
     document["ChangeEventHeader"] |= draw(st.dictionaries(_header_names, _json, max_size=2))
     for key in draw(st.lists(st.sampled_from(["payload", "data", "detail", "other"]), max_size=3)):
@@ -223,7 +223,7 @@ def _mutated(draw: st.DrawFn) -> bytes:
 @example(b'{"ChangeEventHeader":' * 400)
 @example(b'"' * 3)
 def test_arbitrary_payloads_are_events_or_classified_refusals(bytes_: bytes) -> None:
-    """Whatever the bytes: changes, skips, resyncs and refusals with a class come out, and nothing is raised."""
+    """Any bytes become changes, skips, resyncs or refusals with an error class; nothing is raised."""
     records = _parse(bytes_)
     assert records
     for record in records:
@@ -257,13 +257,13 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_published_events_are_understood(published_events: Path, name: str) -> None:
-    """Real events, published by others, are changes, skips and refusals as their content says."""
+    """Real events from public sources are parsed as expected."""
     records = _parse((published_events / name).read_bytes())
-    assert [_verdict(record) for record in records] == EXPECTED[name]
+    assert [_kind(record) for record in records] == EXPECTED[name]
 
 
 def test_published_values_are_read(published_events: Path) -> None:
-    """Unions, compound names and ISO dates of real events lead to the values that they say."""
+    """Unions, compound names and ISO dates of real events have their values."""
     compound = _change((published_events / "pozil_account_update_avrojson_compound_names.json").read_bytes())
     assert compound.values == {"BillingAddress.PostalCode": "94105", "LastModifiedDate": 1659010228000, "Rating": "Hot"}
     flat = _change((published_events / "pozil_account_update_flattened_v5.json").read_bytes())
@@ -277,14 +277,14 @@ def test_published_values_are_read(published_events: Path) -> None:
 
 
 def test_the_same_change_from_two_tools_is_one_event(published_events: Path) -> None:
-    """The event of one account came bare and through Event Relay: its identity is the same."""
+    """The event of one account, bare and through Event Relay, has one event id."""
     bare = _parse((published_events / "amp_new_account.json").read_bytes())
     relayed = _parse((published_events / "amp_eventbridge_event_relay_account_create.json").read_bytes())
     ids = Counter(record.event_id for record in [*bare, *relayed] if isinstance(record, AccountChange))
     assert sorted(ids.values()) == [1, 2]
 
 
-def _verdict(record: ParsedRecord) -> str:
+def _kind(record: ParsedRecord) -> str:
     match record:
         case AccountChange():
             return "change"

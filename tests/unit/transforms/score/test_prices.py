@@ -1,4 +1,4 @@
-"""Prices: the table, what is wrong with one, and the cost that follows."""
+"""Prices: the table, its errors, and the cost of tokens."""
 
 import datetime as dt
 from pathlib import Path
@@ -17,20 +17,20 @@ PRICE = Price(input=0.30, cached_input=0.03, output=2.50)
 
 
 def test_the_packaged_table_knows_the_default_model() -> None:
-    """A pipeline without options knows what it costs, and cached input costs a tenth."""
+    """The default model has a price, and its cached input costs a tenth."""
     price = price_of(load_prices(), DEFAULT_MODEL)
     assert price.until is None
     assert price.cached_input == pytest.approx(price.input / 10)
 
 
 def test_each_kind_of_token_has_its_price() -> None:
-    """Cached tokens are part of the prompt's, and cost less."""
+    """Cached tokens are part of the prompt's tokens, and cost less."""
     cost = PRICE.cost_usd(DAY, prompt_tokens=1_000_000, cached_tokens=400_000, output_tokens=100_000)
     assert cost == pytest.approx(0.6 * 0.30 + 0.4 * 0.03 + 0.1 * 2.50)
 
 
 def test_a_price_that_has_run_out_costs_nothing_known() -> None:
-    """On its last day a price holds; afterwards the cost is unknown, not the old one."""
+    """A price is valid on its last day; afterwards the cost is unknown."""
     price = Price(input=1, cached_input=1, output=1, until=DAY)
     assert price.cost_usd(DAY, prompt_tokens=1_000_000, cached_tokens=0, output_tokens=0) == 1
     assert price.cost_usd(DAY + dt.timedelta(days=1), prompt_tokens=1, cached_tokens=0, output_tokens=0) is None
@@ -38,7 +38,7 @@ def test_a_price_that_has_run_out_costs_nothing_known() -> None:
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**6), st.integers(1, 12))
 def test_the_costs_of_a_calls_accounts_add_up_to_its_cost(prompt: int, cached: int, output: int, accounts: int) -> None:
-    """Shared out to the token, no account's share of the cache is larger than its share of the prompt."""
+    """Costs are split without rounding loss, and no account's cached tokens exceed its prompt tokens."""
     cached = min(prompt, cached)
     parts = zip(shares(prompt, accounts), shares(cached, accounts), shares(output, accounts), strict=True)
     costs = [PRICE.cost_usd(DAY, prompt_tokens=p, cached_tokens=c, output_tokens=o) for p, c, o in parts]
@@ -48,7 +48,7 @@ def test_the_costs_of_a_calls_accounts_add_up_to_its_cost(prompt: int, cached: i
 
 
 def test_a_file_replaces_model_by_model(tmp_path: Path) -> None:
-    """Prices that a contract gives, for the models that it is about; the others keep the packaged ones."""
+    """A file replaces the prices of the models that it names; the others keep the packaged ones."""
     file = tmp_path / "prices.yaml"
     file.write_text(
         "models:\n  gemini-3.5-flash-lite: {input: 0.2, cached_input: 0.02, output: 2, until: 2027-06-30}\n"

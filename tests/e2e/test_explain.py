@@ -100,7 +100,7 @@ def test_help_has_an_example(command: str) -> None:
     [
         (["explain", "missing.json"], "does not exist"),
         (["explain", __file__, "--materiality", "missing.yaml"], "missing.yaml"),
-        (["explain", __file__, "--schemas", "missing"], "there is no such folder"),
+        (["explain", __file__, "--schemas", "missing"], "folder not found"),
         (["reconcile", "--project", "p", "--since", "yesterday"], "such as 7d"),
         (["reconcile", "--project", "p", "--grace", "soon"], "such as 15m"),
         (["reconcile", "--project", "p", "--since", "10m"], "--grace is as long"),

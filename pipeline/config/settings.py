@@ -149,87 +149,63 @@ class Settings(BaseModel):
     subscription: Subscription = Field(
         SUBSCRIPTION, description="Pub/Sub subscription of the change events: name or path"
     )
-    id_label: IdLabel = Field(
-        "", description="Message attribute by which Dataflow drops duplicate messages; see docs/adr/061"
-    )
+    id_label: IdLabel = Field("", description="Message attribute by which Dataflow drops duplicates; see docs/adr/061")
     dead_letter_topic: Topic = Field(DEAD_LETTER_TOPIC, description="Pub/Sub topic of the dead letters: name or path")
     dataset: Dataset = Field(SCORING_DATASET, description="BigQuery dataset of scores, ledger and dead letters")
     crm_dataset: Dataset = Field(CRM_DATASET, description="BigQuery dataset of the CRM mirror, the source of contexts")
     model: Model = Field(DEFAULT_MODEL, description="Gemini model that scores")
     location: Location = Field(DEFAULT_LOCATION, description="Vertex AI location of the model: a region, or global")
     prompt_version: PromptVersion = Field(
-        DEFAULT_PROMPT_VERSION, description="Version of the prompt: a folder in transforms/prompt/versions"
+        DEFAULT_PROMPT_VERSION, description="Prompt version: a folder in transforms/prompt/versions"
     )
     accounts_per_call: Count = Field(5, description="Maximum number of accounts in one Gemini call")
     max_prompt_tokens: Count = Field(60_000, description="Maximum size of a Gemini call's prompt, in estimated tokens")
     max_calls_in_flight: Count = Field(256, description="Maximum number of concurrent Gemini calls per worker process")
-    call_deadline_seconds: Positive = Field(
-        30.0, description="Deadline of one Gemini call in seconds, until its last byte"
-    )
+    call_deadline_seconds: Positive = Field(30.0, description="Deadline of a Gemini call in seconds, to its last byte")
     gemini_outage_deadline_seconds: Positive = Field(
         1_800.0, description="Seconds to hold accounts while Gemini is unavailable, before they become dead letters"
     )
-    prices: Path | None = Field(
-        None, description="YAML file with model prices, which replace the packaged ones model by model"
-    )
-    daily_token_budget: Count | None = Field(
-        None, description="Maximum number of prompt and output tokens per day (UTC), all workers together"
-    )
+    prices: Path | None = Field(None, description="YAML file of prices, replacing the packaged ones model by model")
+    daily_token_budget: Count | None = Field(None, description="Maximum prompt and output tokens per day (UTC)")
     budget_action: BudgetAction = Field(
-        BudgetAction.WAIT,
-        description="For accounts beyond the daily token budget: wait (until the budget allows them) or dead_letter",
+        BudgetAction.WAIT, description="What accounts beyond the daily token budget do: wait or dead_letter"
     )
-    shadow_model: Model | None = Field(
-        None, description="Gemini model that scores a sample of the changes a second time, for comparison"
-    )
-    shadow_prompt: PromptVersion | None = Field(
-        None, description="Prompt version that scores a sample of the changes a second time, for comparison"
-    )
-    shadow_percent: Percent = Field(
-        5.0, description="Percentage of changes in that sample, if a shadow model or prompt is set"
-    )
+    shadow_model: Model | None = Field(None, description="Gemini model that scores a sample again, for comparison")
+    shadow_prompt: PromptVersion | None = Field(None, description="Prompt version that scores a sample again")
+    shadow_percent: Percent = Field(5.0, description="Percentage of changes in the sample for the shadow")
     materiality: Path | None = Field(
-        None, description="YAML file with the material fields, which replace the packaged ones entity by entity"
+        None, description="YAML file of material fields, replacing the packaged ones by entity"
     )
     schemas: Path | None = Field(None, description="Folder with the Avro schemas that decode field bitmaps")
-    coalesce_seconds: Positive = Field(
-        20.0, description="Seconds without a change of the account after which a burst ends"
-    )
+    coalesce_seconds: Positive = Field(20.0, description="Seconds without a change after which an account's burst ends")
     coalesce_max_seconds: Positive = Field(120.0, description="Maximum length of a burst in seconds")
     gap_delay_seconds: NotNegative = Field(
-        60.0, description="Seconds to wait for the CRM mirror after a gap event that is not reread from Salesforce"
+        60.0, description="Seconds to wait for the CRM mirror after a gap that is not reread"
     )
     coalesce_state_hours: Positive = Field(168.0, description="Hours to remember an account's last changes")
     salesforce_login_url: LoginUrl = Field(
-        "", description="My Domain URL of the Salesforce organisation to reread gaps from; empty: gaps are not reread"
+        "", description="My Domain URL of Salesforce, to reread gaps; empty: gaps are not reread"
     )
     salesforce_client_id: ClientId = Field("", description="Consumer key of Salesforce's connected app")
     salesforce_secret: SecretName = Field(
         "",
-        description="Environment variable or secret (projects/P/secrets/S/versions/V) that holds the connected app's "
-        "secret or private key",
+        description="Environment variable or projects/P/secrets/S/versions/V with the connected app's secret or key",
     )
     salesforce_auth: AuthFlow = Field(
         AuthFlow.CLIENT_CREDENTIALS, description="OAuth flow for Salesforce: client_credentials or jwt_bearer"
     )
-    salesforce_username: SalesforceUser | None = Field(
-        None, description="User name of the integration user, for the JWT bearer flow"
-    )
+    salesforce_username: SalesforceUser | None = Field(None, description="Integration user, for the flow jwt_bearer")
     redis_url: RedisUrl = Field(
         "",
-        description="Redis of the context cache's second tier: redis:// or rediss:// without a password, or the "
-        "environment variable or secret (projects/P/secrets/S/versions/V) that holds the URL; empty: no second tier",
+        description="Redis for the context cache: a redis:// or rediss:// URL without a password, or the environment "
+        "variable or projects/P/secrets/S/versions/V that holds the URL; empty: none",
     )
     context_cache_seconds: NotNegative = Field(600.0, description="Seconds to cache an account context; 0: no cache")
-    mirror_lag_seconds: NotNegative = Field(
-        60.0, description="Seconds from a change in Salesforce until the CRM mirror has it"
-    )
+    mirror_lag_seconds: NotNegative = Field(60.0, description="Seconds from a change until the CRM mirror has it")
     skip_unchanged_contexts: bool = Field(
-        default=True, description="Whether to carry over the last score if the account's context did not change"
+        default=True, description="Carry over the last score if an account's context did not change"
     )
-    unchanged_context_days: NotNegative = Field(
-        7.0, description="Maximum age in days of a score that is carried over; older ones are scored again"
-    )
+    unchanged_context_days: NotNegative = Field(7.0, description="Maximum age in days of a score that is carried over")
     bigquery_outage_deadline_seconds: NotNegative = Field(
         900.0, description="Seconds to hold work while BigQuery does not answer, before it becomes dead letters"
     )

@@ -1,19 +1,15 @@
 """Validated names and ids from outside; only these become part of a query.
 
-Sources: Google Cloud, "Creating and managing projects"; BigQuery, "Naming datasets", "Table naming"; Salesforce Help,
-"Salesforce Email Address Format Technical Standards Validation" (000384328).
+Sources: Google Cloud, "Creating and managing projects"; BigQuery, "Naming datasets"; Salesforce Help, "Salesforce Email
+Address Format Technical Standards Validation" (000384328).
 """
 
 import re
-import unicodedata
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, StrictStr, TypeAdapter, ValidationError
 
 from schemas.salesforce_ids import normalize_account_id
-
-MAX_TABLE_BYTES: Final = 1_024
-"""Of a table's name in UTF-8."""
 
 MAX_EMAIL_CHARACTERS: Final = 80
 """The limit of Salesforce's field type Email; RFC 5321 would allow 256."""
@@ -22,7 +18,6 @@ _PROJECT: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 )
 _DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
-_TABLE_CATEGORIES: Final = ("L", "M", "N", "Pc", "Pd", "Zs")
 _EMAIL: Final = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-][A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{0,63}"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -41,14 +36,6 @@ def _dataset(text: str) -> str:
     return text
 
 
-def _table(text: str) -> str:
-    if not text or not all(unicodedata.category(char).startswith(_TABLE_CATEGORIES) for char in text):
-        raise ValueError("letters, marks, digits, connectors, dashes and spaces are wanted")
-    if len(text.encode()) > MAX_TABLE_BYTES:
-        raise ValueError(f"at most {MAX_TABLE_BYTES} bytes of UTF-8 are wanted")
-    return text
-
-
 def _email(text: str) -> str:
     if len(text) > MAX_EMAIL_CHARACTERS or not _EMAIL.fullmatch(text):
         raise ValueError(f"expected an address such as name@example.com, {MAX_EMAIL_CHARACTERS} characters at most")
@@ -59,7 +46,6 @@ ProjectId = Annotated[StrictStr, AfterValidator(_project)]
 """A Google Cloud project; older ones of a domain look like `example.com:my-project`."""
 
 DatasetId = Annotated[StrictStr, AfterValidator(_dataset)]
-TableId = Annotated[StrictStr, AfterValidator(_table)]
 CheckedAccountId = Annotated[StrictStr, AfterValidator(normalize_account_id)]
 """A Salesforce Account id of 15 or 18 characters with a valid checksum; converted to 18 characters."""
 
@@ -70,7 +56,7 @@ Two dots in a row and one before the @ are allowed, since Salesforce takes them;
 """
 
 _ADAPTERS: Final[dict[Any, TypeAdapter[str]]] = {
-    kind: TypeAdapter(kind) for kind in (ProjectId, DatasetId, TableId, CheckedAccountId, EmailAddress)
+    kind: TypeAdapter(kind) for kind in (ProjectId, DatasetId, CheckedAccountId, EmailAddress)
 }
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -23,9 +23,6 @@ class OutcomeKind(StrEnum):
     COALESCED = "coalesced"
     DEAD_LETTERED = "dead_lettered"
     RESYNC_REQUESTED = "resync_requested"
-
-
-FINAL_OUTCOMES: Final = frozenset(OutcomeKind) - {OutcomeKind.RECEIVED}
 
 
 class SkipReason(StrEnum):

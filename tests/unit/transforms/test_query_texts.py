@@ -10,7 +10,7 @@ import pytest
 import sqlglot
 
 from pipeline.ledger.reconciliation import Window, read_ledger
-from schemas.identifiers import CheckedAccountId, DatasetId, EmailAddress, ProjectId, TableId, checked
+from schemas.identifiers import CheckedAccountId, DatasetId, EmailAddress, ProjectId, checked
 from tests.fixtures.changes import NOW
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.query_guard import guard_rules
@@ -89,9 +89,9 @@ def _words(sql: str) -> list[str]:
 
 
 def test_identifiers_are_refused_or_are_one_name(hostile: list[str]) -> None:
-    """A text that passes as a project, dataset or table gives a query with the same tokens, apart from that name."""
+    """A text that passes as a project or dataset gives a query with the same tokens, apart from that name."""
     passed = 0
-    for kind in (ProjectId, DatasetId, TableId):
+    for kind in (ProjectId, DatasetId):
         wanted = _words(f"SELECT * FROM `{PLAIN}` WHERE x")
         for text in hostile:
             try:

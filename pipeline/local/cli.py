@@ -2,7 +2,6 @@
 
 import datetime as dt
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from pipeline.terminal.exit_codes import ends_in_order, one_line_errors, refuse
 from pipeline.terminal.logs import configure_logging
 from pipeline.terminal.parameters import Accounts, Crm, DataDir, Json, Seed, Verbose
+from pipeline.terminal.results import end_with
 
 app = typer.Typer()
 
@@ -30,8 +30,12 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Run sample events through the whole pipeline on a local stack, and report what became of them."""
-    from pipeline.local.demo import as_json as to_json  # noqa: PLC0415 - Beam takes seconds to import
-    from pipeline.local.demo import events_input, extract_input, generated_input, run_demo  # noqa: PLC0415
+    from pipeline.local.demo import (  # noqa: PLC0415 - Beam takes seconds to import
+        events_input,
+        extract_input,
+        generated_input,
+        run_demo,
+    )
     from pipeline.local.demo_view import live_progress, render_result  # noqa: PLC0415
 
     configure_logging(verbose=verbose)
@@ -48,11 +52,7 @@ def demo(
             demo_input = generated_input(accounts, seed, as_of=as_of)
         with live_progress(console) as on_progress:
             result = run_demo(demo_input, data_dir=data_dir, on_progress=on_progress)
-    if as_json:
-        sys.stdout.write(to_json(result) + "\n")
-    else:
-        Console().print(render_result(result))
-    raise typer.Exit(1 if result.unexplained else 0)
+    end_with(result, render_result, as_json=as_json, is_ok=not result.unexplained)
 
 
 @app.command(epilog="Example: `rescore local --data-dir .local --accounts 8803`")

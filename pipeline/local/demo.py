@@ -1,7 +1,6 @@
 """`rescore demo`: the local stack, sample events through the whole pipeline, and what became of them."""
 
 import datetime as dt
-import json
 import os
 import subprocess
 import sys
@@ -202,8 +201,3 @@ def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) ->
     """Return the events of files, and a generated CRM that they need not know."""
     events = list(read_event_files(path))
     return DemoInput(generate_crm(accounts=accounts, seed=seed, as_of=as_of), events, SAMPLE_COALESCING)
-
-
-def as_json(result: DemoResult) -> str:
-    """Return the one document that `--json` prints."""
-    return json.dumps(result.document(), indent=2, default=str)

@@ -1,1 +1,1 @@
-"""How commands talk to people and to shells."""
+"""What the commands share: parameters, exit codes, logs, and how results are printed."""

@@ -1,4 +1,4 @@
-"""How commands end: 0 done; 1 done, and something is wrong; 2 bad usage or configuration, a line for each fault."""
+"""How commands end: 0 done; 1 done, and something is wrong; 2 bad usage or configuration; 130 Ctrl-C or SIGTERM."""
 
 import signal
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import typer
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what the user can mend into one line and exit code 2."""
+    """Turn errors that the user can fix into one line on standard error and exit code 2."""
     from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415 - takes a second to import
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
@@ -24,7 +24,7 @@ def one_line_errors() -> Iterator[None]:
 
 @contextmanager
 def ends_in_order() -> Iterator[None]:
-    """End at Ctrl-C and SIGTERM alike: what was started is stopped, and no traceback is shown."""
+    """Handle SIGTERM like Ctrl-C: run the cleanup of everything that was started, and show no traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -33,7 +33,7 @@ def ends_in_order() -> Iterator[None]:
 
 
 def refuse(message: str) -> NoReturn:
-    """End with exit code 2 and a line on standard error that says what to change; one for each thing there is."""
+    """Write a message to standard error, each line prefixed with the command's name, and exit with code 2."""
     for line in message.splitlines() or [message]:
         typer.echo(f"rescore: {line}", err=True)
     raise typer.Exit(2)

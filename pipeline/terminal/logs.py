@@ -1,7 +1,7 @@
-"""Logs: JSON in Cloud Logging's shape, or readable lines on a terminal; always on standard error.
+"""Logs on standard error: JSON in Cloud Logging's shape, or readable lines on a terminal.
 
-Callers log facts by name (event_id, account_id, stage). Names that hold free text or secrets are taken out here
-whatever a caller writes.
+Callers log values by name (event_id, account_id, stage). Values whose names stand for free text or secrets are redacted
+here.
 """
 
 import logging
@@ -31,7 +31,7 @@ _SEVERITIES: Final = {"warn": "WARNING", "exception": "ERROR", "fatal": "CRITICA
 
 
 def configure_logging(*, verbose: bool = False) -> None:
-    """Send every log of this process, Beam's and the libraries' among them, through one formatter."""
+    """Send every log of this process, also those of Beam and other libraries, through one formatter."""
     on_terminal = sys.stderr.isatty()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -64,18 +64,18 @@ def configure_logging(*, verbose: bool = False) -> None:
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:
-    # google-auth asks in the background which regions a service account may use, and goes on without an answer; where
-    # the account is the local stack's, there is none.
+    # google-auth looks up in the background which regions a service account may use, and works without an answer. The
+    # local stack's account has none.
     return "/allowedLocations" not in record.getMessage()
 
 
 def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Take out the values whose names stand for free text or credentials."""
+    """Redact the values whose names stand for free text or credentials."""
     return {name: "[redacted]" if name.lower() in SECRET_NAMES else value for name, value in event.items()}
 
 
 def cloud_logging_entry(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Rename what Cloud Logging has names of its own for: severity, message, trace."""
+    """Use Cloud Logging's names for severity, message and trace."""
     level = str(event.pop("level", "info"))
     entry: dict[str, Any] = {"severity": _SEVERITIES.get(level, level.upper()), "message": event.pop("event", "")}
     if trace_id := event.pop("trace_id", None):

@@ -9,7 +9,14 @@ DataDir = Annotated[Path | None, typer.Option(help="Keep the warehouse and crede
 Accounts = Annotated[
     int, typer.Option(min=1, max=100_000, help="Accounts of the generated CRM; 8803 is the full size.")
 ]
-Seed = Annotated[int, typer.Option(help="Of everything generated: the same seed, the same CRM and events.")]
-Crm = Annotated[Path | None, typer.Option(help="A CRM extract (folder of CSV files) in place of the generated CRM.")]
+Seed = Annotated[int, typer.Option(help="The same seed generates the same CRM and events.")]
+Crm = Annotated[Path | None, typer.Option(help="A CRM extract (folder of CSV files) instead of the generated CRM.")]
+Project = Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project.")]
+Materiality = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML of which changes matter, instead of the defaults.")
+]
+Schemas = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Avro schemas, SCHEMA_ID.avsc, to decode field bitmaps with.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more than warnings.")]

@@ -1,4 +1,4 @@
-"""Logs: Cloud Logging's shape, and nothing that must not be in them."""
+"""Logs have Cloud Logging's shape, and no secrets."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ def _entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
 
 
 def test_an_entry_has_cloud_loggings_names(capsys: pytest.CaptureFixture[str]) -> None:
-    """Severity, message, trace and the facts that were named."""
+    """Severity, message, trace and the named values."""
     configure_logging()
     structlog.stdlib.get_logger("x").warning("row refused", event_id="e1", account_id="a1", trace_id="t1")
     (entry,) = _entries(capsys)
@@ -34,7 +34,7 @@ def test_an_entry_has_cloud_loggings_names(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_libraries_logs_have_the_same_shape(capsys: pytest.CaptureFixture[str]) -> None:
-    """What Beam and Google's clients log through the standard library is formatted alike."""
+    """Logs of Beam and Google's clients through the standard library have the same format."""
     configure_logging()
     logging.getLogger("apache_beam").error("bundle %s failed", 7)
     (entry,) = _entries(capsys)
@@ -43,14 +43,14 @@ def test_libraries_logs_have_the_same_shape(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("name", ["payload", "body", "prompt", "token", "Authorization", "session_id"])
 def test_secrets_and_free_text_are_taken_out(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """A name that stands for free text or credentials is logged without its value."""
+    """Names of free text and credentials are logged without their values."""
     configure_logging()
     structlog.stdlib.get_logger("x").error("oops", **{name: "SECRET"})
     assert "SECRET" not in capsys.readouterr().err
 
 
 def test_debug_stays_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings and worse are logged unless more is asked for."""
+    """By default, only warnings and errors are logged."""
     configure_logging()
     structlog.stdlib.get_logger("x").info("hello")
     assert capsys.readouterr().err == ""

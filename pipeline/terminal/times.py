@@ -1,0 +1,47 @@
+"""Times and durations as users type them."""
+
+import datetime as dt
+import re
+from typing import Final
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
+
+
+def parse_duration(text: str) -> dt.timedelta:
+    """Return the duration that a text such as 15m, 24h or 7d gives.
+
+    Raises:
+        ValueError: The text is not a duration.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a duration: expected a number and s, m, h, d or w, such as 15m or 24h")
+    return dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def parse_since(text: str, now: dt.datetime, flag: str = "--since") -> dt.datetime:
+    """Return the time that a text gives: a duration before now, or an ISO date or time, UTC if it has no zone.
+
+    Raises:
+        ValueError: The text is neither, or out of range; the message names the flag.
+    """
+    try:
+        return now - parse_duration(text) if _DURATION.fullmatch(text.strip()) else parse_time(text, flag)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{flag} is {text!r}: expected a duration such as 7d, or a time such as 2026-03-02T09:30Z"
+        ) from None
+
+
+def parse_time(text: str, flag: str) -> dt.datetime:
+    """Return the time that an ISO text gives, UTC if it has no zone.
+
+    Raises:
+        ValueError: The text is not a time; the message names the flag.
+    """
+    try:
+        time = dt.datetime.fromisoformat(text.strip())
+        return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{flag} is {text!r}: expected a time such as 2026-03-02T09:30Z") from None

@@ -1,0 +1,54 @@
+"""Times and durations as users type them."""
+
+import datetime as dt
+
+import pytest
+
+from pipeline.terminal.times import parse_duration, parse_since, parse_time
+
+NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800), (" 1w ", 604_800), ("0m", 0)]
+)
+def test_durations_are_a_number_and_a_unit(text: str, seconds: int) -> None:
+    """Each unit is its first letter."""
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "15", "m", "1.5h", "-1h", "15 minutes", "1h30m", "٣h"])
+def test_other_texts_are_refused_with_an_example(text: str) -> None:
+    """The message shows how a duration is written."""
+    with pytest.raises(ValueError, match="such as 15m"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("24h", dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)),
+        ("2026-03-01", dt.datetime(2026, 3, 1, tzinfo=dt.UTC)),
+        ("2026-03-01T09:30", dt.datetime(2026, 3, 1, 9, 30, tzinfo=dt.UTC)),
+        ("2026-03-01T09:30:00Z", dt.datetime(2026, 3, 1, 9, 30, tzinfo=dt.UTC)),
+        ("2026-03-01 09:30+02:00", dt.datetime(2026, 3, 1, 7, 30, tzinfo=dt.UTC)),
+    ],
+)
+def test_since_is_a_duration_or_an_iso_time(text: str, time: dt.datetime) -> None:
+    """Durations count back from now; times without a zone are UTC."""
+    assert parse_since(text, NOW) == time
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "999999w", "0001-01-01T00:00+14:00"])
+def test_what_is_not_a_time_is_refused_with_an_example(text: str) -> None:
+    """Times out of range, too."""
+    with pytest.raises(ValueError, match="7d"):
+        parse_since(text, NOW)
+
+
+def test_an_error_names_the_flag() -> None:
+    """The user knows the value by the flag."""
+    with pytest.raises(ValueError, match="--until is 'later': expected a duration such as 7d"):
+        parse_since("later", NOW, "--until")
+    with pytest.raises(ValueError, match="--as-of is 'later': expected a time such as"):
+        parse_time("later", "--as-of")

@@ -1,1 +1,1 @@
-"""What `rescore doctor` checks of a deployment: a file for each kind of thing, put together in `deployment`."""
+"""The checks of `rescore doctor`: one file for each kind of resource, combined in `deployment`."""

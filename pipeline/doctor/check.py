@@ -1,4 +1,4 @@
-"""A check, what it found, and how all of them are made: side by side, each within its deadline."""
+"""A check and its result, and how checks run: in parallel, each within its deadline."""
 
 import threading
 import time
@@ -8,35 +8,35 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from pipeline.doctor.remedies import Advice, explain
+from pipeline.doctor.advice import Advice, explain
 from transforms.clients.circuit import within
 
 DEADLINE_SECONDS: Final = 8.0
-"""For one check, if it has none of its own."""
+"""Default deadline of one check."""
 
 CALL_SECONDS: Final = 6.0
-"""For a call of a check, so that its own error comes before the check's deadline."""
+"""Timeout of a call within a check: shorter, so that the call's own error is reported."""
 
 WORKERS: Final = 10
-"""Checks at once: as many as BigQuery's client keeps connections."""
+"""Checks at once; BigQuery's client pools as many connections."""
 
 T = TypeVar("T")
 
 
 class Status(StrEnum):
-    """How a check ended."""
+    """Status of a finished check."""
 
     OK = "ok"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """It is not configured."""
+    """The thing is not configured."""
     NOT_TOLD = "not_told"
-    """The server does not say, as emulators don't say who may do what."""
+    """The server does not tell, as emulators don't tell permissions."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, in one line, and how to mend it, in another; what is well needs no remedy."""
+    """What a check found and, if it failed, how to fix it; one line each."""
 
     status: Status
     detail: str
@@ -48,10 +48,10 @@ class Check:
     """One check.
 
     Args:
-        name: The thing checked, such as `topic account-changes`.
-        ask: Looks, and says what it found; what it raises is explained by the advice.
-        advice: What mends the thing, by the way in which a call about it fails.
-        deadline_seconds: After which it has failed.
+        name: The resource to check, such as `topic account-changes`.
+        ask: Returns the finding, or raises an error, which `advice` explains.
+        advice: Remedies by the kind of error.
+        deadline_seconds: After this time the check has failed.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """A check's name, what it found, and how long that took."""
+    """A check's name, its finding, and how long it took."""
 
     name: str
     finding: Finding
@@ -70,11 +70,11 @@ class Result:
 
 
 OnResult = Callable[[int, Result], None]
-"""Is told the index of a check, and its result, from the thread that made it."""
+"""Takes the index of a check and its result; called on the check's thread."""
 
 
 class Shared(Generic[T]):
-    """A connection that all checks share, made when the first one asks; if that fails, it fails for each of them."""
+    """A connection that checks share, made on first use; if that fails, every check gets the error."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -82,10 +82,10 @@ class Shared(Generic[T]):
         self._outcome: Future[T] | None = None
 
     def get(self) -> T:
-        """Return the connection, or wait for the thread that makes it.
+        """Return the connection; make it, or wait for the thread that does.
 
         Raises:
-            Exception: What making it raised.
+            Exception: What making the connection raised.
         """
         with self._lock:
             is_first = self._outcome is None
@@ -93,7 +93,7 @@ class Shared(Generic[T]):
         if is_first:
             try:
                 outcome.set_result(self._make())
-            except BaseException as error:  # noqa: BLE001 - whoever asks raises it
+            except BaseException as error:  # noqa: BLE001 - result() raises it
                 outcome.set_exception(error)
         return outcome.result()
 
@@ -104,29 +104,23 @@ class Shared(Generic[T]):
 
 
 def examine(checks: Sequence[Check], on_result: OnResult | None = None) -> tuple[Result, ...]:
-    """Make all checks, whatever becomes of each; return their results in the order of the checks."""
+    """Run all checks, also after one has failed; return the results in the order of the checks."""
 
-    def make(index: int) -> Result:
-        result = _made(checks[index])
+    def run(index: int) -> Result:
+        result = _run(checks[index])
         if on_result:
             on_result(index, result)
         return result
 
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="doctor") as pool:
-        return tuple(pool.map(make, range(len(checks))))
+        return tuple(pool.map(run, range(len(checks))))
 
 
-def longest_seconds(checks: Sequence[Check]) -> float:
-    """Return how long checks can take together, if nothing answers any of them."""
-    deadlines = [check.deadline_seconds for check in checks]
-    return sum(deadlines) / WORKERS + max(deadlines, default=0.0)
-
-
-def _made(check: Check) -> Result:
+def _run(check: Check) -> Result:
     started = time.monotonic()
     try:
         finding = within(check.deadline_seconds, check.ask)
-    except Exception as error:  # noqa: BLE001 - no failure of one check, foreseen or not, stops the others
+    except Exception as error:  # noqa: BLE001 - an unexpected error must not stop the other checks
         detail, remedy = explain(error, check.advice)
         finding = Finding(Status.FAILED, detail, remedy)
     return Result(check.name, finding, time.monotonic() - started)

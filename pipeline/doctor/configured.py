@@ -1,12 +1,12 @@
-"""What a deployment has only if it is configured: Redis, secrets, Salesforce."""
+"""Checks of optional services: Redis, secrets, Salesforce."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from pipeline.doctor.advice import Advice
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Status
-from pipeline.doctor.remedies import Advice
 from transforms.clients.redis import RedisSettings, RedisStore
 from transforms.clients.salesforce import Salesforce
 from transforms.clients.salesforce_api import RefusedCall, SalesforceSettings
@@ -19,22 +19,22 @@ _ANY_TTL_SECONDS: Final = 1.0
 def configured_checks(
     project: str, redis: RedisSettings | None, salesforce: SalesforceSettings | None
 ) -> Iterator[Check]:
-    """Yield the checks of Redis, of each secret, and of Salesforce; None: it is not configured."""
+    """Yield the checks of Redis, each secret and Salesforce; None means not configured."""
     yield Check("Redis", lambda: ping(redis), _redis_advice(project))
     secrets = [salesforce.secret] if salesforce else []
     secrets += [redis.location] if redis and is_secret_name(redis.location) else []
     for secret in secrets:
         yield Check(f"secret {secret}", partial(look_at_secret, secret), secret_advice(project, secret))
     if not secrets:
-        yield Check("secrets", lambda: Finding(Status.SKIPPED, "no option names one"), _salesforce_advice(project))
+        yield Check("secrets", lambda: Finding(Status.SKIPPED, "no option names a secret"), _salesforce_advice(project))
     yield Check("Salesforce", lambda: log_in(salesforce), _salesforce_advice(project))
 
 
 def ping(settings: RedisSettings | None) -> Finding:
-    """Ask Redis whether it answers.
+    """Ping Redis.
 
     Raises:
-        RedisUnavailable: It does not.
+        RedisUnavailable: It does not answer.
     """
     if settings is None:
         return Finding(Status.SKIPPED, "--redis_url was not given")
@@ -43,7 +43,7 @@ def ping(settings: RedisSettings | None) -> Finding:
 
 
 def look_at_secret(name: str) -> Finding:
-    """Read a secret, as the pipeline does, and forget it.
+    """Read a secret as the pipeline does, and discard it.
 
     Raises:
         SecretUnavailable: It can't be read.
@@ -53,13 +53,13 @@ def look_at_secret(name: str) -> Finding:
 
 
 def log_in(settings: SalesforceSettings | None) -> Finding:
-    """Get a session of Salesforce's; a refusal names the code that Salesforce gave."""
+    """Log in to Salesforce; a refusal is reported by Salesforce's code."""
     if settings is None:
         return Finding(Status.SKIPPED, "--salesforce_login_url was not given")
     try:
         Salesforce(replace(settings, deadline_seconds=CALL_SECONDS)).log_in()
     except SecretUnavailable as error:
-        return Finding(Status.FAILED, str(error), "mend the secret first: its own check says how")
+        return Finding(Status.FAILED, str(error), "fix the secret first: its own check says how")
     except RefusedCall as error:
         remedy = (
             f"check --salesforce_client_id, the secret, and that the connected app allows the flow {settings.flow} "
@@ -67,12 +67,12 @@ def log_in(settings: SalesforceSettings | None) -> Finding:
         )
         return Finding(Status.FAILED, str(error), remedy)
     except SalesforceUnavailable as error:
-        return Finding(Status.FAILED, str(error), "check --salesforce_login_url, and that this machine reaches it")
-    return Finding(Status.OK, "gave a session")
+        return Finding(Status.FAILED, str(error), "check --salesforce_login_url, and that this machine can reach it")
+    return Finding(Status.OK, "login succeeded")
 
 
 def secret_advice(project: str, name: str) -> Advice:
-    """Return what mends a secret: a version in Secret Manager, or an environment variable."""
+    """Return the remedies of a secret: a version in Secret Manager, or an environment variable."""
     missing = f"set the variable {name}, here and on the workers"
     if "/" in name:
         owner, secret = name.split("/")[1], name.split("/")[3]

@@ -1,4 +1,4 @@
-"""Google's application-default credentials: whose they are, of which kind, and whether they bring a token."""
+"""Check of Google's application-default credentials: whose they are, their kind, and whether they get a token."""
 
 import functools
 import os
@@ -10,8 +10,8 @@ import google.auth.credentials
 import google.auth.exceptions
 import google.auth.transport.requests
 
+from pipeline.doctor.advice import LOG_IN, Advice
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Status
-from pipeline.doctor.remedies import LOG_IN, Advice
 from transforms.clients.access_tokens import SCOPE
 
 KEY_FILE_VARIABLE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -35,7 +35,7 @@ def credentials_check(project: str) -> Check:
 
 
 def look() -> Finding:
-    """Find credentials, and have them bring a new access token.
+    """Find credentials, and get a new access token with them.
 
     Raises:
         TransportError: The token endpoint does not answer.
@@ -45,7 +45,7 @@ def look() -> Finding:
     except google.auth.exceptions.TransportError:
         raise
     except google.auth.exceptions.GoogleAuthError:
-        named = f": {KEY_FILE_VARIABLE} names no file that has any" if os.environ.get(KEY_FILE_VARIABLE) else ""
+        named = f": {KEY_FILE_VARIABLE} names no file with credentials" if os.environ.get(KEY_FILE_VARIABLE) else ""
         return Finding(Status.FAILED, f"no credentials were found{named}", LOG_IN)
     request = functools.partial(google.auth.transport.requests.Request(), timeout=CALL_SECONDS)
     try:
@@ -58,7 +58,7 @@ def look() -> Finding:
 
 
 def whose(credentials: google.auth.credentials.Credentials) -> str:
-    """Return who credentials stand for, as far as they tell without another call, and their kind."""
+    """Return whose credentials they are, if known without another call, and their kind."""
     module = type(credentials).__module__
     kind = _KINDS.get(module, module)
     names = (getattr(credentials, attribute, None) for attribute in ("service_account_email", "account"))
@@ -67,7 +67,7 @@ def whose(credentials: google.auth.credentials.Credentials) -> str:
 
 
 def refusal_code(error: Exception) -> str:
-    """Return the OAuth code of why a token was refused, such as invalid_grant; the text beside it stays behind."""
+    """Return the OAuth error code of a refused token, such as invalid_grant, without the text beside it."""
     document = error.args[1] if len(error.args) > 1 else None
     code = document.get("error") if isinstance(document, dict) else None
     return code if isinstance(code, str) and _OAUTH_CODE.match(code) else type(error).__name__

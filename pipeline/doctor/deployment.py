@@ -1,4 +1,4 @@
-"""All that is checked of a deployment, in order."""
+"""All checks of a deployment, in their order."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from pipeline.doctor.check import Check
 from pipeline.doctor.configured import configured_checks
 from pipeline.doctor.credentials import credentials_check
 from pipeline.doctor.model import model_check
-from pipeline.doctor.permissions import Duty
+from pipeline.doctor.permissions import Persona
 from pipeline.doctor.pubsub import PubSub
 from pipeline.doctor.warehouse import BigQuery
 from transforms.clients.gemini_api import GeminiSettings
@@ -18,14 +18,14 @@ from transforms.clients.salesforce_api import SalesforceSettings
 
 @dataclass(frozen=True)
 class Deployment:
-    """What to check; without `redis` or `salesforce` it has none. `duty`: what these credentials are meant for."""
+    """What to check; `redis` and `salesforce` are None if not configured."""
 
     dataset: str
     crm_dataset: str
     gemini: GeminiSettings
     redis: RedisSettings | None = None
     salesforce: SalesforceSettings | None = None
-    duty: Duty = Duty.BOTH
+    persona: Persona = Persona.BOTH
 
     @property
     def project(self) -> str:
@@ -35,7 +35,7 @@ class Deployment:
 
 @contextmanager
 def checks_of(deployment: Deployment) -> Iterator[list[Check]]:
-    """Return the checks of a deployment, whose connections are made when they are asked for, and closed at the end."""
+    """Yield the checks of a deployment; they open connections on first use, which are closed at the end."""
     project = deployment.project
     pubsub, bigquery = PubSub(project), BigQuery(project, deployment.dataset, deployment.crm_dataset)
     try:
@@ -43,8 +43,8 @@ def checks_of(deployment: Deployment) -> Iterator[list[Check]]:
             credentials_check(project),
             *pubsub.checks(),
             *bigquery.checks(),
-            *pubsub.permission_checks(deployment.duty),
-            *bigquery.permission_checks(deployment.duty),
+            *pubsub.permission_checks(deployment.persona),
+            *bigquery.permission_checks(deployment.persona),
             model_check(deployment.gemini),
             *configured_checks(project, deployment.redis, deployment.salesforce),
         ]

@@ -1,6 +1,5 @@
-"""`rescore doctor`: what of a deployment is wrong, and how to mend it."""
+"""`rescore doctor`: find what is wrong with a deployment, and how to fix it."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,17 +11,17 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipeline.config.options import command_line, config_from
 from pipeline.doctor.check import OnResult, Result, Status, examine
 from pipeline.doctor.deployment import Deployment, checks_of
-from pipeline.doctor.permissions import Duty
+from pipeline.doctor.permissions import Persona
 
 StartView = Callable[[Sequence[str]], AbstractContextManager[OnResult]]
-"""From the names of the checks to what shows them while they are made."""
+"""Takes the names of the checks; returns a context manager that shows their results as they come in."""
 
-DONE_WELL: Final = frozenset({Status.OK, Status.SKIPPED, Status.NOT_TOLD})
+NOT_FAILED: Final = frozenset({Status.OK, Status.SKIPPED, Status.NOT_TOLD})
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the checks of a project found, in their order."""
+    """The results of a project's checks, in their order."""
 
     project: str
     results: tuple[Result, ...]
@@ -30,11 +29,11 @@ class Diagnosis:
     @property
     def is_ok(self) -> bool:
         """Whether no check failed."""
-        return all(result.finding.status in DONE_WELL for result in self.results)
+        return all(result.finding.status in NOT_FAILED for result in self.results)
 
     @property
     def counts(self) -> Counter[Status]:
-        """How many checks ended in each way."""
+        """How many checks have each status."""
         return Counter(result.finding.status for result in self.results)
 
     def document(self) -> dict[str, Any]:
@@ -56,18 +55,18 @@ class Diagnosis:
         }
 
 
-def deployment_from(arguments: Sequence[str], duty: str) -> Deployment:
+def deployment_from(arguments: Sequence[str], persona: str) -> Deployment:
     """Return the deployment that the options of `rescore run` name.
 
     Args:
-        arguments: As typed; the environment and the file that `--config` names say what they do not.
-        duty: What the credentials are meant for: pipeline, replay or both.
+        arguments: As typed; other values come from the environment and the file of `--config`.
+        persona: Whose permissions to check: pipeline, replay or both.
 
     Raises:
-        ValueError: Some are malformed; the message has a line for each, and quotes no secret.
+        ValueError: Options are malformed; the message has one line for each, without secrets.
     """
-    if duty not in list(Duty):
-        raise ValueError(f"--for is {duty[:60]!r}: one of {', '.join(Duty)} is wanted")
+    if persona not in list(Persona):
+        raise ValueError(f"--for is {persona[:60]!r}: expected one of {', '.join(Persona)}")
     line = command_line(arguments)
     config = config_from(PipelineOptions(line.arguments), line)
     return Deployment(
@@ -76,16 +75,11 @@ def deployment_from(arguments: Sequence[str], duty: str) -> Deployment:
         gemini=config.gemini,
         redis=config.cache.redis if config.cache else None,
         salesforce=config.salesforce,
-        duty=Duty(duty),
+        persona=Persona(persona),
     )
 
 
 def diagnose(deployment: Deployment, start_view: StartView) -> Diagnosis:
-    """Make all checks of a deployment."""
+    """Run all checks of a deployment."""
     with checks_of(deployment) as checks, start_view([check.name for check in checks]) as on_result:
         return Diagnosis(deployment.project, examine(checks, on_result))
-
-
-def as_json(diagnosis: Diagnosis) -> str:
-    """Return the one document that `--json` prints."""
-    return json.dumps(diagnosis.document(), indent=2)

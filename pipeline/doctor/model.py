@@ -1,11 +1,11 @@
-"""Gemini: one call, the very one that the pipeline makes, about an account that exists nowhere."""
+"""Check of Gemini: one call as the pipeline makes it, about an account that does not exist."""
 
 import asyncio
 import datetime as dt
 from typing import Final
 
+from pipeline.doctor.advice import Advice
 from pipeline.doctor.check import Check, Finding, Status
-from pipeline.doctor.remedies import Advice
 from schemas.account_context import AccountContext, AccountProfile, EnrichedChange
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType, SourceMessage
 from schemas.salesforce_ids import normalize_account_id
@@ -17,14 +17,14 @@ from transforms.score.answers import check_answers
 
 CALL_SECONDS: Final = 18.0
 DEADLINE_SECONDS: Final = 20.0
-"""A model takes its time; what it takes beyond this, the pipeline would wait for, but nobody should for a check."""
+"""Longer than for other checks; the pipeline itself waits longer."""
 
 _ACCOUNT_ID: Final = normalize_account_id("001DOCTOR000000")
 _WHEN: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def model_check(settings: GeminiSettings) -> Check:
-    """Return the check of the model; it makes one call, which is paid for."""
+    """Return the check of the model; it makes one call, which costs about 5,000 tokens."""
     advice = Advice(
         "Gemini",
         "aiplatform.googleapis.com",
@@ -33,17 +33,17 @@ def model_check(settings: GeminiSettings) -> Check:
             "grant these credentials the role accountRescoringGeminiCaller (aiplatform.endpoints.predict): "
             "infrastructure/bootstrap"
         ),
-        missing=f"check --model {settings.model} and --location {settings.location}: not every one has every model",
-        malformed=f"check --model {settings.model}: the prompt is the pipeline's own, so that the model can't take it",
+        missing=f"check --model {settings.model} and --location {settings.location}: some locations lack some models",
+        malformed=f"check --model {settings.model}: the prompt is the pipeline's own, so the model does not support it",
     )
     return Check(f"model {settings.model}", lambda: ask(settings), advice, DEADLINE_SECONDS)
 
 
 def ask(settings: GeminiSettings) -> Finding:
-    """Have the model score one account, and say what that took.
+    """Have the model score one account; return the time and tokens used.
 
     Raises:
-        GeminiError: The call failed, or its answer has no score that can be taken.
+        GeminiError: The call failed, or its answer has no valid score.
     """
     prompt = render_prompt([tiny_account()])
     generation = asyncio.run(_generate(settings, prompt))
@@ -55,7 +55,7 @@ def ask(settings: GeminiSettings) -> Finding:
 
 
 def tiny_account() -> EnrichedChange:
-    """Return an account that no organisation has, with next to nothing known of it."""
+    """Return a made-up account with a minimal context."""
     change = AccountChange(
         event_id=f"{0:032x}",
         account_id=_ACCOUNT_ID,

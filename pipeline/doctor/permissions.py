@@ -1,4 +1,4 @@
-"""Whose permissions are looked for, which role has each, and what is said of one that lacks."""
+"""Which permissions each persona needs, which role grants each, and the finding for missing ones."""
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
@@ -23,42 +23,42 @@ ROLES: Final[Mapping[str, str]] = {
     READ: "roles/bigquery.dataViewer",
     WRITE: "roles/bigquery.dataEditor",
 }
-"""As infrastructure/identities.tf grants them."""
+"""The role that grants each permission, as in infrastructure/identities.tf."""
 
 
-class Duty(StrEnum):
-    """What credentials are meant for."""
+class Persona(StrEnum):
+    """Whose permissions the credentials should have."""
 
     PIPELINE = "pipeline"
     REPLAY = "replay"
     BOTH = "both"
 
 
-Needs = Mapping[str, Mapping[Duty, Sequence[str]]]
-"""By the name of a topic, a subscription or a table: the permissions that each duty needs on it."""
+Needs = Mapping[str, Mapping[Persona, Sequence[str]]]
+"""Name of a topic, subscription or table → permissions that each persona needs on it."""
 
 
-def needed(needs: Needs, duty: Duty) -> dict[str, tuple[str, ...]]:
-    """Return the permissions that a duty needs by name; names that it needs none on are left out."""
-    duties = (Duty.PIPELINE, Duty.REPLAY) if duty is Duty.BOTH else (duty,)
+def needed(needs: Needs, persona: Persona) -> dict[str, tuple[str, ...]]:
+    """Return the permissions that a persona needs by name of the resource, without those it needs none on."""
+    personas = (Persona.PIPELINE, Persona.REPLAY) if persona is Persona.BOTH else (persona,)
     wanted = {
-        name: tuple(dict.fromkeys(permission for each in duties for permission in by_duty.get(each, ())))
-        for name, by_duty in needs.items()
+        name: tuple(dict.fromkeys(permission for each in personas for permission in by_persona.get(each, ())))
+        for name, by_persona in needs.items()
     }
     return {name: permissions for name, permissions in wanted.items() if permissions}
 
 
 def judge(wanted: Sequence[str], granted: Collection[str] | None) -> Finding:
-    """Say which permissions lack; `granted` of None: the server does not tell."""
+    """Return which permissions are missing; `granted` of None means that the server does not tell."""
     if granted is None:
-        return Finding(Status.NOT_TOLD, "the server does not say who may do what")
-    lacking = [permission for permission in wanted if permission not in granted]
-    if not lacking:
+        return Finding(Status.NOT_TOLD, "the server does not tell permissions")
+    missing = [permission for permission in wanted if permission not in granted]
+    if not missing:
         return Finding(Status.OK, ", ".join(wanted))
-    roles = dict.fromkeys(ROLES[permission] for permission in lacking)
-    return Finding(Status.FAILED, f"not granted: {', '.join(lacking)}", grant(" and ".join(roles)))
+    roles = dict.fromkeys(ROLES[permission] for permission in missing)
+    return Finding(Status.FAILED, f"not granted: {', '.join(missing)}", grant(" and ".join(roles)))
 
 
 def grant(role: str) -> str:
-    """Return the remedy where a role lacks."""
+    """Return the remedy for a missing role."""
     return f"grant these credentials {role}: infrastructure/identities.tf"

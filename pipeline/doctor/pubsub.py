@@ -1,4 +1,4 @@
-"""Topics and subscriptions: whether they are there, belong together, and may be used."""
+"""Checks of topics and subscriptions: whether they exist, belong together, and may be used."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -7,6 +7,7 @@ from typing import Any, Final
 from google.api_core import exceptions as api
 from google.cloud import pubsub_v1
 
+from pipeline.doctor.advice import Advice
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Shared, Status
 from pipeline.doctor.permissions import (
     CONSUME,
@@ -14,13 +15,12 @@ from pipeline.doctor.permissions import (
     ROLES,
     SEE_SUBSCRIPTION,
     SEE_TOPIC,
-    Duty,
     Needs,
+    Persona,
     grant,
     judge,
     needed,
 )
-from pipeline.doctor.remedies import Advice
 from pipeline.resources.names import (
     DEAD_LETTER_HOLD_SUBSCRIPTION,
     DEAD_LETTER_TOPIC,
@@ -32,25 +32,25 @@ from pipeline.resources.names import (
     TOPICS,
 )
 
-MAKE_ANEW: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
+CREATE_AGAIN: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
 
 DELETED_TOPIC: Final = "_deleted-topic_"
-"""What Pub/Sub calls the topic of a subscription whose topic was deleted."""
+"""Pub/Sub's name for the topic of a subscription whose topic was deleted."""
 
 TOPIC_NEEDS: Final[Needs] = {
-    TOPIC: {Duty.REPLAY: (PUBLISH,)},
-    DEAD_LETTER_TOPIC: {Duty.PIPELINE: (PUBLISH, SEE_TOPIC)},
-    PARKING_LOT_TOPIC: {Duty.REPLAY: (PUBLISH,)},
+    TOPIC: {Persona.REPLAY: (PUBLISH,)},
+    DEAD_LETTER_TOPIC: {Persona.PIPELINE: (PUBLISH, SEE_TOPIC)},
+    PARKING_LOT_TOPIC: {Persona.REPLAY: (PUBLISH,)},
 }
 SUBSCRIPTION_NEEDS: Final[Needs] = {
-    SUBSCRIPTION: {Duty.PIPELINE: (CONSUME, SEE_SUBSCRIPTION)},
-    DEAD_LETTER_HOLD_SUBSCRIPTION: {Duty.REPLAY: (CONSUME,)},
-    PARKING_LOT_HOLD_SUBSCRIPTION: {Duty.REPLAY: (CONSUME,)},
+    SUBSCRIPTION: {Persona.PIPELINE: (CONSUME, SEE_SUBSCRIPTION)},
+    DEAD_LETTER_HOLD_SUBSCRIPTION: {Persona.REPLAY: (CONSUME,)},
+    PARKING_LOT_HOLD_SUBSCRIPTION: {Persona.REPLAY: (CONSUME,)},
 }
 
 
 class PubSub:
-    """The checks of a project's topics and subscriptions, on two connections that they share."""
+    """The checks of a project's topics and subscriptions, on two shared connections."""
 
     def __init__(self, project: str) -> None:
         self._project = project
@@ -58,7 +58,7 @@ class PubSub:
         self._subscriber: Shared[Any] = Shared(pubsub_v1.SubscriberClient)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._publisher.close(lambda client: client.transport.close())
         self._subscriber.close(lambda client: client.close())
 
@@ -73,24 +73,24 @@ class PubSub:
                 self._advice(SEE_SUBSCRIPTION),
             )
 
-    def permission_checks(self, duty: Duty) -> Iterator[Check]:
-        """Yield a check for each topic and subscription that a duty needs permissions on."""
+    def permission_checks(self, persona: Persona) -> Iterator[Check]:
+        """Yield a check for each topic and subscription that a persona needs permissions on."""
         for kind, client, needs in (
             ("topic", self._publisher, TOPIC_NEEDS),
             ("subscription", self._subscriber, SUBSCRIPTION_NEEDS),
         ):
-            for name, wanted in needed(needs, duty).items():
+            for name, wanted in needed(needs, persona).items():
                 path = f"projects/{self._project}/{kind}s/{name}"
                 yield Check(f"permissions on {kind} {name}", _permissions(client, path, wanted), self._advice(*wanted))
 
     def _advice(self, *permissions: str) -> Advice:
         role = " and ".join(dict.fromkeys(ROLES[permission] for permission in permissions))
-        return Advice("Pub/Sub", "pubsub.googleapis.com", self._project, refused=grant(role), missing=MAKE_ANEW)
+        return Advice("Pub/Sub", "pubsub.googleapis.com", self._project, refused=grant(role), missing=CREATE_AGAIN)
 
     def _look_at_topic(self, topic: str) -> Finding:
         path = f"projects/{self._project}/topics/{topic}"
         self._publisher.get().get_topic(topic=path, retry=None, timeout=CALL_SECONDS)
-        return Finding(Status.OK, "is there")
+        return Finding(Status.OK, "exists")
 
     def _look_at_subscription(self, name: str, topic: str) -> Finding:
         path = f"projects/{self._project}/subscriptions/{name}"
@@ -100,24 +100,24 @@ class PubSub:
         )
 
 
-def judge_subscription(path: str, topic: str, wanted: str, *, is_detached: bool) -> Finding:
-    """Say whether a subscription gets what it is there for.
+def judge_subscription(path: str, topic: str, expected: str, *, is_detached: bool) -> Finding:
+    """Return whether a subscription belongs to its topic.
 
     Args:
         path: `projects/P/subscriptions/NAME`.
-        topic: The topic that it belongs to, as Pub/Sub says.
-        wanted: The topic that it should belong to.
+        topic: The topic that it belongs to, by Pub/Sub.
+        expected: The topic that it should belong to.
         is_detached: Whether it was detached from its topic.
     """
     name, project = path.rsplit("/", 1)[1], path.split("/")[1]
-    delete = f"gcloud pubsub subscriptions delete {name} --project {project}, and then {MAKE_ANEW}"
+    delete = f"gcloud pubsub subscriptions delete {name} --project {project}, and then {CREATE_AGAIN}"
     if topic == DELETED_TOPIC:
-        return Finding(Status.FAILED, "its topic was deleted: it gets nothing any more", delete)
+        return Finding(Status.FAILED, "its topic was deleted: it receives no messages", delete)
     if is_detached:
-        return Finding(Status.FAILED, "it is detached from its topic: it gets nothing any more", delete)
-    if topic != wanted:
-        return Finding(Status.FAILED, f"belongs to {topic}, and not to {wanted}", delete)
-    return Finding(Status.OK, f"of topic {wanted.rsplit('/', 1)[1]}")
+        return Finding(Status.FAILED, "it is detached from its topic: it receives no messages", delete)
+    if topic != expected:
+        return Finding(Status.FAILED, f"belongs to {topic}, not to {expected}", delete)
+    return Finding(Status.OK, f"of topic {expected.rsplit('/', 1)[1]}")
 
 
 def _permissions(client: Shared[Any], path: str, wanted: Sequence[str]) -> Callable[[], Finding]:

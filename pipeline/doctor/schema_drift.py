@@ -10,9 +10,9 @@ _SAME_TYPE = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT
 
 
 def schema_drift(expected: Table, actual: TableDefinition) -> list[str]:
-    """Return what of a table is not as the code says, a phrase each; columns that the code does not know are no drift.
+    """Return one phrase for each difference; columns that only the table has are not one.
 
-    A column of a column is named with a dot: `drivers.factor`.
+    Nested columns are named with a dot: `drivers.factor`.
     """
     return [
         *_kind_drift("TABLE", actual.kind),
@@ -23,26 +23,26 @@ def schema_drift(expected: Table, actual: TableDefinition) -> list[str]:
 
 
 def missing_columns(expected: Table, actual: TableDefinition) -> list[str]:
-    """Return the names of the columns that a table lacks, which Terraform can add to it."""
+    """Return the names of the columns that a table lacks; Terraform can add them."""
     return [name for name, column in _pairs("", expected.columns, actual.columns) if column is None]
 
 
 def extra_columns(expected: Table, actual: TableDefinition) -> list[str]:
-    """Return the names of a table's columns that the code does not know."""
+    """Return the names of the columns that only the table has."""
     return [name for name, column in _pairs("", actual.columns, expected.columns) if column is None]
 
 
 def view_drift(expected: View, actual: TableDefinition, dataset: str) -> list[str]:
-    """Return what of a view is not as the code says, white space aside; `dataset` is `project.dataset`."""
+    """Return one phrase for each difference but white space; `dataset` is `project.dataset`."""
     drift = _kind_drift("VIEW", actual.kind)
     wanted = expected.query.format(dataset=dataset)
     if actual.query is not None and actual.query.split() != wanted.split():
-        drift.append("its query is another one")
+        drift.append("its query differs")
     return drift
 
 
 def _kind_drift(expected: str, actual: str) -> list[str]:
-    return [] if actual == expected else [f"is a {actual}, and no {expected}"]
+    return [] if actual == expected else [f"is a {actual}, not a {expected}"]
 
 
 def _column_drift(prefix: str, expected: Sequence[Column], actual: Sequence[Column]) -> Iterator[str]:
@@ -53,15 +53,15 @@ def _column_drift(prefix: str, expected: Sequence[Column], actual: Sequence[Colu
             yield f"column {name} is missing"
             continue
         if _type(found) != _type(wanted):
-            yield f"column {name} is {_type(found)}, and not {_type(wanted)}"
+            yield f"column {name} is {_type(found)}, not {_type(wanted)}"
             continue
         if _mode(found) != _mode(wanted):
-            yield f"column {name} is {_mode(found)}, and not {_mode(wanted)}"
+            yield f"column {name} is {_mode(found)}, not {_mode(wanted)}"
         yield from _column_drift(f"{name}.", wanted.get("fields", ()), found.get("fields", ()))
 
 
 def _pairs(prefix: str, these: Sequence[Column], those: Sequence[Column]) -> Iterator[tuple[str, Column | None]]:
-    """Yield the name of each of these columns, with the column of that name among those."""
+    """Yield the name of each of `these` columns, with the column of the same name in `those` or None."""
     by_name = {column["name"].lower(): column for column in those}
     for column in these:
         name, other = f"{prefix}{column['name']}", by_name.get(column["name"].lower())
@@ -71,7 +71,7 @@ def _pairs(prefix: str, these: Sequence[Column], those: Sequence[Column]) -> Ite
 
 
 def _layout_drift(how: str, expected: str, actual: str) -> list[str]:
-    return [] if actual == expected else [f"is {how} {actual or 'nothing'}, and not {expected or 'nothing'}"]
+    return [] if actual == expected else [f"is {how} {actual or 'nothing'}, not {expected or 'nothing'}"]
 
 
 def _partitioning(table: Table | TableDefinition) -> str:

@@ -1,8 +1,8 @@
-"""How `rescore doctor` looks on a terminal: a line a check while they are made, then the report."""
+"""The terminal output of `rescore doctor`: live results while the checks run, then the report."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console, Group
@@ -12,35 +12,32 @@ from rich.text import Text
 
 from pipeline.doctor.check import OnResult, Result, Status
 from pipeline.doctor.diagnosis import Diagnosis
-from pipeline.terminal.text import plain
+from pipeline.terminal.tables import PADDING, plain
 
 _STYLES: Final = {Status.OK: "green", Status.FAILED: "bold red", Status.SKIPPED: "dim", Status.NOT_TOLD: "yellow"}
 
 
-def live_view(console: Console) -> Callable[[Sequence[str]], AbstractContextManager[OnResult]]:
-    """Return what shows the checks on a console while they are made, if it is a terminal."""
+@contextmanager
+def live_view(names: Sequence[str]) -> Iterator[OnResult]:
+    """Yield a function that shows the results of checks on standard error as they come in, if it is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _index, _result: None
+        return
+    results: list[Result | None] = [None] * len(names)
+    lock = threading.Lock()
+    with Live(_progress(names, results), console=console, transient=True) as live:
 
-    @contextmanager
-    def start(names: Sequence[str]) -> Iterator[OnResult]:
-        if not console.is_terminal:
-            yield lambda _index, _result: None
-            return
-        results: list[Result | None] = [None] * len(names)
-        lock = threading.Lock()
-        with Live(_progress(names, results), console=console, transient=True) as live:
+        def show(index: int, result: Result) -> None:
+            with lock:
+                results[index] = result
+                live.update(_progress(names, results))
 
-            def show(index: int, result: Result) -> None:
-                with lock:
-                    results[index] = result
-                    live.update(_progress(names, results))
-
-            yield show
-
-    return start
+        yield show
 
 
 def render(diagnosis: Diagnosis) -> Group:
-    """Return the report: each check with what it found, and under what failed how to mend it."""
+    """Return the report: each check with its finding, and the remedy below those that failed."""
     table = _table()
     for result in diagnosis.results:
         _add(table, result)
@@ -61,7 +58,7 @@ def _progress(names: Sequence[str], results: Sequence[Result | None]) -> Table:
 
 
 def _table() -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = Table(show_header=False, box=None, padding=PADDING)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     return table

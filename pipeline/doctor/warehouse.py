@@ -1,12 +1,12 @@
-"""BigQuery: datasets, tables and views as the code defines them, and whether queries and writes are allowed."""
+"""Checks of BigQuery: datasets, tables and views against the code, queries, and permissions."""
 
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from pipeline.doctor.advice import Advice
 from pipeline.doctor.check import Check, Finding, Shared, Status
-from pipeline.doctor.permissions import READ, ROLES, SEE_TABLE, WRITE, Duty, Needs, grant, judge, needed
-from pipeline.doctor.remedies import Advice
+from pipeline.doctor.permissions import READ, ROLES, SEE_TABLE, WRITE, Needs, Persona, grant, judge, needed
 from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
 from schemas.tables import (
     ACCOUNT_SCORES,
@@ -21,25 +21,25 @@ from schemas.tables import (
 from schemas.views import SCORING_VIEWS, View
 from transforms.clients.bigquery import TableDefinition, Warehouse
 
-MAKE_ANEW: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
+CREATE_AGAIN: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
 ADD_COLUMNS: Final = "terraform apply in infrastructure, of this release: it adds the columns"
 REBUILD: Final = (
-    "what a table has it keeps: move its rows aside, drop it, terraform apply in infrastructure, and move them back"
+    "a table's columns can't be changed: copy its rows, drop it, terraform apply in infrastructure, copy them back"
 )
 _EXTRAS_SHOWN: Final = 5
 
 SCORING_NEEDS: Final[Needs] = {
-    ACCOUNT_SCORES.name: {Duty.PIPELINE: (READ, WRITE)},
-    CHANGE_OUTCOMES.name: {Duty.PIPELINE: (READ, WRITE), Duty.REPLAY: (READ,)},
-    DEAD_LETTERS.name: {Duty.PIPELINE: (WRITE,), Duty.REPLAY: (READ,)},
-    DEAD_LETTER_REPLAYS.name: {Duty.REPLAY: (READ, WRITE)},
-    DEAD_LETTER_REPLAY_LEASE.name: {Duty.REPLAY: (READ, WRITE)},
+    ACCOUNT_SCORES.name: {Persona.PIPELINE: (READ, WRITE)},
+    CHANGE_OUTCOMES.name: {Persona.PIPELINE: (READ, WRITE), Persona.REPLAY: (READ,)},
+    DEAD_LETTERS.name: {Persona.PIPELINE: (WRITE,), Persona.REPLAY: (READ,)},
+    DEAD_LETTER_REPLAYS.name: {Persona.REPLAY: (READ, WRITE)},
+    DEAD_LETTER_REPLAY_LEASE.name: {Persona.REPLAY: (READ, WRITE)},
 }
-CRM_NEEDS: Final[Needs] = {table.name: {Duty.PIPELINE: (READ,)} for table in CRM_TABLES}
+CRM_NEEDS: Final[Needs] = {table.name: {Persona.PIPELINE: (READ,)} for table in CRM_TABLES}
 
 
 class BigQuery:
-    """The checks of a project's warehouse, on one connection that they share."""
+    """The checks of a project's datasets, on one shared connection."""
 
     def __init__(self, project: str, dataset: str, crm_dataset: str) -> None:
         self._project = project
@@ -48,7 +48,7 @@ class BigQuery:
         self._warehouse: Shared[Warehouse] = Shared(lambda: Warehouse(project))
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._warehouse.close(Warehouse.close)
 
     def checks(self) -> Iterator[Check]:
@@ -67,10 +67,10 @@ class BigQuery:
             yield Check(f"view {self._dataset}.{view.name}", partial(self._look_at_view, view), seeing)
         yield Check("queries", self._run_query, self._advice(grant("roles/bigquery.jobUser")))
 
-    def permission_checks(self, duty: Duty) -> Iterator[Check]:
-        """Yield a check for each table that a duty needs permissions on."""
+    def permission_checks(self, persona: Persona) -> Iterator[Check]:
+        """Yield a check for each table that a persona needs permissions on."""
         for dataset, needs in ((self._dataset, SCORING_NEEDS), (self._crm_dataset, CRM_NEEDS)):
-            for name, wanted in needed(needs, duty).items():
+            for name, wanted in needed(needs, persona).items():
                 role = " and ".join(dict.fromkeys(ROLES[permission] for permission in (SEE_TABLE, *wanted)))
                 yield Check(
                     f"permissions on table {dataset}.{name}",
@@ -79,11 +79,11 @@ class BigQuery:
                 )
 
     def _advice(self, refused: str) -> Advice:
-        return Advice("BigQuery", "bigquery.googleapis.com", self._project, refused=refused, missing=MAKE_ANEW)
+        return Advice("BigQuery", "bigquery.googleapis.com", self._project, refused=refused, missing=CREATE_AGAIN)
 
     def _look_at_dataset(self, dataset: str) -> Finding:
         self._warehouse.get().find_dataset(dataset)
-        return Finding(Status.OK, "is there")
+        return Finding(Status.OK, "exists")
 
     def _look_at_table(self, dataset: str, table: Table) -> Finding:
         return judge_table(table, self._warehouse.get().table_definition(dataset, table.name))
@@ -97,24 +97,24 @@ class BigQuery:
 
     def _run_query(self) -> Finding:
         self._warehouse.get().look_up("SELECT 1 AS one", {})
-        return Finding(Status.OK, "one ran, which reads nothing")
+        return Finding(Status.OK, "a query that reads nothing succeeded")
 
 
 def judge_table(expected: Table, actual: TableDefinition) -> Finding:
-    """Say how a table differs from its definition, and whether Terraform can mend it as it stands."""
+    """Return how a table differs from its definition, and whether Terraform can fix it without rebuilding it."""
     if drift := schema_drift(expected, actual):
         can_be_added = len(missing_columns(expected, actual)) == len(drift)
         return Finding(Status.FAILED, "; ".join(drift), ADD_COLUMNS if can_be_added else REBUILD)
     extra = extra_columns(expected, actual)
     more = f", and {len(extra) - _EXTRAS_SHOWN} more" if len(extra) > _EXTRAS_SHOWN else ""
-    told = f"; besides: {', '.join(extra[:_EXTRAS_SHOWN])}{more}" if extra else ""
+    told = f"; additional: {', '.join(extra[:_EXTRAS_SHOWN])}{more}" if extra else ""
     return Finding(Status.OK, f"as defined, {len(expected.columns)} columns{told}")
 
 
 def judge_view(expected: View, actual: TableDefinition, dataset: str) -> Finding:
-    """Say how a view differs from its definition; `dataset` is `project.dataset`."""
+    """Return how a view differs from its definition; `dataset` is `project.dataset`."""
     if drift := view_drift(expected, actual, dataset):
-        return Finding(Status.FAILED, "; ".join(drift), MAKE_ANEW)
+        return Finding(Status.FAILED, "; ".join(drift), CREATE_AGAIN)
     if actual.query is None:
-        return Finding(Status.OK, "is there; the server does not show its query")
+        return Finding(Status.OK, "exists; the server does not return its query")
     return Finding(Status.OK, "as defined")

@@ -1,4 +1,4 @@
-"""`rescore doctor` against the local stack: what is broken is named with its remedy, and all else is still checked."""
+"""`rescore doctor` with the local stack: what is broken is named with its remedy, and the rest is still checked."""
 
 import json
 import threading
@@ -16,8 +16,8 @@ from google.iam.v1 import iam_policy_pb2, iam_policy_pb2_grpc  # type: ignore[im
 from rich.console import Console
 
 from pipeline.doctor.check import Check, Finding, Status, examine
-from pipeline.doctor.diagnosis import Diagnosis, as_json, deployment_from, diagnose
-from pipeline.doctor.permissions import Duty
+from pipeline.doctor.diagnosis import Diagnosis, deployment_from, diagnose
+from pipeline.doctor.permissions import Persona
 from pipeline.doctor.pubsub import PubSub
 from pipeline.doctor.view import live_view, render
 from pipeline.doctor.warehouse import BigQuery
@@ -82,7 +82,7 @@ NAMES: Final = (
 def stack(
     monkeypatch: pytest.MonkeyPatch, gemini: GeminiStandIn, warehouse: Warehouse
 ) -> Iterator[tuple[EmbeddedPubSub, Warehouse]]:
-    """Return a whole stack: topics anew for each test, tables made again if a test took one away."""
+    """Return a stack with new topics for each test, and with all tables."""
     create_tables(warehouse)
     gemini.configure(faults=[])
     gemini.reset()
@@ -92,10 +92,10 @@ def stack(
         yield broker, warehouse
 
 
-def _doctor(duty: str = "both", **options: str) -> Diagnosis:
+def _doctor(persona: str = "both", **options: str) -> Diagnosis:
     given = {"project": PROJECT} | options
     arguments = [f"--{name}={value}" for name, value in given.items()]
-    return diagnose(deployment_from(arguments, duty), live_view(Console(quiet=True)))
+    return diagnose(deployment_from(arguments, persona), live_view)
 
 
 def _found(diagnosis: Diagnosis) -> Mapping[str, Finding]:
@@ -103,7 +103,7 @@ def _found(diagnosis: Diagnosis) -> Mapping[str, Finding]:
 
 
 def _failed(diagnosis: Diagnosis) -> dict[str, Finding]:
-    """Return what failed by name; every failure has its remedy, in one line."""
+    """Return the failed checks by name; each has a remedy of one line."""
     failed = {name: finding for name, finding in _found(diagnosis).items() if finding.status is Status.FAILED}
     for finding in failed.values():
         assert finding.remedy
@@ -113,15 +113,15 @@ def _failed(diagnosis: Diagnosis) -> dict[str, Finding]:
 
 
 def _shown(diagnosis: Diagnosis) -> str:
-    """Return all that a user gets to see."""
+    """Return everything that a user can see."""
     console = Console(record=True, width=200, quiet=True)
     console.print(render(diagnosis))
-    return as_json(diagnosis) + console.export_text()
+    return json.dumps(diagnosis.document()) + console.export_text()
 
 
 @pytest.mark.usefixtures("stack")
 def test_a_healthy_stack_passes_every_check(gemini: GeminiStandIn) -> None:
-    """All named checks are there, in order; what an emulator does not tell is no fault; Gemini is asked once."""
+    """All checks run, in order; permissions that an emulator does not tell don't fail; Gemini is called once."""
     diagnosis = _doctor()
     assert _failed(diagnosis) == {}
     assert tuple(result.name for result in diagnosis.results) == NAMES
@@ -137,7 +137,7 @@ def test_a_healthy_stack_passes_every_check(gemini: GeminiStandIn) -> None:
 
 
 def test_a_deleted_topic_is_found_with_its_subscription(stack: tuple[EmbeddedPubSub, Warehouse]) -> None:
-    """The subscription is there and gets nothing any more; nothing else is said to be wrong."""
+    """The subscription exists and receives nothing; no other check fails."""
     with pubsub_v1.PublisherClient() as publisher:
         publisher.delete_topic(topic=f"projects/{PROJECT}/topics/account-changes")
     failed = _failed(_doctor())
@@ -147,7 +147,7 @@ def test_a_deleted_topic_is_found_with_its_subscription(stack: tuple[EmbeddedPub
 
 
 def test_drifted_tables_are_found(stack: tuple[EmbeddedPubSub, Warehouse]) -> None:
-    """A table without a column, with another type, without partitions; and one that is not there."""
+    """A table without a column, with another type, without partitions; and a missing table."""
     _, warehouse = stack
     crm = f"`{PROJECT}.crm"
     statements = (
@@ -164,9 +164,9 @@ def test_drifted_tables_are_found(stack: tuple[EmbeddedPubSub, Warehouse]) -> No
         create_tables(warehouse)
     assert set(failed) == {"table crm.emails", "table crm.calls"}
     drift = failed["table crm.emails"].detail
-    assert "column email_id is INTEGER, and not STRING" in drift
+    assert "column email_id is INTEGER, not STRING" in drift
     assert "column sent_at is missing" in drift
-    assert "partitioned by nothing, and not DAY of sent_at" in drift
+    assert "partitioned by nothing, not DAY of sent_at" in drift
     assert "terraform apply" in (failed["table crm.calls"].remedy or "")
     assert _failed(_doctor()) == {}
 
@@ -186,7 +186,7 @@ def test_drifted_tables_are_found(stack: tuple[EmbeddedPubSub, Warehouse]) -> No
     ],
 )
 def test_a_model_that_does_not_score_is_found(gemini: GeminiStandIn, fault: FaultKind, remedy: str) -> None:
-    """Refused, not there, or answering with something else: each has its own remedy, and one call is made."""
+    """Refused, not found, or an invalid answer: each has its own remedy, and one call is made."""
     gemini.configure(faults=[Fault(kind=fault)])
     failed = _failed(_doctor())
     assert set(failed) == {f"model {DEFAULT_MODEL}"}
@@ -195,8 +195,8 @@ def test_a_model_that_does_not_score_is_found(gemini: GeminiStandIn, fault: Faul
 
 
 @pytest.mark.usefixtures("stack")
-def test_redis_is_asked_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its password in a variable: it answers, and once it is down that is said, and the password never."""
+def test_redis_is_checked_if_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its password in a variable: up, then down; the password is never shown."""
     with RedisServer() as server:
         monkeypatch.setenv("REDIS_URL", server.url)
         well = _doctor(redis_url="REDIS_URL")
@@ -212,7 +212,7 @@ def test_redis_is_asked_where_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.usefixtures("stack")
 def test_a_variable_that_is_not_set_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret's check names it; what depends on the secret fails too."""
+    """The secret's check names it; checks that need the secret fail, too."""
     monkeypatch.delenv("REDIS_URL", raising=False)
     failed = _failed(_doctor(redis_url="REDIS_URL"))
     assert set(failed) == {"secret REDIS_URL", "Redis"}
@@ -220,8 +220,8 @@ def test_a_variable_that_is_not_set_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("stack")
-def test_salesforce_gives_a_session_or_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused login is told by Salesforce's code; neither key nor secret is shown."""
+def test_a_salesforce_login_succeeds_or_fails_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused login is reported by Salesforce's code; neither key nor secret is shown."""
     with trusted_stand_in(tmp_path, monkeypatch) as salesforce:
         options = {
             "salesforce_login_url": salesforce.url,
@@ -241,7 +241,7 @@ def test_salesforce_gives_a_session_or_a_reason(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.usefixtures("stack")
 def test_without_credentials_the_rest_is_still_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """BigQuery and Gemini can't be asked, and the remedy is to log in; the Pub/Sub emulator needs none."""
+    """BigQuery and Gemini fail with the remedy to log in; the Pub/Sub emulator needs no credentials."""
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
@@ -255,7 +255,7 @@ def test_without_credentials_the_rest_is_still_checked(monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("stack")
 def test_a_broken_key_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The variable is named, for whoever set it."""
+    """The variable that names the file is named."""
     (tmp_path / "key.json").write_text("{}")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
     finding = _found(_doctor())["credentials"]
@@ -265,7 +265,7 @@ def test_a_broken_key_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 @pytest.mark.usefixtures("stack")
 def test_a_service_that_is_down_leaves_the_others_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens where BigQuery should be: its checks fail, and only those."""
+    """Nothing listens at BigQuery's address: only its checks fail."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
     failed = _failed(_doctor())
     assert {name.split()[0] for name in failed} == {"dataset", "table", "view", "queries", "permissions"}
@@ -274,15 +274,15 @@ def test_a_service_that_is_down_leaves_the_others_checked(monkeypatch: pytest.Mo
 
 
 class _Policies(iam_policy_pb2_grpc.IAMPolicyServicer):
-    """Grants everything but to publish."""
+    """Grants everything except publishing."""
 
     def TestIamPermissions(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
         granted = [name for name in request.permissions if name != "pubsub.topics.publish"]
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=granted)
 
 
-def test_pubsub_is_asked_for_permissions_where_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With Google's own client: to consume is granted, to publish is not, and the remedy is the role."""
+def test_permissions_on_pubsub_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Google's own client: consuming is granted, publishing is not, and the remedy is the role."""
     server = grpc.server(ThreadPoolExecutor(2))
     iam_policy_pb2_grpc.add_IAMPolicyServicer_to_server(_Policies(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -290,7 +290,7 @@ def test_pubsub_is_asked_for_permissions_where_it_tells(monkeypatch: pytest.Monk
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
     pubsub = PubSub(PROJECT)
     try:
-        results = examine(list(pubsub.permission_checks(Duty.PIPELINE)))
+        results = examine(list(pubsub.permission_checks(Persona.PIPELINE)))
     finally:
         pubsub.close()
         server.stop(None)
@@ -303,7 +303,7 @@ def test_pubsub_is_asked_for_permissions_where_it_tells(monkeypatch: pytest.Monk
 
 @contextmanager
 def _bigquery_that_answers(status: int, document: Mapping[str, Any]) -> Iterator[str]:
-    """Serve one answer to every call, as BigQuery's REST API does; yield the address."""
+    """Answer every request like BigQuery's REST API with one document; yield the address."""
     body = json.dumps(document).encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -322,7 +322,7 @@ def _bigquery_that_answers(status: int, document: Mapping[str, Any]) -> Iterator
             self.wfile.write(body)
 
         def log_message(self, *_arguments: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -341,22 +341,22 @@ def _bigquery_results(checks: list[Check], bigquery: BigQuery) -> Mapping[str, F
         bigquery.close()
 
 
-@pytest.mark.usefixtures("gemini")  # brings the credentials
-def test_bigquery_is_asked_for_permissions_where_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With Google's own client: to read is granted, to write is not, and the remedy is the role."""
+@pytest.mark.usefixtures("gemini")  # for the credentials
+def test_permissions_on_bigquery_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Google's own client: reading is granted, writing is not, and the remedy is the role."""
     with _bigquery_that_answers(200, {"permissions": ["bigquery.tables.getData"]}) as address:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", address)
         bigquery = BigQuery(PROJECT, "account_scoring", "crm")
-        found = _bigquery_results(list(bigquery.permission_checks(Duty.PIPELINE)), bigquery)
+        found = _bigquery_results(list(bigquery.permission_checks(Persona.PIPELINE)), bigquery)
     assert found["permissions on table crm.accounts"].status is Status.OK
     scores = found["permissions on table account_scoring.account_scores"]
     assert scores.detail == "not granted: bigquery.tables.updateData"
     assert "roles/bigquery.dataEditor" in (scores.remedy or "")
 
 
-@pytest.mark.usefixtures("gemini")  # brings the credentials
-def test_an_api_that_is_not_enabled_is_told_by_every_check_that_meets_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BigQuery's answer carries the reason; datasets, tables, queries and permissions all know it."""
+@pytest.mark.usefixtures("gemini")  # for the credentials
+def test_a_disabled_api_is_reported_by_each_of_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BigQuery's response has the reason code; checks of datasets, tables, queries and permissions use it."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}
     document = {
         "error": {"code": 403, "message": "has not been used", "status": "PERMISSION_DENIED", "details": [info]}
@@ -364,6 +364,6 @@ def test_an_api_that_is_not_enabled_is_told_by_every_check_that_meets_it(monkeyp
     with _bigquery_that_answers(403, document) as address:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", address)
         bigquery = BigQuery(PROJECT, "account_scoring", "crm")
-        found = _bigquery_results([*bigquery.checks(), *bigquery.permission_checks(Duty.REPLAY)], bigquery)
+        found = _bigquery_results([*bigquery.checks(), *bigquery.permission_checks(Persona.REPLAY)], bigquery)
     remedies = {finding.remedy for finding in found.values()}
     assert remedies == {f"gcloud services enable bigquery.googleapis.com --project {PROJECT}"}

@@ -1,4 +1,4 @@
-"""Schema drift: every difference that breaks the pipeline is told, and none that does not."""
+"""Schema drift: every difference that breaks the pipeline, and no other."""
 
 import copy
 from dataclasses import replace
@@ -15,7 +15,7 @@ from transforms.clients.bigquery import TableDefinition
 
 
 def _actual(table: Table, **changes: Any) -> TableDefinition:
-    """Return a table as BigQuery has it if it was made as defined."""
+    """Return a table as BigQuery describes it if it was created as defined."""
     as_defined = TableDefinition(
         kind="TABLE",
         columns=copy.deepcopy(table.columns),
@@ -31,13 +31,13 @@ def _column(columns: list[Column], name: str) -> Column:
 
 
 @pytest.mark.parametrize("table", [*SCORING_TABLES, *CRM_TABLES], ids=lambda table: table.name)
-def test_a_table_made_as_defined_has_no_drift(table: Table) -> None:
-    """Whatever its columns, partitions and clusters."""
+def test_a_table_created_as_defined_has_no_drift(table: Table) -> None:
+    """With any columns, partitions and clusters."""
     assert schema_drift(table, _actual(table)) == []
     assert extra_columns(table, _actual(table)) == []
 
 
-def test_other_names_of_the_same_type_are_no_drift() -> None:
+def test_aliases_of_a_type_are_not_drift() -> None:
     """BigQuery's REST API says INTEGER where SQL says INT64; a column without a mode is NULLABLE."""
     same = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
     columns = copy.deepcopy(ACCOUNT_SCORES.columns)
@@ -49,7 +49,7 @@ def test_other_names_of_the_same_type_are_no_drift() -> None:
 
 
 def test_each_difference_is_named() -> None:
-    """A missing column, also one within a column; another type; another mode."""
+    """A missing column, also a nested one; another type; another mode."""
     columns = [column for column in copy.deepcopy(ACCOUNT_SCORES.columns) if column["name"] != "tier"]
     _column(columns, "score")["type"] = "STRING"
     _column(columns, "summary")["mode"] = "REQUIRED"
@@ -57,10 +57,10 @@ def test_each_difference_is_named() -> None:
     drivers["fields"] = [field for field in drivers["fields"] if field["name"] != "factor"]
     actual = _actual(ACCOUNT_SCORES, columns=columns)
     assert schema_drift(ACCOUNT_SCORES, actual) == [
-        "column score is STRING, and not INTEGER",
+        "column score is STRING, not INTEGER",
         "column tier is missing",
         "column drivers.factor is missing",
-        "column summary is REQUIRED, and not NULLABLE",
+        "column summary is REQUIRED, not NULLABLE",
     ]
     assert set(missing_columns(ACCOUNT_SCORES, actual)) == {"tier", "drivers.factor"}
 
@@ -68,28 +68,28 @@ def test_each_difference_is_named() -> None:
 @pytest.mark.parametrize(
     ("table", "changes", "drift"),
     [
-        (ACCOUNT_SCORES, {"partition_column": None}, "is partitioned by nothing, and not DAY of scored_at"),
+        (ACCOUNT_SCORES, {"partition_column": None}, "is partitioned by nothing, not DAY of scored_at"),
         (
             OPPORTUNITIES,
             {"partition_type": "DAY"},
-            "is partitioned by DAY of modified_at, and not MONTH of modified_at",
+            "is partitioned by DAY of modified_at, not MONTH of modified_at",
         ),
         (
             ACCOUNTS,
             {"partition_column": "modified_at", "partition_type": "DAY"},
-            "is partitioned by DAY of modified_at, and not nothing",
+            "is partitioned by DAY of modified_at, not nothing",
         ),
-        (ACCOUNT_SCORES, {"clustering": ("score", "tier")}, "is clustered by score, tier, and not account_id"),
-        (ACCOUNT_SCORES, {"kind": "VIEW"}, "is a VIEW, and no TABLE"),
+        (ACCOUNT_SCORES, {"clustering": ("score", "tier")}, "is clustered by score, tier, not account_id"),
+        (ACCOUNT_SCORES, {"kind": "VIEW"}, "is a VIEW, not a TABLE"),
     ],
 )
 def test_another_layout_is_drift(table: Table, changes: dict[str, Any], drift: str) -> None:
-    """Partitioning, clustering, and a view in a table's place."""
+    """Partitioning, clustering, and a view instead of a table."""
     assert schema_drift(table, _actual(table, **changes)) == [drift]
 
 
-def test_extra_columns_are_told_and_no_fault() -> None:
-    """A mirror has columns of its own, also within a column."""
+def test_extra_columns_are_listed_and_ok() -> None:
+    """A mirror may have more columns, also nested ones."""
     columns = [*copy.deepcopy(ACCOUNT_SCORES.columns), Column(name="our_own", type="STRING", mode="NULLABLE")]
     _column(columns, "drivers")["fields"].append(Column(name="weight", type="FLOAT", mode="NULLABLE"))
     actual = _actual(ACCOUNT_SCORES, columns=columns)
@@ -100,8 +100,8 @@ def test_extra_columns_are_told_and_no_fault() -> None:
     assert "our_own" in finding.detail
 
 
-def test_the_remedy_is_one_that_works() -> None:
-    """Terraform adds columns to a table; it can't change the type of one that is there."""
+def test_the_remedy_depends_on_the_difference() -> None:
+    """Terraform can add columns to a table, but can't change the type of one."""
     columns = copy.deepcopy(ACCOUNTS.columns)
     without = judge_table(ACCOUNTS, _actual(ACCOUNTS, columns=columns[:-1]))
     assert (without.status, without.remedy) == (Status.FAILED, ADD_COLUMNS)
@@ -111,10 +111,10 @@ def test_the_remedy_is_one_that_works() -> None:
 
 
 def test_a_view_of_another_release_is_drift() -> None:
-    """Its query counts, white space aside; a server that does not show it is not held against it."""
+    """Its query is compared, without white space; a server that does not return the query is ok."""
     query = CURRENT_ACCOUNT_SCORES.query.format(dataset="p.d")
     same = TableDefinition(kind="VIEW", query=f"  {query}\n")
     assert view_drift(CURRENT_ACCOUNT_SCORES, same, "p.d") == []
-    assert view_drift(CURRENT_ACCOUNT_SCORES, same, "p.other") == ["its query is another one"]
-    assert view_drift(CURRENT_ACCOUNT_SCORES, TableDefinition(kind="TABLE"), "p.d") == ["is a TABLE, and no VIEW"]
+    assert view_drift(CURRENT_ACCOUNT_SCORES, same, "p.other") == ["its query differs"]
+    assert view_drift(CURRENT_ACCOUNT_SCORES, TableDefinition(kind="TABLE"), "p.d") == ["is a TABLE, not a VIEW"]
     assert judge_view(CURRENT_ACCOUNT_SCORES, TableDefinition(kind="VIEW"), "p.d").status is Status.OK

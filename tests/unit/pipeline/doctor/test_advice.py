@@ -1,4 +1,4 @@
-"""From an error to its remedy: with the errors that Google's clients really raise, and nothing of their texts."""
+"""Explanations of the errors that Google's clients raise; nothing of their texts is shown."""
 
 import json
 from typing import Any
@@ -9,8 +9,8 @@ import requests
 from google.api_core import exceptions as api
 from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]  # it ships no annotations
 
+from pipeline.doctor.advice import LOG_IN, Advice, explain
 from pipeline.doctor.credentials import refusal_code
-from pipeline.doctor.remedies import LOG_IN, Advice, explain
 from transforms.clients.redis import RedisUnavailable
 from transforms.clients.secrets import SecretUnavailable
 from transforms.errors import (
@@ -75,7 +75,7 @@ def _of_the_warehouse(cause: Exception) -> WarehouseUnavailable:
     ids=lambda error: type(error).__name__,
 )
 def test_a_disabled_api_is_known_by_its_reason(error: Exception) -> None:
-    """Whatever call met it, and however it is wrapped."""
+    """Whatever call raised it, and however it is wrapped."""
     detail, remedy = explain(error, ADVICE)
     assert detail == "the API pubsub.googleapis.com is not enabled in my-project"
     assert remedy == ENABLE
@@ -104,7 +104,7 @@ def test_a_disabled_api_is_known_by_its_reason(error: Exception) -> None:
     ],
 )
 def test_each_refusal_has_its_remedy(error: Exception, remedy: str) -> None:
-    """A role for a 403, what makes the thing for a 404, a login without credentials; no text of theirs is repeated."""
+    """A role for a 403, what creates the resource for a 404, a login without credentials; no vendor text is shown."""
     detail, told = explain(error, ADVICE)
     assert told == remedy
     assert PLANTED not in detail
@@ -125,7 +125,7 @@ def test_each_refusal_has_its_remedy(error: Exception, remedy: str) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_no_answer_sends_to_the_network(error: Exception) -> None:
-    """The service's host is named, and so is the class of the error."""
+    """The host and the class of the error are named."""
     detail, remedy = explain(error, ADVICE)
     assert detail.startswith("Pub/Sub does not answer (")
     assert "reaches pubsub.googleapis.com" in remedy
@@ -136,32 +136,32 @@ def test_no_answer_sends_to_the_network(error: Exception) -> None:
     ("reason", "remedy"),
     [
         ("BILLING_DISABLED", "billing account"),
-        ("CONSUMER_INVALID", "check --project: there is no my-project"),
+        ("CONSUMER_INVALID", "check --project: my-project does not exist"),
         ("USER_PROJECT_DENIED", "roles/serviceusage.serviceUsageConsumer on my-project"),
     ],
 )
-def test_what_is_wrong_with_the_project_is_mended_there(reason: str, remedy: str) -> None:
-    """A role on the topic or the table would change nothing."""
+def test_a_problem_of_the_project_is_fixed_there(reason: str, remedy: str) -> None:
+    """A role on the topic or the table would not help."""
     detail, told = explain(_http_error(403, reason), ADVICE)
     assert reason in detail
     assert remedy in told
 
 
-def test_a_token_endpoint_that_does_not_answer_is_no_fault_of_the_service() -> None:
-    """Each client asks it before its first call, so that each service's check meets it."""
+def test_a_token_endpoint_that_does_not_answer_is_named() -> None:
+    """Each client calls it before its first request, so the check of any service can fail by it."""
     detail, remedy = explain(_google(google.auth.exceptions.TransportError, PLANTED), ADVICE)
     assert detail == "Google's token endpoint does not answer (TransportError)"
     assert "oauth2.googleapis.com" in remedy
 
 
-def test_an_exhausted_quota_is_no_missing_permission() -> None:
-    """A minute later it may be well."""
+def test_an_exhausted_quota_is_not_a_missing_permission() -> None:
+    """A minute later the check may succeed."""
     assert "in a minute" in explain(QuotaExhausted(), ADVICE)[1]
     assert "in a minute" in explain(_google(api.ResourceExhausted, PLANTED), ADVICE)[1]
 
 
-def test_an_answer_that_cannot_be_used_speaks_against_the_model() -> None:
-    """The service answered: neither roles nor the network are to be mended."""
+def test_an_invalid_answer_is_a_problem_of_the_model() -> None:
+    """The service answered, so neither roles nor the network are at fault."""
     for error in (InvalidResponse("prose"), MissingScore("the answer has no entry for the account")):
         detail, remedy = explain(error, ADVICE)
         assert detail == str(error)
@@ -171,16 +171,16 @@ def test_an_answer_that_cannot_be_used_speaks_against_the_model() -> None:
 @pytest.mark.parametrize(
     "error", [_google(api.PreconditionFailed, PLANTED), KeyError(PLANTED), _google(api.MethodNotImplemented, PLANTED)]
 )
-def test_what_nobody_foresaw_is_told_by_its_class(error: Exception) -> None:
-    """It has a remedy too, and keeps its text to itself."""
+def test_an_unknown_error_is_named_by_its_class(error: Exception) -> None:
+    """It has a remedy, too, and its text is not shown."""
     detail, remedy = explain(error, ADVICE)
     assert type(error).__name__ in detail
     assert remedy
     assert PLANTED not in detail + remedy
 
 
-def test_a_refused_token_is_told_by_its_code_alone() -> None:
-    """The token endpoint's text may quote what was sent."""
+def test_a_refused_token_is_named_by_its_code_only() -> None:
+    """The token endpoint's text may quote the request."""
     refused = _google(
         google.auth.exceptions.RefreshError, PLANTED, {"error": "invalid_grant", "error_description": PLANTED}
     )

@@ -1,7 +1,7 @@
-"""From the error that a check met to a line that says what is wrong, and one that says how to mend it.
+"""Explain the error of a check: one line that says what is wrong, and one that says how to fix it.
 
-No text of a vendor's error is shown: it can quote what was sent, and with it a secret. Its status, its class and
-Google's name of its reason can't.
+The text of a vendor's error is never shown, because it can quote the request, with secrets. Its status, its class and
+Google's reason code are safe to show.
 """
 
 import re
@@ -35,10 +35,10 @@ LOG_IN: Final = (
 
 _REMEDY_OF_REASON: Final = {
     "BILLING_DISABLED": "link a billing account: gcloud billing projects link {project} --billing-account ID",
-    "CONSUMER_INVALID": "check --project: there is no {project}, or it is being deleted",
+    "CONSUMER_INVALID": "check --project: {project} does not exist, or is being deleted",
     "USER_PROJECT_DENIED": "grant these credentials roles/serviceusage.serviceUsageConsumer on {project}",
 }
-"""Reasons of google.api.ErrorReason that are about the project, and that no role on the thing itself would mend."""
+"""Values of google.api.ErrorReason that are about the project, where a role on the resource does not help."""
 
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
 _MALFORMED, _UNAUTHENTICATED, _FORBIDDEN, _NOT_FOUND, _EXHAUSTED = 400, 401, 403, 404, 429
@@ -47,20 +47,20 @@ _SERVER_FAULTS: Final = 500
 _NOT_IMPLEMENTED: Final = 501
 _UNAVAILABLE: Final = 503
 _PLUGIN_FAILED: Final = "metadata from plugin failed"
-"""How gRPC says that it got no access token, under a status that says that the server is unavailable."""
+"""gRPC's message when it got no access token; the status is UNAVAILABLE, as if the server were down."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What mends a thing, by the way in which a call about it fails.
+    """The remedies of one resource, by the kind of error.
 
     Args:
-        service: What is asked, as people call it.
-        api: Its name among the project's APIs, such as `pubsub.googleapis.com`.
+        service: Name of the service.
+        api: Name of its API, such as `pubsub.googleapis.com`.
         project: The Google Cloud project.
-        refused: The remedy if the credentials may not.
-        missing: The remedy if the thing is not there.
-        malformed: The remedy if the service takes the question for invalid.
+        refused: The remedy if permission is denied.
+        missing: The remedy if the resource is not found.
+        malformed: The remedy if the request is invalid.
     """
 
     service: str
@@ -68,12 +68,12 @@ class Advice:
     project: str
     refused: str
     missing: str
-    malformed: str = "check the names and options that rescore doctor was given"
+    malformed: str = "check the names and options given to rescore doctor"
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """What an error says that may be shown: an HTTP status, Google's name of the reason, the error's class."""
+    """What is safe to show of an error: HTTP status, Google's reason code, the error's class."""
 
     status: int | None
     reason: str | None
@@ -81,10 +81,10 @@ class Refusal:
 
 
 def explain(error: BaseException, advice: Advice) -> tuple[str, str]:
-    """Return what is wrong, and how to mend it, a line each."""
+    """Return what is wrong and how to fix it, one line each."""
     error = cause_of(error)
     if isinstance(error, AnswerError) or (isinstance(error, GeminiError) and not _is_refused(error)):
-        return str(error), "run it again; if it stays so, choose another --model"
+        return str(error), "run it again; if it fails again, choose another --model"
     if isinstance(error, google.auth.exceptions.TransportError):
         return (
             f"Google's token endpoint does not answer ({type(error).__name__})",
@@ -100,13 +100,13 @@ def explain(error: BaseException, advice: Advice) -> tuple[str, str]:
 
 
 def refusal_of(error: BaseException) -> Refusal:
-    """Return what may be shown of an error."""
+    """Return what is safe to show of an error."""
     status, reason = _status_and_reason(error)
     return Refusal(status, reason if reason and _NAME.match(reason) else None, type(error).__name__)
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """Return the error that counts: of an error of ours a vendor's, of retries that ran out the last."""
+    """Return the error that caused this one: the vendor's behind our own, the last one behind a RetryError."""
     inner = error.cause if isinstance(error, api.RetryError) else None
     if isinstance(error, RescoringError):
         inner = error.__cause__
@@ -127,7 +127,7 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
     if status is None:
         return (
             f"the check itself failed ({refusal.kind})",
-            "a fault that rescore doctor does not know: report it with this line",
+            "rescore doctor does not know this error: report it with this line",
         )
     if status in _NO_ANSWER or (status >= _SERVER_FAULTS and status != _NOT_IMPLEMENTED):
         return (
@@ -135,28 +135,31 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
             _reach(advice.api),
         )
     by_status = {
-        _MALFORMED: (f"{advice.service} takes the request for invalid{told}", advice.malformed),
-        _UNAUTHENTICATED: (f"{advice.service} takes no such credentials, or there are none ({refusal.kind})", LOG_IN),
+        _MALFORMED: (f"{advice.service} rejects the request as invalid{told}", advice.malformed),
+        _UNAUTHENTICATED: (
+            f"{advice.service} does not accept the credentials, or there are none ({refusal.kind})",
+            LOG_IN,
+        ),
         _FORBIDDEN: (f"{advice.service} refuses these credentials{told}", advice.refused),
-        _NOT_FOUND: (f"{advice.service} has no such thing{told}", advice.missing),
+        _NOT_FOUND: (f"{advice.service} does not have it{told}", advice.missing),
         _EXHAUSTED: (
             f"{advice.service}'s quota is exhausted{told}",
-            f"run it again in a minute; if it stays so, ask for more quota of {advice.api}",
+            f"run it again in a minute; if it fails again, ask for more quota of {advice.api}",
         ),
     }
-    unforeseen = (
+    unknown = (
         f"{advice.service} answers with {refusal.kind}{told}",
-        f"a status that rescore doctor does not know: look it up in the manual of {advice.api}",
+        f"rescore doctor does not know this status: look it up in the documentation of {advice.api}",
     )
-    return by_status.get(status, unforeseen)
+    return by_status.get(status, unknown)
 
 
 def _reach(host: str) -> str:
-    return f"see that this machine reaches {host}, by its proxy too; on a local stack, that rescore local runs"
+    return f"check that this machine reaches {host}, also through its proxy; on a local stack, that rescore local runs"
 
 
 def _is_refused(error: GeminiError) -> bool:
-    """Whether the service refused or failed; otherwise the model answered, and the answer can't be used."""
+    """Return whether the service refused or failed; if not, the model gave an answer that can't be used."""
     return _status_and_reason(error)[0] is not None
 
 
@@ -182,4 +185,4 @@ _STATUS_OF: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (TimeoutError, _UNAVAILABLE),
     (ConnectionError, _UNAVAILABLE),
 )
-"""What an error without a status amounts to: the first class that it is of."""
+"""The status to assume for errors without one; the first class that matches counts."""

@@ -1,1 +1,1 @@
-"""Score accounts as of now, without a change."""
+"""Backfill: score accounts as of now, without a change event."""

@@ -1,7 +1,7 @@
-"""Account filters: what a user types after `--where` → a condition over `crm.accounts`, with its values as parameters.
+"""Turn the text of `--where` into a SQL condition over `crm.accounts` with query parameters; pure.
 
-Pure. Only comparisons of a known column with a value are read, joined by AND, OR and NOT. The condition is written anew
-from what was understood, column by column; no text of the user's becomes part of a query.
+Only comparisons of a known column with a value are accepted, joined by AND, OR and NOT. The condition is generated from
+the parsed comparisons: none of the user's text becomes part of the query.
 """
 
 import datetime as dt
@@ -33,12 +33,12 @@ _COLUMNS: Final = {column["name"]: column["type"] for column in ACCOUNTS.columns
 
 
 class FilterRefused(ValueError):
-    """A filter that can't be used; the message says what may be written."""
+    """A filter can't be used; the message says what is allowed."""
 
 
 @dataclass(frozen=True)
 class AccountFilter:
-    """A condition with the names of parameters in it, and their values."""
+    """A SQL condition, and the values of the parameters that it names."""
 
     condition: str
     parameters: dict[str, FilterValue] = field(default_factory=dict)
@@ -48,7 +48,7 @@ def account_filter(text: str) -> AccountFilter:
     """Read a filter such as `industry = 'Energy' AND annual_revenue >= 5000000`.
 
     Raises:
-        FilterRefused: It is none, or compares what is no column of `crm.accounts` with what is no value of it.
+        FilterRefused: It is not a condition, or compares something other than a column of `crm.accounts` with a value.
     """
     if len(text) > MAX_FILTER_CHARACTERS:
         raise FilterRefused(f"--where has more than {MAX_FILTER_CHARACTERS} characters: put the ids in a file")
@@ -57,16 +57,16 @@ def account_filter(text: str) -> AccountFilter:
         where = tree.args.get("where") if isinstance(tree, exp.Select) else None
         others = [name for name, value in tree.args.items() if value and name not in {"where", "expressions", "kind"}]
         if where is None or others:
-            raise FilterRefused("--where is no condition: write column = 'value', joined by AND, OR and NOT")
+            raise FilterRefused("--where is not a condition: expected column = 'value', joined by AND, OR and NOT")
         return _Writer().filter(where.this)
     except SqlglotError:
-        raise FilterRefused("--where can't be read: write column = 'value', joined by AND, OR and NOT") from None
+        raise FilterRefused("--where can't be parsed: expected column = 'value', joined by AND, OR and NOT") from None
     except RecursionError:
         raise FilterRefused("--where is nested too deeply") from None
 
 
 class _Writer:
-    """Writes conditions, and numbers their values."""
+    """Generates conditions, and numbers their parameters."""
 
     def __init__(self) -> None:
         self.parameters: dict[str, FilterValue] = {}
@@ -109,7 +109,7 @@ class _Writer:
         return f"{column} {sign} {self._value(right, column)}"
 
     def _value(self, node: exp.Expr, column: str) -> str:
-        """Return the name of the parameter that holds a value."""
+        """Add a parameter with a value, and return its name."""
         name = f"where_{len(self.parameters)}"
         self.parameters[name] = _READERS[_COLUMNS[column]](column, node)
         return f"@{name}"
@@ -118,27 +118,27 @@ class _Writer:
 def _column(node: exp.Expr) -> str:
     name = node.name.lower() if isinstance(node, exp.Column) and not node.table else ""
     if name not in _COLUMNS:
-        raise FilterRefused(f"--where compares what is no column of crm.accounts: there are {', '.join(_COLUMNS)}")
+        raise FilterRefused(f"--where names an unknown column: crm.accounts has {', '.join(_COLUMNS)}")
     return name
 
 
 def _text(column: str, node: exp.Expr) -> str:
     if not isinstance(node, exp.Literal) or not node.is_string:
-        raise FilterRefused(f"--where: {column} is text: write it in quotation marks")
+        raise FilterRefused(f"--where: {column} is text: put the value in quotation marks")
     return node.name
 
 
 def _number(column: str, node: exp.Expr) -> float:
     sign, node = (-1, node.this) if isinstance(node, exp.Neg) else (1, node)
     if not isinstance(node, exp.Literal) or node.is_string:
-        raise FilterRefused(f"--where: {column} is a number: write it without quotation marks")
+        raise FilterRefused(f"--where: {column} is a number: write the value without quotation marks")
     return sign * float(node.name)
 
 
 def _whole(column: str, node: exp.Expr) -> int:
     number = _number(column, node)
     if not number.is_integer() or abs(number) > _MAX_INTEGER:
-        raise FilterRefused(f"--where: {column} is a whole number")
+        raise FilterRefused(f"--where: {column} takes whole numbers")
     return int(number)
 
 
@@ -147,7 +147,7 @@ def _moment(column: str, node: exp.Expr) -> dt.datetime:
     try:
         moment = dt.datetime.fromisoformat(_text(column, node))
     except ValueError:
-        raise FilterRefused(f"--where: {column} is a time: write it as '2026-03-02T09:30:00Z'") from None
+        raise FilterRefused(f"--where: {column} is a time: expected one such as '2026-03-02T09:30:00Z'") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 

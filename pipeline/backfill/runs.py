@@ -1,11 +1,11 @@
-"""`rescore backfill`: scores accounts as of now, in pipeline runs of a bounded number, and can go on where it ended."""
+"""`rescore backfill`: score accounts as of now, in pipeline runs of bounded size; can be resumed."""
 
 import datetime as dt
-import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +13,14 @@ from typing import Any, Final
 import apache_beam as beam
 import structlog
 from apache_beam.options.pipeline_options import PipelineOptions
+from rich.table import Table
 
 from pipeline.backfill.account_filter import account_filter
 from pipeline.backfill.warehouse import BackfillProgress, BackfillWarehouse, left_to_do, read_account_ids
 from pipeline.config.options import RescoringConfig, command_line, config_from
 from pipeline.graph import build_backfill
+from pipeline.terminal.progress import progress_bar
+from pipeline.terminal.tables import PADDING, plain
 from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from transforms.clients.bigquery import Warehouse
@@ -30,41 +33,43 @@ DEFAULT_OPTIONS: Final = (
     "--direct_num_workers=1",
     "--batch_size=320",
 )
-"""Under those of the user. DirectRunner would look for a Prism to download; more workers than one talk over gRPC, which
-cost 64 s of CPU where one cost 48. A batch of 320 is 64 calls at once."""
+"""Defaults; the user's options override them.
+
+The default DirectRunner would look for a Prism binary to download. Several workers talk over gRPC, which cost 64 s of
+CPU where one worker cost 48. A batch of 320 accounts is 64 calls at once."""
 
 RUNS_AT_ONCE: Final = 4
-"""Runs side by side: while one looks contexts up or writes its scores, another keeps Gemini busy."""
+"""Runs in parallel: while one reads contexts or writes scores, another calls Gemini."""
 
 POLL_SECONDS: Final = 10.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
 OnProgress = Callable[[BackfillProgress, int], None]
-"""Takes how far the backfill is, and how many accounts are to end."""
+"""Takes the progress, and how many accounts are to get an outcome."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a user asks to be scored: one of the three."""
+    """The accounts to score: exactly one of the three is set."""
 
     everything: bool = False
     file: Path | None = None
     where: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse none and several.
+        """Check that exactly one is set.
 
         Raises:
-            ValueError: It is not one of the three.
+            ValueError: None or several are.
         """
         if sum((self.everything, self.file is not None, self.where is not None)) != 1:
-            raise ValueError("name the accounts: --all, --accounts FILE or --where FILTER, one of the three")
+            raise ValueError("expected exactly one of --all, --accounts FILE and --where FILTER")
 
 
 @dataclass(frozen=True)
 class BackfillResult:
-    """What became of a backfill's accounts."""
+    """The result of a backfill."""
 
     backfill: Backfill
     wanted: int
@@ -75,21 +80,21 @@ class BackfillResult:
 
     @property
     def without_outcome(self) -> int:
-        """Accounts that were to be scored, and of which the ledger says nothing."""
+        """Accounts that were to be scored and have no outcome in the ledger."""
         return self.wanted - self.already_done - (self.after.ended - self.before.ended)
 
     @property
     def dead_lettered(self) -> int:
-        """Accounts that failed, in this run or in one before that this one resumed."""
+        """Accounts that failed, also before the backfill was resumed."""
         return self.after.of(OutcomeKind.DEAD_LETTERED)
 
     @property
     def is_ok(self) -> bool:
-        """Whether every account has its outcome, and none failed."""
+        """Whether every account has an outcome, and none failed."""
         return not self.without_outcome and not self.dead_lettered
 
     def document(self) -> dict[str, Any]:
-        """Return what `--json` prints; outcomes are those of the whole backfill, also of the run that it resumed."""
+        """Return what `--json` prints; the outcomes are of the whole backfill, also from before it was resumed."""
         return {
             "backfill": self.backfill.id,
             "as_of": self.backfill.as_of.isoformat(),
@@ -113,15 +118,15 @@ def backfill(
     on_progress: OnProgress = lambda _progress, _wanted: None,
     now: Clock = utc_now,
 ) -> BackfillResult:
-    """Score accounts as of now, or those that the last backfill has left.
+    """Score accounts as of now, or the rest of the last backfill.
 
     Args:
         arguments: Beam's options and the pipeline's, `--name=value` each.
         selection: The accounts.
-        resume: Whether to go on with the last backfill.
-        mirror_lag: How far the CRM's mirror may be behind: what was committed since may be missing in it.
-        as_of: The time at which the mirror stood still, in place of now less the lag: for a mirror of the past.
-        run_size: Accounts a pipeline run: what a crash can cost, and what memory holds.
+        resume: Whether to continue the last backfill.
+        mirror_lag: How far the mirror may lag behind: changes committed since then may be missing in it.
+        as_of: Time of the mirror's data instead of now minus the lag, for a mirror of the past.
+        run_size: Accounts per pipeline run; bounds memory and what a crash scores twice.
         on_progress: Called every few seconds.
         now: The clock.
 
@@ -132,14 +137,13 @@ def backfill(
     """
     started = time.monotonic()
     if resume and as_of:
-        raise ValueError("--as-of and --resume exclude each other: a backfill goes on as of its own time")
+        raise ValueError("--as-of and --resume exclude each other: a resumed backfill keeps its own time")
     line = command_line(arguments)
     options = [*DEFAULT_OPTIONS, *line.arguments]
     config = config_from(PipelineOptions(options), line)
     chosen = account_filter(selection.where) if selection.where is not None else None
     listed = read_account_ids(selection.file) if selection.file else None
-    connection = Warehouse(config.project)
-    try:
+    with closing(Warehouse(config.project)) as connection:
         warehouse = BackfillWarehouse(connection, config.dataset, config.crm_dataset)
         this = _last(warehouse, now()) if resume else Backfill((as_of or now() - mirror_lag).replace(microsecond=0))
         wanted = listed if listed is not None else warehouse.accounts(chosen)
@@ -157,20 +161,18 @@ def backfill(
             after=warehouse.progress(this),
             elapsed_seconds=time.monotonic() - started,
         )
-    finally:
-        connection.close()
 
 
 def _last(warehouse: BackfillWarehouse, now: dt.datetime) -> Backfill:
     last = warehouse.last(now)
     if last is None:
-        raise ValueError("the ledger has no backfill of the last 30 days to resume: leave --resume out")
+        raise ValueError("no backfill of the last 30 days found to resume: leave --resume out")
     return last
 
 
 @dataclass
 class _Following:
-    """Tells how far a backfill is, while it runs."""
+    """Reports the progress of a running backfill."""
 
     warehouse: BackfillWarehouse
     backfill: Backfill
@@ -181,13 +183,13 @@ class _Following:
         try:
             self.on_progress(self.warehouse.progress(self.backfill), self.wanted)
         except WarehouseUnavailable:
-            # The pipeline waits for BigQuery by itself; a look that failed costs nobody anything.
+            # Only the progress is missing; the pipeline itself waits for BigQuery.
             return
 
 
 @dataclass
 class _Runs:
-    """Runs pipelines, a few at once, on threads that end with this process: Ctrl-C leaves what --resume takes up."""
+    """Runs a few pipelines at once on daemon threads, which Ctrl-C ends; --resume continues from there."""
 
     options: list[str]
     config: RescoringConfig
@@ -199,7 +201,7 @@ class _Runs:
         """Run a pipeline for each list of accounts.
 
         Raises:
-            RuntimeError: One failed; those that had begun have ended.
+            RuntimeError: One failed; those that had started have ended.
         """
         waiting: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
         for account_ids in runs:
@@ -214,11 +216,11 @@ class _Runs:
         if self.failed:
             kind = type(self.failed[0]).__name__
             raise RuntimeError(
-                f"a run of the pipeline failed ({kind}): mend what its log says, and go on with --resume"
+                f"a pipeline run failed ({kind}): fix the error in its log and continue with --resume"
             ) from self.failed[0]
 
     def _work(self, waiting: "queue.SimpleQueue[Sequence[str]]") -> None:
-        """Run one after the other, until none waits or one has failed."""
+        """Run one pipeline after the other, until none is left or one has failed."""
         while not self.failed:
             try:
                 account_ids = waiting.get_nowait()
@@ -226,8 +228,8 @@ class _Runs:
                 return
             try:
                 self._pipeline(account_ids).run().wait_until_finish()
-            except Exception as error:  # noqa: BLE001 - told to the user by the main thread
-                _log.exception("a run of the pipeline failed", accounts=len(account_ids))
+            except Exception as error:  # noqa: BLE001 - the main thread reports it
+                _log.exception("a pipeline run failed", accounts=len(account_ids))
                 self.failed.append(error)
 
     def _pipeline(self, account_ids: Sequence[str]) -> beam.Pipeline:
@@ -242,6 +244,37 @@ class _Runs:
             return pipeline
 
 
-def as_json(result: BackfillResult) -> str:
-    """Return the one document that `--json` prints."""
-    return json.dumps(result.document(), indent=2)
+@contextmanager
+def live_progress() -> Iterator[OnProgress]:
+    """Yield a function that shows on a progress bar how many accounts have an outcome."""
+    with progress_bar() as bar:
+        task = bar.add_task("scoring", total=None)
+
+        def show(progress: BackfillProgress, wanted: int) -> None:
+            bar.update(task, total=wanted, completed=progress.ended)
+
+        yield show
+
+
+def render(result: BackfillResult) -> Table:
+    """Return the report: the accounts by outcome, and what to do if something is wrong."""
+    table = Table(show_header=False, box=None, padding=PADDING, caption=_advice(result), caption_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    table.add_row("accounts", str(result.wanted), f"as of {result.backfill.as_of:%Y-%m-%d %H:%M:%S} UTC")
+    table.add_row("done before", str(result.already_done), "")
+    for outcome, count in sorted(result.after.outcomes.items()):
+        kind, _, reason = outcome.partition(":")
+        table.add_row(kind.replace("_", " "), str(count), plain(reason))
+    table.add_row("without outcome", str(result.without_outcome), "")
+    table.add_row("elapsed", f"{result.elapsed_seconds:.1f} s", "")
+    return table
+
+
+def _advice(result: BackfillResult) -> str | None:
+    if result.without_outcome:
+        return "Some accounts have no outcome: continue with rescore backfill --resume, with the same accounts."
+    if result.dead_lettered:
+        return "Some accounts failed and can be replayed: see rescore dead-letters list."
+    return None

@@ -1,7 +1,7 @@
-"""Backfills: which accounts one is of, which it has done already, and how far it is, as the warehouse tells.
+"""Queries of a backfill: its accounts, which of them are done, and its progress.
 
-A backfill has no state but its rows. Its messages' ids in the ledger begin with its own id, which carries the time up
-to which the mirror is taken to hold every change; that is all that resuming it takes.
+The rows that a backfill writes are its only state. The message ids of its ledger rows start with its own id, which
+contains the time up to which the mirror is assumed to hold every change. A backfill is resumed from that id.
 """
 
 import datetime as dt
@@ -22,10 +22,10 @@ from transforms.clients.bigquery import QueryValue, Warehouse, dataset_path
 from transforms.parse.backfill_events import PREFIX, Backfill
 
 MAX_ACCOUNTS: Final = 200_000
-"""Of one backfill: their ids are read at once."""
+"""Accounts of one backfill: their ids are read at once."""
 
 LOOK_BACK: Final = dt.timedelta(days=30)
-"""How old a backfill can be that is resumed."""
+"""Age up to which a backfill can be resumed."""
 
 _ACCOUNTS_SQL: Final = """
 SELECT account_id FROM `{crm}.accounts`
@@ -33,7 +33,7 @@ SELECT account_id FROM `{crm}.accounts`
 ORDER BY account_id
 LIMIT {limit}
 """
-# A crash can leave scores without their ledger rows: a change of sequence 0 is a backfill's, Salesforce counts from 1.
+# A crash can leave scores without ledger rows. Sequence 0 marks a backfill: Salesforce counts from 1.
 _LAST_SQL: Final = """
 SELECT id
 FROM (
@@ -48,8 +48,8 @@ FROM (
 ORDER BY at DESC
 LIMIT 1
 """
-# An account is done once it has both its row and its outcome: either alone is what a crash leaves, and what
-# docs/adr/006 allows. What was dead-lettered has its outcome, and is replayed, not scored again.
+# An account is done when it has both its score and its outcome; a crash can leave either one (docs/adr/006). A
+# dead-lettered account is done, too: it is replayed, not scored again.
 _DONE_SQL: Final = f"""
 SELECT account_id
 FROM `{{dataset}}.account_scores`
@@ -75,8 +75,8 @@ WHERE
   AND account_id IS NOT NULL
   AND outcome IN ('dead_lettered', 'skipped', 'tombstoned')
 LIMIT {MAX_ACCOUNTS}
-"""  # noqa: S608 - text of ours alone
-# By event and not by message: what BigQuery refuses is dead-lettered without its message.
+"""  # noqa: S608 - constants only
+# By event, not by message: the dead letter of a refused score row lacks the message id.
 _PROGRESS_SQL: Final = """
 WITH
   ledger AS (
@@ -99,7 +99,7 @@ GROUP BY said
 
 @dataclass(frozen=True)
 class BackfillProgress:
-    """How many accounts of a backfill have which outcome; `received` has those whose message was read."""
+    """Accounts of a backfill by outcome; `received` counts those whose message the pipeline has read."""
 
     received: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class BackfillProgress:
     """Accounts that have an outcome."""
 
     def of(self, kind: OutcomeKind) -> int:
-        """Return how many accounts ended so, whatever the reason."""
+        """Return how many accounts have an outcome of a kind, for any reason."""
         return sum(count for outcome, count in self.outcomes.items() if outcome.partition(":")[0] == kind)
 
 
@@ -122,29 +122,29 @@ class BackfillWarehouse:
         }
 
     def accounts(self, where: AccountFilter | None) -> list[str]:
-        """Return the ids of the mirror's accounts, of those alone that a filter names, in their order.
+        """Return the ids of the mirror's accounts, sorted; with a filter, of those that match.
 
         Raises:
-            ValueError: They are more than one backfill can have.
+            ValueError: There are more than MAX_ACCOUNTS.
         """
         condition = f"WHERE {where.condition}" if where else ""
         sql = _ACCOUNTS_SQL.format(**self._names, where=condition, limit=MAX_ACCOUNTS + 1)
         ids = [row["account_id"] for row in self._ask(sql, dict(where.parameters) if where else {})]
         if len(ids) > MAX_ACCOUNTS:
-            raise ValueError(f"more than {MAX_ACCOUNTS} accounts: take a part of them with --where")
+            raise ValueError(f"more than {MAX_ACCOUNTS} accounts: select fewer with --where")
         return ids
 
     def last(self, now: dt.datetime) -> Backfill | None:
-        """Return the backfill that was at work last; None: none within the last weeks."""
+        """Return the last backfill; None if there was none within LOOK_BACK."""
         rows = self._ask(_LAST_SQL.format(**self._names), {"since": now - LOOK_BACK, "prefix": PREFIX})
         return Backfill.from_id(rows[0]["id"]) if rows else None
 
     def done(self, backfill: Backfill) -> frozenset[str]:
-        """Return the accounts that need no score of a backfill any more, whoever scored them since."""
+        """Return the accounts that a backfill need not score any more, also those scored by a change since."""
         return frozenset(row["account_id"] for row in self._of(_DONE_SQL, backfill))
 
     def progress(self, backfill: Backfill) -> BackfillProgress:
-        """Return what the ledger says of a backfill."""
+        """Return the progress of a backfill, by the ledger."""
         outcomes: Counter[str] = Counter()
         received = ended = 0
         for row in self._of(_PROGRESS_SQL, backfill):
@@ -163,10 +163,10 @@ class BackfillWarehouse:
 
 
 def read_account_ids(path: Path) -> list[str]:
-    """Return the ids of a file, one a line and each once; blank lines and those that begin with # are none.
+    """Return the ids of a file with one id per line, without repeats, blank lines and comments that start with #.
 
     Raises:
-        ValueError: A line is no account's id, or there are more than a backfill can have; the message names the line.
+        ValueError: A line is not an account id (the message names it), or there are none, or more than MAX_ACCOUNTS.
         OSError: The file can't be read.
     """
     ids: dict[str, None] = {}
@@ -175,7 +175,7 @@ def read_account_ids(path: Path) -> list[str]:
         if text and not text.startswith("#"):
             ids[checked(CheckedAccountId, text, f"{path} line {number}")] = None
     if not ids:
-        raise ValueError(f"{path} has no account id: write one a line")
+        raise ValueError(f"{path} has no account ids: expected one per line")
     if len(ids) > MAX_ACCOUNTS:
         raise ValueError(f"{path} has {len(ids)} accounts, a backfill at most {MAX_ACCOUNTS}: split it")
     return list(ids)
@@ -184,8 +184,8 @@ def read_account_ids(path: Path) -> list[str]:
 def left_to_do(wanted: Iterable[str], done: frozenset[str], run_size: int, at_once: int) -> list[Sequence[str]]:
     """Return the accounts that are left, in runs of at most `run_size`.
 
-    The runs are of one size, and those that run `at_once` begin and end together: a last one alone would have Gemini to
-    itself, and use little of it.
+    The runs have equal sizes and come in multiples of `at_once`, so that they end together: one last run alone would
+    use little of Gemini's capacity.
     """
     left = [account_id for account_id in wanted if account_id not in done]
     count = math.ceil(len(left) / run_size)

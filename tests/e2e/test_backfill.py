@@ -1,4 +1,4 @@
-"""`rescore backfill` as a user types it, and as a crash leaves it."""
+"""`rescore backfill` as a user types it, and after a crash."""
 
 import json
 import os
@@ -26,7 +26,7 @@ WAIT_SECONDS: Final = 200.0
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[LocalStack]:
-    """Return a stack with forty accounts, whose Gemini takes two seconds an answer."""
+    """Return a stack with forty accounts, whose Gemini takes two seconds per answer."""
     with local_stack(tmp_path, gemini_config={"latency": {"mean_seconds": 2.0}}) as started:
         load_crm(started.warehouse, generate_crm(accounts=ACCOUNTS, seed=3, as_of=utc_now()))
         yield started
@@ -50,8 +50,8 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def test_a_backfill_that_was_killed_goes_on_where_it_was(stack: LocalStack) -> None:
-    """Killed after its first rows: resumed, it scores the others, no row is lost, and every event has one outcome."""
+def test_a_backfill_that_was_killed_is_resumed(stack: LocalStack) -> None:
+    """Killed after its first rows and resumed, it scores the others; no row is lost, every event has one outcome."""
     begun = subprocess.Popen(
         _command(stack, *SMALL_RUNS), env={**os.environ, **stack.environment}, stdout=subprocess.DEVNULL
     )
@@ -76,7 +76,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(stack: LocalStack) -> N
     assert row["n"] == ACCOUNTS
     result = reconcile(project=stack.project, dataset=SCORING_DATASET, since="1h", grace="0m", limit=5)
     assert result.is_ok
-    # Of a score that the crash left without its outcome the context is the same, so that it is not made again.
+    # A score that the crash left without an outcome has an unchanged context, so it is not repeated.
     ended = result.counts["scored"] + result.counts.get("skipped:unchanged_context", 0)
     assert ended == result.counts["received"] == ACCOUNTS
 
@@ -84,13 +84,13 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(stack: LocalStack) -> N
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        ((), "one of the three"),
-        (("--where", "industri = 'Energy'"), "no column of crm.accounts"),
+        ((), "expected exactly one of --all"),
+        (("--where", "industri = 'Energy'"), "--where names an unknown column"),
         (("--all", "--modle=x"), "--modle=x is no option"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], remedy: str) -> None:
-    """What the user can mend is said in one line, before anything is asked."""
+    """An error that the user can fix is one line, before any service is called."""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "backfill", "--project=my-project", *arguments],
         capture_output=True,
@@ -105,7 +105,7 @@ def test_bad_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], remedy: st
 
 @pytest.mark.parametrize("command", ["backfill", "evaluate"])
 def test_help_has_an_example(command: str) -> None:
-    """Each command's help shows how it is typed."""
+    """Each command's help shows an example."""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", command, "--help"], capture_output=True, text=True, timeout=120, check=False
     )

@@ -1,4 +1,4 @@
-"""A backfill on FnApiRunner against the local stack: scores, ledger, order, and going on where it ended."""
+"""A backfill on FnApiRunner with the local stack: scores, ledger, order, and resuming."""
 
 import base64
 import datetime as dt
@@ -30,7 +30,7 @@ LAG = dt.timedelta(minutes=15)
 
 @pytest.fixture(scope="module")
 def pubsub(environment: pytest.MonkeyPatch) -> Iterator[None]:
-    """Provide the topics that dead letters go to."""
+    """Create the topics of dead letters."""
     with EmbeddedPubSub() as broker:
         environment.setenv("PUBSUB_EMULATOR_HOST", broker.host)
         create_topics("account-scoring-local")
@@ -39,7 +39,7 @@ def pubsub(environment: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def empty(warehouse: Warehouse, gemini: GeminiStandIn, pubsub: None) -> Warehouse:
-    """Return the warehouse with a CRM of twelve accounts, and without scores or ledger."""
+    """Return the warehouse with twelve accounts, without scores and ledger rows."""
     load_crm(warehouse, CRM)
     for table in (ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS):
         warehouse.replace_rows(SCORING_DATASET, table, [])
@@ -74,7 +74,7 @@ def _reconciled(warehouse: Warehouse) -> Reconciliation:
 
 
 def test_every_account_is_scored_and_accounted_for(empty: Warehouse, gemini: GeminiStandIn) -> None:
-    """In runs of five: each account has its score as of the time, a call for each run, and the ledger is in order."""
+    """In runs of five: each account has its score as of the time, each run makes one call, the ledger reconciles."""
     seen: list[int] = []
     result = backfill(
         ["--project=account-scoring-local"],
@@ -99,7 +99,7 @@ def test_every_account_is_scored_and_accounted_for(empty: Warehouse, gemini: Gem
 
 
 def test_a_filter_names_the_accounts(empty: Warehouse) -> None:
-    """Only those of the mirror that fulfil the condition are scored."""
+    """Only accounts of the mirror that match are scored."""
     industry = CRM.accounts[0].industry
     result = _backfill(Selection(where=f"industry = '{industry}'"))
     assert result.wanted == sum(profile.industry == industry for profile in CRM.accounts)
@@ -107,7 +107,7 @@ def test_a_filter_names_the_accounts(empty: Warehouse) -> None:
 
 
 def test_an_account_that_the_mirror_lacks_fails_alone_and_can_be_replayed(empty: Warehouse, tmp_path: Path) -> None:
-    """It is dead-lettered with a message that this service reads as the same event; the others are scored."""
+    """It is dead-lettered with a message that is parsed as the same event; the others are scored."""
     unknown = account_id(999)
     file = tmp_path / "accounts.txt"
     file.write_text(f"{CRM.accounts[0].account_id}\n{unknown}\n", "utf-8")
@@ -122,7 +122,7 @@ def test_an_account_that_the_mirror_lacks_fails_alone_and_can_be_replayed(empty:
 
 
 def test_a_newer_change_wins_whenever_it_comes(empty: Warehouse) -> None:
-    """A change committed after the backfill's time keeps its place, one committed before it gives way."""
+    """A change after the backfill's time replaces its score, an earlier one does not."""
     newer, older = (CRM.accounts[number].account_id for number in (0, 1))
     known = [_scored(newer, NOW - dt.timedelta(minutes=1)), _scored(older, NOW - dt.timedelta(hours=1))]
     empty.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, known)
@@ -132,8 +132,8 @@ def test_a_newer_change_wins_whenever_it_comes(empty: Warehouse) -> None:
     assert current[older]["change_committed_at"] > known[1].change_committed_at
 
 
-def test_a_backfill_goes_on_where_it_ended(empty: Warehouse, gemini: GeminiStandIn, tmp_path: Path) -> None:
-    """Accounts with a score since it began are left out, those that failed too; the rest are scored as of its time."""
+def test_a_backfill_is_resumed(empty: Warehouse, gemini: GeminiStandIn, tmp_path: Path) -> None:
+    """Accounts that were scored since it started, or failed, are skipped; the rest are scored as of its time."""
     half = tmp_path / "half.txt"
     half.write_text("\n".join([account_id(998), *(profile.account_id for profile in CRM.accounts[:6])]), "utf-8")
     first = _backfill(Selection(file=half))
@@ -151,8 +151,8 @@ def test_a_backfill_goes_on_where_it_ended(empty: Warehouse, gemini: GeminiStand
     assert _reconciled(empty).is_ok
 
 
-def test_a_score_whose_row_was_lost_is_made_again(empty: Warehouse) -> None:
-    """The ledger's word is not enough: an account without a row is scored once more, and counts once."""
+def test_a_score_whose_row_was_lost_is_repeated(empty: Warehouse) -> None:
+    """An account with an outcome and no score row is scored again, and counts once."""
     _backfill()
     empty.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
     resumed = _backfill(resume=True)
@@ -164,7 +164,7 @@ def test_a_score_whose_row_was_lost_is_made_again(empty: Warehouse) -> None:
 
 
 def test_a_score_without_its_outcome_gets_one(empty: Warehouse, gemini: GeminiStandIn) -> None:
-    """A crash can leave rows of which the ledger says nothing: the backfill is found by them, and fills the ledger.
+    """A crash can leave score rows without ledger rows: the backfill is found by the score rows, and adds the others.
 
     The same context was scored already, so that Gemini is not asked again.
     """
@@ -181,7 +181,7 @@ def test_a_score_without_its_outcome_gets_one(empty: Warehouse, gemini: GeminiSt
 
 
 def test_what_gemini_refuses_is_dead_lettered_and_not_scored_again(empty: Warehouse, gemini: GeminiStandIn) -> None:
-    """An account's own fault costs that account alone; resuming leaves it to the dead letters' replay."""
+    """Only that account fails; resuming leaves it to the replay of dead letters."""
     poison = CRM.accounts[3]
     gemini.configure(faults=[Fault(kind="finish_safety", match=poison.name)])
     result = _backfill()
@@ -194,8 +194,8 @@ def test_what_gemini_refuses_is_dead_lettered_and_not_scored_again(empty: Wareho
     assert poison.account_id not in _current(empty)
 
 
-def test_there_must_be_something_to_resume(empty: Warehouse) -> None:
-    """Without a backfill in the ledger the message says to leave the flag out."""
+def test_resuming_needs_a_backfill(empty: Warehouse) -> None:
+    """Without one in the ledger, the message says to leave the flag out."""
     with pytest.raises(ValueError, match="leave --resume out"):
         _backfill(resume=True)
 

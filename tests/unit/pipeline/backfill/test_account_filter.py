@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - filters as they are typed
-"""Account filters: conditions over known columns, values bound, all else refused."""
+"""Account filters: conditions over known columns with bound values; everything else is refused."""
 
 import datetime as dt
 
@@ -39,8 +39,10 @@ COLUMNS = {column["name"] for column in ACCOUNTS.columns}
         ("industry = '\\'; DROP TABLE crm.accounts; --'", "(industry = @where_0)", ["'; DROP TABLE crm.accounts; --"]),
     ],
 )  # fmt: skip
-def test_comparisons_of_columns_are_written_anew(text: str, condition: str | None, values: list[object] | None) -> None:
-    """Columns, signs and parameters are ours; the user's values are bound beside them."""
+def test_comparisons_of_columns_become_a_condition(
+    text: str, condition: str | None, values: list[object] | None
+) -> None:
+    """The condition has columns, operators and parameters; the user's values are bound."""
     if condition is None:
         with pytest.raises(FilterRefused):
             account_filter(text)
@@ -91,7 +93,7 @@ def test_comparisons_of_columns_are_written_anew(text: str, condition: str | Non
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    """Functions, subqueries, other columns, other types, other clauses: one line that says what may be written."""
+    """Functions, subqueries, other columns, types and clauses: the error is one line that says what is allowed."""
     with pytest.raises(FilterRefused) as refused:
         account_filter(text)
     assert "\n" not in str(refused.value)
@@ -99,7 +101,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 def test_a_filter_is_bounded() -> None:
-    """Text of any length ends in an answer."""
+    """Long text is refused."""
     with pytest.raises(FilterRefused, match=str(MAX_FILTER_CHARACTERS)):
         account_filter("industry = 'x' OR " * MAX_FILTER_CHARACTERS)
 
@@ -113,8 +115,8 @@ def test_a_filter_is_bounded() -> None:
         max_size=9,
     ).map(" ".join)
 )  # fmt: skip
-def test_whatever_is_typed_only_known_words_come_out(text: str) -> None:
-    """A filter is refused, or its condition has columns of the table, signs and parameters, and no other word."""
+def test_a_condition_has_known_words_only(text: str) -> None:
+    """Any text is refused, or its condition has columns, operators and parameters, and no other word."""
     try:
         found = account_filter(text)
     except FilterRefused:

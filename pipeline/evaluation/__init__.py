@@ -1,1 +1,1 @@
-"""How well scores rank accounts."""
+"""Evaluation: how well scores rank accounts, by what happened to the accounts afterwards."""

@@ -1,7 +1,6 @@
-"""`rescore evaluate`: how well the scores that stood at a time ranked the accounts, by what happened since."""
+"""`rescore evaluate`: how well the scores of a day ranked the accounts, by what happened since."""
 
 import datetime as dt
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,16 @@ from pipeline.evaluation.experiments import ExperimentTarget, record_run
 from pipeline.evaluation.labels import read_labels, read_scores
 from pipeline.evaluation.metrics import Evaluation, Horizon, Ranking, evaluate, metrics_of
 from pipeline.evaluation.picture import check_picture, draw
-from pipeline.terminal.text import plain
+from pipeline.resources.datasets import open_warehouse
+from pipeline.terminal.tables import PADDING, plain
 from schemas.clock import Clock, utc_now
-from transforms.clients.bigquery import Warehouse
 
 _END_OF_DAY: Final = dt.time(23, 59, 59, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The evaluations of a day's scores, and where they were put."""
+    """The evaluations of a day's scores, the chart and the experiment runs."""
 
     horizon: Horizon
     evaluations: tuple[Evaluation, ...]
@@ -54,34 +53,31 @@ def evaluate_scores(
     target: ExperimentTarget | None,
     now: Clock = utc_now,
 ) -> EvaluationReport:
-    """Evaluate the scores that stood at the end of a day against labels.
+    """Evaluate the newest scores at the end of a day against labels.
 
     Args:
-        project: Of the scores.
-        dataset: Of the scores.
+        project: Google Cloud project of the scores.
+        dataset: BigQuery dataset of the scores.
         labels: CSV file of closed opportunities.
-        as_of: The day; None: the last whose horizon the labels cover.
-        horizon: For how long after it outcomes count.
-        backtest: Whether scores count that were made later, from a mirror that stood still at that day.
-        picture: Where to draw; None: nowhere.
-        target: Where to record runs; None: nowhere.
+        as_of: The day; None: the last day whose horizon the labels cover.
+        horizon: How long after that day outcomes count.
+        backtest: Use scores that were made later, from a mirror as of that day.
+        picture: File of the chart; None: no chart.
+        target: Where to record runs; None: don't.
         now: The clock.
 
     Raises:
         ValueError: A file or a flag can't be used, or no account has both a score and a label.
         WarehouseUnavailable: BigQuery did not answer.
-        ExperimentNotRecorded: Vertex AI did not take a run.
+        ExperimentNotRecorded: Vertex AI refused a run.
     """
     if picture:
         check_picture(picture)
     outcomes = read_labels(labels)
     window = Horizon(as_of or max(label.closed_on for label in outcomes) - horizon, horizon)
-    warehouse = Warehouse(project)
-    try:
-        until = now() if backtest else None
+    until = now() if backtest else None
+    with open_warehouse(project, dataset) as warehouse:
         scores = read_scores(warehouse, dataset, dt.datetime.combine(window.as_of, _END_OF_DAY), backtest_until=until)
-    finally:
-        warehouse.close()
     evaluations = evaluate(scores, outcomes, window)
     if not evaluations:
         raise ValueError(
@@ -111,13 +107,8 @@ def _record(evaluations: Sequence[Evaluation], window: Horizon, target: Experime
     )
 
 
-def as_json(report: EvaluationReport) -> str:
-    """Return the one document that `--json` prints."""
-    return json.dumps(report.document(), indent=2, default=str)
-
-
 def render(report: EvaluationReport) -> Group:
-    """Return the report: how well each version ranks, then what became of each tier."""
+    """Return the report: how well each version ranks, and the outcomes of each tier."""
     window = report.horizon
     title = f"scores as of {window.as_of}, judged by what closed until {window.until}"
     parts: list[Any] = [Text(title, style="bold")]
@@ -131,7 +122,7 @@ def render(report: EvaluationReport) -> Group:
 
 
 def _rankings(evaluation: Evaluation) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=PADDING)
     for name in ("", "of", "share", "AUC", "95 %", "top tenth", "lift"):
         table.add_column(name, justify="left" if not name else "right")
     for name, ranking in (("accounts that bought", evaluation.bought), ("opportunities won", evaluation.won)):
@@ -145,7 +136,7 @@ def _figures(ranking: Ranking) -> tuple[str, ...]:
     interval = ranking.auc_interval
     return (
         _share(ranking.rate),
-        "all alike" if ranking.auc is None else f"{ranking.auc:.3f}",
+        "no contrast" if ranking.auc is None else f"{ranking.auc:.3f}",
         f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "",
         _share(ranking.top_decile_rate),
         "" if ranking.lift is None else f"{ranking.lift:.2f}",
@@ -153,7 +144,7 @@ def _figures(ranking: Ranking) -> tuple[str, ...]:
 
 
 def _tiers(evaluation: Evaluation) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=PADDING)
     for name in ("tier", "accounts", "mean score", "bought", "closed", "won"):
         table.add_column(name, justify="left" if name == "tier" else "right")
     for it in evaluation.tiers:

@@ -1,4 +1,4 @@
-"""Vertex AI experiments, at the edge: the one module that imports google.cloud.aiplatform."""
+"""Vertex AI experiments; the only module that imports google.cloud.aiplatform."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _MAX_NAME: Final = 100
 
 
 class ExperimentNotRecorded(RuntimeError):
-    """Vertex AI did not take a run; the message says which status it answered with."""
+    """Vertex AI refused a run; the message has the status of its response."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class ExperimentTarget:
     Attributes:
         project: Google Cloud project.
         location: A region of Vertex AI.
-        experiment: Its name; it is made if there is none.
-        endpoint: An address of the REST API in place of the region's own, such as that of a private endpoint.
+        experiment: Its name; it is created if it does not exist.
+        endpoint: Address of the REST API instead of the region's own, such as a private endpoint.
     """
 
     project: str
@@ -34,10 +34,10 @@ class ExperimentTarget:
 
 
 def record_run(target: ExperimentTarget, run: str, parameters: Mapping[str, str], metrics: Mapping[str, float]) -> str:
-    """Record a run with its parameters and metrics, and return its name; one of the same name is written over.
+    """Record a run with its parameters and metrics, and return its name; overwrites a run of the same name.
 
     Raises:
-        ExperimentNotRecorded: Vertex AI did not answer, or refused.
+        ExperimentNotRecorded: Vertex AI did not answer, or refused the run.
     """
     from google.cloud import aiplatform  # noqa: PLC0415 - takes seconds to import, and most evaluations record nothing
 
@@ -47,13 +47,13 @@ def record_run(target: ExperimentTarget, run: str, parameters: Mapping[str, str]
             project=target.project,
             location=target.location,
             experiment=target.experiment,
-            # A managed TensorBoard costs money for as long as it stands.
+            # A managed TensorBoard costs money for as long as it exists.
             experiment_tensorboard=False,
             api_endpoint=target.endpoint,
             api_transport="rest",
         )
-        is_there = aiplatform.ExperimentRun.get(name, experiment=target.experiment) is not None
-        with aiplatform.start_run(name, resume=is_there) as recorded:
+        exists = aiplatform.ExperimentRun.get(name, experiment=target.experiment) is not None
+        with aiplatform.start_run(name, resume=exists) as recorded:
             recorded.log_params(dict(parameters))
             recorded.log_metrics(dict(metrics))
     except (GoogleAPIError, GoogleAuthError) as error:
@@ -65,5 +65,5 @@ def record_run(target: ExperimentTarget, run: str, parameters: Mapping[str, str]
 
 
 def run_name(text: str) -> str:
-    """Return a text as the name of a run: lower-case letters, digits and hyphens."""
+    """Return a text as a run name: lower-case letters, digits and hyphens."""
     return _NOT_IN_NAMES.sub("-", text.lower()).strip("-")[:_MAX_NAME].strip("-")

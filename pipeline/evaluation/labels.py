@@ -1,8 +1,7 @@
-"""What an evaluation compares: closed opportunities from a file, and the scores that stood at a time."""
+"""The inputs of an evaluation: closed opportunities from a file, and the scores of a time."""
 
 import csv
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +15,8 @@ COLUMNS: Final = ("account_id", "outcome", "closed_on")
 MAX_SCORES: Final = 200_000
 _WON: Final = {"won": True, "lost": False}
 
-# The newest change's score of each version: what stood at the time. Scores that were made later have seen what happened
-# since, whatever change they answer, so that they count in a backtest alone, where the mirror stood still.
+# Of each prompt version and model, the score of the newest change at the time. Scores made later may know what happened
+# since, so only a backtest uses them, whose mirror is as of that time.
 _SCORES_SQL: Final = f"""
 SELECT account_id, score, prompt_version, model
 FROM (
@@ -33,7 +32,7 @@ FROM (
 WHERE recency = 1 AND status = 'scored'
 ORDER BY account_id
 LIMIT {MAX_SCORES}
-"""  # noqa: S608 - text of ours alone
+"""  # noqa: S608 - constants only
 HISTORY: Final = dt.timedelta(days=400)
 
 
@@ -48,50 +47,40 @@ def read_labels(path: Path) -> list[LabelledOutcome]:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f"{path} has no column {missing[0]}: {', '.join(COLUMNS)} are wanted")
+            raise ValueError(f"{path} has no column {missing[0]}: expected {', '.join(COLUMNS)}")
         labels = [_label(row, f"{path} line {reader.line_num}") for row in reader]
     if not labels:
-        raise ValueError(f"{path} has no labels: a line for each opportunity that was won or lost is wanted")
+        raise ValueError(f"{path} has no labels: expected one line for each opportunity that was won or lost")
     return labels
 
 
 def _label(row: dict[str, str], where: str) -> LabelledOutcome:
     outcome = (row["outcome"] or "").strip().lower()
     if outcome not in _WON:
-        raise ValueError(f"{where}: outcome is {outcome[:40]!r}: won or lost is wanted")
+        raise ValueError(f"{where}: outcome is {outcome[:40]!r}: expected won or lost")
     try:
         closed_on = dt.date.fromisoformat((row["closed_on"] or "").strip())
     except ValueError:
         raise ValueError(
-            f"{where}: closed_on is {str(row['closed_on'])[:40]!r}: a date as 2026-03-02 is wanted"
+            f"{where}: closed_on is {str(row['closed_on'])[:40]!r}: expected a date such as 2026-03-02"
         ) from None
     account_id = checked(CheckedAccountId, (row["account_id"] or "").strip(), f"{where}: account_id")
     return LabelledOutcome(account_id, _WON[outcome], closed_on)
 
 
-def write_labels(path: Path, labels: Iterator[LabelledOutcome]) -> None:
-    """Write labels as `read_labels` reads them."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(
-            (label.account_id, "won" if label.is_won else "lost", label.closed_on.isoformat()) for label in labels
-        )
-
-
 def read_scores(
     warehouse: Warehouse, dataset: str, as_of: dt.datetime, *, backtest_until: dt.datetime | None = None
 ) -> list[ScoredAccount]:
-    """Return the scores that stood at a time, one an account for each prompt version and model.
+    """Return the newest scores at a time, one per account, prompt version and model.
 
     Args:
         warehouse: The connection.
-        dataset: Of the scores.
+        dataset: BigQuery dataset of the scores.
         as_of: The time.
-        backtest_until: Now, if the mirror was as of `as_of` when the scores were made, however late that was.
+        backtest_until: For a backtest, the latest time at which scores were made; the mirror was as of `as_of`.
 
     Raises:
-        ValueError: The dataset is no name.
+        ValueError: The dataset is not a name.
         WarehouseUnavailable: BigQuery did not answer.
     """
     until = backtest_until or as_of

@@ -1,7 +1,7 @@
-"""Evaluation: how well scores rank accounts, judged by what happened to the accounts after they were scored.
+"""Metrics of how well scores rank accounts, by what happened to the accounts afterwards; pure, with scikit-learn.
 
-Pure, on scikit-learn (the extra `evaluation`). Two questions, since labels can be many or few an account: did the
-account buy within the horizon, and was an opportunity that closed within it won?
+An account can have many labels or few, so two questions are asked: did the account buy within the horizon, and was an
+opportunity that closed within the horizon won?
 """
 
 import datetime as dt
@@ -19,7 +19,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from schemas.score import Tier
 
 DEFAULT_HORIZON: Final = dt.timedelta(days=90)
-"""What a score speaks of: the chance to buy in the next 90 days."""
+"""A score is the chance that the account buys in the next 90 days."""
 
 RESAMPLES: Final = 200
 _SEED: Final = 1
@@ -28,7 +28,7 @@ _CONFIDENCE: Final = 0.95
 
 @dataclass(frozen=True)
 class ScoredAccount:
-    """A score that stood at the time of the evaluation, and what made it."""
+    """A score at the time of the evaluation, with its prompt version and model."""
 
     account_id: str
     score: int
@@ -39,7 +39,7 @@ class ScoredAccount:
 
 @dataclass(frozen=True)
 class LabelledOutcome:
-    """An opportunity that closed: whose, whether it was won, and on which day."""
+    """A closed opportunity: its account, whether it was won, and the day."""
 
     account_id: str
     is_won: bool
@@ -48,7 +48,7 @@ class LabelledOutcome:
 
 @dataclass(frozen=True)
 class Horizon:
-    """The days after `as_of` whose outcomes count: the day itself is part of what the score could know."""
+    """The days after `as_of` whose outcomes count; the score may know those of the day itself."""
 
     as_of: dt.date
     length: dt.timedelta = DEFAULT_HORIZON
@@ -59,21 +59,21 @@ class Horizon:
         return self.as_of + self.length
 
     def has(self, day: dt.date) -> bool:
-        """Whether an outcome of that day counts."""
+        """Return whether outcomes of a day count."""
         return self.as_of < day <= self.until
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well scores part the good from the others; None where it can't be told, such as when all are good.
+    """How well scores separate the good from the others; None where undefined, such as when all are good.
 
     Attributes:
         count: Accounts, or closed opportunities.
         good: How many of them bought, or were won.
-        auc: Chance that one that is good has the higher score than one that is not; 0.5 is a coin.
+        auc: Probability that a good one has a higher score than another; 0.5 is a coin flip.
         auc_interval: Its 95 % interval, by resampling accounts.
         top_decile_rate: Share of the good among the tenth of the accounts with the highest scores.
-        lift: That share over the share among all.
+        lift: That share divided by the share among all.
     """
 
     count: int
@@ -85,13 +85,13 @@ class Ranking:
 
     @property
     def rate(self) -> float | None:
-        """Share of the good."""
+        """Share of the good among all."""
         return self.good / self.count if self.count else None
 
 
 @dataclass(frozen=True)
 class TierCalibration:
-    """What became of a tier's accounts."""
+    """The outcomes of a tier's accounts."""
 
     tier: Tier
     accounts: int
@@ -103,7 +103,7 @@ class TierCalibration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One prompt version and model, evaluated."""
+    """The metrics of one prompt version and model."""
 
     prompt_version: str
     model: str
@@ -111,16 +111,16 @@ class Evaluation:
     won: Ranking
     tiers: tuple[TierCalibration, ...]
     brier: float | None
-    """Mean squared distance of score/100 from whether the account bought: 0 is best, 0.25 a constant 50."""
+    """Mean squared difference of score/100 from 1 (bought) or 0: 0 is best, a constant score of 50 gives 0.25."""
 
     def document(self) -> dict[str, Any]:
-        """Return the evaluation as JSON has it."""
+        """Return the evaluation as `--json` prints it."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """An account with its score, and what became of it within the horizon."""
+class _Labelled:
+    """A scored account with its closed and won opportunities within the horizon."""
 
     account: ScoredAccount
     closed: int
@@ -130,25 +130,25 @@ class _Judged:
 def evaluate(
     scores: Iterable[ScoredAccount], outcomes: Sequence[LabelledOutcome], horizon: Horizon
 ) -> tuple[Evaluation, ...]:
-    """Evaluate each prompt version and model by itself, in their order.
+    """Evaluate each prompt version and model by itself, sorted.
 
-    Accounts that no label names are left out: nothing is known of them, not even that they did not buy.
+    Accounts without labels are left out: whether they bought is unknown.
     """
     labelled = {outcome.account_id for outcome in outcomes}
     within: defaultdict[str, list[bool]] = defaultdict(list)
     for outcome in outcomes:
         if horizon.has(outcome.closed_on):
             within[outcome.account_id].append(outcome.is_won)
-    versions: defaultdict[tuple[str, str], list[_Judged]] = defaultdict(list)
+    versions: defaultdict[tuple[str, str], list[_Labelled]] = defaultdict(list)
     for account in scores:
         if account.account_id in labelled:
             results = within.get(account.account_id, [])
-            judged = _Judged(account, len(results), sum(results))
+            judged = _Labelled(account, len(results), sum(results))
             versions[account.prompt_version, account.model].append(judged)
     return tuple(_evaluate(version, judged) for version, judged in sorted(versions.items()))
 
 
-def _evaluate(version: tuple[str, str], judged: Sequence[_Judged]) -> Evaluation:
+def _evaluate(version: tuple[str, str], judged: Sequence[_Labelled]) -> Evaluation:
     return Evaluation(
         prompt_version=version[0],
         model=version[1],
@@ -160,7 +160,7 @@ def _evaluate(version: tuple[str, str], judged: Sequence[_Judged]) -> Evaluation
 
 
 _Sample = tuple[int, int, int]
-"""An account: its score, its cases, and how many of them are good."""
+"""An account's score, its number of cases, and how many of the cases are good."""
 
 
 def _ranking(samples: Sequence[_Sample]) -> Ranking:
@@ -177,7 +177,7 @@ def _ranking(samples: Sequence[_Sample]) -> Ranking:
 
 
 def area_under_curve(samples: Sequence[_Sample]) -> float | None:
-    """Return the area under the ROC curve; None where all cases are alike, so that nothing can be ranked."""
+    """Return the area under the ROC curve; None if all cases are good or none is."""
     truths, scores, weights = [], [], []
     for score, cases, good in samples:
         for truth, weight in ((1, good), (0, cases - good)):
@@ -189,11 +189,11 @@ def area_under_curve(samples: Sequence[_Sample]) -> float | None:
 
 
 def _interval(samples: Sequence[_Sample]) -> tuple[float, float] | None:
-    """Resample accounts, whose cases belong together, and return the middle 95 % of the areas."""
+    """Return the middle 95 % of the areas of resampled accounts; the cases of an account stay together."""
     if area_under_curve(samples) is None:
         return None
     dice = random.Random(_SEED)
-    # The values are ours and finite: checking them costs more than the areas do.
+    # Validating the values, which are finite, costs more than computing the areas.
     with config_context(assume_finite=True, skip_parameter_validation=True):
         drawn = [area_under_curve(dice.choices(samples, k=len(samples))) for _ in range(RESAMPLES)]
     areas = sorted(area for area in drawn if area is not None)
@@ -202,9 +202,9 @@ def _interval(samples: Sequence[_Sample]) -> tuple[float, float] | None:
 
 
 def top_decile_rate(samples: Sequence[_Sample]) -> float | None:
-    """Return the share of the good among a tenth of the accounts, those with the highest scores.
+    """Return the share of the good among the tenth of the accounts with the highest scores.
 
-    Accounts of equal scores at the tenth's edge count by their part in it, whatever their order.
+    Accounts with equal scores at the edge of the tenth count with an equal fraction each.
     """
     room = len(samples) / 10
     cases = good = 0.0
@@ -220,7 +220,7 @@ def top_decile_rate(samples: Sequence[_Sample]) -> float | None:
     return good / cases if cases else None
 
 
-def _calibration(tier: Tier, judged: Sequence[_Judged]) -> TierCalibration:
+def _calibration(tier: Tier, judged: Sequence[_Labelled]) -> TierCalibration:
     return TierCalibration(
         tier=tier,
         accounts=len(judged),
@@ -231,7 +231,7 @@ def _calibration(tier: Tier, judged: Sequence[_Judged]) -> TierCalibration:
     )
 
 
-def _brier(judged: Sequence[_Judged]) -> float | None:
+def _brier(judged: Sequence[_Labelled]) -> float | None:
     if not judged:
         return None
     truths, chances = [int(it.won > 0) for it in judged], [it.account.score / 100 for it in judged]
@@ -239,7 +239,7 @@ def _brier(judged: Sequence[_Judged]) -> float | None:
 
 
 def metrics_of(evaluation: Evaluation) -> Mapping[str, float]:
-    """Return the figures of an evaluation by name, those that could be told."""
+    """Return the metrics of an evaluation by name, without undefined ones."""
     named = {
         "auc_bought": evaluation.bought.auc,
         "auc_won": evaluation.won.auc,

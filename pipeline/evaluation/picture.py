@@ -1,4 +1,4 @@
-"""The picture of an evaluation: calibration by tier and the ROC's areas, a column for each prompt version and model."""
+"""The chart of an evaluation: calibration by tier and the AUCs, one column for each prompt version and model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,27 +16,27 @@ _COLORS: Final = {"bought": "#1f77b4", "won": "#ff7f0e"}
 
 
 def draw(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Write the picture, as PNG or SVG by the file's name.
+    """Write the chart, as PNG or SVG by the file's suffix.
 
     Raises:
-        ValueError: The name ends otherwise, or there is nothing to draw.
+        ValueError: Another suffix, or no evaluations.
         OSError: The file can't be written.
     """
     check_picture(path)
     if not evaluations:
-        raise ValueError("there is nothing to draw: no account has both a score and a label")
+        raise ValueError("nothing to draw: no account has both a score and a label")
     figure = Figure(figsize=(5 * len(evaluations), 7), layout="constrained")
     axes = figure.subplots(2, len(evaluations), squeeze=False)
     for column, evaluation in enumerate(evaluations):
         _draw_tiers(axes[0][column], evaluation)
         _draw_areas(axes[1][column], evaluation)
-    # Without the time of its making, and with ids that follow from the content, equal evaluations make equal files.
+    # No date, and ids derived from the content: equal evaluations give equal files.
     with rc_context({"svg.hashsalt": "evaluation"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else {"Software": None})
 
 
 def check_picture(path: Path) -> None:
-    """Check that a picture can have a name.
+    """Check the suffix of a chart's file.
 
     Raises:
         ValueError: It is of another format.
@@ -71,7 +71,7 @@ def _draw_areas(axes: Any, evaluation: Evaluation) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.6, 1.6)
     axes.set_yticks([0, 1], ["bought or not", "won or lost"])
-    axes.set_xlabel("area under the ROC curve, 95 % interval; dotted: a coin")
+    axes.set_xlabel("area under the ROC curve, 95 % interval; dotted: a coin flip")
 
 
 def _share(part: int, whole: int) -> float:

@@ -1,4 +1,4 @@
-"""Evaluating real outcomes: accounts scored as of a day, judged by what closed after it."""
+"""Evaluation by real outcomes: accounts scored as of a day, and the deals that closed after it."""
 
 import datetime as dt
 import io
@@ -15,7 +15,6 @@ from rich.console import Console
 from pipeline.backfill.runs import Selection, backfill
 from pipeline.evaluation.evaluate import EvaluationReport, evaluate_scores, render
 from pipeline.evaluation.experiments import ExperimentTarget
-from pipeline.evaluation.labels import write_labels
 from pipeline.evaluation.metrics import LabelledOutcome
 from pipeline.local.crm.extract import closed_deals, load_crm_extract
 from pipeline.local.stack import PROJECT, load_crm
@@ -23,6 +22,7 @@ from pipeline.resources.names import SCORING_DATASET
 from schemas.score import Score, ScoreStatus, tier_of
 from schemas.tables import ACCOUNT_SCORES
 from tests.fixtures.changes import account_id
+from tests.fixtures.labels import write_labels
 from tests.integration.vertex_experiments_stand_in import vertex_experiments
 from transforms.clients.bigquery import Warehouse
 
@@ -37,12 +37,12 @@ def labels_of(folder: Path, after: dt.date) -> Iterator[LabelledOutcome]:
             yield LabelledOutcome(deal.account_id, deal.is_won, deal.closed_on)
 
 
-def test_scores_of_a_real_crm_are_judged_by_what_happened_after(
+def test_scores_of_a_real_crm_are_evaluated_by_what_happened_after(
     crm_extract: Path, warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    """The mirror as of mid 2017, its 85 accounts scored as of then, and the outcomes of the 90 days that followed.
+    """The mirror as of mid 2017, its 85 accounts scored as of then, and the outcomes of the next 90 days.
 
-    The figures are the stand-in's: they say that the way works, and nothing of a model.
+    The scores are the stand-in's: the figures say nothing about a model.
     """
     load_crm(warehouse, load_crm_extract(crm_extract, as_of=DAY))
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
@@ -77,8 +77,8 @@ def test_scores_of_a_real_crm_are_judged_by_what_happened_after(
         _evaluate(labels, backtest=False, as_of=DAY)
 
 
-def test_a_score_that_has_seen_what_happened_does_not_count(warehouse: Warehouse, tmp_path: Path) -> None:
-    """Of each version the score that stood at the day: not one made later, nor one of a later change."""
+def test_a_score_made_later_does_not_count(warehouse: Warehouse, tmp_path: Path) -> None:
+    """Of each version the newest score of the day counts: not one made later, and not one of a later change."""
     day = (NOW - dt.timedelta(days=30)).date()
     before, after = NOW - dt.timedelta(days=40), NOW - dt.timedelta(days=5)
     rows = [
@@ -92,7 +92,7 @@ def test_a_score_that_has_seen_what_happened_does_not_count(warehouse: Warehouse
     labels = tmp_path / "labels.csv"
     closed = day + dt.timedelta(days=3)
     outcomes = [LabelledOutcome(account_id(1), True, closed), LabelledOutcome(account_id(2), False, closed)]
-    write_labels(labels, iter(outcomes))
+    write_labels(labels, outcomes)
     first, second = _evaluate(labels, backtest=False, as_of=day)["evaluations"]
     assert (first["prompt_version"], first["bought"]["auc"]) == ("v1", 1.0)
     assert {tier["tier"]: tier["accounts"] for tier in first["tiers"]} == {"hot": 1, "warm": 0, "cool": 1, "cold": 0}
@@ -100,14 +100,14 @@ def test_a_score_that_has_seen_what_happened_does_not_count(warehouse: Warehouse
 
 
 def test_the_command_prints_one_document(warehouse: Warehouse, tmp_path: Path) -> None:
-    """As a user types it; the last day that the labels cover is the default."""
+    """As a user types it; the default is the last day that the labels cover."""
     warehouse.replace_rows(
         SCORING_DATASET,
         ACCOUNT_SCORES,
         [_score(1, 90, committed=NOW - dt.timedelta(days=40), scored=NOW - dt.timedelta(days=40))],
     )
     labels = tmp_path / "labels.csv"
-    write_labels(labels, iter([LabelledOutcome(account_id(1), True, NOW.date())]))
+    write_labels(labels, [LabelledOutcome(account_id(1), True, NOW.date())])
     done = _rescore("--labels", str(labels), "--project", PROJECT, "--horizon", "30d", "--json")
     assert done.returncode == 0, done.stderr[-2_000:]
     document = json.loads(done.stdout)
@@ -119,8 +119,8 @@ def test_the_command_prints_one_document(warehouse: Warehouse, tmp_path: Path) -
     assert "accounts that bought" in shown.getvalue()
 
 
-def test_a_picture_of_another_format_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    """The message says which names can be drawn."""
+def test_a_picture_of_another_format_is_refused_first(tmp_path: Path) -> None:
+    """Before BigQuery is called; the message names the formats."""
     with pytest.raises(ValueError, match=r"must end in .png or .svg"):
         evaluate_report(tmp_path / "none.csv", as_of=DAY, picture=tmp_path / "x.gif")
 

@@ -1,4 +1,4 @@
-"""Recording runs with Google's own client, over REST, in a stand-in for Vertex AI's metadata service."""
+"""Recording runs with Google's own client over REST, with a stand-in for Vertex AI's metadata service."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ PARAMETERS = {"prompt_version": "v1", "model": "gemini-3.5-flash-lite"}
 
 @pytest.fixture
 def service(gemini: GeminiStandIn) -> Iterator[VertexExperiments]:
-    """Return a service that knows nothing yet; the Gemini stand-in brings the credentials."""
+    """Return an empty service; the Gemini stand-in provides the credentials."""
     with vertex_experiments() as started:
         yield started
 
@@ -24,7 +24,7 @@ def _target(service: VertexExperiments) -> ExperimentTarget:
 
 
 def test_a_run_has_its_parameters_and_metrics(service: VertexExperiments) -> None:
-    """The experiment is made at its first run; the run ends as complete."""
+    """The experiment is created with its first run; the run ends as complete."""
     name = record_run(_target(service), "v1-gemini-3.5-flash-lite-2026-03-02", PARAMETERS, {"auc_won": 0.61})
     assert name == "v1-gemini-3-5-flash-lite-2026-03-02"
     run = service.runs()[name]
@@ -37,7 +37,7 @@ def test_a_run_has_its_parameters_and_metrics(service: VertexExperiments) -> Non
 
 
 def test_the_same_evaluation_is_one_run(service: VertexExperiments) -> None:
-    """Evaluating again writes the newer figures over; another version is another run."""
+    """Evaluating again overwrites the metrics; another version is another run."""
     record_run(_target(service), "v1", PARAMETERS, {"auc_won": 0.61})
     record_run(_target(service), "v1", PARAMETERS, {"auc_won": 0.62})
     record_run(_target(service), "v2", PARAMETERS, {"auc_won": 0.63})
@@ -54,7 +54,7 @@ def test_a_refusal_is_one_line_without_the_services_text(service: VertexExperime
     assert VENDORS_TEXT not in str(refused.value)
 
 
-def test_names_of_runs_are_what_vertex_takes() -> None:
-    """Lower-case letters, digits and hyphens, a bounded number, none at the ends."""
+def test_run_names_are_valid() -> None:
+    """Lower-case letters, digits and hyphens; bounded length; no hyphen at the ends."""
     assert run_name("V1 / gemini-3.5 (Flash)") == "v1-gemini-3-5-flash"
     assert len(run_name("x" * 500)) <= 100

@@ -1,4 +1,4 @@
-"""How well scores rank: figures that can be worked out by hand, and properties that any ranking has."""
+"""Metrics of scores: values computed by hand, and properties of any ranking."""
 
 import datetime as dt
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evaluation.labels import read_labels, write_labels
+from pipeline.evaluation.labels import read_labels
 from pipeline.evaluation.metrics import (
     Evaluation,
     Horizon,
@@ -21,6 +21,7 @@ from pipeline.evaluation.metrics import (
 from pipeline.evaluation.picture import draw
 from schemas.score import Tier, tier_of
 from tests.fixtures.changes import account_id
+from tests.fixtures.labels import write_labels
 
 DAY = dt.date(2026, 3, 2)
 HORIZON = Horizon(DAY, dt.timedelta(days=90))
@@ -39,8 +40,8 @@ def _evaluated(scores: dict[int, int], outcomes: list[LabelledOutcome]) -> Evalu
     return evaluation
 
 
-def test_scores_that_part_the_good_from_the_others_have_an_area_of_one() -> None:
-    """Every account that bought has the higher score; the tenth at the top bought, and that is twice the share."""
+def test_scores_that_separate_the_good_have_an_area_of_one() -> None:
+    """Every account that bought has a higher score; the top tenth bought, which is twice the share of all."""
     scores = {number: 90 - number for number in range(20)}
     outcomes = [_outcome(number, won=number < 10) for number in range(20)]
     evaluation = _evaluated(scores, outcomes)
@@ -52,7 +53,7 @@ def test_scores_that_part_the_good_from_the_others_have_an_area_of_one() -> None
 
 
 def test_the_area_is_the_share_of_pairs_in_order() -> None:
-    """Of four pairs three are in order and one is tied, which counts by half; with the order reversed, none is."""
+    """Three of four pairs are in order and one is tied, which counts half; in reversed order none is."""
     evaluation = _evaluated(
         {1: 80, 2: 40, 3: 40, 4: 30},
         [_outcome(1, won=True), _outcome(2, won=True), _outcome(3, won=False), _outcome(4, won=False)],
@@ -63,7 +64,7 @@ def test_the_area_is_the_share_of_pairs_in_order() -> None:
 
 
 def test_only_outcomes_within_the_horizon_count() -> None:
-    """The day itself could be known to the score; what closed before it or after the horizon says nothing."""
+    """The score may know those of the day itself; earlier ones, and those after the horizon, don't count."""
     outcomes = [
         _outcome(1, won=True, days=-5),
         _outcome(1, won=True, days=0),
@@ -78,12 +79,12 @@ def test_only_outcomes_within_the_horizon_count() -> None:
 
 
 def test_accounts_without_any_label_are_left_out() -> None:
-    """Of an account that no label names nothing is known, not even that it did not buy."""
+    """Whether such an account bought is unknown."""
     evaluation = _evaluated({1: 90, 2: 10, 3: 50}, [_outcome(1, won=True), _outcome(2, won=False)])
     assert evaluation.bought.count == 2
 
 
-def test_where_all_are_alike_nothing_is_ranked() -> None:
+def test_without_contrast_nothing_is_ranked() -> None:
     """No area, no interval, and a lift of one."""
     evaluation = _evaluated({1: 90, 2: 10}, [_outcome(1, won=True), _outcome(2, won=True)])
     assert evaluation.bought.auc is None
@@ -93,8 +94,8 @@ def test_where_all_are_alike_nothing_is_ranked() -> None:
     assert metrics_of(evaluation)["bought_rate"] == 1.0
 
 
-def test_tiers_tell_what_became_of_their_accounts() -> None:
-    """Each tier has its accounts, their mean score, and what they bought and closed."""
+def test_tiers_have_the_outcomes_of_their_accounts() -> None:
+    """Each tier has its number of accounts, their mean score, and how many bought and closed."""
     outcomes = [_outcome(1, won=True), _outcome(1, won=False), _outcome(2, won=True), _outcome(3, won=False)]
     tiers = {it.tier: it for it in _evaluated({1: 90, 2: 80, 3: 10}, outcomes).tiers}
     assert (tiers[Tier.HOT].accounts, tiers[Tier.HOT].mean_score) == (2, 85.0)
@@ -104,7 +105,7 @@ def test_tiers_tell_what_became_of_their_accounts() -> None:
 
 
 def test_versions_are_evaluated_by_themselves() -> None:
-    """Each prompt version and model has its own figures, in their order."""
+    """Each prompt version and model has its own metrics, sorted."""
     scores = [_scored(1, 90), _scored(2, 10), _scored(1, 10, prompt="v2"), _scored(2, 90, prompt="v2")]
     old, new = evaluate(scores, [_outcome(1, won=True), _outcome(2, won=False)], HORIZON)
     assert (old.prompt_version, old.bought.auc) == ("v1", 1.0)
@@ -112,8 +113,8 @@ def test_versions_are_evaluated_by_themselves() -> None:
     assert old.brier == pytest.approx((0.1**2 + 0.1**2) / 2)
 
 
-def test_ties_at_the_edge_of_the_top_tenth_count_by_their_part() -> None:
-    """Ten accounts of the same score: the tenth has their average, whatever their order."""
+def test_ties_at_the_edge_of_the_top_tenth_count_in_part() -> None:
+    """Of ten accounts with the same score the tenth has the average, in any order."""
     samples = [(50, 1, int(number < 3)) for number in range(10)]
     assert top_decile_rate(samples) == pytest.approx(0.3)
     assert top_decile_rate(samples[::-1]) == pytest.approx(0.3)
@@ -130,7 +131,7 @@ _SAMPLES = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(_SAMPLES)
 def test_the_area_is_that_of_all_pairs(samples: list[tuple[int, int, int]]) -> None:
-    """Whatever the scores: the share of (good, other) pairs in which the good has the higher score, ties by half."""
+    """For any scores: the share of (good, other) pairs in which the good one has the higher score; ties count half."""
     good = [score for score, _, good in samples for _ in range(good)]
     other = [score for score, cases, good in samples for _ in range(cases - good)]
     area = area_under_curve(samples)
@@ -144,7 +145,7 @@ def test_the_area_is_that_of_all_pairs(samples: list[tuple[int, int, int]]) -> N
 @settings(max_examples=100, deadline=None)
 @given(_SAMPLES, st.randoms())
 def test_the_top_tenth_does_not_depend_on_the_order(samples: list[tuple[int, int, int]], dice: object) -> None:
-    """A share between 0 and 1, the same however the accounts are listed."""
+    """A share between 0 and 1, the same for any order of the accounts."""
     rate = top_decile_rate(samples)
     shuffled = samples.copy()
     dice.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -154,7 +155,7 @@ def test_the_top_tenth_does_not_depend_on_the_order(samples: list[tuple[int, int
 
 
 def test_labels_are_read_as_they_are_written(tmp_path: Path) -> None:
-    """A file of labels holds them all; the order of columns and further ones do not matter."""
+    """The order of columns and additional columns don't matter."""
     labels = [_outcome(1, won=True), _outcome(2, won=False)]
     write_labels(tmp_path / "labels.csv", iter(labels))
     assert read_labels(tmp_path / "labels.csv") == labels
@@ -176,7 +177,7 @@ def test_labels_are_read_as_they_are_written(tmp_path: Path) -> None:
         (f"account_id,outcome,closed_on\n{account_id()}\n", "line 2: outcome is ''"),
     ],
 )
-def test_labels_that_are_wrong_are_told_by_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_in_labels_names_the_line(tmp_path: Path, text: str, message: str) -> None:
     """The message names file, line and column."""
     (tmp_path / "labels.csv").write_text(text, "utf-8")
     with pytest.raises(ValueError, match=message):
@@ -184,7 +185,7 @@ def test_labels_that_are_wrong_are_told_by_line(tmp_path: Path, text: str, messa
 
 
 def test_pictures_are_drawn_in_both_formats(tmp_path: Path) -> None:
-    """The same evaluation makes the same file; other names are refused before anything is drawn."""
+    """The same evaluation gives the same file; other suffixes are refused."""
     evaluation = _evaluated(
         {1: 90, 2: 60, 3: 10}, [_outcome(1, won=True), _outcome(2, won=True), _outcome(3, won=False)]
     )

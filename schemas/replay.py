@@ -20,14 +20,14 @@ class JournalEntry(StrEnum):
     FAILED = "failed"
 
 
-class LetterFate(StrEnum):
+class Disposition(StrEnum):
     """What a replay did with a dead letter."""
 
     REPLAYED = "replayed"
     PARKED = "parked"
 
 
-class ReplayedLetter(Record, frozen=True, kw_only=True):
+class ReplayedDeadLetter(Record, frozen=True, kw_only=True):
     """A dead letter that a replay took from the hold subscription, and the message that it published."""
 
     dead_letter_id: str
@@ -39,7 +39,7 @@ class ReplayedLetter(Record, frozen=True, kw_only=True):
     ]
     letter_message_id: Annotated[str, Meta(description="On the dead-letter topic")]
     published_message_id: Annotated[str, Meta(description="On the topic that `fate` names")]
-    fate: LetterFate
+    fate: Disposition
     parked_because: str | None = None
 
 
@@ -62,10 +62,10 @@ class DeadLetterReplay(Record, frozen=True, kw_only=True):
         int | None, Meta(description="How many of the replay's dead letters have failed again so far")
     ] = None
     message: Annotated[str | None, Meta(description="Why the replay ended")] = None
-    letters: tuple[ReplayedLetter, ...] = ()
+    letters: tuple[ReplayedDeadLetter, ...] = ()
 
 
-class ReplayLease(Record, frozen=True, kw_only=True):
+class ReplayLeaseRow(Record, frozen=True, kw_only=True):
     """The row of `dead_letter_replay_lease`: who may replay, and until when; written by DML only."""
 
     name: str

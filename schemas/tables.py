@@ -12,7 +12,7 @@ from schemas.account_context import AccountProfile, Call, Email, Opportunity
 from schemas.dead_letter import DeadLetterRow
 from schemas.outcome import Outcome
 from schemas.record import TableRow, ValidatedModel
-from schemas.replay import DeadLetterReplay, ReplayLease
+from schemas.replay import DeadLetterReplay, ReplayLeaseRow
 from schemas.score import Score
 
 
@@ -96,7 +96,7 @@ DEAD_LETTERS: Final = Table(
 DEAD_LETTER_REPLAYS: Final = Table(
     name="dead_letter_replays", model=DeadLetterReplay, partition_column="recorded_at", clustering=("replay_id",)
 )
-DEAD_LETTER_REPLAY_LEASE: Final = Table(name="dead_letter_replay_lease", model=ReplayLease)
+DEAD_LETTER_REPLAY_LEASE: Final = Table(name="dead_letter_replay_lease", model=ReplayLeaseRow)
 SCORING_TABLES: Final = (ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS, DEAD_LETTER_REPLAYS, DEAD_LETTER_REPLAY_LEASE)
 
 ACCOUNTS: Final = Table(name="accounts", model=AccountProfile, clustering=("account_id",))

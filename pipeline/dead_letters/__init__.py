@@ -1,1 +1,1 @@
-"""Dead letters after they were written: seen, understood, published again, or parked."""
+"""Dead letters after they were written: listed, shown, replayed or parked; and recovery of a subscription."""

@@ -1,4 +1,4 @@
-"""The hold subscription at its edge: letters are pulled, acknowledged, handed back, or set aside for a while."""
+"""The hold subscription: pull dead letters, acknowledge them, nack them, or extend their ack deadline."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,17 +8,17 @@ import structlog
 from google.api_core.exceptions import DeadlineExceeded, InvalidArgument
 from google.cloud import pubsub_v1
 
-from pipeline.dead_letters.held_letter import HeldLetter
+from pipeline.dead_letters.held_dead_letter import HeldDeadLetter
 
 PULL_SECONDS: Final = 5.0
-"""How long a pull waits for letters; one that times out found none."""
+"""How long a pull waits for messages."""
 
 CALL_TIMEOUT_SECONDS: Final = 30.0
 MAX_ACK_IDS: Final = 1_000
-"""Of a request: an ack id has some 200 bytes, and Pub/Sub takes 512 KiB of them."""
+"""Per request: an ack id has some 200 bytes, and Pub/Sub takes 512 KiB of them."""
 
-SET_ASIDE_SECONDS: Final = 300
-"""How long a letter that does not match stays out of the way, when it was handed back and came again."""
+EXTENDED_ACK_DEADLINE_SECONDS: Final = 300
+"""How long a dead letter that does not match is kept from being delivered a third time."""
 
 _LATE: Final = "EXACTLY_ONCE_ACKID_FAILURE"
 _log = structlog.stdlib.get_logger(__name__)
@@ -36,19 +36,19 @@ class HoldSubscription:
         self._name = name
 
     def ack_deadline_seconds(self) -> int:
-        """Return how long a pulled letter is ours before Pub/Sub hands it to somebody else."""
+        """Return how long a pulled message is leased before Pub/Sub delivers it again."""
         return int(self._client.get_subscription(subscription=self._name).ack_deadline_seconds)
 
-    def pull(self, max_letters: int) -> list[HeldLetter]:
-        """Return letters, or none if there are none within some seconds."""
+    def pull(self, max_messages: int) -> list[HeldDeadLetter]:
+        """Return messages; an empty list if none comes within some seconds."""
         try:
             response = self._client.pull(
-                subscription=self._name, max_messages=max_letters, timeout=PULL_SECONDS, retry=None
+                subscription=self._name, max_messages=max_messages, timeout=PULL_SECONDS, retry=None
             )
         except DeadlineExceeded:
             return []
         return [
-            HeldLetter(
+            HeldDeadLetter(
                 ack_id=received.ack_id,
                 message_id=received.message.message_id,
                 payload=received.message.data,
@@ -58,24 +58,24 @@ class HoldSubscription:
         ]
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """Let letters go for good."""
+        """Remove messages from the subscription."""
         for part in _parts(ack_ids):
             with _late_is_no_error():
                 self._client.acknowledge(subscription=self._name, ack_ids=part, timeout=CALL_TIMEOUT_SECONDS)
 
-    def hand_back(self, ack_ids: Sequence[str]) -> None:
-        """Give letters back at once."""
-        self._keep(ack_ids, 0)
+    def nack(self, ack_ids: Sequence[str]) -> None:
+        """Give messages back; Pub/Sub delivers them again at once."""
+        self._modify_ack_deadline(ack_ids, 0)
 
-    def set_aside(self, ack_ids: Sequence[str]) -> None:
-        """Keep letters out of the way for a while, so that others come."""
-        self._keep(ack_ids, SET_ASIDE_SECONDS)
+    def extend_ack_deadline(self, ack_ids: Sequence[str]) -> None:
+        """Keep messages from being delivered again for some minutes, so that others are delivered."""
+        self._modify_ack_deadline(ack_ids, EXTENDED_ACK_DEADLINE_SECONDS)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._client.close()
 
-    def _keep(self, ack_ids: Sequence[str], seconds: int) -> None:
+    def _modify_ack_deadline(self, ack_ids: Sequence[str], seconds: int) -> None:
         for part in _parts(ack_ids):
             with _late_is_no_error():
                 self._client.modify_ack_deadline(
@@ -89,14 +89,13 @@ def _parts(ack_ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 @contextmanager
 def _late_is_no_error() -> Iterator[None]:
-    """Go on where letters of a request were no longer ours: they are on the subscription, and come again.
+    """Ignore that the ack deadline of some messages was over: Pub/Sub delivers them again.
 
-    A subscription that delivers exactly once says so; any other takes what is late without a word. The other letters of
-    the request are done as asked.
+    Only a subscription with exactly-once delivery reports it. The request still applies to its other messages.
     """
     try:
         yield
     except InvalidArgument as error:
         if error.reason != _LATE:
             raise
-        _log.info("letters whose ack deadline was over come again", letters=len(error.metadata or {}))
+        _log.info("the ack deadline of some dead letters had expired", dead_letters=len(error.metadata or {}))

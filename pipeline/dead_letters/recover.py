@@ -1,7 +1,7 @@
-"""`rescore recover`: the subscription back to a time, after a crash of the whole job.
+"""`rescore recover`: seek the subscription back to a time, after a crash of the whole job.
 
-A seek marks what was published before its time as acknowledged, also what nobody has read yet. So a snapshot is taken
-first, which keeps every message that is unacknowledged now, and can be sought to in turn.
+A seek acknowledges everything that was published before its time, unread messages too. So a snapshot is taken first: it
+keeps every message that is unacknowledged now, and a seek to it undoes the recovery.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ CALL_TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Recovery:
-    """What was done to a subscription; `snapshot` undoes it."""
+    """What was done to a subscription; a seek to `snapshot` undoes it."""
 
     subscription: str
     to: dt.datetime | None
@@ -43,21 +43,21 @@ def recover(
     subscription: str = SUBSCRIPTION,
     now: Clock = utc_now,
 ) -> Recovery:
-    """Take a snapshot of a subscription, then have it deliver again what was published since a time.
+    """Take a snapshot of a subscription, then seek it to a time or to another snapshot.
 
     Args:
         project: Of the subscription.
-        to: Messages published from then on come again, whether they were acknowledged or not.
-        to_snapshot: In its place, the snapshot that an earlier recovery took: undoes that one.
+        to: Messages published from then on are delivered again, acknowledged or not.
+        to_snapshot: Instead of a time, the snapshot that an earlier recovery took; undoes that recovery.
         subscription: A name, or `projects/P/subscriptions/NAME`.
         now: The clock.
 
     Raises:
-        ValueError: The time is in the future, or before what the subscription keeps; nothing was done.
+        ValueError: The time is in the future, or before what the subscription retains; nothing was done.
         GoogleAPICallError: Pub/Sub did not answer, or has no such subscription.
     """
     if (to is None) == (to_snapshot is None):
-        raise ValueError("either --to TIMESTAMP or --to-snapshot NAME is wanted")
+        raise ValueError("expected either --to TIMESTAMP or --to-snapshot NAME")
     path = subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
     with pubsub_v1.SubscriberClient() as client:
         settings = client.get_subscription(subscription=path, timeout=CALL_TIMEOUT_SECONDS)
@@ -75,26 +75,26 @@ def recover(
 
 
 def check_target(to: dt.datetime, now: dt.datetime, retention: dt.timedelta, *, retains: bool) -> None:
-    """Refuse a time that a seek would lose messages for, or that can bring none back.
+    """Check that a seek to a time loses no messages and can bring some back.
 
     Raises:
-        ValueError: With what to write instead.
+        ValueError: It can't; the message says what to write instead.
     """
     if to >= now:
         raise ValueError(
-            f"--to {to.isoformat()} is in the future: a seek there would drop what waits. Name a time past"
+            f"--to {to.isoformat()} is in the future: a seek there drops unread messages. Name a time in the past"
         )
     if not retains:
-        raise ValueError("the subscription does not retain acknowledged messages: nothing to seek back to")
+        raise ValueError("the subscription does not retain acknowledged messages: a seek can bring none back")
     if now - to > retention:
-        raise ValueError(f"--to {to.isoformat()} is before what the subscription keeps: {retention} at most")
+        raise ValueError(f"--to {to.isoformat()} is too early: the subscription retains {retention} of messages")
 
 
 def render(done: Recovery) -> str:
-    """Return what was done, how to undo it, and what comes next."""
-    what = f"from {done.to:%Y-%m-%d %H:%M:%S} UTC on" if done.to else f"what {done.to_snapshot} holds"
+    """Return the report: what was done, how to undo it, and what to do next."""
+    what = f"again from {done.to:%Y-%m-%d %H:%M:%S} UTC on" if done.to else f"the messages of {done.to_snapshot}"
     return (
-        f"{done.subscription} delivers again {what}\n"
+        f"{done.subscription} now delivers {what}\n"
         f"to undo it: rescore recover --to-snapshot {done.snapshot.rsplit('/', 1)[1]}\n"
         "next: start the job, then rescore reconcile"
     )

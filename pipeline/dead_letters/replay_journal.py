@@ -1,4 +1,4 @@
-"""The journal of replays: written before a letter is acknowledged, read by whoever resumes or asks."""
+"""The journal of replays, table `dead_letter_replays`: written before a dead letter is acknowledged."""
 
 import datetime as dt
 import uuid
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from schemas.record import from_row, to_row
-from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate, ReplayedLetter
+from schemas.replay import DeadLetterReplay, Disposition, JournalEntry, ReplayedDeadLetter
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
 from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
@@ -34,7 +34,7 @@ WHERE entry = 'started' AND {condition}
 ORDER BY recorded_at DESC
 LIMIT 1
 """
-_LETTERS_SQL: Final = """
+_DEAD_LETTERS_SQL: Final = """
 SELECT DISTINCT letter.dead_letter_id, letter.event_id, letter.account_id, letter.replay_count, letter.fate
 FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
 WHERE replay_id = @replay_id
@@ -45,17 +45,17 @@ SELECT DISTINCT letter.dead_letter_id FROM `{journal}` AS entry, UNNEST(entry.le
 _CAME_BACK_SQL: Final = """
 SELECT COUNT(DISTINCT CONCAT(again.event_id, IFNULL(again.account_id, ''))) AS came_back
 FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
-JOIN `{letters}` AS again
+JOIN `{dead_letters}` AS again
   ON again.event_id = letter.event_id
   AND IFNULL(again.account_id, '') = IFNULL(letter.account_id, '')
   AND again.replay_count >= letter.replay_count
 WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed' AND again.failed_at >= @since
 """
-# A letter's change has one final outcome, or was delivered again besides; the one that stands is not the duplicate.
-# What could not be read as an event when it failed has another identity once it can: the message tells it.
+# A replayed change has one final outcome; `duplicate` is left out, since it is of a second delivery.
+# A payload that could not be decoded when it failed gets another event id once it can be: it is found by its message.
 _OUTCOMES_SQL: Final = """
 WITH
-  letters AS (
+  replayed AS (
     SELECT DISTINCT
       letter.event_id, IFNULL(letter.account_id, '') AS account_id, letter.replay_count, letter.published_message_id
     FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
@@ -70,13 +70,13 @@ WITH
     SELECT event_id, account_id, replay_count, MIN(outcome) AS outcome FROM finals GROUP BY 1, 2, 3
   ),
   by_message AS (SELECT message_id, MIN(outcome) AS outcome FROM finals GROUP BY 1)
-SELECT COALESCE(by_event.outcome, by_message.outcome, 'pending') AS outcome, COUNT(*) AS letters
-FROM letters
+SELECT COALESCE(by_event.outcome, by_message.outcome, 'pending') AS outcome, COUNT(*) AS changes
+FROM replayed
 LEFT JOIN by_event
-  ON by_event.event_id = letters.event_id
-  AND by_event.account_id = letters.account_id
-  AND by_event.replay_count = letters.replay_count
-LEFT JOIN by_message ON by_message.message_id = letters.published_message_id
+  ON by_event.event_id = replayed.event_id
+  AND by_event.account_id = replayed.account_id
+  AND by_event.replay_count = replayed.replay_count
+LEFT JOIN by_message ON by_message.message_id = replayed.published_message_id
 GROUP BY 1
 """
 PENDING: Final = "pending"
@@ -84,7 +84,7 @@ PENDING: Final = "pending"
 
 @dataclass(frozen=True)
 class ReplayProgress:
-    """How far a replay is, as its journal tells."""
+    """How far a replay is, by its journal."""
 
     start: DeadLetterReplay
     last: JournalEntry
@@ -96,7 +96,7 @@ class ReplayProgress:
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be more to do for it: it did not come to its end."""
+        """Whether it did not finish, so that it can be resumed."""
         return self.last is not JournalEntry.FINISHED
 
 
@@ -107,14 +107,14 @@ class ReplayJournal:
         self._warehouse = warehouse
         self._dataset = dataset
         self._now = now
-        names = {"journal": DEAD_LETTER_REPLAYS, "letters": DEAD_LETTERS, "ledger": CHANGE_OUTCOMES}
+        names = {"journal": DEAD_LETTER_REPLAYS, "dead_letters": DEAD_LETTERS, "ledger": CHANGE_OUTCOMES}
         self._tables = {key: f"{warehouse.project}.{dataset}.{table.name}" for key, table in names.items()}
 
     def write(
         self,
         start: DeadLetterReplay,
         entry: JournalEntry,
-        letters: Sequence[ReplayedLetter] = (),
+        dead_letters: Sequence[ReplayedDeadLetter] = (),
         *,
         came_back: int | None = None,
         message: str | None = None,
@@ -122,25 +122,25 @@ class ReplayJournal:
         """Write a row of a replay, and return when BigQuery has it.
 
         Raises:
-            WarehouseUnavailable: BigQuery did not answer, or refused the row: the letters must not be acknowledged.
+            WarehouseUnavailable: BigQuery did not answer, or refused the row; don't acknowledge the dead letters.
         """
         row = replace(
             start,
             entry_id=uuid.uuid4().hex,
             entry=entry,
             recorded_at=self._now(),
-            replayed=sum(letter.fate is LetterFate.REPLAYED for letter in letters),
-            parked=sum(letter.fate is LetterFate.PARKED for letter in letters),
+            replayed=sum(it.fate is Disposition.REPLAYED for it in dead_letters),
+            parked=sum(it.fate is Disposition.PARKED for it in dead_letters),
             came_back=came_back,
             message=message,
-            letters=tuple(letters),
+            letters=tuple(dead_letters),
         )
         document = to_row(row)
         if self._warehouse.insert_rows(self._dataset, DEAD_LETTER_REPLAYS, {row.entry_id: document}):
             raise WarehouseUnavailable(f"BigQuery refused a row of {DEAD_LETTER_REPLAYS.name}: has the table drifted?")
 
     def progress(self, replay_id: str | None = None) -> ReplayProgress | None:
-        """Return how far a replay is; the last one where none is named; None if there is none."""
+        """Return how far a replay is; the last one if none is named; None if it was not found."""
         condition = "replay_id = @replay_id" if replay_id else "TRUE"
         starts = self._query(_START_SQL, condition=condition, replay_id=replay_id or "")
         for row in starts:
@@ -157,23 +157,23 @@ class ReplayJournal:
             )
         return None
 
-    def letters(self, replay_id: str) -> Iterable[Mapping[str, Any]]:
-        """Return the letters that a replay has taken."""
-        return self._query(_LETTERS_SQL, replay_id=replay_id)
+    def dead_letters(self, replay_id: str) -> Iterable[Mapping[str, Any]]:
+        """Return the dead letters that a replay has taken."""
+        return self._query(_DEAD_LETTERS_SQL, replay_id=replay_id)
 
     def journalled(self) -> frozenset[str]:
-        """Return the `dead_letter_id` of every letter that any replay has taken."""
+        """Return the `dead_letter_id` of every dead letter that any replay has taken."""
         return frozenset(row["dead_letter_id"] for row in self._query(_JOURNALLED_SQL))
 
     def came_back(self, start: DeadLetterReplay) -> int:
-        """Return how many of a replay's letters have failed again, as `dead_letters` tells."""
+        """Return how many changes that a replay published have failed again, by the table `dead_letters`."""
         (row,) = self._query(_CAME_BACK_SQL, replay_id=start.replay_id, since=start.recorded_at)
         return int(row["came_back"])
 
     def outcomes(self, start: DeadLetterReplay) -> dict[str, int]:
-        """Return what became of a replay's letters, by outcome; `pending` have none yet."""
+        """Return the count of replayed changes by outcome; `pending` have none yet."""
         rows = self._query(_OUTCOMES_SQL, replay_id=start.replay_id, since=start.recorded_at)
-        counts = {row["outcome"]: row["letters"] for row in rows}
+        counts = {row["outcome"]: row["changes"] for row in rows}
         known = [*OutcomeKind, PENDING]
         return {name: counts[name] for name in known if name in counts}
 

@@ -1,7 +1,7 @@
-"""One replay at a time: a lease that is one row, taken by one UPDATE; see docs/adr/052.
+"""The lease that lets one replay run at a time: one row, taken by one UPDATE; see docs/adr/052.
 
-BigQuery runs the UPDATEs of a table's rows one after the other, or refuses the later one: of two that find the lease
-free, one changes the row, and the other then sees that it is not free. Time is BigQuery's, not the operators'.
+BigQuery runs UPDATEs of one row one after the other, or refuses the later one: of two processes that find the lease
+free, one changes the row, and the other then finds it taken. Expiry is by BigQuery's clock, not the operators'.
 """
 
 import datetime as dt
@@ -14,10 +14,10 @@ from schemas.tables import DEAD_LETTER_REPLAY_LEASE
 from transforms.clients.bigquery import Warehouse
 
 LEASE_SECONDS: Final = 120
-"""How long a lease lasts without being renewed: after a crash, the next replay waits for so long, or takes over."""
+"""How long a lease lasts without being renewed; after a crash the next replay waits for this, or takes over."""
 
 _NAME: Final = "replay"
-# Two of these at once make two rows, which every UPDATE then changes alike: they are as good as one.
+# Two of these at once may insert two rows. Every UPDATE changes both alike, so they act as one.
 _SEED_SQL: Final = """
 INSERT INTO `{table}` (name, is_cancelled)
 SELECT @name, FALSE FROM (SELECT 1)
@@ -48,7 +48,7 @@ LIMIT 1
 
 
 class LeaseState(StrEnum):
-    """What a holder finds when it renews its lease."""
+    """State of a lease when its holder renews it."""
 
     HELD = "held"
     CANCELLED = "cancelled"
@@ -61,7 +61,7 @@ class LeaseTaken(RuntimeError):
 
 @dataclass(frozen=True)
 class LeaseHolder:
-    """Who has, or last had, the lease."""
+    """Who has the lease, or had it last."""
 
     replay_id: str | None
     holder: str | None
@@ -71,7 +71,7 @@ class LeaseHolder:
 
 
 class ReplayLease:
-    """The lease of one dataset, as one process sees it; calls raise WarehouseUnavailable."""
+    """The lease of one dataset, for one process; calls raise WarehouseUnavailable."""
 
     def __init__(self, warehouse: Warehouse, dataset: str, *, seconds: int = LEASE_SECONDS) -> None:
         self._warehouse = warehouse
@@ -80,10 +80,10 @@ class ReplayLease:
         self._token = uuid.uuid4().hex
 
     def take(self, replay_id: str, *, take_over: bool = False) -> None:
-        """Take the lease if it is free, or has run out; with `take_over`, whoever has it loses it.
+        """Take the lease if it is free or has expired; with `take_over`, take it from its holder.
 
         Raises:
-            LeaseTaken: Somebody has it; the message says who, until when, and what to do.
+            LeaseTaken: Another process has it; the message says which, until when, and what to do.
         """
         self._run(_SEED_SQL)
         self._run(_TAKE_SQL, replay_id=replay_id, holder=self._token, take_over="TRUE" if take_over else "FALSE")
@@ -96,7 +96,7 @@ class ReplayLease:
             )
 
     def renew(self) -> LeaseState:
-        """Prolong the lease, and say whether it still is ours and goes on."""
+        """Extend the lease and return its state."""
         self._run(_RENEW_SQL, holder=self._token)
         current = self.current()
         if current is None or current.holder != self._token:
@@ -104,17 +104,17 @@ class ReplayLease:
         return LeaseState.CANCELLED if current.is_cancelled else LeaseState.HELD
 
     def release(self) -> None:
-        """Give the lease back; nothing happens if it is lost."""
+        """Free the lease; does nothing if it was lost."""
         self._run(_RELEASE_SQL, holder=self._token)
 
     def cancel(self) -> LeaseHolder | None:
-        """Ask the holder to stop, and return who that is; None if nobody has the lease now."""
+        """Ask the holder to stop and return it; None if the lease is free."""
         self._run(_CANCEL_SQL)
         current = self.current()
         return current if current and current.is_held else None
 
     def current(self) -> LeaseHolder | None:
-        """Return who has the lease, or had it last; None if nobody ever had."""
+        """Return who has the lease, or had it last; None if it was never taken."""
         for row in self._warehouse.query(_READ_SQL.format(table=self._table), {"name": _NAME}):
             return LeaseHolder(**{name: row[name] for name in LeaseHolder.__dataclass_fields__})
         return None

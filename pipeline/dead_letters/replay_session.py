@@ -1,4 +1,4 @@
-"""`rescore dead-letters replay` and `resume`: letters onto their topic again, one replay at a time."""
+"""`rescore dead-letters replay` and `resume`: run a replay, one at a time."""
 
 import getpass
 import signal
@@ -13,28 +13,29 @@ from types import FrameType
 from typing import Any, Final
 
 from google.api_core.exceptions import GoogleAPICallError
+from rich.console import Group
 
+from pipeline.dead_letters.dead_letter_filter import ReplayRequest, filter_from_json
 from pipeline.dead_letters.hold_subscription import HoldSubscription
-from pipeline.dead_letters.letter_filter import filter_from_json
-from pipeline.dead_letters.names import Place, open_warehouse
-from pipeline.dead_letters.replay import MAX_BATCH, Ending, Memory, Replay, Totals
+from pipeline.dead_letters.replay import MAX_BATCH, Ending, Memory, Replay, Totals, too_many_come_back
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import ReplayLease
-from pipeline.dead_letters.replay_request import ReplayRequest
-from pipeline.dead_letters.rules import too_many_come_back
+from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.terminal.progress import progress_bar
+from pipeline.terminal.tables import fact_table, plain
 from schemas.clock import utc_now
-from schemas.replay import DeadLetterReplay, JournalEntry, LetterFate
+from schemas.replay import DeadLetterReplay, Disposition, JournalEntry
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.pubsub import MessagePublisher
 from transforms.errors import WarehouseUnavailable
 
 QUIET_SECONDS: Final = 10.0
-"""A replay ends when nothing new has come off the hold subscription for so long."""
+"""A replay ends when the hold subscription has delivered nothing new for so long."""
 
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """How a replay ended, and what it did in all, also before it was resumed."""
+    """How a replay ended, and its totals, with those from before it was resumed."""
 
     start: DeadLetterReplay
     ending: Ending
@@ -43,7 +44,7 @@ class ReplayResult:
 
     @property
     def is_ok(self) -> bool:
-        """Whether it came to its end, and what it replayed did not fail again."""
+        """Whether it finished, and little of what it replayed failed again."""
         is_finished = self.ending.entry is JournalEntry.FINISHED
         return is_finished and not too_many_come_back(self.totals.replayed, self.totals.came_back)
 
@@ -53,7 +54,11 @@ class ReplayResult:
             "replay_id": self.start.replay_id,
             "state": self.ending.entry.value,
             "message": self.ending.message,
-            **vars(self.totals),
+            "replayed": self.totals.replayed,
+            "parked": self.totals.parked,
+            "came_back": self.totals.came_back,
+            "handed_back": self.totals.nacked,
+            "already_done": self.totals.already_done,
             "seconds": round(self.seconds, 3),
             "ok": self.is_ok,
         }
@@ -61,19 +66,19 @@ class ReplayResult:
 
 @dataclass(frozen=True)
 class Session:
-    """Where a replay runs, when it ends, who is told how far it is, and how many letters go together at most."""
+    """How to run a replay; see the arguments of `Replay`."""
 
-    place: Place
+    resources: ReplayResources
     quiet_seconds: float = QUIET_SECONDS
     on_progress: Callable[[Totals], None] = lambda _totals: None
     max_batch: int = MAX_BATCH
 
 
 def replay(session: Session, request: ReplayRequest) -> ReplayResult:
-    """Replay the letters that match.
+    """Replay the dead letters that match.
 
     Raises:
-        LeaseTaken: Another replay runs.
+        LeaseTaken: Another replay is running.
         GoogleAPICallError: Pub/Sub did not answer.
         WarehouseUnavailable: BigQuery did not answer.
     """
@@ -84,52 +89,50 @@ def replay(session: Session, request: ReplayRequest) -> ReplayResult:
         recorded_at=utc_now(),
         actor=actor(),
         reason=request.reason,
-        letter_filter=request.letter_filter.as_json(),
-        max_letters=request.max_letters,
+        letter_filter=request.dead_letter_filter.as_json(),
+        max_letters=request.max_dead_letters,
         rate=request.rate,
         is_forced=request.is_forced,
     )
-    place = session.place
-    with open_warehouse(place) as warehouse, _lease(warehouse, place, start, take_over=False) as lease:
-        journal = ReplayJournal(warehouse, place.dataset)
+    dataset = session.resources.dataset
+    with session.resources.open_warehouse() as warehouse, _lease(warehouse, dataset, start) as lease:
+        journal = ReplayJournal(warehouse, dataset)
         journal.write(start, JournalEntry.STARTED)
         return _run(session, _Begun(journal, lease, start))
 
 
 def resume(session: Session, replay_id: str | None, *, take_over: bool) -> ReplayResult:
-    """Go on with a replay that did not come to its end; the last one where none is named.
+    """Continue a replay that did not finish; the last one if none is named.
 
-    Letters that its journal holds are acknowledged and not published again. Those that a process held when it was
-    killed come back within the subscription's ack deadline, which is waited for.
+    Dead letters in its journal are acknowledged and not published again. Those that a killed process had pulled are
+    delivered again when their ack deadline has passed; the replay waits for that.
 
     Raises:
-        ValueError: There is no such replay, or it came to its end.
-        LeaseTaken: A replay runs, or seems to.
+        ValueError: The replay was not found, or has finished.
+        LeaseTaken: A replay is running, or its lease has not expired.
         GoogleAPICallError: Pub/Sub did not answer.
         WarehouseUnavailable: BigQuery did not answer.
     """
-    place = session.place
-    with open_warehouse(place) as warehouse:
-        journal = ReplayJournal(warehouse, place.dataset)
+    dataset = session.resources.dataset
+    with session.resources.open_warehouse() as warehouse:
+        journal = ReplayJournal(warehouse, dataset)
         progress = journal.progress(replay_id)
         if progress is None:
-            raise ValueError("there is no such replay: see rescore dead-letters status")
+            raise ValueError("replay not found: see rescore dead-letters status")
         start = progress.start
         if not progress.is_open:
-            raise ValueError(
-                f"replay {start.replay_id} came to its end: begin a new one with rescore dead-letters replay"
-            )
-        with _lease(warehouse, place, start, take_over=take_over) as lease:
+            raise ValueError(f"replay {start.replay_id} has finished: start a new one with rescore dead-letters replay")
+        with _lease(warehouse, dataset, start, take_over=take_over) as lease:
             journal.write(start, JournalEntry.RESUMED, message=f"by {actor()}")
             memory, totals = _remembered(journal, start)
             return _run(session, _Begun(journal, lease, start, memory, totals, is_resumed=True))
 
 
 def actor() -> str:
-    """Return who is at it: user and machine."""
+    """Return user and machine as `user@host`."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (OSError, KeyError):  # no such user in the password database: KeyError before Python 3.13
+    except (OSError, KeyError):  # unknown to the password database: KeyError before Python 3.13
         return f"unknown@{socket.gethostname()}"
 
 
@@ -144,25 +147,25 @@ class _Begun:
 
 
 def _run(session: Session, begun: _Begun) -> ReplayResult:
-    place, start, journal = session.place, begun.start, begun.journal
-    letter_filter = filter_from_json(start.letter_filter)
+    resources, start, journal = session.resources, begun.start, begun.journal
+    dead_letter_filter = filter_from_json(start.letter_filter)
     with ExitStack() as connections:
-        hold, publisher = HoldSubscription(place.hold_path), MessagePublisher()
+        hold, publisher = HoldSubscription(resources.hold_path), MessagePublisher()
         connections.callback(hold.close)
         connections.callback(publisher.close)
-        # What a killed process held comes back when its ack deadline is over.
+        # What a killed process had pulled is delivered again when its ack deadline has passed.
         quiet = max(session.quiet_seconds, hold.ack_deadline_seconds() + 1.0 if begun.is_resumed else 0.0)
         running = Replay(
             hold=hold,
             publisher=publisher,
             journal=journal,
             lease=begun.lease,
-            topics=place.topics,
+            resources=resources,
             start=start,
-            letter_filter=letter_filter,
+            dead_letter_filter=dead_letter_filter,
             memory=begun.memory,
             totals=begun.totals,
-            journalled=journal.journalled() if letter_filter.is_not_replayed else frozenset(),
+            journalled=journal.journalled() if dead_letter_filter.is_not_replayed else frozenset(),
             max_batch=session.max_batch,
             quiet_seconds=quiet,
             interrupted=connections.enter_context(_interruption()),
@@ -179,9 +182,9 @@ def _run(session: Session, begun: _Begun) -> ReplayResult:
 
 def _remembered(journal: ReplayJournal, start: DeadLetterReplay) -> tuple[Memory, Totals]:
     memory, totals = Memory(), Totals()
-    for row in journal.letters(start.replay_id):
+    for row in journal.dead_letters(start.replay_id):
         memory.done.add(row["dead_letter_id"])
-        if row["fate"] == LetterFate.REPLAYED:
+        if row["fate"] == Disposition.REPLAYED:
             memory.replayed[row["event_id"], row["account_id"] or ""] = row["replay_count"]
             totals.replayed += 1
         else:
@@ -190,8 +193,10 @@ def _remembered(journal: ReplayJournal, start: DeadLetterReplay) -> tuple[Memory
 
 
 @contextmanager
-def _lease(warehouse: Warehouse, place: Place, start: DeadLetterReplay, *, take_over: bool) -> Iterator[ReplayLease]:
-    lease = ReplayLease(warehouse, place.dataset)
+def _lease(
+    warehouse: Warehouse, dataset: str, start: DeadLetterReplay, *, take_over: bool = False
+) -> Iterator[ReplayLease]:
+    lease = ReplayLease(warehouse, dataset)
     lease.take(start.replay_id, take_over=take_over)
     try:
         yield lease
@@ -201,7 +206,7 @@ def _lease(warehouse: Warehouse, place: Place, start: DeadLetterReplay, *, take_
 
 @contextmanager
 def _interruption() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set: the batch that is under way is finished first."""
+    """Yield an event that Ctrl-C and SIGTERM set, so that the current batch is finished first."""
     interrupted = threading.Event()
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -213,3 +218,29 @@ def _interruption() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def replay_progress(max_dead_letters: int | None) -> Iterator[Callable[[Totals], None]]:
+    """Yield a function that shows a replay's totals on a progress bar."""
+    with progress_bar() as bar:
+        task = bar.add_task("replaying", total=max_dead_letters)
+
+        def show(totals: Totals) -> None:
+            text = f"replayed {totals.replayed}, parked {totals.parked}, came back {totals.came_back}"
+            bar.update(task, description=text, completed=totals.replayed + totals.parked)
+
+        yield show
+
+
+def render(result: ReplayResult) -> Group:
+    """Return the report."""
+    of, style = result.totals, "green" if result.is_ok else "bold red"
+    facts = fact_table(
+        ("replayed", str(of.replayed)),
+        ("parked", str(of.parked)),
+        ("came back", f"{of.came_back} so far; see `status` for their outcomes"),
+        ("nacked", f"{of.nacked} that did not match, or came back"),
+        ("seconds", f"{result.seconds:.1f}"),
+    )
+    return Group(plain(f"replay {result.start.replay_id} {result.ending.entry}: {result.ending.message}", style), facts)

@@ -1,4 +1,4 @@
-"""`rescore dead-letters status` and `cancel`: how far a replay is, and what became of its letters."""
+"""`rescore dead-letters status` and `cancel`: how far a replay is, and the outcomes of what it published."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,18 +7,17 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from pipeline.dead_letters.letter_filter import filter_from_json
-from pipeline.dead_letters.names import Place, open_warehouse
+from pipeline.dead_letters.dead_letter_filter import filter_from_json
 from pipeline.dead_letters.replay_journal import ReplayJournal, ReplayProgress
 from pipeline.dead_letters.replay_lease import LeaseHolder, ReplayLease
-from pipeline.terminal.tables import fact_table
-from pipeline.terminal.text import plain
+from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.terminal.tables import fact_table, plain
 from schemas.replay import JournalEntry
 
 
 @dataclass(frozen=True)
 class ReplayStatus:
-    """The replay that runs, or ran last, and what became of its letters."""
+    """A replay, who has the lease, and the outcomes of what was replayed."""
 
     progress: ReplayProgress | None
     holder: LeaseHolder | None
@@ -51,29 +50,29 @@ class ReplayStatus:
 
 
 def state_of(progress: ReplayProgress) -> str:
-    """Return the state of a replay that does not run; one that said nothing before it ended was broken off."""
+    """Return the state of a replay that is not running; one that was killed has written no last entry."""
     ended = {JournalEntry.FINISHED, JournalEntry.STOPPED, JournalEntry.CANCELLED, JournalEntry.FAILED}
     return progress.last.value if progress.last in ended else "broken off"
 
 
-def status(place: Place, replay_id: str | None) -> ReplayStatus:
-    """Return how far a replay is; the last one where none is named.
+def status(resources: ReplayResources, replay_id: str | None) -> ReplayStatus:
+    """Return how far a replay is; the last one if none is named.
 
     Raises:
         WarehouseUnavailable: BigQuery did not answer.
     """
-    with open_warehouse(place) as warehouse:
-        journal = ReplayJournal(warehouse, place.dataset)
+    with resources.open_warehouse() as warehouse:
+        journal = ReplayJournal(warehouse, resources.dataset)
         progress = journal.progress(replay_id)
         if progress is None:
             return ReplayStatus(None, None)
-        holder = ReplayLease(warehouse, place.dataset).current()
+        holder = ReplayLease(warehouse, resources.dataset).current()
         return ReplayStatus(progress, holder, journal.outcomes(progress.start))
 
 
 @dataclass(frozen=True)
 class Cancelled:
-    """The replay that was asked to stop; None if none runs."""
+    """The replay that was asked to stop; None if none is running."""
 
     replay_id: str | None
 
@@ -82,26 +81,26 @@ class Cancelled:
         return {"replay_id": self.replay_id, "cancelled": self.replay_id is not None}
 
 
-def cancel(place: Place) -> Cancelled:
-    """Ask the replay that runs to stop.
+def cancel(resources: ReplayResources) -> Cancelled:
+    """Ask the running replay to stop.
 
     Raises:
         WarehouseUnavailable: BigQuery did not answer.
     """
-    with open_warehouse(place) as warehouse:
-        holder = ReplayLease(warehouse, place.dataset).cancel()
+    with resources.open_warehouse() as warehouse:
+        holder = ReplayLease(warehouse, resources.dataset).cancel()
     return Cancelled(holder.replay_id if holder else None)
 
 
 def render_cancelled(cancelled: Cancelled) -> str:
-    """Return what to tell whoever cancels."""
+    """Return the report."""
     if cancelled.replay_id is None:
-        return "no replay runs"
-    return f"replay {cancelled.replay_id} is asked to stop: see `rescore dead-letters status`"
+        return "no replay is running"
+    return f"replay {cancelled.replay_id} was asked to stop: see `rescore dead-letters status`"
 
 
 def render(status: ReplayStatus) -> Group:
-    """Return how far a replay is."""
+    """Return the report."""
     document = status.document()
     if document["replay_id"] is None:
         return Group(Text("no replay has run yet"))
@@ -109,15 +108,15 @@ def render(status: ReplayStatus) -> Group:
     facts = fact_table(
         ("asked for", f"by {document['actor']}, {document['started_at']:%Y-%m-%d %H:%M:%S} UTC: {document['reason']}"),
         ("filter", json.dumps(document["filter"], default=str)),
-        ("limit, rate", f"{document['limit'] or 'none'}, {document['rate']:g} letters a second"),
+        ("limit, rate", f"{document['limit'] or 'none'}, {document['rate']:g} dead letters a second"),
         ("replayed", str(document["replayed"])),
         ("parked", str(document["parked"])),
         ("came back", str(document["came_back"])),
-        ("became", outcomes or "nothing yet"),
-        ("last sign", f"{document['last_at']:%Y-%m-%d %H:%M:%S} UTC{_said(document['message'])}"),
+        ("outcomes", outcomes or "none yet"),
+        ("last entry", f"{document['last_at']:%Y-%m-%d %H:%M:%S} UTC{_message(document['message'])}"),
     )
     return Group(plain(f"replay {document['replay_id']}: {document['state']}", "bold"), facts)
 
 
-def _said(message: str | None) -> str:
+def _message(message: str | None) -> str:
     return f": {message}" if message else ""

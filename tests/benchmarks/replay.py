@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.replay scored|rates|payloads [NUMBER]`: dead letters by the ten thousand.
 
-scored     letters of every class, replayed (and the replay killed on its way), then scored by the graph
-rates      letters a second against the rate asked for, and the ceiling
+scored     dead letters of every class, replayed (and the replay killed on its way), then scored by the graph
+rates      dead letters a second against the rate asked for, and the maximum
 payloads   SHA-256 of arbitrary payloads before and after, on our broker and on Google's emulator
 """
 
@@ -20,15 +20,14 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.replay_request import ReplayRequest
+from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter, ReplayRequest
 from pipeline.dead_letters.replay_session import Session, replay
 from schemas.change_event import SourceMessage
 from tests.benchmarks.emulated_warehouse import emulated_warehouse
 from tests.benchmarks.replay_scored import scored
-from tests.fixtures.letters import letter
+from tests.fixtures.dead_letters import dead_letter
 from tests.integration.pubsub_targets import Target, embedded, google_emulator
-from tests.integration.replay_places import Stage, stage_on
+from tests.integration.replay_resources import ReplayTopics, replay_topics_on
 
 SEED: Final = 6
 LETTERS: Final = {"scored": 10_000, "rates": 10_000, "payloads": 20_000}
@@ -43,9 +42,9 @@ def rates(count: int) -> None:
     with emulated_warehouse() as warehouse, _broker(embedded()) as target:
         for rate in RATES:
             number = int(min(count, rate * SECONDS_A_RATE))
-            stage = stage_on(target, warehouse, ack_deadline_seconds=60)
-            stage.hold(letter(one) for one in range(number))
-            reached = _replay(stage, rate, number)
+            topics = replay_topics_on(target, warehouse, ack_deadline_seconds=60)
+            topics.hold(dead_letter(one) for one in range(number))
+            reached = _replay(topics, rate, number)
             print(f"{rate:>14,.0f}   {number:>7,}   {reached:>9,.1f}")  # noqa: T201 - a report for people
 
 
@@ -54,36 +53,36 @@ def payloads(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder, emulated_warehouse() as warehouse:
         for running in (embedded(), google_emulator(Path(folder))):
             with _broker(running) as target:
-                _compare(stage_on(target, warehouse, ack_deadline_seconds=60), count)
+                _compare(replay_topics_on(target, warehouse, ack_deadline_seconds=60), count)
 
 
-def _compare(stage: Stage, count: int) -> None:
+def _compare(topics: ReplayTopics, count: int) -> None:
     dice = random.Random(SEED)
     sent: Counter[str] = Counter()
 
-    def letters() -> Iterator[Any]:
+    def dead_letters() -> Iterator[Any]:
         for number in range(count):
             payload = dice.randbytes(int(dice.expovariate(1 / 600))) or b"\x00"
             sent[_digest(payload)] += 1
-            yield letter(number, source=SourceMessage(payload=payload, attributes={"number": str(number)}))
+            yield dead_letter(number, source=SourceMessage(payload=payload, attributes={"number": str(number)}))
 
-    stage.hold(letters())
-    reached = _replay(stage, 100_000.0, count)
-    came = Counter(_digest(message.data) for message in stage.taken(stage.changes))
+    topics.hold(dead_letters())
+    reached = _replay(topics, 100_000.0, count)
+    came = Counter(_digest(message.data) for message in topics.taken(topics.changes))
     same = sum((came & sent).values())
-    verdict = f"{same:,} of {count:,} payloads equal, {came.total() - same} more, {len(stage.left())} left"
-    print(f"{stage.target.name}: seed {SEED}: {verdict}; {reached:,.0f} letters/s")  # noqa: T201 - a report for people
+    verdict = f"{same:,} of {count:,} payloads equal, {came.total() - same} more, {len(topics.left())} left"
+    print(f"{topics.target.name}: seed {SEED}: {verdict}; {reached:,.0f} letters/s")  # noqa: T201 - a report for people
 
 
-def _replay(stage: Stage, rate: float, count: int) -> float:
+def _replay(topics: ReplayTopics, rate: float, count: int) -> float:
     """Replay all, and return letters a second from the first pull to the last acknowledgement."""
     moments: list[float] = []
-    request = ReplayRequest(LetterFilter(), count, rate, is_forced=False, reason="a benchmark")
-    session = Session(stage.place, QUIET_SECONDS, lambda _totals: moments.append(time.monotonic()))
+    request = ReplayRequest(DeadLetterFilter(), count, rate, is_forced=False, reason="a benchmark")
+    session = Session(topics.resources, QUIET_SECONDS, lambda _totals: moments.append(time.monotonic()))
     started = time.monotonic()
     result = replay(session, request)
     if result.totals.replayed != count:
-        raise RuntimeError(f"{result.totals.replayed} of {count} letters were replayed")
+        raise RuntimeError(f"{result.totals.replayed} of {count} dead letters were replayed")
     overhead = time.monotonic() - started - result.seconds
     return count / (moments[-1] - started - overhead)
 
@@ -107,6 +106,6 @@ if __name__ == "__main__":
     if os.environ.get("GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED") != "false":
         again = [sys.executable, "-m", "tests.benchmarks.replay", *sys.argv[1:]]
         sys.exit(subprocess.call(again, env={**os.environ, "GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED": "false"}))
-    number_of_letters = int(sys.argv[2]) if len(sys.argv) > 2 else LETTERS[what]
+    number_of_dead_letters = int(sys.argv[2]) if len(sys.argv) > 2 else LETTERS[what]
     work: dict[str, Callable[[int], None]] = {"scored": scored, "rates": rates, "payloads": payloads}
-    work[what](number_of_letters)
+    work[what](number_of_dead_letters)

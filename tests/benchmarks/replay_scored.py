@@ -58,29 +58,29 @@ def scored(count: int) -> None:
         _say(f"{count:,} letters of {len(ErrorClass)} classes, seed {SEED}")
         crm = generate_crm(accounts=count, seed=SEED, as_of=dt.datetime.now(dt.UTC))
         load_crm(stack.warehouse, crm)
-        hold_letters(stack, [account.account_id for account in crm.accounts])
+        hold_dead_letters(stack, [account.account_id for account in crm.accounts])
         _replay_and_kill(stack, count)
         outcomes, seconds = score(stack)
         _say(f"what became of them: {outcomes}; {seconds:.0f} s, {sum(outcomes.values()) / seconds:.0f} letters/s")
         _report(stack, count)
 
 
-def hold_letters(stack: LocalStack, accounts: list[str]) -> None:
+def hold_dead_letters(stack: LocalStack, accounts: list[str]) -> None:
     """Write a letter for each account, as an earlier version did that failed: message, row, and ledger."""
     now = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=30)
     publisher = MessagePublisher()
-    letters, received = [], []
+    dead_letters, received = [], []
     for number, (account, error) in enumerate(zip(accounts, cycle(_errors()), strict=False)):
         source = SourceMessage(payload=payload(recordIds=[account]), message_id=f"before-{number}", published_at=now)
         ledger = Ledger("Before", VERSION_BEFORE, now=lambda: now)
         of = _received(source, error)
         received.append(ledger.outcome(of, OutcomeKind.RECEIVED))
-        letters.append(ledger.dead_letter(of, error, prompt_version="v1"))
+        dead_letters.append(ledger.dead_letter(of, error, prompt_version="v1"))
     topic = f"projects/{stack.project}/topics/{DEAD_LETTER_TOPIC}"
-    publisher.publish(topic, [dead_letter_message(letter) for letter in letters])
+    publisher.publish(topic, [dead_letter_message(dead_letter) for dead_letter in dead_letters])
     publisher.close()
-    _insert(stack, DEAD_LETTERS, ((row.dead_letter_id, row) for row in map(dead_letter_row, letters)))
-    outcomes = [*received, *map(dead_lettered, letters)]
+    _insert(stack, DEAD_LETTERS, ((row.dead_letter_id, row) for row in map(dead_letter_row, dead_letters)))
+    outcomes = [*received, *map(dead_lettered, dead_letters)]
     _insert(stack, CHANGE_OUTCOMES, ((outcome_id(outcome), outcome) for outcome in outcomes))
 
 
@@ -170,7 +170,7 @@ def score(stack: LocalStack) -> tuple[dict[str, int], float]:
     progress = journal.progress()
     if progress is None:
         raise RuntimeError("the journal has no replay")
-    return {str(name): letters for name, letters in journal.outcomes(progress.start).items()}, seconds
+    return {str(name): count for name, count in journal.outcomes(progress.start).items()}, seconds
 
 
 def _received_messages(stack: LocalStack) -> list[PubsubMessage]:

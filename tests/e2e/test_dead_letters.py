@@ -1,4 +1,4 @@
-"""Dead letters by the command, as an operator types it: seen, replayed after the cause is mended, and scored."""
+"""The commands for dead letters, as an operator types them: list, show, replay after the cause was fixed."""
 
 import datetime as dt
 import json
@@ -13,16 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.list_letters import list_letters
-from pipeline.dead_letters.names import Place
+from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter
+from pipeline.dead_letters.list_dead_letters import list_dead_letters
 from pipeline.dead_letters.replay_journal import ReplayJournal
+from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.dead_letters.status import status
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import LocalStack, load_crm, local_stack
 from pipeline.resources.names import SCORING_DATASET
 from schemas.failures import ErrorClass
-from tests.benchmarks.replay_scored import hold_letters, reconciled, score, scores_in_view
+from tests.benchmarks.replay_scored import hold_dead_letters, reconciled, score, scores_in_view
 
 COMMANDS = ("list", "show", "replay", "resume", "status", "cancel")
 ACCOUNTS = len(ErrorClass)
@@ -48,17 +48,17 @@ def _document(*arguments: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Return a running stack with a letter for each account, of every class in turn."""
+    """Return a running stack with a dead letter for each account, of every class in turn."""
     with local_stack(tmp_path_factory.mktemp("stack")) as running:
         crm = generate_crm(accounts=ACCOUNTS, seed=6, as_of=dt.datetime.now(dt.UTC))
         load_crm(running.warehouse, crm)
-        hold_letters(running, [account.account_id for account in crm.accounts])
+        hold_dead_letters(running, [account.account_id for account in crm.accounts])
         yield running
 
 
 @pytest.mark.parametrize("command", [*(f"dead-letters {name}" for name in COMMANDS), "recover"])
 def test_help_has_an_example(command: str) -> None:
-    """Each command's help shows how it is typed."""
+    """Each command's help shows an example."""
     done = CliRunner().invoke(app, [*command.split(), "--help"])
     assert done.exit_code == 0
     assert f"rescore {command}" in done.output
@@ -70,13 +70,13 @@ def test_help_has_an_example(command: str) -> None:
     [
         (["dead-letters", "list", "--class", "oops"], "--class is 'oops'"),
         (["dead-letters", "list", "--until", "later"], "--until is 'later'"),
-        (["dead-letters", "replay", "--account", "123"], "--account '123': a text of 3 characters is no record id"),
+        (["dead-letters", "replay", "--account", "123"], "--account '123': not a record id: expected 15 or 18"),
         (["dead-letters", "list", "--dataset", "a`b"], "--dataset is 'a`b'"),
         (["recover"], "either --to"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str) -> None:
-    """What the user can mend is said in one line, without a traceback."""
+    """An error that the user can fix is one line, without a traceback."""
     done = CliRunner().invoke(app, [*arguments, "--project", "my-project"])
     assert done.exit_code == 2
     lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -84,8 +84,8 @@ def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str)
     assert remedy in lines[0]
 
 
-def test_letters_of_every_class_are_replayed_and_scored(stack: LocalStack) -> None:
-    """Listed, planned, replayed until Ctrl-C, then to the end; every account is scored, and the ledger adds up."""
+def test_dead_letters_of_every_class_are_replayed_and_scored(stack: LocalStack) -> None:
+    """List, plan, replay until Ctrl-C, then to the end; every account is scored, and the ledger reconciles."""
     listed = _document("list")
     assert {group["error_class"] for group in listed["groups"]} == set(ErrorClass)
     assert listed["letters"] == ACCOUNTS
@@ -94,26 +94,26 @@ def test_letters_of_every_class_are_replayed_and_scored(stack: LocalStack) -> No
 
     planned = _document("replay")
     assert (planned["to_replay"], planned["to_park"], planned["decisions"]) == (ACCOUNTS, 0, {"rescore": ACCOUNTS})
-    place = Place(stack.project)
-    assert status(place, None).document()["state"] == "none"  # a dry run leaves no trace
+    resources = ReplayResources(stack.project)
+    assert status(resources, None).document()["state"] == "none"  # a dry run leaves no trace
 
     interrupted = _interrupted(stack)
     assert (interrupted["state"], interrupted["message"]) == ("stopped", "interrupted")
     assert 0 < interrupted["replayed"] < ACCOUNTS
-    rest = _document("replay", "--execute", "--quiet", "1", "--rate", "1000", "--reason", "mended")
+    rest = _document("replay", "--execute", "--quiet", "1", "--rate", "1000", "--reason", "fixed")
     assert (rest["state"], rest["replayed"]) == ("finished", ACCOUNTS - interrupted["replayed"])
     outcomes, _ = score(stack)
     assert outcomes == {"scored": rest["replayed"]}
     assert _document("status")["outcomes"] == outcomes
-    assert status(place, interrupted["replay_id"]).outcomes == {"scored": interrupted["replayed"]}
+    assert status(resources, interrupted["replay_id"]).outcomes == {"scored": interrupted["replayed"]}
     assert reconciled(stack)["ok"]
     assert reconciled(stack)["counts"]["scored"] == ACCOUNTS
     assert scores_in_view(stack) == (ACCOUNTS, ACCOUNTS)
-    assert list_letters(place, LetterFilter(is_not_replayed=True)).letters == 0
+    assert list_dead_letters(resources, DeadLetterFilter(is_not_replayed=True)).dead_letters == 0
 
 
 def _interrupted(stack: LocalStack) -> dict[str, Any]:
-    """Replay slowly, press Ctrl-C when the journal has something, and return what the command says."""
+    """Replay slowly, press Ctrl-C when the journal has entries, and return the command's document."""
     process = _start("dead-letters", "replay", "--execute", "--rate", "4", "--json")
     journal = ReplayJournal(stack.warehouse, SCORING_DATASET)
     deadline = time.monotonic() + DEADLINE_SECONDS

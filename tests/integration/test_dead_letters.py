@@ -1,4 +1,4 @@
-"""Dead letters in the warehouse: listed, shown, planned; and the lease that lets one replay run at a time."""
+"""Dead letters in the warehouse: list, show, plan; and the lease that lets one replay run at a time."""
 
 import datetime as dt
 import io
@@ -10,18 +10,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.list_letters import list_letters
-from pipeline.dead_letters.list_letters import render as render_listing
-from pipeline.dead_letters.names import Place
-from pipeline.dead_letters.plan_command import plan
-from pipeline.dead_letters.plan_command import render as render_plan
-from pipeline.dead_letters.replay import _entry
+from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter, ReplayRequest
+from pipeline.dead_letters.list_dead_letters import list_dead_letters
+from pipeline.dead_letters.list_dead_letters import render as render_listing
+from pipeline.dead_letters.replay import journal_entry
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import LeaseState, LeaseTaken, ReplayLease
-from pipeline.dead_letters.replay_request import ReplayRequest
-from pipeline.dead_letters.show_letter import render as render_letter
-from pipeline.dead_letters.show_letter import show_letter
+from pipeline.dead_letters.replay_plan import plan
+from pipeline.dead_letters.replay_plan import render as render_plan
+from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.dead_letters.show_dead_letter import render as render_dead_letter
+from pipeline.dead_letters.show_dead_letter import show_dead_letter
 from pipeline.dead_letters.status import cancel, status
 from pipeline.dead_letters.status import render as render_status
 from pipeline.resources.names import SCORING_DATASET
@@ -32,13 +31,13 @@ from schemas.replay import DeadLetterReplay, JournalEntry
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES
 from tests.fixtures.changes import NOW, account_id, payload
+from tests.fixtures.dead_letters import dead_letter, held
 from tests.fixtures.ledger import ledger_row
-from tests.fixtures.letters import held, letter
-from tests.integration.replay_places import tell_table
+from tests.integration.replay_resources import replace_dead_letters
 from transforms.clients.bigquery import Warehouse
 
 HOUR = dt.timedelta(hours=1)
-UNDECODABLE = letter(
+UNDECODABLE = dead_letter(
     7,
     error_class=ErrorClass.UNDECODABLE,
     stage="Parse change events",
@@ -48,19 +47,19 @@ UNDECODABLE = letter(
     failed_at=NOW - HOUR,
     source=SourceMessage(payload=b"\xff\xfe", attributes={"sender": "\x1b[31mred"}),
 )
-TIMEOUTS = [letter(number) for number in range(3)]
+TIMEOUTS = [dead_letter(number) for number in range(3)]
 
 
 @pytest.fixture
-def place(warehouse: Warehouse) -> Place:
-    """Return the place of a table with one undecodable letter, and three timeouts of which one was replayed."""
-    tell_table(warehouse, [UNDECODABLE, *TIMEOUTS], model="gemini-x")
+def resources(warehouse: Warehouse) -> ReplayResources:
+    """Return the resources of a table with one undecodable dead letter and three timeouts, one of them replayed."""
+    replace_dead_letters(warehouse, [UNDECODABLE, *TIMEOUTS], model="gemini-x")
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
     _journal(warehouse, "r1", TIMEOUTS[0])
-    return Place(warehouse.project)
+    return ReplayResources(warehouse.project)
 
 
-def _journal(warehouse: Warehouse, replay_id: str, *letters: DeadLetter) -> DeadLetterReplay:
+def _journal(warehouse: Warehouse, replay_id: str, *dead_letters: DeadLetter) -> DeadLetterReplay:
     start = DeadLetterReplay(
         entry_id="-",
         replay_id=replay_id,
@@ -73,19 +72,19 @@ def _journal(warehouse: Warehouse, replay_id: str, *letters: DeadLetter) -> Dead
     )
     journal = ReplayJournal(warehouse, SCORING_DATASET)
     journal.write(start, JournalEntry.STARTED)
-    journal.write(start, JournalEntry.LETTERS, [_entry(held(it), "p1", None) for it in letters])
+    journal.write(start, JournalEntry.LETTERS, [journal_entry(held(it), "p1", None) for it in dead_letters])
     return start
 
 
-def _counts(place: Place, **fields: Any) -> dict[str, tuple[int, int]]:
-    document = list_letters(place, LetterFilter(**fields)).document()
+def _counts(resources: ReplayResources, **fields: Any) -> dict[str, tuple[int, int]]:
+    document = list_dead_letters(resources, DeadLetterFilter(**fields)).document()
     assert document["letters"] == sum(group["letters"] for group in document["groups"])
     return {group["error_class"]: (group["letters"], group["replayed"]) for group in document["groups"]}
 
 
-def test_letters_are_listed_by_class_and_stage(place: Place) -> None:
-    """With how many, since when, an example, and the remedy; the most first."""
-    (timeouts, undecodable) = list_letters(place, LetterFilter()).document()["groups"]
+def test_dead_letters_are_listed_by_class_and_stage(resources: ReplayResources) -> None:
+    """With count, times, an example and the remedy; the largest group first."""
+    (timeouts, undecodable) = list_dead_letters(resources, DeadLetterFilter()).document()["groups"]
     assert (timeouts["error_class"], timeouts["stage"]) == ("gemini_timeout", "Score accounts")
     assert (timeouts["letters"], timeouts["accounts"], timeouts["replayed"], timeouts["retryable"]) == (3, 3, 1, True)
     assert timeouts["first_failed_at"] == timeouts["last_failed_at"] == NOW
@@ -109,19 +108,21 @@ def test_letters_are_listed_by_class_and_stage(place: Place) -> None:
         ({"is_not_replayed": True, "accounts": (account_id(0),)}, {}),
     ],
 )
-def test_each_filter_narrows_the_list(place: Place, fields: dict[str, Any], counts: dict[str, tuple[int, int]]) -> None:
-    """In SQL, and over messages alike."""
-    assert _counts(place, **fields) == counts
+def test_each_filter_narrows_the_list(
+    resources: ReplayResources, fields: dict[str, Any], counts: dict[str, tuple[int, int]]
+) -> None:
+    """In SQL and for messages alike."""
+    assert _counts(resources, **fields) == counts
     journalled = {dead_letter_row(TIMEOUTS[0]).dead_letter_id}
     messages = [held(of, model="gemini-x") for of in (UNDECODABLE, *TIMEOUTS)]
     matching = Counter(
-        it.attributes["error_class"] for it in messages if LetterFilter(**fields).matches(it, journalled)
+        it.attributes["error_class"] for it in messages if DeadLetterFilter(**fields).matches(it, journalled)
     )
-    assert matching == {name: letters for name, (letters, _) in counts.items()}
+    assert matching == {name: dead_letters for name, (dead_letters, _) in counts.items()}
 
 
-def test_a_letter_is_shown_whole(place: Place, warehouse: Warehouse) -> None:
-    """Payload decoded and as it came, what would become of it now, its replays, and what the ledger says."""
+def test_a_dead_letter_is_shown_whole(resources: ReplayResources, warehouse: Warehouse) -> None:
+    """With the payload, decoded and original, the decision about it now, its replays, and its ledger rows."""
     of = TIMEOUTS[0]
     row = dead_letter_row(of)
     rows = [
@@ -130,7 +131,7 @@ def test_a_letter_is_shown_whole(place: Place, warehouse: Warehouse) -> None:
         ledger_row("scored", of.event_id, account_id=of.account_id, replay_count=1),
     ]
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
-    shown = show_letter(place, row.dead_letter_id[:8], materiality=None, schemas=None)
+    shown = show_dead_letter(resources, row.dead_letter_id[:8], materiality=None, schemas=None)
     document = json.loads(json.dumps(shown.document(), default=str))
     assert document["dead_letter_id"] == row.dead_letter_id
     assert document["payload"] == json.loads(of.source.payload)
@@ -139,59 +140,63 @@ def test_a_letter_is_shown_whole(place: Place, warehouse: Warehouse) -> None:
     assert [it["decision"] for it in document["explained"]] == ["rescore"]
     assert {(it["replay_id"], it["actor"]) for it in document["replays"]} == {("r1", "night@shift")}
     assert [it["outcome"] for it in document["outcomes"]][-1] == "scored"
-    assert _text(render_letter(shown)).count(row.dead_letter_id) == 1
+    assert _text(render_dead_letter(shown)).count(row.dead_letter_id) == 1
 
 
-def test_bytes_that_are_no_text_are_shown_and_do_nothing(place: Place) -> None:
-    """As base64; what a sender wrote moves no cursor."""
-    shown = show_letter(place, dead_letter_row(UNDECODABLE).dead_letter_id, materiality=None, schemas=None)
+def test_bytes_that_are_no_text_are_shown_and_do_nothing(resources: ReplayResources) -> None:
+    """As base64; control characters of the sender are not printed."""
+    shown = show_dead_letter(resources, dead_letter_row(UNDECODABLE).dead_letter_id, materiality=None, schemas=None)
     assert shown.document()["payload"] == {"base64": "//4="}
     assert [it.reason for it in shown.explanations] == ["undecodable"]
-    assert "\x1b[31m" not in _text(render_letter(shown))
+    assert "\x1b[31m" not in _text(render_dead_letter(shown))
 
 
-@pytest.mark.parametrize(("letter_id", "remedy"), [("abcdef", "no letter"), ("xyz", "no letter's id")])
-def test_an_id_that_names_no_letter_is_refused(place: Place, letter_id: str, remedy: str) -> None:
-    """With what an id looks like."""
+@pytest.mark.parametrize(
+    ("dead_letter_id", "remedy"), [("abcdef", "no dead letter has"), ("xyz", "is not a dead letter's id")]
+)
+def test_an_id_that_names_no_dead_letter_is_refused(
+    resources: ReplayResources, dead_letter_id: str, remedy: str
+) -> None:
+    """The message says what an id looks like."""
     with pytest.raises(ValueError, match=remedy):
-        show_letter(place, letter_id, materiality=None, schemas=None)
+        show_dead_letter(resources, dead_letter_id, materiality=None, schemas=None)
 
 
-def _request(meant: LetterFilter | None = None, **fields: Any) -> ReplayRequest:
-    asked: dict[str, Any] = {"max_letters": None, "rate": 50.0, "is_forced": False, "reason": "-"}
-    return ReplayRequest(letter_filter=meant or LetterFilter(), **asked | fields)
+def _request(**fields: Any) -> ReplayRequest:
+    asked: dict[str, Any] = {"max_dead_letters": None, "rate": 50.0, "is_forced": False, "reason": "-"}
+    return ReplayRequest(dead_letter_filter=DeadLetterFilter(), **asked | fields)
 
 
-def test_a_plan_says_how_many_of_which_and_what_they_may_cost(place: Place, warehouse: Warehouse) -> None:
-    """Only what would be scored costs tokens; what was replayed is not counted again."""
+def test_a_plan_says_how_many_of_which_and_what_they_may_cost(resources: ReplayResources, warehouse: Warehouse) -> None:
+    """Only what would be scored costs tokens; what was replayed before is not counted."""
     scores = [_score(number, tokens) for number, tokens in enumerate((800, 1_200))]
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, scores)
-    document = plan(place, _request(), materiality=None, schemas=None).document()
+    document = plan(resources, _request(), materiality=None, schemas=None).document()
     assert (document["letters"], document["to_replay"], document["to_park"]) == (3, 3, 0)
     assert document["decisions"] == {"rescore": 2, "dead_letter": 1}
     assert document["tokens_a_score"] == 1_100
     assert document["tokens"] == 2_200
-    limited = plan(place, _request(max_letters=1), materiality=None, schemas=None)
+    limited = plan(resources, _request(max_dead_letters=1), materiality=None, schemas=None)
     assert limited.document()["to_replay"] == 1
     assert "a dry run" in _text(render_plan(limited))
 
 
-def test_a_plan_says_what_would_be_parked(place: Place, warehouse: Warehouse) -> None:
-    """By the rule of the replay itself, unless it is forced."""
-    often = letter(20, replay_count=3)
+def test_a_plan_says_what_would_be_parked(resources: ReplayResources, warehouse: Warehouse) -> None:
+    """By the replay's own rule, unless it is forced."""
+    often = dead_letter(20, replay_count=3)
     attributes = {"replay_count": "1", "replayed_after": "gemini_timeout@1.0.0"}
-    same = letter(21, replay_count=1, source=SourceMessage(payload=payload(), attributes=attributes))
-    tell_table(warehouse, [often, same, letter(22)])
-    found = plan(place, _request(), materiality=None, schemas=None)
+    same = dead_letter(21, replay_count=1, source=SourceMessage(payload=payload(), attributes=attributes))
+    replace_dead_letters(warehouse, [often, same, dead_letter(22)])
+    found = plan(resources, _request(), materiality=None, schemas=None)
     assert (found.to_replay, found.to_park) == (1, 2)
     assert found.tokens is None
     assert "unknown" in _text(render_plan(found))
-    forced = plan(place, _request(is_forced=True), materiality=None, schemas=None)
+    forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
     assert (forced.to_replay, forced.to_park, forced.sampled) == (3, 0, 3)
 
 
-def test_of_many_who_want_the_lease_one_gets_it(warehouse: Warehouse) -> None:
-    """All at once; the others are told who has it. Then it is free again."""
+def test_one_of_many_processes_gets_the_lease(warehouse: Warehouse) -> None:
+    """All try at once; the others are told who has it. Then it is free again."""
     leases = [ReplayLease(warehouse, SCORING_DATASET) for _ in range(6)]
 
     def take(number: int) -> str:
@@ -213,8 +218,8 @@ def test_of_many_who_want_the_lease_one_gets_it(warehouse: Warehouse) -> None:
     other.release()
 
 
-def test_a_lease_runs_out_or_is_taken_over(warehouse: Warehouse) -> None:
-    """A process that is gone holds nobody up for ever; one that comes back finds that it has lost it."""
+def test_a_lease_expires_or_is_taken_over(warehouse: Warehouse) -> None:
+    """A dead process does not block replays for ever; one that comes back has lost the lease."""
     gone = ReplayLease(warehouse, SCORING_DATASET, seconds=-1)
     gone.take("gone")
     heir = ReplayLease(warehouse, SCORING_DATASET)
@@ -228,22 +233,24 @@ def test_a_lease_runs_out_or_is_taken_over(warehouse: Warehouse) -> None:
     robber.release()
 
 
-def test_a_replay_that_runs_is_cancelled(place: Place, warehouse: Warehouse) -> None:
-    """Its holder sees that when it next renews the lease; without one there is nothing to cancel."""
-    assert cancel(place).document() == {"replay_id": None, "cancelled": False}
+def test_a_replay_that_runs_is_cancelled(resources: ReplayResources, warehouse: Warehouse) -> None:
+    """Its holder sees it when it renews the lease; without a running replay nothing is cancelled."""
+    assert cancel(resources).document() == {"replay_id": None, "cancelled": False}
     lease = ReplayLease(warehouse, SCORING_DATASET)
     lease.take("r1")
-    assert status(place, "r1").document()["state"] == "running"
-    assert cancel(place).replay_id == "r1"
+    assert status(resources, "r1").document()["state"] == "running"
+    assert cancel(resources).replay_id == "r1"
     assert lease.renew() is LeaseState.CANCELLED
     lease.release()
-    found = status(place, "r1")
+    found = status(resources, "r1")
     assert found.document()["state"] == "broken off"
     assert "latency is back" in _text(render_status(found))
 
 
-def test_status_tells_what_became_of_letters_that_could_not_be_read(place: Place, warehouse: Warehouse) -> None:
-    """Once they can, their events have other identities: the message that was published tells them."""
+def test_status_has_the_outcomes_of_dead_letters_that_could_not_be_read(
+    resources: ReplayResources, warehouse: Warehouse
+) -> None:
+    """Once they can be read, their events have other ids: they are found by the published message."""
     start = _journal(warehouse, "r2", UNDECODABLE)
     rows = [
         ledger_row("received", "f" * 32, replay_count=1, message_id="p1"),
@@ -253,11 +260,11 @@ def test_status_tells_what_became_of_letters_that_could_not_be_read(place: Place
     assert ReplayJournal(warehouse, SCORING_DATASET).outcomes(start) == {"scored": 1}
 
 
-def test_the_listing_is_readable(place: Place) -> None:
-    """Class, remedy and total stand on a terminal of any width."""
-    text = _text(render_listing(list_letters(place, LetterFilter())))
+def test_the_listing_is_readable(resources: ReplayResources) -> None:
+    """Class, remedy and total are printed at any width."""
+    text = _text(render_listing(list_dead_letters(resources, DeadLetterFilter())))
     assert "gemini_timeout" in text
-    assert "4 letters" in text
+    assert "4 dead letters" in text
 
 
 def _text(renderable: Any) -> str:

@@ -1,4 +1,4 @@
-"""Recovering a subscription: what was published since a time comes again, and nothing older is lost by that."""
+"""Recovery of a subscription: what was published since a time is delivered again, and nothing older is lost."""
 
 import datetime as dt
 import time
@@ -42,7 +42,7 @@ def _taken(target: Target, subscription: str, count: int) -> set[str]:
 
 
 def test_what_was_acknowledged_since_comes_again_and_what_waited_is_kept(broker: Target) -> None:
-    """A seek lets older messages go, read or not; the snapshot that was taken before brings them back."""
+    """A seek drops older messages, read or not; the snapshot taken before brings them back."""
     topic = broker.topic()
     subscription = broker.subscription(topic, retain_acked_messages=True)
     broker.publish(topic, "old")
@@ -72,12 +72,12 @@ def test_what_was_acknowledged_since_comes_again_and_what_waited_is_kept(broker:
     ],
 )
 def test_a_time_that_loses_messages_or_brings_none_back_is_refused(to: dt.datetime, retains: Any, remedy: str) -> None:
-    """Before anything is done."""
+    """Before anything is changed."""
     with pytest.raises(ValueError, match=remedy):
         check_target(to, NOW, WEEK, retains=retains)
 
 
-def test_one_target_is_wanted() -> None:
-    """Neither none nor two."""
+def test_a_recovery_needs_one_target() -> None:
+    """Not none, and not two."""
     with pytest.raises(ValueError, match="either --to"):
         recover(project="demo-project")

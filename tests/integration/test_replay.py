@@ -1,4 +1,4 @@
-"""Replays against brokers and a warehouse: our broker and Google's emulator, each with Google's own clients."""
+"""Replays with brokers and a warehouse: our broker and Google's emulator, each with Google's own clients."""
 
 import datetime as dt
 import hashlib
@@ -15,15 +15,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline.dead_letters.held_letter import HeldLetter
+from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter, ReplayRequest
+from pipeline.dead_letters.held_dead_letter import REPLAYED_OFTEN, SAME_AGAIN, HeldDeadLetter
 from pipeline.dead_letters.hold_subscription import HoldSubscription
-from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.names import Place
 from pipeline.dead_letters.replay import Totals
 from pipeline.dead_letters.replay_journal import ReplayJournal
-from pipeline.dead_letters.replay_request import ReplayRequest
+from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.dead_letters.replay_session import ReplayResult, Session, replay, resume
-from pipeline.dead_letters.rules import REPLAYED_OFTEN, SAME_AGAIN
 from pipeline.dead_letters.status import status
 from pipeline.resources.names import SCORING_DATASET
 from schemas.change_event import SourceMessage
@@ -31,9 +29,14 @@ from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
 from schemas.replay import JournalEntry
 from schemas.tables import DEAD_LETTER_REPLAY_LEASE
-from tests.fixtures.letters import failed_again, letter
+from tests.fixtures.dead_letters import dead_letter, failed_again
 from tests.integration.pubsub_targets import Target, embedded, google_emulator
-from tests.integration.replay_places import ACK_DEADLINE_SECONDS, Stage, stage_on, tell_table
+from tests.integration.replay_resources import (
+    ACK_DEADLINE_SECONDS,
+    ReplayTopics,
+    replace_dead_letters,
+    replay_topics_on,
+)
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.pubsub import Message
 from transforms.parse.account_changes import Refusal
@@ -44,7 +47,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:Depr
 QUIET_SECONDS = 1.0
 SEED = 6
 KILLS = 20
-LETTERS_TO_KILL_AT = 2_500
+DEAD_LETTERS_TO_KILL_AT = 2_500
 KILLED_BATCH = 20
 MAX_BATCHES_TO_KILL = 4
 
@@ -61,31 +64,31 @@ def broker(
 
 
 @pytest.fixture
-def stage(broker: Target, warehouse: Warehouse) -> Stage:
-    """Return topics and subscriptions of this test alone, an empty table of letters, and a lease that nobody has."""
-    tell_table(warehouse, [])
+def topics(broker: Target, warehouse: Warehouse) -> ReplayTopics:
+    """Return topics and subscriptions for this test; the table of dead letters is empty, and the lease free."""
+    replace_dead_letters(warehouse, [])
     warehouse.replace_rows(SCORING_DATASET, DEAD_LETTER_REPLAY_LEASE, [])
-    return stage_on(broker, warehouse)
+    return replay_topics_on(broker, warehouse)
 
 
-def _replay(stage: Stage, meant: LetterFilter | None = None, **fields: Any) -> ReplayResult:
-    asked: dict[str, Any] = {"max_letters": None, "rate": 100_000.0, "is_forced": False, "reason": "a test"}
-    request = ReplayRequest(letter_filter=meant or LetterFilter(), **asked | fields)
-    return replay(Session(stage.place, QUIET_SECONDS), request)
+def _replay(topics: ReplayTopics, chosen: DeadLetterFilter | None = None, **fields: Any) -> ReplayResult:
+    asked: dict[str, Any] = {"max_dead_letters": None, "rate": 100_000.0, "is_forced": False, "reason": "a test"}
+    request = ReplayRequest(dead_letter_filter=chosen or DeadLetterFilter(), **asked | fields)
+    return replay(Session(topics.resources, QUIET_SECONDS), request)
 
 
 def _digests(payloads: Iterator[bytes]) -> Counter[str]:
     return Counter(hashlib.sha256(payload).hexdigest() for payload in payloads)
 
 
-def test_every_byte_string_comes_back_as_it_was(stage: Stage) -> None:
-    """Of 1,000 arbitrary payloads, with arbitrary attributes, each is published again with its SHA-256.
+def test_every_byte_string_comes_back_as_it_was(topics: ReplayTopics) -> None:
+    """Each of 1,000 arbitrary payloads is published again with the same SHA-256 and attributes.
 
     `python -m tests.benchmarks.replay payloads` does so with 20,000.
     """
     dice = random.Random(SEED)
-    letters = [
-        letter(
+    dead_letters = [
+        dead_letter(
             number,
             source=SourceMessage(
                 payload=dice.randbytes(int(dice.expovariate(1 / 600))) or b"\x00",
@@ -94,80 +97,82 @@ def test_every_byte_string_comes_back_as_it_was(stage: Stage) -> None:
         )
         for number in range(1_000)
     ]
-    stage.hold(letters)
-    result = _replay(stage)
-    assert (result.totals.replayed, result.totals.parked) == (len(letters), 0)
-    published = stage.taken(stage.changes)
-    assert _digests(it.data for it in published) == _digests(it.source.payload for it in letters)
+    topics.hold(dead_letters)
+    result = _replay(topics)
+    assert (result.totals.replayed, result.totals.parked) == (len(dead_letters), 0)
+    published = topics.taken(topics.changes)
+    assert _digests(it.data for it in published) == _digests(it.source.payload for it in dead_letters)
     for message in published:
         attributes = dict(message.attributes)
         assert attributes.pop("replay_count") == "1"
         assert attributes.pop("replayed_after") == "gemini_timeout@1.0.0"
         assert attributes.pop("first_failed_at")
-        assert attributes == letters[int(attributes["event_id"])].source.attributes
-    assert stage.left() == []
+        assert attributes == dead_letters[int(attributes["event_id"])].source.attributes
+    assert topics.left() == []
 
 
-def test_letters_that_don_t_match_stay_and_hold_up_nobody(stage: Stage) -> None:
-    """Those that are meant come last, behind many that are handed back."""
-    others = [letter(number, error_class=ErrorClass.UNDECODABLE) for number in range(300)]
-    wanted = [letter(number) for number in range(1_000, 1_030)]
-    stage.hold(others)
-    stage.hold(wanted)
-    stage.hold_messages([{"data": b"no letter", "attributes": {"stage": "x"}}])
-    result = _replay(stage, LetterFilter(error_classes=("gemini_timeout",)), rate=50.0)
+def test_dead_letters_that_don_t_match_stay_and_delay_no_others(topics: ReplayTopics) -> None:
+    """Those that match come last, behind many that are nacked."""
+    others = [dead_letter(number, error_class=ErrorClass.UNDECODABLE) for number in range(300)]
+    matching = [dead_letter(number) for number in range(1_000, 1_030)]
+    topics.hold(others)
+    topics.hold(matching)
+    topics.hold_messages([{"data": b"another message", "attributes": {"stage": "x"}}])
+    result = _replay(topics, DeadLetterFilter(error_classes=("gemini_timeout",)), rate=50.0)
     assert result.is_ok
-    assert result.totals.replayed == len(wanted)
-    assert {it.attributes["replay_count"] for it in stage.taken(stage.changes)} == {"1"}
-    assert len(stage.left()) == len(others) + 1
+    assert result.totals.replayed == len(matching)
+    assert {it.attributes["replay_count"] for it in topics.taken(topics.changes)} == {"1"}
+    assert len(topics.left()) == len(others) + 1
 
 
 def test_a_hold_that_delivers_exactly_once_is_replayed(broker: Target, warehouse: Warehouse) -> None:
-    """Such a subscription refuses what comes after the ack deadline; the others of a request are done all the same."""
-    tell_table(warehouse, [])
-    stage = stage_on(broker, warehouse, enable_exactly_once_delivery=True)
-    stage.hold(letter(number) for number in range(3))
-    hold = HoldSubscription(stage.place.hold)
-    pulled: list[HeldLetter] = []
+    """Such a subscription reports ids whose ack deadline is over; the request applies to the others."""
+    replace_dead_letters(warehouse, [])
+    topics = replay_topics_on(broker, warehouse, enable_exactly_once_delivery=True)
+    topics.hold(dead_letter(number) for number in range(3))
+    hold = HoldSubscription(topics.resources.hold)
+    pulled: list[HeldDeadLetter] = []
     while len(pulled) < 3:
         pulled += hold.pull(3)
     late, *others = [it.ack_id for it in pulled]
     hold.acknowledge([late])
-    hold.set_aside([late, *others])
-    hold.hand_back([late, *others])
+    hold.extend_ack_deadline([late, *others])
+    hold.nack([late, *others])
     hold.close()
-    assert _replay(stage).totals.replayed == len(others)
-    assert stage.left() == []
+    assert _replay(topics).totals.replayed == len(others)
+    assert topics.left() == []
 
 
-def test_the_journal_says_who_why_and_what(stage: Stage, warehouse: Warehouse) -> None:
-    """A replay is told by its status, with what became of its letters; another one may then run."""
-    stage.hold(letter(number) for number in range(25))
-    meant = LetterFilter(since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
-    result = _replay(stage, meant, max_letters=20, reason="mended")
-    found = status(stage.place, None).document()
+def test_the_journal_says_who_why_and_what(topics: ReplayTopics, warehouse: Warehouse) -> None:
+    """The status shows a replay with the outcomes of its dead letters; then another replay may run."""
+    topics.hold(dead_letter(number) for number in range(25))
+    chosen = DeadLetterFilter(since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    result = _replay(topics, chosen, max_dead_letters=20, reason="fixed")
+    found = status(topics.resources, None).document()
     assert found["replay_id"] == result.start.replay_id
-    assert (found["state"], found["replayed"], found["limit"], found["reason"]) == ("finished", 20, 20, "mended")
+    assert (found["state"], found["replayed"], found["limit"], found["reason"]) == ("finished", 20, 20, "fixed")
     assert found["filter"] == {"since": "2026-01-01T00:00:00+00:00"}
     assert found["outcomes"] == {"pending": 20}
     assert "@" in found["actor"]
-    assert _replay(stage).totals.replayed == 5
+    assert _replay(topics).totals.replayed == 5
 
 
-def test_poison_ends_in_the_parking_lot_after_three_rounds(stage: Stage) -> None:
-    """A letter that fails in another version each time is parked after three replays, one that fails in the same way
-    after its first; each letter beside them is replayed, in every round.
+def test_poison_ends_in_the_parking_lot_after_three_rounds(topics: ReplayTopics) -> None:
+    """A dead letter that fails in another version each time is parked after three replays, one that fails in the same
+    way after its first; the dead letters beside them are replayed in every round.
     """
-    poison = [_refused(letter(number, source=SourceMessage(payload=b"\xff poison %d" % number))) for number in (1, 2)]
+    poison = [
+        _refused(dead_letter(number, source=SourceMessage(payload=b"\xff poison %d" % number))) for number in (1, 2)
+    ]
     rounds = []
     current = poison
     for number in range(4):
-        stage.hold([*current, letter(100 + number)])
-        totals = _replay(stage).totals
+        topics.hold([*current, dead_letter(100 + number)])
+        totals = _replay(topics).totals
         rounds.append((totals.replayed, totals.parked))
         versions = {poison[0].event_id: f"1.0.{number + 1}", poison[1].event_id: "1.0.0"}
         current = []
-        for message in stage.taken(stage.changes):
+        for message in topics.taken(topics.changes):
             source = SourceMessage(payload=message.data, attributes=dict(message.attributes))
             if source.payload in {it.source.payload for it in poison}:
                 before = next(it for it in poison if it.source.payload == source.payload)
@@ -177,63 +182,67 @@ def test_poison_ends_in_the_parking_lot_after_three_rounds(stage: Stage) -> None
                     )
                 )
     assert rounds == [(3, 0), (2, 1), (2, 0), (1, 1)]
-    parked = {it.data: it.attributes["parked_because"] for it in stage.taken(stage.parked)}
+    parked = {it.data: it.attributes["parked_because"] for it in topics.taken(topics.parked)}
     assert parked == {poison[1].source.payload: SAME_AGAIN, poison[0].source.payload: REPLAYED_OFTEN}
-    assert stage.left() == []
+    assert topics.left() == []
 
 
-def test_a_replay_stops_when_its_letters_fail_again(stage: Stage, warehouse: Warehouse, monkeypatch: Any) -> None:
-    """The table of letters tells it while there are letters left; they stay."""
+def test_a_replay_stops_when_its_dead_letters_fail_again(
+    topics: ReplayTopics, warehouse: Warehouse, monkeypatch: Any
+) -> None:
+    """The table shows it while dead letters are left; they stay on the subscription."""
     monkeypatch.setattr("pipeline.dead_letters.replay.CHECK_SECONDS", 0.0)
     later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
-    stage.hold(letter(number) for number in range(100))
+    topics.hold(dead_letter(number) for number in range(100))
     again = [
-        letter(number, replay_count=1, failed_at=later, source=SourceMessage(payload=b"x")) for number in range(100)
+        dead_letter(number, replay_count=1, failed_at=later, source=SourceMessage(payload=b"x"))
+        for number in range(100)
     ]
-    tell_table(warehouse, again)
-    result = _replay(stage, rate=20.0)
+    replace_dead_letters(warehouse, again)
+    result = _replay(topics, rate=20.0)
     assert result.ending.entry is JournalEntry.STOPPED
     assert not result.is_ok
     assert "failed again" in result.ending.message
     assert result.totals.replayed < 100
-    assert len(stage.left()) == 100 - result.totals.replayed
+    assert len(topics.left()) == 100 - result.totals.replayed
 
 
-def test_a_replay_killed_at_random_loses_nothing(stage: Stage, warehouse: Warehouse) -> None:
-    """SIGKILL at twenty random moments, and resumed each time: every letter is published, and what comes twice is
-    the same to the last byte, so that it falls away as a duplicate.
+def test_a_replay_killed_at_random_loses_nothing(topics: ReplayTopics, warehouse: Warehouse) -> None:
+    """SIGKILL at twenty random moments, and resumed each time: every dead letter is published, and messages that are
+    published twice are equal, so that the pipeline drops the second as a duplicate.
     """
     dice = random.Random(SEED)
     sys.stdout.write(f"seed {SEED}\n")
-    letters = [letter(number) for number in range(LETTERS_TO_KILL_AT)]
-    stage.hold(letters)
+    dead_letters = [dead_letter(number) for number in range(DEAD_LETTERS_TO_KILL_AT)]
+    topics.hold(dead_letters)
     for kill in range(KILLS):
         _kill_a_replay(
-            stage.place,
+            topics.resources,
             is_first=kill == 0,
             kill_at=KillAt(dice.randint(1, MAX_BATCHES_TO_KILL), dice.uniform(0.0, 0.02)),
         )
-    assert status(stage.place, None).document()["replayed"] < len(letters)
-    # What the last one had pulled comes back once its ack deadline is past.
-    result = resume(Session(stage.place, ACK_DEADLINE_SECONDS + QUIET_SECONDS), None, take_over=True)
+    assert status(topics.resources, None).document()["replayed"] < len(dead_letters)
+    # What the last one had pulled is delivered again when its ack deadline has passed.
+    result = resume(Session(topics.resources, ACK_DEADLINE_SECONDS + QUIET_SECONDS), None, take_over=True)
     assert result.ending.entry is JournalEntry.FINISHED
-    published = stage.taken(stage.changes)
+    published = topics.taken(topics.changes)
     by_payload: dict[bytes, set[frozenset[tuple[str, str]]]] = {}
     for message in published:
         by_payload.setdefault(message.data, set()).add(frozenset(message.attributes.items()))
-    assert set(by_payload) == {it.source.payload for it in letters}
+    assert set(by_payload) == {it.source.payload for it in dead_letters}
     assert all(len(attributes) == 1 for attributes in by_payload.values())
-    assert len(published) - len(letters) <= KILLS * KILLED_BATCH
-    assert stage.left() == []
-    assert len(list(ReplayJournal(warehouse, SCORING_DATASET).letters(result.start.replay_id))) == len(letters)
-    sys.stdout.write(f"{len(published) - len(letters)} duplicates among {len(published)}\n")
+    assert len(published) - len(dead_letters) <= KILLS * KILLED_BATCH
+    assert topics.left() == []
+    journalled = list(ReplayJournal(warehouse, SCORING_DATASET).dead_letters(result.start.replay_id))
+    assert len(journalled) == len(dead_letters)
+    sys.stdout.write(f"{len(published) - len(dead_letters)} duplicates among {len(published)}\n")
 
 
 def _refused(of: DeadLetter, version: str | None = None) -> DeadLetter:
-    """Return what the parser makes of a letter's payload: a refusal, each time."""
+    """Return the dead letter of a payload that the parser refuses."""
     (record,) = parse_message(of.source)
     assert isinstance(record, Refusal)
-    return letter(
+    return dead_letter(
         event_id=record.received.event_id,
         account_id=None,
         error_class=record.error.error_class,
@@ -246,24 +255,24 @@ def _refused(of: DeadLetter, version: str | None = None) -> DeadLetter:
 
 
 class KillAt(NamedTuple):
-    """When a replay is killed: by what it has done, so that a slow machine kills it amid its work too."""
+    """When to kill a replay: counted in batches, so that it is killed during its work on slow machines, too."""
 
     batches: int
     seconds_later: float
 
 
-def _kill_a_replay(place: Place, kill_at: KillAt, *, is_first: bool) -> None:
-    """Start a replay in a process of its own, which is killed amid its work."""
-    # A server that has imported all, and from which each process is forked: to import takes a second of CPU.
+def _kill_a_replay(resources: ReplayResources, kill_at: KillAt, *, is_first: bool) -> None:
+    """Start a replay in its own process, which is killed during its work."""
+    # Fork each process from a server that has imported everything: importing takes a second of CPU.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    process = context.Process(target=_run, args=(dict(os.environ), place, kill_at, is_first))
+    process = context.Process(target=_run, args=(dict(os.environ), resources, kill_at, is_first))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL, "the replay ended before it was killed"
 
 
-def _run(environment: dict[str, str], place: Place, kill_at: KillAt, is_first: bool) -> None:  # noqa: FBT001
+def _run(environment: dict[str, str], resources: ReplayResources, kill_at: KillAt, is_first: bool) -> None:  # noqa: FBT001
     os.environ.update(environment)
     batches = itertools.count(1)
 
@@ -271,8 +280,8 @@ def _run(environment: dict[str, str], place: Place, kill_at: KillAt, is_first: b
         if totals.replayed and next(batches) == kill_at.batches:
             threading.Timer(kill_at.seconds_later, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
-    session = Session(place, QUIET_SECONDS, on_progress, max_batch=KILLED_BATCH)
+    session = Session(resources, QUIET_SECONDS, on_progress, max_batch=KILLED_BATCH)
     if is_first:
-        replay(session, ReplayRequest(LetterFilter(), None, 100_000.0, is_forced=False, reason="to be killed"))
+        replay(session, ReplayRequest(DeadLetterFilter(), None, 100_000.0, is_forced=False, reason="to be killed"))
     else:
         resume(session, None, take_over=True)

@@ -14,7 +14,7 @@ from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome
 from schemas.tables import DEAD_LETTERS
-from tests.fixtures.letters import letter
+from tests.fixtures.dead_letters import dead_letter
 from tests.integration.pubsub_targets import Target, embedded, wait_until
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.outage import OutageSettings
@@ -75,7 +75,7 @@ def test_a_letter_is_published_though_its_row_can_t_be_written(
     """The dataset is not there: the bundle that writes the row fails, and the message is on the topic all the same."""
     topic = broker.topic()
     subscription = broker.subscription(topic)
-    letters = [letter(number) for number in range(5)]
+    letters = [dead_letter(number) for number in range(5)]
     with pytest.raises(Exception, match="BigQuery: "):
         _write(runner, topic, *letters, dataset="nowhere")
     messages = _messages(broker, subscription, len(letters))
@@ -87,7 +87,7 @@ def test_a_letter_that_can_t_be_published_stops_its_bundle(runner: str, broker: 
     """The topic is not there: the pipeline fails, and nothing says that the letter was dead-lettered."""
     RECORDED.clear()
     with pytest.raises(Exception, match=r"not found|NotFound"):
-        _write(runner, broker.name_of("topics"), letter(1), dataset="nowhere")
+        _write(runner, broker.name_of("topics"), dead_letter(1), dataset="nowhere")
     assert RECORDED == []
 
 
@@ -98,7 +98,9 @@ def test_attributes_of_any_name_are_published(runner: str, broker: Target, wareh
     subscription = broker.subscription(topic)
     attributes = {"timeout": "5", "retry": "no", "topic": "x", "data": "y", "ordering_key": "k", "self": "me"}
     with pytest.raises(Exception, match="BigQuery: "):
-        _write(runner, topic, letter(1, source=SourceMessage(payload=b"x", attributes=attributes)), dataset="nowhere")
+        _write(
+            runner, topic, dead_letter(1, source=SourceMessage(payload=b"x", attributes=attributes)), dataset="nowhere"
+        )
     (message,) = _messages(broker, subscription, 1)
     assert attributes.items() <= dict(message.attributes).items()
     assert message.attributes["model"] == "gemini-x"

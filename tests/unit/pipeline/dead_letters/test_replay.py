@@ -1,192 +1,243 @@
-"""A replay against fakes: what is published, acknowledged, handed back, parked; and where it may be cut off."""
+"""A replay with fakes: what it publishes, acknowledges, nacks and parks, where it may be killed, and its rate."""
 
-from collections import Counter, deque
-from collections.abc import Iterable
+import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.dead_letters.held_letter import HeldLetter, replayed_message
-from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.replay import Memory, Replay
+from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter
+from pipeline.dead_letters.held_dead_letter import REPLAYED_OFTEN, SAME_AGAIN, HeldDeadLetter, replayed_message
+from pipeline.dead_letters.replay import Memory, Replay, Totals, batch_size, too_many_come_back
 from pipeline.dead_letters.replay_lease import LeaseState
-from pipeline.dead_letters.rules import REPLAYED_OFTEN, SAME_AGAIN
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
-from schemas.replay import JournalEntry, LetterFate
-from tests.fixtures.letters import TOPICS, FakePubSub, Killed, failed_again, held, letter, replay_of
+from schemas.replay import Disposition, JournalEntry
+from tests.fixtures.dead_letters import (
+    RESOURCES,
+    Fakes,
+    Killed,
+    dead_letter,
+    failed_again,
+    held,
+    replay_with,
+)
 from transforms.clients.pubsub import Message
 
 
-def _pubsub(letters: Iterable[HeldLetter]) -> FakePubSub:
-    return FakePubSub(letters=deque(letters))
-
-
-def _event_ids(pubsub: FakePubSub, topic: str = TOPICS.changes) -> Counter[bytes]:
-    return Counter(message.payload for message in pubsub.published.get(topic, []))
-
-
-def _is_empty(pubsub: FakePubSub) -> bool:
-    return not pubsub.letters and not pubsub.leased and not pubsub.aside
-
-
-def test_every_letter_is_published_once_and_acknowledged() -> None:
-    """Payloads are those of the letters; nothing is left on the subscription; the journal has them all."""
-    letters = [letter(number) for number in range(120)]
-    pubsub = _pubsub(held(it) for it in letters)
-    ending = replay_of(pubsub).run()
+def test_every_dead_letter_is_published_once_and_acknowledged() -> None:
+    """With its payload; nothing is left on the subscription, and the journal has them all."""
+    dead_letters = [dead_letter(number) for number in range(120)]
+    fakes = Fakes(held(it) for it in dead_letters)
+    ending = replay_with(fakes).run()
     assert ending.entry is JournalEntry.FINISHED
-    assert _event_ids(pubsub) == Counter(it.source.payload for it in letters)
-    assert _is_empty(pubsub)
-    journalled = [entry.event_id for _, entries in pubsub.journal for entry in entries]
-    assert sorted(journalled) == sorted(it.event_id for it in letters)
+    assert sorted(fakes.publisher.payloads().elements()) == sorted(it.source.payload for it in dead_letters)
+    assert fakes.hold.is_empty
+    assert sorted(it.event_id for it in fakes.journal.replayed) == sorted(it.event_id for it in dead_letters)
 
 
 def test_publish_then_journal_then_acknowledge() -> None:
-    """In this order, batch by batch: cut off anywhere, a letter comes twice and is never lost."""
-    pubsub = _pubsub(held(number) for number in (letter(1), letter(2)))
-    replay_of(pubsub, max_batch=1).run()
-    assert pubsub.calls == ["publish", "journal", "acknowledge"] * 2 + ["journal"]
+    """In this order, batch by batch: killed anywhere, a dead letter is published twice and never lost."""
+    fakes = Fakes(held(it) for it in (dead_letter(1), dead_letter(2)))
+    replay_with(fakes, max_batch=1).run()
+    assert fakes.calls.made == ["publish", "journal", "acknowledge"] * 2 + ["journal"]
 
 
 @pytest.mark.parametrize("kill_after", [False, True])
 @pytest.mark.parametrize("kill_at", range(1, 14))
 def test_a_replay_killed_at_any_call_loses_nothing(kill_at: int, kill_after: bool) -> None:  # noqa: FBT001
-    """Before and after each call that does something; resumed, all letters are published, and none more than twice."""
-    letters = [letter(number, error_class=ErrorClass.MISSING_SCORE) for number in range(8)]
-    letters += [failed_again(_replayed(it), it) for it in (letter(50), letter(51))]
-    pubsub = _pubsub(held(it) for it in letters)
-    pubsub.kill_at, pubsub.kill_after = kill_at, kill_after
+    """Before and after each call that changes something; resumed, all are published, and none more than twice."""
+    dead_letters = [dead_letter(number, error_class=ErrorClass.MISSING_SCORE) for number in range(8)]
+    dead_letters += [failed_again(_replayed(it), it) for it in (dead_letter(50), dead_letter(51))]
+    fakes = Fakes(held(it) for it in dead_letters)
+    fakes.calls.kill_at, fakes.calls.kill_after = kill_at, kill_after
     with pytest.raises(Killed):
-        replay_of(pubsub, max_batch=3).run()
-    pubsub.crash()
-    ending = _resumed(pubsub).run()
+        replay_with(fakes, max_batch=3).run()
+    fakes.calls.kill_at = None
+    fakes.hold.expire()
+    ending = _resumed(fakes).run()
     assert ending.entry is JournalEntry.FINISHED
-    assert _is_empty(pubsub)
-    published = _event_ids(pubsub) + _event_ids(pubsub, TOPICS.parking_lot)
-    assert set(published) == {it.source.payload for it in letters}
+    assert fakes.hold.is_empty
+    published = fakes.publisher.payloads() + fakes.publisher.payloads(RESOURCES.parking_lot_path)
+    assert set(published) == {it.source.payload for it in dead_letters}
     assert max(published.values()) <= 2
-    twice = sum(count - 1 for count in published.values())
-    assert twice <= 3
+    assert sum(count - 1 for count in published.values()) <= 3
 
 
-def test_letters_that_don_t_match_are_handed_back_and_hold_up_nobody() -> None:
-    """Though they are all that comes first, again and again, those that match behind them are replayed."""
-    others = [held(letter(number, error_class=ErrorClass.UNDECODABLE)) for number in range(40)]
-    wanted = [held(letter(number)) for number in range(100, 110)]
-    pubsub = _pubsub([*others, *wanted])
-    replay = replay_of(pubsub, LetterFilter(error_classes=("gemini_timeout",)), max_batch=5)
+def test_dead_letters_that_don_t_match_are_nacked_and_delay_no_others() -> None:
+    """Although the subscription delivers them first again and again, those behind them that match are replayed."""
+    others = [held(dead_letter(number, error_class=ErrorClass.UNDECODABLE)) for number in range(40)]
+    matching = [held(dead_letter(number)) for number in range(100, 110)]
+    fakes = Fakes([*others, *matching])
+    replay = replay_with(fakes, DeadLetterFilter(error_classes=("gemini_timeout",)), max_batch=5)
     assert replay.run().entry is JournalEntry.FINISHED
-    assert replay.totals.replayed == len(wanted)
-    assert replay.totals.handed_back == len(others)
-    assert {it.message_id for it in pubsub.letters} == {it.message_id for it in others}
-    assert not pubsub.leased
-    assert not pubsub.aside
+    assert replay.totals.replayed == len(matching)
+    assert replay.totals.nacked == len(others)
+    assert {it.message_id for it in fakes.hold.waiting} == {it.message_id for it in others}
+    assert not fakes.hold.leased
+    assert not fakes.hold.extended
 
 
 def test_a_limit_is_kept() -> None:
-    """What is over it stays on the subscription."""
-    pubsub = _pubsub(held(letter(number)) for number in range(30))
-    replay = replay_of(pubsub, max_letters=7)
-    assert replay.run().message == "the limit of 7 letters is reached"
+    """The rest stays on the subscription."""
+    fakes = Fakes(held(dead_letter(number)) for number in range(30))
+    replay = replay_with(fakes, max_letters=7)
+    assert replay.run().message == "the limit of 7 dead letters is reached"
     assert replay.totals.replayed == 7
-    assert len(pubsub.letters) == 23
+    assert len(fakes.hold.waiting) == 23
 
 
-def test_poison_is_parked_and_blocks_nobody() -> None:
-    """What failed again in the same way, or often enough, goes to the parking lot with the reason; others go on."""
-    often = letter(2, source=SourceMessage(payload=b"often", attributes={"replay_count": "3"}), replay_count=3)
-    same = failed_again(_replayed(letter(1)), letter(1))
-    fine = letter(3)
-    pubsub = _pubsub([held(same), held(often), held(fine)])
-    replay = replay_of(pubsub)
+def test_poison_is_parked_and_delays_no_others() -> None:
+    """What failed again in the same way, or was replayed too often, goes to the parking lot with the reason."""
+    often = dead_letter(2, source=SourceMessage(payload=b"often", attributes={"replay_count": "3"}), replay_count=3)
+    same = failed_again(_replayed(dead_letter(1)), dead_letter(1))
+    fine = dead_letter(3)
+    fakes = Fakes([held(same), held(often), held(fine)])
+    replay = replay_with(fakes)
     replay.run()
     assert (replay.totals.replayed, replay.totals.parked) == (1, 2)
-    assert [message.payload for message in pubsub.published[TOPICS.changes]] == [fine.source.payload]
-    reasons = {message.attributes["parked_because"] for message in pubsub.published[TOPICS.parking_lot]}
-    assert reasons == {SAME_AGAIN, REPLAYED_OFTEN}
-    assert _is_empty(pubsub)
+    assert list(fakes.publisher.payloads()) == [fine.source.payload]
+    parked = fakes.publisher.published[RESOURCES.parking_lot_path]
+    assert {message.attributes["parked_because"] for message in parked} == {SAME_AGAIN, REPLAYED_OFTEN}
+    assert fakes.hold.is_empty
 
 
 def test_force_parks_nothing() -> None:
-    """All goes back to its topic."""
-    pubsub = _pubsub([held(failed_again(_replayed(letter(1)), letter(1)))])
-    replay_of(pubsub, is_forced=True).run()
-    assert TOPICS.parking_lot not in pubsub.published
-    assert pubsub.published[TOPICS.changes][0].attributes["replay_count"] == "2"
+    """Everything goes back to its topic."""
+    fakes = Fakes([held(failed_again(_replayed(dead_letter(1)), dead_letter(1)))])
+    replay_with(fakes, is_forced=True).run()
+    assert list(fakes.publisher.published) == [RESOURCES.topic_path]
+    assert fakes.publisher.published[RESOURCES.topic_path][0].attributes["replay_count"] == "2"
 
 
 def test_what_comes_back_is_not_replayed_twice_in_one_replay() -> None:
-    """It is counted, and stays for the next one."""
-    first = letter(1)
-    pubsub = _pubsub([held(first)])
-    pubsub.letters.append(held(failed_again(_replayed(first), first, pipeline_version="1.0.1")))
-    replay = replay_of(pubsub, max_batch=1)
+    """It is counted, and stays for the next replay."""
+    first = dead_letter(1)
+    fakes = Fakes([held(first), held(failed_again(_replayed(first), first, pipeline_version="1.0.1"))])
+    replay = replay_with(fakes, max_batch=1)
     replay.run()
     assert replay.totals.replayed == 1
     assert replay.totals.came_back == 1
-    assert len(pubsub.letters) == 1
+    assert len(fakes.hold.waiting) == 1
 
 
 def test_a_replay_stops_when_much_comes_back() -> None:
-    """What the subscription has of it comes last; the table tells it earlier, and the rest is left where it is."""
-    pubsub = _pubsub(held(letter(number)) for number in range(60))
-    replay = replay_of(pubsub, max_batch=30)
-    pubsub.failing_again = 20
-    replay._next_check = 0.0
-    replay.on_progress = lambda _: setattr(replay, "_next_check", 0.0)
+    """The table counts failures before the subscription delivers them; the rest stays on the subscription."""
+    fakes = Fakes(held(dead_letter(number)) for number in range(60))
+    replay = replay_with(fakes, max_batch=30)
+    fakes.journal.failed_again = 20
+    _check_after_each_batch(replay)
     ending = replay.run()
     assert ending.entry is JournalEntry.STOPPED
-    assert ending.message == "20 of 30 replayed letters failed again: their cause stands"
-    assert len(pubsub.letters) == 30
+    assert ending.message == "20 of 30 replayed dead letters failed again: their cause still exists"
+    assert len(fakes.hold.waiting) == 30
+
+
+@pytest.mark.parametrize(
+    ("replayed", "came_back", "stops"),
+    [(0, 0, False), (9, 9, False), (10, 2, False), (10, 3, True), (1_000, 200, False), (1_000, 201, True)],
+)
+def test_a_replay_stops_when_over_a_fifth_comes_back(replayed: int, came_back: int, stops: bool) -> None:  # noqa: FBT001
+    """Fewer than ten replayed dead letters are not judged."""
+    assert too_many_come_back(replayed, came_back) is stops
 
 
 @pytest.mark.parametrize(
     ("state", "entry"), [(LeaseState.CANCELLED, JournalEntry.CANCELLED), (LeaseState.LOST, JournalEntry.STOPPED)]
 )
 def test_a_replay_that_is_cancelled_or_lost_its_lease_stops(state: LeaseState, entry: JournalEntry) -> None:
-    """Between two batches, with nothing half done."""
-    pubsub = _pubsub(held(letter(number)) for number in range(60))
-    pubsub.states = [state]
-    replay = replay_of(pubsub, max_batch=30)
-    replay.on_progress = lambda _: setattr(replay, "_next_check", 0.0)
+    """Between two batches, with no message leased."""
+    fakes = Fakes(held(dead_letter(number)) for number in range(60))
+    fakes.lease.states = [state]
+    replay = replay_with(fakes, max_batch=30)
+    _check_after_each_batch(replay)
     assert replay.run().entry is entry
-    assert len(pubsub.letters) == 30
-    assert not pubsub.leased
+    assert len(fakes.hold.waiting) == 30
+    assert not fakes.hold.leased
 
 
 def test_ctrl_c_ends_after_the_batch() -> None:
-    """What was published is acknowledged, and the rest is where it was."""
-    pubsub = _pubsub(held(letter(number)) for number in range(60))
-    replay = replay_of(pubsub, max_batch=30)
+    """What was published is acknowledged, and the rest stays on the subscription."""
+    fakes = Fakes(held(dead_letter(number)) for number in range(60))
+    replay = replay_with(fakes, max_batch=30)
     replay.on_progress = lambda _: replay.interrupted.set()
     assert replay.run().entry is JournalEntry.STOPPED
-    assert len(pubsub.published[TOPICS.changes]) == 30
-    assert len(pubsub.letters) == 30
-    assert not pubsub.leased
+    assert fakes.publisher.payloads().total() == 30
+    assert len(fakes.hold.waiting) == 30
+    assert not fakes.hold.leased
 
 
-def test_a_letter_that_was_written_twice_is_published_once() -> None:
-    """A bundle of the pipeline that ran twice published its letters twice."""
-    once = held(letter(1))
-    twice = HeldLetter("ack-2", "other-message", once.payload, once.attributes)
-    late = HeldLetter("ack-3", "late-message", once.payload, once.attributes)
-    pubsub = _pubsub([once, twice, held(letter(2)), late])
-    replay = replay_of(pubsub, max_batch=3)
+def test_a_dead_letter_that_was_written_twice_is_published_once() -> None:
+    """A bundle of the pipeline that ran twice published its dead letters twice."""
+    once = held(dead_letter(1))
+    twice = HeldDeadLetter("ack-2", "other-message", once.payload, once.attributes)
+    late = HeldDeadLetter("ack-3", "late-message", once.payload, once.attributes)
+    fakes = Fakes([once, twice, held(dead_letter(2)), late])
+    replay = replay_with(fakes, max_batch=3)
     replay.run()
     assert replay.totals.replayed == 2
     assert replay.totals.already_done == 1
-    assert _is_empty(pubsub)
+    assert fakes.hold.is_empty
 
 
-def test_messages_of_strangers_stay_where_they_are() -> None:
-    """What is no letter is handed back, and crashes nothing."""
-    stranger = HeldLetter("ack", "stranger", b"\xff", {"error_class": "gemini_timeout"})
-    pubsub = _pubsub([stranger, held(letter(1))])
-    replay = replay_of(pubsub)
+def test_other_messages_stay_where_they_are() -> None:
+    """A message without a dead letter's envelope is nacked."""
+    other = HeldDeadLetter("ack", "other", b"\xff", {"error_class": "gemini_timeout"})
+    fakes = Fakes([other, held(dead_letter(1))])
+    replay = replay_with(fakes)
     replay.run()
     assert replay.totals.replayed == 1
-    assert [it.message_id for it in pubsub.letters] == ["stranger"]
+    assert [it.message_id for it in fakes.hold.waiting] == ["other"]
+
+
+class _Clock(threading.Event):
+    """A clock, and an interruption that is never set: a wait moves the clock."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.now += timeout or 0.0
+        return False
+
+
+@given(st.floats(0.1, 1_000), st.integers(1, 500), st.integers(1, 60))
+def test_a_rate_is_kept(rate: float, max_batch: int, count: int) -> None:
+    """At no time has a replay published more than rate and time allow, and it doesn't wait for longer than that."""
+    clock = _Clock()
+    fakes = Fakes(held(dead_letter(number)) for number in range(count))
+    replay = replay_with(fakes, rate=rate, max_batch=max_batch, clock=clock, interrupted=clock)
+    published: list[tuple[float, int]] = []
+    replay.on_progress = lambda totals: published.append((clock.now, totals.replayed))
+    replay.run()
+    assert all(replayed <= rate * now + 1e-6 for now, replayed in published)
+    last = next(now for now, replayed in published if replayed == count)
+    assert last * rate <= count + batch_size(rate, max_batch)
+
+
+def test_idle_time_is_saved_up_to_two_batches() -> None:
+    """After a long pause two batches go at once, and the next one waits for its second."""
+    clock = _Clock()
+    fakes = Fakes(held(dead_letter(number)) for number in range(60))
+    replay = replay_with(fakes, rate=10, clock=clock, interrupted=clock)
+    published: list[float] = []
+
+    def on_progress(_totals: Totals) -> None:
+        if not published:
+            clock.now += 1_000
+        published.append(clock.now)
+
+    replay.on_progress = on_progress
+    replay.run()
+    assert published[:5] == pytest.approx([1_001, 1_001, 1_001, 1_002, 1_003])
+
+
+def _check_after_each_batch(replay: Replay) -> None:
+    """Have the lease renewed, and the failures counted, before each batch but the first."""
+    replay.on_progress = lambda _: setattr(replay, "_next_check", 0.0)
 
 
 def _replayed(of: DeadLetter) -> Message:
@@ -195,12 +246,11 @@ def _replayed(of: DeadLetter) -> Message:
     return message
 
 
-def _resumed(pubsub: FakePubSub) -> Replay:
-    """Return a replay that knows what the journal tells, as `resume` makes it."""
+def _resumed(fakes: Fakes) -> Replay:
+    """Return a replay with the memory of the journal, as `resume` makes it."""
     memory = Memory()
-    for _, entries in pubsub.journal:
-        for entry in entries:
-            memory.done.add(entry.dead_letter_id)
-            if entry.fate is LetterFate.REPLAYED:
-                memory.replayed[entry.event_id, entry.account_id or ""] = entry.replay_count
-    return replay_of(pubsub, memory=memory)
+    for it in fakes.journal.replayed:
+        memory.done.add(it.dead_letter_id)
+        if it.fate is Disposition.REPLAYED:
+            memory.replayed[it.event_id, it.account_id or ""] = it.replay_count
+    return replay_with(fakes, memory=memory)

@@ -1,10 +1,10 @@
-"""A hold subscription with letters on it, the topics they go to, and what is on them afterwards."""
+"""Topics and subscriptions of a replay on a broker, and rows of its table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dead_letters.names import Place
+from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.resources.names import SCORING_DATASET
 from schemas.dead_letter import DeadLetter, dead_letter_row
 from schemas.tables import DEAD_LETTERS
@@ -19,18 +19,18 @@ EMPTY_PULLS = 3
 
 
 @dataclass(frozen=True)
-class Stage:
+class ReplayTopics:
     """Topics and subscriptions of one test, on one broker."""
 
     target: Target
-    place: Place
-    letters_topic: str
+    resources: ReplayResources
+    dead_letter_topic: str
     changes: str
     parked: str
 
-    def hold(self, letters: Iterable[DeadLetter]) -> None:
-        """Publish letters as the pipeline does, so that the hold subscription has them."""
-        messages = [dead_letter_message(letter) for letter in letters]
+    def hold(self, dead_letters: Iterable[DeadLetter]) -> None:
+        """Publish dead letters as the pipeline does, so that the hold subscription has them."""
+        messages = [dead_letter_message(dead_letter) for dead_letter in dead_letters]
         self.hold_messages([{"data": it.payload, "attributes": it.attributes} for it in messages])
 
     def hold_messages(self, messages: Sequence[dict[str, Any]]) -> None:
@@ -39,15 +39,15 @@ class Stage:
         size = 0
         for message in messages:
             if request and (len(request) == REQUEST_MESSAGES or size + len(message["data"]) > REQUEST_BYTES):
-                self.target.publish_messages(self.letters_topic, request)
+                self.target.publish_messages(self.dead_letter_topic, request)
                 request, size = [], 0
             request.append(message)
             size += len(message["data"])
         if request:
-            self.target.publish_messages(self.letters_topic, request)
+            self.target.publish_messages(self.dead_letter_topic, request)
 
     def taken(self, subscription: str) -> list[Any]:
-        """Pull and acknowledge all that a subscription has."""
+        """Pull and acknowledge everything on a subscription."""
         received: list[Any] = []
         empty = 0
         while empty < EMPTY_PULLS:
@@ -59,24 +59,26 @@ class Stage:
         return received
 
     def left(self) -> list[Any]:
-        """Take what is left on the hold subscription."""
-        return self.taken(self.place.hold)
+        """Pull and acknowledge what is left on the hold subscription."""
+        return self.taken(self.resources.hold)
 
 
-def stage_on(
+def replay_topics_on(
     target: Target, warehouse: Warehouse, *, ack_deadline_seconds: int = ACK_DEADLINE_SECONDS, **settings: Any
-) -> Stage:
-    """Create topics and subscriptions that nobody else has; `settings` are the hold subscription's."""
-    letters, changes, parking_lot = target.topic(), target.topic(), target.topic()
-    place = Place(
+) -> ReplayTopics:
+    """Create topics and subscriptions for one test; `settings` are the hold subscription's."""
+    dead_letters, changes, parking_lot = target.topic(), target.topic(), target.topic()
+    resources = ReplayResources(
         project=warehouse.project,
         topic=changes,
         parking_lot=parking_lot,
-        hold=target.subscription(letters, ack_deadline_seconds=ack_deadline_seconds, **settings),
+        hold=target.subscription(dead_letters, ack_deadline_seconds=ack_deadline_seconds, **settings),
     )
-    return Stage(target, place, letters, target.subscription(changes), target.subscription(parking_lot))
+    subscriptions = target.subscription(changes), target.subscription(parking_lot)
+    return ReplayTopics(target, resources, dead_letters, *subscriptions)
 
 
-def tell_table(warehouse: Warehouse, letters: Iterable[DeadLetter], model: str | None = None) -> None:
-    """Put letters in place of what `dead_letters` held."""
-    warehouse.replace_rows(SCORING_DATASET, DEAD_LETTERS, [dead_letter_row(letter, model) for letter in letters])
+def replace_dead_letters(warehouse: Warehouse, dead_letters: Iterable[DeadLetter], model: str | None = None) -> None:
+    """Replace the rows of `dead_letters`."""
+    rows = [dead_letter_row(it, model) for it in dead_letters]
+    warehouse.replace_rows(SCORING_DATASET, DEAD_LETTERS, rows)

@@ -1,4 +1,4 @@
-"""Which letters are meant: the same filter over rows of `dead_letters` and over messages of the hold subscription."""
+"""Which dead letters to list or replay: one filter for rows of `dead_letters` and messages of the hold subscription."""
 
 import datetime as dt
 from collections.abc import Set as AbstractSet
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.dead_letters.held_letter import HeldLetter
+from pipeline.dead_letters.held_dead_letter import HeldDeadLetter
 from schemas.failures import ErrorClass
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.bigquery import QueryValue
@@ -19,15 +19,22 @@ _COLUMNS: Final = {
     "models": "model",
     "pipeline_versions": "pipeline_version",
 }
-"""Fields that name values, and the column and attribute that has them."""
+"""Fields that list values, with the column and message attribute of each."""
 
 
 @dataclass(frozen=True)
-class LetterFilter:
-    """Each field narrows the letters down; one that is empty does not. Of several values of a field, any will do.
+class DeadLetterFilter:
+    """A dead letter matches if every field that is not empty does; one of a field's values is enough.
 
-    `since` and `until` are about the failure, `until` excluded. `is_not_replayed` takes letters that the journal of
-    replays does not hold.
+    Attributes:
+        error_classes: Values of `ErrorClass`.
+        stages: Labels of pipeline steps.
+        accounts: Salesforce account ids of 15 or 18 characters; kept with 18.
+        models: Gemini models.
+        pipeline_versions: Versions in which the dead letter failed.
+        since: Earliest time of the failure.
+        until: End of the time of the failure, excluded.
+        is_not_replayed: Leave out the dead letters that the journal of replays holds.
     """
 
     error_classes: tuple[str, ...] = ()
@@ -42,29 +49,29 @@ class LetterFilter:
     def __post_init__(self) -> None:
         for name in self.error_classes:
             if name not in set(ErrorClass):
-                raise ValueError(f"--class is {name!r}: one of {', '.join(ErrorClass)} is wanted")
+                raise ValueError(f"--class is {name!r}: expected one of {', '.join(ErrorClass)}")
         if self.since and self.until and self.since >= self.until:
-            raise ValueError("--since is not before --until: no letter could match")
+            raise ValueError("--since is not before --until: no dead letter could match")
         object.__setattr__(self, "accounts", tuple(_account_id(text) for text in self.accounts))
 
-    def matches(self, letter: HeldLetter, journalled: AbstractSet[str] = frozenset()) -> bool:
-        """Whether a message of the hold subscription is a letter that is meant.
+    def matches(self, held: HeldDeadLetter, journalled: AbstractSet[str] = frozenset()) -> bool:
+        """Return whether a message of the hold subscription is a dead letter that matches.
 
         Args:
-            letter: The message.
-            journalled: `dead_letter_id` of the letters that replays have taken.
+            held: The message.
+            journalled: `dead_letter_id` of the dead letters that earlier replays have taken.
         """
-        if not letter.is_letter:
+        if not held.is_dead_letter:
             return False
-        named = all(
-            not getattr(self, field) or letter.attributes.get(name) in getattr(self, field)
+        has_values = all(
+            not getattr(self, field) or held.attributes.get(name) in getattr(self, field)
             for field, name in _COLUMNS.items()
         )
-        failed_at = letter.failed_at
-        in_time = failed_at is not None and (
+        failed_at = held.failed_at
+        is_in_time = failed_at is not None and (
             (self.since is None or failed_at >= self.since) and (self.until is None or failed_at < self.until)
         )
-        return named and in_time and not (self.is_not_replayed and letter.letter_id in journalled)
+        return has_values and is_in_time and not (self.is_not_replayed and held.dead_letter_id in journalled)
 
     def where(self) -> tuple[str, dict[str, QueryValue]]:
         """Return the SQL condition over `dead_letters`, joined with `is_journalled`, and its parameters."""
@@ -85,23 +92,42 @@ class LetterFilter:
         return " AND ".join(conditions) or "TRUE", parameters
 
     def document(self) -> dict[str, Any]:
-        """Return the fields that narrow something down, as JSON has them."""
+        """Return the fields that are not empty as JSON values."""
         values = {name: value for name, value in asdict(self).items() if value}
         return {name: it.isoformat() if isinstance(it, dt.datetime) else it for name, it in values.items()}
 
     def as_json(self) -> str:
-        """Return the filter as the journal keeps it."""
+        """Return the filter as the journal stores it."""
         return orjson.dumps(self.document()).decode()
 
 
-def filter_from_json(text: str) -> LetterFilter:
-    """Return a filter that the journal kept.
+@dataclass(frozen=True)
+class ReplayRequest:
+    """What an operator asks of a replay.
+
+    Attributes:
+        dead_letter_filter: Which dead letters.
+        max_dead_letters: How many to replay or park at most; None: all.
+        rate: Dead letters per second, at most.
+        is_forced: Replay those that would be parked, too.
+        reason: Why, for the journal.
+    """
+
+    dead_letter_filter: DeadLetterFilter
+    max_dead_letters: int | None
+    rate: float
+    is_forced: bool
+    reason: str
+
+
+def filter_from_json(text: str) -> DeadLetterFilter:
+    """Return a filter that the journal stored.
 
     Raises:
-        ValueError: The text is none.
+        ValueError: The text is not JSON, or has fields that this version does not know.
     """
     document: dict[str, Any] = orjson.loads(text)
-    names = {field.name for field in fields(LetterFilter)}
+    names = {field.name for field in fields(DeadLetterFilter)}
     if unknown := set(document) - names:
         raise ValueError(f"the journal's filter has {', '.join(sorted(unknown))}, which this version does not know")
     for name, value in document.items():
@@ -109,7 +135,7 @@ def filter_from_json(text: str) -> LetterFilter:
             document[name] = tuple(value)
         elif isinstance(value, str):
             document[name] = dt.datetime.fromisoformat(value)
-    return LetterFilter(**document)
+    return DeadLetterFilter(**document)
 
 
 def _account_id(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The rows of `dead_letters`, as an operator asks about them; free text stays in BigQuery unless a letter is shown."""
+"""Queries over the table `dead_letters`; free text stays in BigQuery unless a dead letter is shown."""
 
 import base64
 import datetime as dt
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.rules import MAX_REPLAYS
+from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter
+from pipeline.dead_letters.held_dead_letter import MAX_REPLAYS
 from schemas.dead_letter import REPLAYED_AFTER, DeadLetterRow
 from schemas.record import from_row
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
 from transforms.clients.bigquery import QueryValue, Warehouse
 
-SAMPLE_LETTERS: Final = 1_000
-"""Letters whose payloads are read to say what a replay would come to."""
+SAMPLE_SIZE: Final = 1_000
+"""Payloads that are read to estimate what a replay would do."""
 
 MIN_ID_CHARACTERS: Final = 6
 _ID_CHARACTERS: Final = frozenset("0123456789abcdef")
 
-# Rows repeat where a bundle ran twice; a letter is counted by its identity.
+# Rows repeat where a bundle ran twice: dead letters are counted by their ids.
 _MATCHING: Final = """
 WITH
   journalled AS (
@@ -35,7 +35,7 @@ WITH
           WHERE attribute.key = '{replayed_after}'
             AND attribute.value = CONCAT(row_.error_class, '@', row_.pipeline_version)
         ) AS is_to_park
-      FROM `{letters}` AS row_
+      FROM `{dead_letters}` AS row_
       LEFT JOIN journalled ON journalled.dead_letter_id = row_.dead_letter_id
     )
     WHERE {condition}
@@ -45,7 +45,7 @@ _GROUPS_SQL: Final = """{matching}
 SELECT
   error_class,
   stage,
-  COUNT(DISTINCT dead_letter_id) AS letters,
+  COUNT(DISTINCT dead_letter_id) AS dead_letters,
   COUNT(DISTINCT account_id) AS accounts,
   COUNT(DISTINCT IF(is_journalled, dead_letter_id, NULL)) AS replayed,
   COUNT(DISTINCT IF(is_to_park AND NOT is_journalled, dead_letter_id, NULL)) AS to_park,
@@ -56,9 +56,9 @@ SELECT
   MAX_BY(error_message, CONCAT(CAST(failed_at AS STRING), dead_letter_id)) AS example_message
 FROM matching
 GROUP BY error_class, stage
-ORDER BY letters DESC, error_class, stage
+ORDER BY dead_letters DESC, error_class, stage
 """
-# The identity is a hash: its order is none, and the first so many are a fair sample.
+# The id is a hash, so the first rows by id are a random sample.
 _SAMPLE_SQL: Final = """{matching}
 SELECT dead_letter_id, ANY_VALUE(payload_base64) AS payload_base64
 FROM matching
@@ -72,8 +72,8 @@ SELECT AVG(prompt_tokens) AS prompt_tokens, AVG(output_tokens) AS output_tokens
 FROM `{scores}`
 WHERE scored_at >= @since AND status = 'scored'
 """
-_LETTER_SQL: Final = """
-SELECT * FROM `{letters}` WHERE STARTS_WITH(dead_letter_id, @letter_id)
+_DEAD_LETTER_SQL: Final = """
+SELECT * FROM `{dead_letters}` WHERE STARTS_WITH(dead_letter_id, @dead_letter_id)
 QUALIFY ROW_NUMBER() OVER (PARTITION BY dead_letter_id ORDER BY failed_at) = 1
 LIMIT 2
 """
@@ -85,7 +85,7 @@ FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
 WHERE letter.event_id = @event_id AND IFNULL(letter.account_id, '') = @account_id
 ORDER BY recorded_at
 """
-_FATES_SQL: Final = """
+_OUTCOMES_SQL: Final = """
 SELECT DISTINCT outcome, COALESCE(reason, error_class) AS why, stage, replay_count, recorded_at, pipeline_version
 FROM `{ledger}`
 WHERE event_id = @event_id AND IFNULL(account_id, '') = @account_id
@@ -95,12 +95,12 @@ LIMIT 100
 
 
 @dataclass(frozen=True)
-class LetterGroup:
-    """The letters of a class and a stage; `replayed` have been taken by a replay, `to_park` would be parked by one."""
+class DeadLetterGroup:
+    """The dead letters of a class and stage; a replay has taken `replayed` of them, and would park `to_park`."""
 
     error_class: str
     stage: str
-    letters: int
+    dead_letters: int
     accounts: int
     replayed: int
     to_park: int
@@ -111,61 +111,66 @@ class LetterGroup:
     example_message: str
 
 
-class LetterRows:
-    """`dead_letters` of one dataset, and what is known of them elsewhere; calls raise WarehouseUnavailable."""
+class DeadLetterTable:
+    """`dead_letters` of one dataset, with their replays and ledger rows; calls raise WarehouseUnavailable."""
 
     def __init__(self, warehouse: Warehouse, dataset: str) -> None:
         self._warehouse = warehouse
         tables = {
-            "letters": DEAD_LETTERS,
+            "dead_letters": DEAD_LETTERS,
             "journal": DEAD_LETTER_REPLAYS,
             "ledger": CHANGE_OUTCOMES,
             "scores": ACCOUNT_SCORES,
         }
         self._tables = {key: f"{warehouse.project}.{dataset}.{table.name}" for key, table in tables.items()}
 
-    def groups(self, letter_filter: LetterFilter) -> list[LetterGroup]:
-        """Return the letters that match, by class and stage, the most first."""
-        return [LetterGroup(**dict(row)) for row in self._matching(_GROUPS_SQL, letter_filter)]
+    def groups(self, dead_letter_filter: DeadLetterFilter) -> list[DeadLetterGroup]:
+        """Return the dead letters that match by class and stage, the largest group first."""
+        return [DeadLetterGroup(**dict(row)) for row in self._matching(_GROUPS_SQL, dead_letter_filter)]
 
-    def sample(self, letter_filter: LetterFilter, *, is_forced: bool = False) -> list[bytes | None]:
-        """Return the payloads of some letters that a replay would publish; None for one that its row does not hold."""
-        rows = self._matching(_SAMPLE_SQL, letter_filter, is_forced=is_forced)
+    def sample(self, dead_letter_filter: DeadLetterFilter, *, is_forced: bool = False) -> list[bytes | None]:
+        """Return payloads of a sample of what a replay would publish; None where the row does not hold the payload."""
+        rows = self._matching(_SAMPLE_SQL, dead_letter_filter, is_forced=is_forced)
         return [base64.b64decode(row["payload_base64"]) if row["payload_base64"] else None for row in rows]
 
     def tokens_a_score(self, since: dt.datetime) -> float | None:
-        """Return the tokens that a score cost on average, in and out, since a time; None if there is no score."""
+        """Return the average tokens per score since a time, input and output; None if there are no scores."""
         (row,) = self._query(_TOKENS_SQL, since=since)
         return None if row["prompt_tokens"] is None else float(row["prompt_tokens"] + (row["output_tokens"] or 0))
 
-    def letter(self, letter_id: str) -> DeadLetterRow:
-        """Return the letter with an identity, or with one that starts so.
+    def dead_letter(self, dead_letter_id: str) -> DeadLetterRow:
+        """Return the dead letter whose id is, or starts with, the one given.
 
         Raises:
-            ValueError: There is none, or more than one.
+            ValueError: None matches, or more than one.
         """
-        text = letter_id.strip().lower()
+        text = dead_letter_id.strip().lower()
         if len(text) < MIN_ID_CHARACTERS or not set(text) <= _ID_CHARACTERS:
-            raise ValueError(f"{letter_id!r} is no letter's id: {MIN_ID_CHARACTERS} or more hex digits, as in `list`")
-        rows = list(self._query(_LETTER_SQL, letter_id=text))
+            raise ValueError(
+                f"{dead_letter_id!r} is not a dead letter's id: "
+                f"expected {MIN_ID_CHARACTERS} or more hex digits, as `list` prints"
+            )
+        rows = self._query(_DEAD_LETTER_SQL, dead_letter_id=text)
         if len(rows) != 1:
-            raise ValueError(f"{'no letter' if not rows else 'more than one letter'} has an id that starts with {text}")
+            raise ValueError(f"{'no' if not rows else 'more than one'} dead letter has an id that starts with {text}")
         return from_row(DeadLetterRow, rows[0])
 
     def replays(self, row: DeadLetterRow) -> list[Mapping[str, Any]]:
-        """Return the replays of a letter's change, the first one first."""
+        """Return the replays of a dead letter's change, the oldest first."""
         return self._query(_REPLAYS_SQL, event_id=row.event_id, account_id=row.account_id or "")
 
-    def fates(self, row: DeadLetterRow) -> list[Mapping[str, Any]]:
-        """Return what the ledger says of a letter's change, before and after its replays."""
-        return self._query(_FATES_SQL, event_id=row.event_id, account_id=row.account_id or "")
+    def outcomes(self, row: DeadLetterRow) -> list[Mapping[str, Any]]:
+        """Return the ledger's rows of a dead letter's change, before and after its replays."""
+        return self._query(_OUTCOMES_SQL, event_id=row.event_id, account_id=row.account_id or "")
 
-    def _matching(self, sql: str, letter_filter: LetterFilter, *, is_forced: bool = False) -> list[Mapping[str, Any]]:
-        condition, parameters = letter_filter.where()
+    def _matching(
+        self, sql: str, dead_letter_filter: DeadLetterFilter, *, is_forced: bool = False
+    ) -> list[Mapping[str, Any]]:
+        condition, parameters = dead_letter_filter.where()
         matching = _MATCHING.format(
             **self._tables, condition=condition, max_replays=MAX_REPLAYS, replayed_after=REPLAYED_AFTER
         )
-        names = {"matching": matching, "limit": SAMPLE_LETTERS, "is_forced": "TRUE" if is_forced else "FALSE"}
+        names = {"matching": matching, "limit": SAMPLE_SIZE, "is_forced": "TRUE" if is_forced else "FALSE"}
         return list(self._warehouse.query(sql.format(**names), parameters))
 
     def _query(self, sql: str, **parameters: QueryValue) -> list[Mapping[str, Any]]:

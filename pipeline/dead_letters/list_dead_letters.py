@@ -1,4 +1,4 @@
-"""`rescore dead-letters list`: what failed, how much of it, and what to do about it."""
+"""`rescore dead-letters list`: dead letters by error class and stage, with an example and what to do."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,38 +7,37 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.dead_letters.letter_filter import LetterFilter
-from pipeline.dead_letters.letter_rows import LetterGroup, LetterRows
-from pipeline.dead_letters.names import Place, open_warehouse
-from pipeline.terminal.tables import fact_table
-from pipeline.terminal.text import plain
+from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter
+from pipeline.dead_letters.dead_letter_table import DeadLetterGroup, DeadLetterTable
+from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.terminal.tables import fact_table, plain
 from schemas.failures import ErrorClass
 
-UNKNOWN_CLASS: Final = "This version knows no such class: see CHANGELOG.md of the version that wrote it."
+UNKNOWN_CLASS: Final = "This version does not know the class: see CHANGELOG.md of the version that wrote it."
 
 
 @dataclass(frozen=True)
-class LetterListing:
-    """The letters that match a filter, by class and stage."""
+class DeadLetterListing:
+    """The dead letters that match a filter, by error class and stage."""
 
-    letter_filter: LetterFilter
-    groups: tuple[LetterGroup, ...]
+    dead_letter_filter: DeadLetterFilter
+    groups: tuple[DeadLetterGroup, ...]
 
     @property
-    def letters(self) -> int:
+    def dead_letters(self) -> int:
         """How many match."""
-        return sum(group.letters for group in self.groups)
+        return sum(group.dead_letters for group in self.groups)
 
     def document(self) -> dict[str, Any]:
         """Return the listing as `--json` prints it."""
         return {
-            "filter": self.letter_filter.document(),
-            "letters": self.letters,
+            "filter": self.dead_letter_filter.document(),
+            "letters": self.dead_letters,
             "groups": [
                 {
                     "error_class": group.error_class,
                     "stage": group.stage,
-                    "letters": group.letters,
+                    "letters": group.dead_letters,
                     "accounts": group.accounts,
                     "replayed": group.replayed,
                     "retryable": group.retryable,
@@ -53,31 +52,40 @@ class LetterListing:
 
 
 def remedy_of(error_class: str) -> str:
-    """Return what to do about a class."""
+    """Return what to do about dead letters of a class."""
     return ErrorClass(error_class).remedy if error_class in set(ErrorClass) else UNKNOWN_CLASS
 
 
-def list_letters(place: Place, letter_filter: LetterFilter) -> LetterListing:
-    """Group the letters that match.
+def list_dead_letters(resources: ReplayResources, dead_letter_filter: DeadLetterFilter) -> DeadLetterListing:
+    """Group the dead letters that match.
 
     Raises:
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
-    with open_warehouse(place) as warehouse:
-        return LetterListing(letter_filter, tuple(LetterRows(warehouse, place.dataset).groups(letter_filter)))
+    with resources.open_warehouse() as warehouse:
+        groups = DeadLetterTable(warehouse, resources.dataset).groups(dead_letter_filter)
+    return DeadLetterListing(dead_letter_filter, tuple(groups))
 
 
-def render(listing: LetterListing) -> Group:
+def render(listing: DeadLetterListing) -> Group:
     """Return a block for each class and stage: how many, since when, an example, and what to do."""
     parts: list[Text | Table] = []
     for group in listing.groups:
         title = Text.assemble(plain(f"{group.error_class}", "bold red"), plain(f"  {group.stage}", "bold"))
         table = fact_table(
-            ("letters", f"{group.letters}, of {group.accounts} accounts; {group.replayed} replayed or parked"),
+            (
+                "dead letters",
+                f"{group.dead_letters}, of {group.accounts} accounts; {group.replayed} replayed or parked",
+            ),
             ("failed (UTC)", f"{group.first_failed_at:%Y-%m-%d %H:%M:%S} to {group.last_failed_at:%Y-%m-%d %H:%M:%S}"),
-            ("retryable", "yes: time alone can mend it" if group.retryable else "no: something has to change first"),
+            (
+                "retryable",
+                "yes: a replay can succeed without other changes"
+                if group.retryable
+                else "no: something has to change first",
+            ),
             ("example", f"{group.example_id}\n{group.example_message}"),
             ("remedy", remedy_of(group.error_class)),
         )
         parts += [title, table, Text()]
-    return Group(*parts, Text(f"{listing.letters} letters", style="bold"))
+    return Group(*parts, Text(f"{listing.dead_letters} dead letters", style="bold"))

@@ -1,4 +1,4 @@
-"""`rescore dead-letters show`: all that is known of one letter."""
+"""`rescore dead-letters show`: everything that is known of one dead letter."""
 
 import base64
 import json
@@ -10,65 +10,67 @@ from typing import Any
 import msgspec
 import orjson
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
-from pipeline.dead_letters.letter_rows import LetterRows
-from pipeline.dead_letters.list_letters import remedy_of
-from pipeline.dead_letters.names import Place, open_warehouse
+from pipeline.dead_letters.dead_letter_table import DeadLetterTable
+from pipeline.dead_letters.list_dead_letters import remedy_of
+from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.ledger.explanation import Explanation, explain_message
-from pipeline.terminal.tables import fact_table, lines_of
-from pipeline.terminal.text import plain
+from pipeline.terminal.tables import fact_table, lines_of, plain
 from schemas.dead_letter import DeadLetterRow
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
 
 
 @dataclass(frozen=True)
-class ShownLetter:
-    """A letter, what `rescore explain` says of its payload now, its replays, and what became of its change."""
+class ShownDeadLetter:
+    """A dead letter, what the pipeline would decide about its payload now, its replays, and its ledger rows."""
 
     row: DeadLetterRow
     payload: bytes | None
     explanations: tuple[Explanation, ...]
     replays: tuple[Mapping[str, Any], ...]
-    fates: tuple[Mapping[str, Any], ...]
+    outcomes: tuple[Mapping[str, Any], ...]
 
     def document(self) -> dict[str, Any]:
-        """Return the letter as `--json` prints it: all of it, the payload as it came and decoded besides."""
+        """Return the dead letter as `--json` prints it: the whole row, with the payload decoded as well."""
         return {
             **msgspec.to_builtins(self.row),
             "attributes": {attribute.key: attribute.value for attribute in self.row.attributes},
             "payload": None if self.payload is None else decoded_payload(self.payload),
             "explained": [explanation.document() for explanation in self.explanations],
             "replays": [dict(replay) for replay in self.replays],
-            "outcomes": [dict(fate) for fate in self.fates],
+            "outcomes": [dict(outcome) for outcome in self.outcomes],
             "remedy": remedy_of(self.row.error_class),
         }
 
 
-def show_letter(place: Place, letter_id: str, *, materiality: Path | None, schemas: Path | None) -> ShownLetter:
-    """Look a letter up by its id, or by the first digits of it.
+def show_dead_letter(
+    resources: ReplayResources, dead_letter_id: str, *, materiality: Path | None, schemas: Path | None
+) -> ShownDeadLetter:
+    """Look a dead letter up by its id, or by the first digits of the id.
 
     Raises:
-        ValueError: There is no such letter, or a file can't be used.
+        ValueError: No dead letter has that id, or a file can't be used.
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
     rules, registered = load_materiality(materiality), load_avro_schemas(schemas)
-    with open_warehouse(place) as warehouse:
-        rows = LetterRows(warehouse, place.dataset)
-        row = rows.letter(letter_id)
+    with resources.open_warehouse() as warehouse:
+        table = DeadLetterTable(warehouse, resources.dataset)
+        row = table.dead_letter(dead_letter_id)
         payload = None if row.payload_base64 is None else base64.b64decode(row.payload_base64)
-        return ShownLetter(
+        return ShownDeadLetter(
             row=row,
             payload=payload,
             explanations=() if payload is None else tuple(explain_message(payload, rules, registered)),
-            replays=tuple(rows.replays(row)),
-            fates=tuple(rows.fates(row)),
+            replays=tuple(table.replays(row)),
+            outcomes=tuple(table.outcomes(row)),
         )
 
 
 def decoded_payload(payload: bytes) -> Any:
-    """Return a payload as JSON if it is that, as text if it is that, and as base64 otherwise."""
+    """Return a payload as JSON if it can be decoded as such, else as text, else as base64."""
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -79,10 +81,14 @@ def decoded_payload(payload: bytes) -> Any:
         return {"base64": base64.b64encode(payload).decode()}
 
 
-def render(letter: ShownLetter) -> Group:
-    """Return all that is known of a letter, its payload too: whoever shows a letter has asked for that."""
-    row = letter.row
-    facts = fact_table(
+def render(shown: ShownDeadLetter) -> Group:
+    """Return the report, with the payload."""
+    title = plain(f"dead letter {shown.row.dead_letter_id}", "bold")
+    return Group(title, _row(shown.row), _history(shown), Text("payload", "bold"), _payload(shown))
+
+
+def _row(row: DeadLetterRow) -> Table:
+    return fact_table(
         ("class", f"{row.error_class}: {row.error_message}"),
         ("stage", row.stage),
         ("failed (UTC)", f"{row.failed_at:%Y-%m-%d %H:%M:%S}, first {row.first_failed_at:%Y-%m-%d %H:%M:%S}"),
@@ -99,31 +105,33 @@ def render(letter: ShownLetter) -> Group:
         ("attributes", "\n".join(f"{it.key}: {it.value}" for it in row.attributes) or "none"),
         ("remedy", remedy_of(row.error_class)),
     )
+
+
+def _history(shown: ShownDeadLetter) -> Table:
     now = [
         f"{it.account_id or 'no account'}: {it.decision}, {it.reason}{f': {it.message}' if it.message else ''}"
-        for it in letter.explanations
+        for it in shown.explanations
     ]
     replays = [
         f"{it['recorded_at']:%Y-%m-%d %H:%M:%S} {it['fate']} by {it['actor']} ({it['replay_id']}): {it['reason']}"
         f"{'; ' + it['parked_because'] if it['parked_because'] else ''}"
-        for it in letter.replays
+        for it in shown.replays
     ]
-    fates = [
+    outcomes = [
         f"{it['recorded_at']:%Y-%m-%d %H:%M:%S} {it['outcome']}{': ' + it['why'] if it['why'] else ''}"
         f" at {it['stage']}, replay {it['replay_count']}, pipeline {it['pipeline_version']}"
-        for it in letter.fates
+        for it in shown.outcomes
     ]
-    after = fact_table(
-        ("explained now", "\n".join(now) or "not to be said: the payload is on the topic alone"),
+    return fact_table(
+        ("explained now", "\n".join(now) or "unknown: only the message on the topic has the payload"),
         ("replays", "\n".join(replays) or "none"),
-        ("ledger", "\n".join(fates) or "nothing"),
+        ("ledger", "\n".join(outcomes) or "no rows"),
     )
-    return Group(plain(f"letter {row.dead_letter_id}", "bold"), facts, after, Text("payload", "bold"), _payload(letter))
 
 
-def _payload(letter: ShownLetter) -> Text:
-    if letter.payload is None:
+def _payload(shown: ShownDeadLetter) -> Text:
+    if shown.payload is None:
         return Text("too large for its row: pull it from the hold subscription by its event_id")
-    decoded = decoded_payload(letter.payload)
+    decoded = decoded_payload(shown.payload)
     text = decoded if isinstance(decoded, str) else json.dumps(decoded, indent=2, ensure_ascii=False)
     return lines_of(text)

@@ -1,1 +1,1 @@
-"""What became of each change event."""
+"""The ledger: which outcome each change event has, and why; reads change events from files."""

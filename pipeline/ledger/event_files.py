@@ -6,31 +6,31 @@ from pathlib import Path
 
 
 class EventFileError(ValueError):
-    """A path has no events; the message says what is wanted."""
+    """A path has no events; the message says what was expected."""
 
 
 def read_event_files(path: Path) -> Iterator[bytes]:
-    """Return the events of a file or folder byte for byte; what is no JSON is an event too, to be refused downstream.
+    """Return the events of a file or folder byte for byte; bytes that are not JSON are returned as an event, too.
 
-    A `.jsonl` or `.ndjson` file has an event a line, a `.json` file one event or an array of them, any other file one
-    message. Of a folder, files whose names end in one of those, or in `.bin` or `.xml`, are read in order of name.
+    A `.jsonl` or `.ndjson` file has one event per line, a `.json` file one event or an array of them, any other file
+    one message. Of a folder, files with these suffixes, `.bin` or `.xml` are read in order of name.
 
     Raises:
-        EventFileError: There is nothing of the kind at the path.
+        EventFileError: The path does not exist, or is a folder without such files.
     """
     return (event for _, event in read_named_events(path))
 
 
 def read_named_events(path: Path) -> Iterator[tuple[Path, bytes]]:
-    """Return the events of a file or folder, each with the file that it is from.
+    """Return the events of a file or folder, each with its file.
 
     Raises:
-        EventFileError: There is nothing of the kind at the path.
+        EventFileError: The path does not exist, or is a folder without such files.
     """
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
         if not files:
-            raise EventFileError(f"{path} has no events: files named *.json, *.jsonl or *.ndjson are wanted")
+            raise EventFileError(f"{path} has no events: expected files named *.json, *.jsonl or *.ndjson")
     elif path.is_file():
         files = [path]
     else:
@@ -52,7 +52,7 @@ def _events(file: Path) -> Iterator[bytes]:
         try:
             events = [json.dumps(document).encode() for document in json.loads(content)]
         except (ValueError, RecursionError):
-            # Truncated perhaps; as a message of its own it ends as a dead letter, where somebody sees it.
+            # Perhaps truncated: as one message it becomes a dead letter, where an operator sees it.
             events = [content]
         yield from events
         return

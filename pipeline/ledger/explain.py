@@ -1,6 +1,5 @@
 """`rescore explain`: what the pipeline would decide about events in files, without running it."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from pipeline.ledger.event_files import read_named_events
 from pipeline.ledger.explanation import Decision, Explanation, explain_message
-from pipeline.terminal.text import plain
+from pipeline.terminal.tables import plain
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
 
@@ -30,17 +29,28 @@ _FIELDS_SHOWN: Final = 6
 
 @dataclass(frozen=True)
 class ExplainedEvent:
-    """An explanation, and the file that has the event."""
+    """An explanation, and the file of the event."""
 
     file: Path
     explanation: Explanation
 
     def document(self) -> dict[str, Any]:
-        """Return what `--json` has of it."""
+        """Return it as `--json` prints it."""
         return {"file": str(self.file)} | self.explanation.document()
 
 
-def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | None) -> list[ExplainedEvent]:
+@dataclass(frozen=True)
+class Explained:
+    """The explanations of the events of some files, in their order."""
+
+    events: tuple[ExplainedEvent, ...]
+
+    def document(self) -> list[dict[str, Any]]:
+        """Return the array that `--json` prints."""
+        return [event.document() for event in self.events]
+
+
+def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | None) -> Explained:
     """Explain the events of files and folders, in their order.
 
     Raises:
@@ -50,30 +60,27 @@ def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | 
     """
     rules, registered = load_materiality(materiality), load_avro_schemas(schemas)
     events = [named for path in paths for named in read_named_events(path)]
-    return [
-        ExplainedEvent(file, explanation)
-        for file, payload in events
-        for explanation in explain_message(payload, rules, registered)
-    ]
+    return Explained(
+        tuple(
+            ExplainedEvent(file, explanation)
+            for file, payload in events
+            for explanation in explain_message(payload, rules, registered)
+        )
+    )
 
 
-def as_json(explained: Iterable[ExplainedEvent]) -> str:
-    """Return the one array that `--json` prints."""
-    return json.dumps([event.document() for event in explained], indent=2)
-
-
-def render(explained: Sequence[ExplainedEvent]) -> Group:
-    """Return a table for each file, with a row for each event and account, and what that makes together."""
+def render(explained: Explained) -> Group:
+    """Return a table for each file, with a row for each event and account, and a count of each decision."""
     parts: list[Text | Table] = []
-    for file, events in groupby(explained, key=lambda event: event.file):
+    for file, events in groupby(explained.events, key=lambda event: event.file):
         parts += [plain(str(file), "bold"), _table(event.explanation for event in events)]
-    counts = Counter(event.explanation.decision for event in explained)
+    counts = Counter(event.explanation.decision for event in explained.events)
     total = ", ".join(f"{_word(decision)} {counts[decision]}" for decision in Decision if counts[decision])
     return Group(*parts, plain(total or "no events", "bold"))
 
 
 def _table(explanations: Iterable[Explanation]) -> Table:
-    # The widths are those of an account's id and of the longest decision, so that the tables of all files align.
+    # Fixed widths, of an account id and of the longest decision, align the tables of all files.
     table = Table(show_header=False, box=None, padding=(0, 0, 0, 2))
     table.add_column(width=18)
     table.add_column(width=29)
@@ -89,7 +96,7 @@ def _word(decision: Decision) -> str:
 
 
 def _why(explanation: Explanation) -> Text:
-    """Return the message of a dead letter, or the fields: those that matter first, and in bold."""
+    """Return the message of a dead letter, or the changed fields: the material ones first, in bold."""
     if explanation.message:
         return plain(explanation.message)
     fields = dict.fromkeys((*explanation.material_fields, *explanation.changed_fields, *explanation.nulled_fields))

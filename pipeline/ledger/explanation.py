@@ -1,14 +1,14 @@
-"""What the pipeline would decide about an event, by the functions that the pipeline itself calls.
+"""What the pipeline would decide about an event, by calling the pipeline's own functions.
 
-Each event is looked at by itself, without any state: that it is a duplicate, stale, coalesced into another or that its
-account's context has not changed is decided later, and depends on the others.
+Each event is explained by itself, without state. Whether it is a duplicate, stale, or coalesced into another, and
+whether its account's context has changed, depends on other events and is not told.
 
 decision      reason
-rescore       material (an UPDATE), created, undeleted, deleted (a related record was), gap
+rescore       material (an UPDATE), created, undeleted, deleted (a related record), gap
 tombstone     deleted
 skip          a SkipReason: immaterial, own_write, unsupported_entity
 resync        wildcard, overflow
-dead_letter   the ErrorClass, and a message besides
+dead_letter   the ErrorClass; such an explanation has a message, too
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ from transforms.parse.parse_change_events import parse_message
 
 
 class Decision(StrEnum):
-    """What becomes of an event, as far as it decides that by itself."""
+    """What the pipeline would do with an event by itself."""
 
     RESCORE = "rescore"
     TOMBSTONE = "tombstone"
@@ -49,7 +49,7 @@ OVERFLOW: Final = "overflow"
 
 @dataclass(frozen=True)
 class Explanation:
-    """What becomes of an (event, account), and why; fields are told of changes of an account only."""
+    """The decision about one (event, account), and why; the fields are empty unless it is an account change."""
 
     event_id: str
     account_id: str | None
@@ -63,7 +63,7 @@ class Explanation:
     message: str | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return the explanation as JSON has it; only dead letters have a message."""
+        """Return the explanation as `--json` prints it; only dead letters have a message."""
         document = {
             "event_id": self.event_id,
             "account_id": self.account_id,
@@ -79,12 +79,12 @@ class Explanation:
 
 
 def explain_message(payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS) -> list[Explanation]:
-    """Return what becomes of a message, for each account that it is about; it can't fail, as parsing can't."""
+    """Return an explanation for each account that a message is about; a message that can't be parsed has one too."""
     return [explain(record, materiality) for record in parse_message(SourceMessage(payload=payload), schemas)]
 
 
 def explain(record: ParsedRecord, materiality: Materiality) -> Explanation:
-    """Return what becomes of a record of a message."""
+    """Return the explanation of one record of a message."""
     match record:
         case AccountChange():
             return _of_change(record, materiality)

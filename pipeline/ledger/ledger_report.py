@@ -1,4 +1,4 @@
-"""What the ledger says of a run: counts, what is not explained yet, how long it took, the best scores."""
+"""A report of one run from the ledger: counts, events without an outcome, latency, the highest scores."""
 
 import datetime as dt
 import statistics
@@ -9,10 +9,8 @@ from typing import Any, Final
 from schemas.outcome import OutcomeKind
 from transforms.clients.bigquery import Warehouse, dataset_path
 
-# BigQuery may take a row twice, where its answer to the first was lost: the columns are those of its identity
-# (schemas.outcome.outcome_id).
-# BigQuery may have taken a row twice, where its first answer was lost: rows are told apart by the columns of their
-# identity (schemas.outcome.outcome_id).
+# BigQuery may have inserted a row twice, if its first response was lost. DISTINCT selects the columns of
+# schemas.outcome.outcome_id, which identify a row.
 _PROGRESS_SQL: Final = """
 SELECT
   (SELECT COUNT(DISTINCT message_id) FROM `{dataset}.change_outcomes` WHERE recorded_at >= @since) AS messages,
@@ -69,28 +67,28 @@ LIMIT 5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; the counts are of ledger rows."""
+    """How far a run is, in ledger rows."""
 
     messages: int = 0
     received: int = 0
     explained: int = 0
     unexplained: int = 0
     unwritten: int = 0
-    """Scores that the ledger has, and `account_scores` not yet."""
+    """Scores that are in the ledger and not yet in `account_scores`."""
 
     def has_received(self, published: int) -> bool:
-        """Whether every published message has come in."""
+        """Return whether every published message was received."""
         return self.messages >= published
 
     def is_done(self, published: int) -> bool:
-        """Whether every message was received, all that was received has its outcome, and every score its row."""
+        """Return whether every message was received and has its outcome, and every score is in its table."""
         is_explained = self.unexplained == 0 and self.explained >= self.received
         return self.has_received(published) and is_explained and self.unwritten <= 0
 
 
 @dataclass(frozen=True)
 class LedgerSummary:
-    """The ledger's rows by outcome and reason, the accounts that have a score, and the time from event to row."""
+    """Ledger rows by outcome and reason, accounts with a score, seconds from publication to the scored row."""
 
     outcomes: Mapping[str, int]
     reasons: Mapping[str, Mapping[str, int]]
@@ -100,7 +98,7 @@ class LedgerSummary:
 
 
 class LedgerReport:
-    """Reads the ledger of one dataset from a moment on, which bounds the partitions that are read."""
+    """Reads the ledger of one dataset since a time, which bounds the partitions that BigQuery scans."""
 
     def __init__(self, warehouse: Warehouse, dataset: str, crm_dataset: str, *, since: dt.datetime) -> None:
         self._warehouse = warehouse
@@ -122,7 +120,7 @@ class LedgerReport:
         )
 
     def summary(self) -> LedgerSummary:
-        """Return the whole picture."""
+        """Return counts, latency and the highest scores."""
         outcomes = dict.fromkeys(map(str, OutcomeKind), 0)
         reasons: dict[str, dict[str, int]] = {}
         for row in self._query(_COUNTS_SQL):
@@ -142,7 +140,7 @@ class LedgerReport:
 
 
 def percentiles(seconds: list[float]) -> dict[str, float | None]:
-    """Return the median and the 95th percentile, each None where there is nothing to measure."""
+    """Return the median and the 95th percentile in seconds; None if there are no values."""
     if not seconds:
         return {"p50": None, "p95": None}
     cuts = statistics.quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else seconds * 99

@@ -1,18 +1,17 @@
-"""Reconciling the ledger: every (event, account, replay) that was received has one outcome, and only one.
+"""Reconcile the ledger: every (event, account, replay) that was received must have exactly one outcome.
 
-One query groups the ledger by what was recorded of each; what that means is decided here, a group at a time.
+One query groups the ledger by the recorded outcomes; the functions here judge each group.
 
-- A row that repeats counts once: Pub/Sub and BigQuery deliver at least once.
-- `skipped/duplicate` explains a further delivery. It is no outcome of the event, and no second one.
-- `dead_lettered/row_rejected` supersedes the outcome whose row was refused: a bundle that Beam repeats may have its row
-  taken once and refused once.
-- Into which event a change was coalesced is a detail of the outcome, and makes no second one.
-- An outcome without `received` is no fault: the event was received before the time that is looked at. It is counted
-  among the outcomes and in `without_received`.
+- Repeated rows count once: Pub/Sub and BigQuery deliver at least once.
+- `skipped/duplicate` is the outcome of a second delivery, not of the event.
+- `dead_lettered/row_rejected` replaces the outcome whose score row BigQuery refused: when Beam retries a bundle, the
+  row may be inserted once and refused once.
+- Coalesced into two different events is still one outcome.
+- An outcome without `received` is not an error: the event was received before the window. It counts among the outcomes
+  and in `without_received`.
 """
 
 import datetime as dt
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +19,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from schemas.failures import ErrorClass
-from schemas.identifiers import DatasetId, checked
 from schemas.outcome import OutcomeKind, SkipReason
 from transforms.clients.bigquery import Warehouse, dataset_path
 from transforms.errors import WarehouseUnavailable
@@ -31,11 +29,8 @@ _SUPERSEDED: Final = frozenset(
     {str(OutcomeKind.SCORED), str(OutcomeKind.TOMBSTONED), f"{OutcomeKind.SKIPPED}:{SkipReason.UNCHANGED_CONTEXT}"}
 )
 
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
-
-# A group for each combination of outcomes, of which there are few however many events: the answer is bounded, and one
-# row, whatever the ledger holds. The window is the partition filter. GROUP BY takes two NULL account ids for equal.
+# There are few combinations of outcomes, however many events: the result is one row of bounded size. The window is the
+# partition filter. GROUP BY treats NULL account ids as equal.
 _RECONCILE_SQL: Final = """
 WITH
   ledger AS (
@@ -78,8 +73,8 @@ SELECT ARRAY(
 """
 
 
-class Verdict(StrEnum):
-    """What the ledger says of an event."""
+class EventState(StrEnum):
+    """Whether an event has exactly one outcome."""
 
     EXPLAINED = "explained"
     PENDING = "pending"
@@ -89,7 +84,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class LedgerEvent:
-    """An (event, account, replay), as the ledger's rows of it tell; `outcomes` are all but `received`."""
+    """One (event, account, replay) in the ledger; `outcomes` are all of its outcomes but `received`."""
 
     event_id: str
     account_id: str | None
@@ -106,18 +101,18 @@ class LedgerEvent:
 
     @property
     def age_key(self) -> tuple[dt.datetime, str, str, int]:
-        """Sorts the oldest first, and always in the same order."""
+        """Key that sorts the oldest first, with the ids as tie-breakers."""
         return self.first_recorded_at, self.event_id, self.account_id or "", self.replay_count
 
     def document(self) -> dict[str, Any]:
-        """Return the event as JSON has it."""
+        """Return the event as `--json` prints it."""
         values = {column.name: getattr(self, column.name) for column in fields(self)}
         return {name: it.isoformat() if isinstance(it, dt.datetime) else it for name, it in values.items()}
 
 
 @dataclass(frozen=True)
 class LedgerGroup:
-    """The events of which the ledger says the same; `oldest` has some of them."""
+    """The events with the same outcomes; `oldest` has the oldest of them."""
 
     outcomes: frozenset[str]
     is_received: bool
@@ -127,25 +122,25 @@ class LedgerGroup:
 
     @property
     def finals(self) -> frozenset[str]:
-        """The outcomes that stand."""
+        """The final outcomes, see `final_outcomes`."""
         return final_outcomes(self.outcomes)
 
     @property
-    def verdict(self) -> Verdict:
-        """What that says; an outcome too many is wrong at once, one too few after the grace period."""
+    def state(self) -> EventState:
+        """The state of the group's events; without an outcome they are pending during the grace period."""
         if len(self.finals) > 1:
-            return Verdict.DOUBLE
+            return EventState.DOUBLE
         if self.finals or not self.is_received:
-            return Verdict.EXPLAINED
-        return Verdict.UNEXPLAINED if self.is_overdue else Verdict.PENDING
+            return EventState.EXPLAINED
+        return EventState.UNEXPLAINED if self.is_overdue else EventState.PENDING
 
 
 @dataclass(frozen=True)
 class Window:
-    """The time that is looked at, and how long after its receipt an event may lack its outcome.
+    """The period to reconcile, and the grace period in which a received event may lack an outcome.
 
     Raises:
-        ValueError: No event could be overdue in it.
+        ValueError: No event of the period could be overdue.
     """
 
     since: dt.datetime
@@ -161,28 +156,28 @@ class Window:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What the ledger says of a window; `counts` are of events, by outcome and by outcome:reason.
+    """The result for a window; `counts` has events by outcome and by outcome:reason.
 
-    In `counts` an event with two outcomes is in both, and `skipped:duplicate` has the events that were delivered again:
-    it is part of no other count.
+    An event with two outcomes is in two counts. `skipped:duplicate` counts the events that were delivered again; no
+    other count includes it.
     """
 
     window: Window
     counts: Mapping[str, int]
-    verdicts: Mapping[Verdict, int]
+    states: Mapping[EventState, int]
     without_received: int
     oldest_unexplained: tuple[LedgerEvent, ...] = ()
     doubles: tuple[LedgerEvent, ...] = ()
 
     @property
     def events(self) -> int:
-        """How many (event, account, replay) the window tells of."""
-        return sum(self.verdicts.values())
+        """How many (event, account, replay) the window has."""
+        return sum(self.states.values())
 
     @property
     def is_ok(self) -> bool:
-        """Whether every event that is due has one outcome."""
-        return not self.verdicts[Verdict.UNEXPLAINED] and not self.verdicts[Verdict.DOUBLE]
+        """Whether no event has two outcomes, or none after the grace period."""
+        return not self.states[EventState.UNEXPLAINED] and not self.states[EventState.DOUBLE]
 
     def document(self) -> dict[str, Any]:
         """Return the reconciliation as `--json` prints it."""
@@ -193,9 +188,9 @@ class Reconciliation:
             "counts": dict(sorted(self.counts.items())),
             "events": self.events,
             "without_received": self.without_received,
-            "pending": self.verdicts[Verdict.PENDING],
-            "unexplained": self.verdicts[Verdict.UNEXPLAINED],
-            "double": self.verdicts[Verdict.DOUBLE],
+            "pending": self.states[EventState.PENDING],
+            "unexplained": self.states[EventState.UNEXPLAINED],
+            "double": self.states[EventState.DOUBLE],
             "oldest_unexplained": [event.document() for event in self.oldest_unexplained],
             "doubles": [event.document() for event in self.doubles],
             "ok": self.is_ok,
@@ -203,26 +198,32 @@ class Reconciliation:
 
 
 def final_outcomes(outcomes: Iterable[str]) -> frozenset[str]:
-    """Return which of an event's recorded outcomes stand; each is `outcome` or `outcome:reason`."""
+    """Return the final ones of an event's recorded outcomes, each `outcome` or `outcome:reason`."""
     finals = frozenset(outcomes) - {OutcomeKind.RECEIVED, DUPLICATE}
     return finals - _SUPERSEDED if ROW_REJECTED in finals else finals
 
 
 def judge(groups: Iterable[LedgerGroup], window: Window, *, limit: int) -> Reconciliation:
-    """Judge a ledger; `limit` bounds each listing, and every group must bring as many events as it has, up to it."""
+    """Judge the groups of a ledger.
+
+    Args:
+        groups: Each with its oldest events, `limit` of them if it has as many.
+        window: The period.
+        limit: How many events each listing has at most.
+    """
     groups = list(groups)
-    counts, verdicts = Counter(dict.fromkeys(map(str, OutcomeKind), 0)), Counter(dict.fromkeys(Verdict, 0))
+    counts, states = Counter(dict.fromkeys(map(str, OutcomeKind), 0)), Counter(dict.fromkeys(EventState, 0))
     for group in groups:
-        verdicts[group.verdict] += group.events
+        states[group.state] += group.events
         for name in _counted_as(group):
             counts[name] += group.events
     return Reconciliation(
         window=window,
         counts=counts,
-        verdicts=verdicts,
+        states=states,
         without_received=sum(group.events for group in groups if not group.is_received),
-        oldest_unexplained=_oldest(groups, Verdict.UNEXPLAINED, limit),
-        doubles=_oldest(groups, Verdict.DOUBLE, limit),
+        oldest_unexplained=_oldest(groups, EventState.UNEXPLAINED, limit),
+        doubles=_oldest(groups, EventState.DOUBLE, limit),
     )
 
 
@@ -230,75 +231,27 @@ def read_ledger(warehouse: Warehouse, dataset: str, window: Window, *, limit: in
     """Read a window of the ledger with one query.
 
     Raises:
-        ValueError: The dataset is no name.
+        ValueError: The dataset is not a name.
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
     sql = _RECONCILE_SQL.format(dataset=dataset_path(warehouse.project, dataset), limit=int(limit))
     bounds = {"since": window.since, "until": window.until, "overdue_before": window.until - window.grace}
     answer = warehouse.query(sql, bounds)
     if len(answer) != 1:
-        # An empty ledger is a row too: an answer without it must not pass for a ledger in order.
+        # An empty ledger gives one row, too: no row must not be taken for a ledger without errors.
         raise WarehouseUnavailable("BigQuery: query: no answer")
     return [_group(row) for row in answer[0]["ledger_groups"]]
 
 
-def check_dataset(name: str) -> None:
-    """Refuse what can't be a dataset's name: it becomes part of the query, where values are bound.
-
-    Raises:
-        ValueError: It can't.
-    """
-    checked(DatasetId, name, "--dataset")
-
-
-def parse_duration(text: str) -> dt.timedelta:
-    """Return the duration that a text such as 15m, 24h or 7d says.
-
-    Raises:
-        ValueError: It is none.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is no duration: a number and s, m, h, d or w are wanted, such as 15m or 24h")
-    return dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
-
-
-def parse_since(text: str, now: dt.datetime) -> dt.datetime:
-    """Return the time that a text says: a duration before now, or an ISO date or time, in UTC where it says no zone.
-
-    Raises:
-        ValueError: It is neither, or out of range.
-    """
-    try:
-        if _DURATION.fullmatch(text.strip()):
-            return now - parse_duration(text)
-        return parse_time(text, "--since")
-    except (ValueError, OverflowError):
-        raise ValueError(f"--since is {text!r}: a duration such as 7d, or a time such as 2026-03-02T09:30Z") from None
-
-
-def parse_time(text: str, flag: str) -> dt.datetime:
-    """Return the time that an ISO text says, in UTC where it says no zone.
-
-    Raises:
-        ValueError: It says none; the message names the flag.
-    """
-    try:
-        time = dt.datetime.fromisoformat(text.strip())
-        return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{flag} is {text!r}: a time such as 2026-03-02T09:30Z is wanted") from None
-
-
 def _counted_as(group: LedgerGroup) -> frozenset[str]:
-    """Return the counts that a group's events are in: its outcomes that stand, with and without their reasons."""
+    """Return the names of the counts that include a group: its final outcomes, with and without their reasons."""
     finals = group.finals
     received = {str(OutcomeKind.RECEIVED)} if group.is_received else set()
     return finals | {final.partition(":")[0] for final in finals} | received | (group.outcomes & {DUPLICATE})
 
 
-def _oldest(groups: Iterable[LedgerGroup], verdict: Verdict, limit: int) -> tuple[LedgerEvent, ...]:
-    events = (event for group in groups if group.verdict is verdict for event in group.oldest)
+def _oldest(groups: Iterable[LedgerGroup], state: EventState, limit: int) -> tuple[LedgerEvent, ...]:
+    events = (event for group in groups if group.state is state for event in group.oldest)
     return tuple(sorted(events, key=lambda event: event.age_key)[:limit])
 
 

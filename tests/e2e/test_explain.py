@@ -43,7 +43,7 @@ PUBLISHED: Mapping[str, list[Decided]] = {
 
 
 def _rescore(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # Neither a project nor credentials of whoever runs the tests are used.
+    # Use neither the project nor the credentials of the user who runs the tests.
     own = {"GOOGLE_CLOUD_PROJECT", "BIGQUERY_EMULATOR_HOST"}
     environment = {name: value for name, value in os.environ.items() if name not in own}
     environment["GOOGLE_APPLICATION_CREDENTIALS"] = "no-credentials.json"
@@ -59,7 +59,7 @@ def _explained(*arguments: str) -> list[dict[str, Any]]:
 
 
 def test_published_events_are_explained(published_events: Path) -> None:
-    """Each file of events that other people published, in its shape, has the decision that it ought to have."""
+    """Each file of published events, in its own shape, has the expected decision."""
     explained: dict[str, list[Decided]] = {}
     for it in _explained(str(published_events)):
         decided = (it["decision"], it["reason"], it["account_id"], it["material_fields"])
@@ -71,7 +71,7 @@ def test_published_events_are_explained(published_events: Path) -> None:
 
 
 def test_own_rules_and_schemas_are_used(tmp_path: Path) -> None:
-    """--materiality decides what matters, --schemas decodes bitmaps; people get a table."""
+    """--materiality decides what matters, --schemas decodes bitmaps; the report is a table."""
     event = {"schemaId": "S1", "payload": json.loads(payload({"Phone": "1"}, changedFields=["0x2"]))}
     (tmp_path / "event.json").write_text(json.dumps(event))
     (tmp_path / "rules.yaml").write_text("entities:\n  Account:\n    include: [Phone]\n")
@@ -88,7 +88,7 @@ def test_own_rules_and_schemas_are_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["explain", "reconcile"])
 def test_help_has_an_example(command: str) -> None:
-    """Each command's help shows how it is typed."""
+    """Each command's help shows an example."""
     done = _rescore(command, "--help")
     assert done.returncode == 0
     assert "Example" in done.stdout
@@ -109,7 +109,7 @@ def test_help_has_an_example(command: str) -> None:
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str) -> None:
-    """What the user can mend is said in one line, without a traceback."""
+    """An error that the user can fix is one line, without a traceback."""
     done = _rescore(*arguments)
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""A whole run with a budget and a shadow, and what it leaves in the warehouse."""
+"""A whole run with a token budget and shadow scores."""
 
 import datetime as dt
 from pathlib import Path
@@ -19,7 +19,7 @@ ACCOUNTS = 30
 
 
 def _rows(data_dir: Path, patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return the score rows that a run left."""
+    """Return the score rows of a run."""
     columns = "account_id, event_ids, shadow, prompt_version, cost_usd, prompt_tokens, output_tokens, status"
     with GeminiStandIn() as tokens, BigQueryEmulator(data_dir) as emulator:
         key_file = write_service_account_file(data_dir / "key.json", tokens.token_url, PROJECT)
@@ -32,7 +32,7 @@ def _rows(data_dir: Path, patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_a_run_with_a_budget_and_a_shadow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The day's tokens are enough for ten accounts: about as many are scored, and the rest can be replayed tomorrow.
+    """The day's tokens are enough for ten accounts: about ten are scored, and the rest can be replayed tomorrow.
 
     Each score has its cost and its shadow; the ledger knows nothing of shadows.
     """
@@ -45,7 +45,7 @@ def test_a_run_with_a_budget_and_a_shadow(tmp_path: Path, monkeypatch: pytest.Mo
     )
     assert result.unexplained == 0
     outcomes, reasons = result.summary.outcomes, result.summary.reasons
-    # Ten by the guess; one or two more if the run lasts until the table tells that those cost less.
+    # Ten by the estimate; one or two more if the run lasts until the table shows that those cost less.
     assert 10 <= outcomes[OutcomeKind.SCORED] <= 12
     exhausted = reasons[OutcomeKind.DEAD_LETTERED]["budget_exhausted"]
     assert outcomes[OutcomeKind.SCORED] + exhausted >= ACCOUNTS
@@ -56,6 +56,6 @@ def test_a_run_with_a_budget_and_a_shadow(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(scores) == outcomes[OutcomeKind.SCORED]
     assert {row["prompt_version"] for row in scores} == {"v2"}
     assert {row["prompt_version"] for row in shadows} == {"v1"}
-    # Shadows are inserted by themselves: those of the last second may miss the end of the run.
+    # Shadow scores are inserted separately: those of the last second may be missing at the end of the run.
     assert {row["event_ids"][0] for row in shadows} <= {row["event_ids"][0] for row in scores}
     assert all(row["cost_usd"] > 0 for row in rows)

@@ -1,4 +1,4 @@
-"""The whole pipeline among failures that know secrets: they are told to nobody."""
+"""The whole pipeline with failures whose errors contain secrets: no secret is shown."""
 
 import datetime as dt
 import os
@@ -54,7 +54,7 @@ UNREADABLE = [
 
 
 def _with_hostile_emails(crm: CrmRecords) -> CrmRecords:
-    """Give each account an email with an instruction for the model, of which the stand-in can be told to fail."""
+    """Give each account an email with an instruction for the model, on which the stand-in can be told to fail."""
     emails = tuple(
         Email(
             email_id=f"02s-{number}",
@@ -91,8 +91,8 @@ def _letters(stack: LocalStack) -> list[Mapping[str, Any]]:
     return list(stack.warehouse.query(sql))
 
 
-def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
-    """Credentials and the texts of CRM and messages stay out of log, output and letters' error messages."""
+def test_no_failure_shows_a_secret(tmp_path: Path) -> None:
+    """Credentials and the texts of CRM and messages stay out of logs, output and error messages of dead letters."""
     crm = _with_hostile_emails(generate_crm(accounts=4, seed=5, as_of=utc_now()))
     refused, prose, gap, _ = (account.account_id for account in crm.accounts)
     faults = [
@@ -130,7 +130,7 @@ def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
     ids=["Redis", "Salesforce"],
 )
 def test_a_secret_in_an_option_is_refused_and_not_repeated(option: str, remedy: str) -> None:
-    """Whoever types a secret where its name belongs is told so in one line that does not quote it."""
+    """A secret in place of its name is refused with one line that does not quote it."""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "run", "--project=my-project", *OPTIONS, option],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What the demo says of its run, read from a ledger in the warehouse."""
+"""The report of a run, from a ledger in the warehouse."""
 
 import datetime as dt
 
@@ -46,8 +46,8 @@ ROWS = [
 
 
 @pytest.mark.parametrize("repeated", [[], ROWS, ROWS[:1], ROWS[1:2], ROWS[2:3]])
-def test_a_row_that_bigquery_took_twice_counts_once(warehouse: Warehouse, repeated: list[Outcome]) -> None:
-    """A run is done when every delivery has its outcome and every score its row, however often the rows came."""
+def test_a_row_that_was_inserted_twice_counts_once(warehouse: Warehouse, repeated: list[Outcome]) -> None:
+    """A run is done when every delivery has its outcome and every score its row, also with repeated rows."""
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, [*ROWS, *repeated])
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [_score()] * 2)
     report = LedgerReport(warehouse, SCORING_DATASET, CRM_DATASET, since=SINCE)
@@ -60,7 +60,7 @@ def test_a_row_that_bigquery_took_twice_counts_once(warehouse: Warehouse, repeat
 
 @pytest.mark.parametrize("missing", [1, 3, 5])
 def test_a_run_is_not_done_before_each_delivery_has_its_outcome(warehouse: Warehouse, missing: int) -> None:
-    """The outcome of a second delivery is waited for as the first one's is."""
+    """Also of a second delivery."""
     rows = [row for number, row in enumerate(ROWS) if number != missing]
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [_score()])
@@ -68,7 +68,7 @@ def test_a_run_is_not_done_before_each_delivery_has_its_outcome(warehouse: Wareh
 
 
 def test_a_run_is_not_done_before_each_score_has_its_row(warehouse: Warehouse) -> None:
-    """The ledger and the scores are written beside each other."""
+    """Ledger and scores are written independently."""
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, ROWS)
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
     assert not LedgerReport(warehouse, SCORING_DATASET, CRM_DATASET, since=SINCE).progress().is_done(3)

@@ -1,4 +1,4 @@
-"""Reconciling a ledger in the warehouse: each case as rows of the table, read by the one query."""
+"""Reconciling a ledger in the warehouse: each case is a set of rows of the table."""
 
 import datetime as dt
 import json
@@ -48,8 +48,8 @@ def _counted(document: dict[str, Any]) -> dict[str, int]:
     return {name: count for name, count in document["counts"].items() if count}
 
 
-def test_an_empty_ledger_is_in_order(warehouse: Warehouse) -> None:
-    """Nothing received, nothing missing; every outcome is named with its 0."""
+def test_an_empty_ledger_is_ok(warehouse: Warehouse) -> None:
+    """Nothing was received and nothing is missing; every outcome is listed with 0."""
     document = _reconcile(warehouse)
     assert document["events"] == 0
     assert document["counts"] == dict.fromkeys(map(str, OutcomeKind), 0)
@@ -73,7 +73,7 @@ def test_an_empty_ledger_is_in_order(warehouse: Warehouse) -> None:
 def test_what_was_received_and_has_an_outcome_is_explained(
     warehouse: Warehouse, final: str, account: str | None
 ) -> None:
-    """One outcome is what every event ought to have, be it about an account or none."""
+    """One outcome is expected of every event, with an account or without."""
     document = _reconcile(warehouse, _row("received", account_id=account), _row(final, account_id=account))
     assert _totals(document) == (0, 0, 0, True)
     assert document["events"] == 1
@@ -84,7 +84,7 @@ def test_what_was_received_and_has_an_outcome_is_explained(
 def test_what_was_received_and_has_no_outcome_is_unexplained_after_the_grace_period(
     warehouse: Warehouse, account: str | None
 ) -> None:
-    """Before that it is pending; the listing tells what is known of it."""
+    """Before that it is pending; the listing has what the ledger knows of it."""
     received = _row("received", account_id=account, entity_name="Account", change_type="UPDATE", message_id="m1")
     document = _reconcile(warehouse, received, _row("received", 2, account_id=account, recorded_at=JUST_NOW))
     assert _totals(document) == (1, 1, 0, False)
@@ -107,7 +107,7 @@ def test_what_was_received_and_has_no_outcome_is_unexplained_after_the_grace_per
 
 @pytest.mark.parametrize("account", [account_id(1), None])
 def test_rows_that_repeat_count_once(warehouse: Warehouse, account: str | None) -> None:
-    """Pub/Sub and BigQuery repeat rows at other times; into what a change was coalesced is a detail."""
+    """Pub/Sub and BigQuery may repeat rows later; the event that a change was coalesced into does not matter."""
     rows = [
         _row(outcome, account_id=account, recorded_at=LONG_AGO + dt.timedelta(minutes=minutes), coalesced_into=into)
         for minutes in range(3)
@@ -120,7 +120,7 @@ def test_rows_that_repeat_count_once(warehouse: Warehouse, account: str | None) 
 
 @pytest.mark.parametrize("account", [account_id(1), None])
 def test_two_different_outcomes_are_a_double(warehouse: Warehouse, account: str | None) -> None:
-    """A second outcome is wrong, though it be the same with another reason."""
+    """The same outcome with another reason is a second outcome, too."""
     document = _reconcile(
         warehouse,
         *(_row(it, 1, account_id=account) for it in ("received", "scored", "skipped:unchanged_context")),
@@ -136,28 +136,28 @@ def test_two_different_outcomes_are_a_double(warehouse: Warehouse, account: str 
 
 
 def test_a_double_is_reported_before_the_grace_period_is_over(warehouse: Warehouse) -> None:
-    """Waiting brings no second outcome back."""
+    """Waiting does not help."""
     rows = (_row(it, recorded_at=JUST_NOW) for it in ("received", "scored", "coalesced"))
     assert _totals(_reconcile(warehouse, *rows)) == (0, 0, 1, False)
 
 
 @pytest.mark.parametrize("other", ["scored", "tombstoned", "skipped:unchanged_context"])
 def test_a_refused_row_supersedes_its_score(warehouse: Warehouse, other: str) -> None:
-    """The score was recorded before BigQuery refused it: the dead letter is the outcome."""
+    """The score was recorded before BigQuery refused its row: the dead letter is the outcome."""
     document = _reconcile(warehouse, *(_row(it) for it in ("received", other, "dead_lettered:row_rejected")))
     assert _totals(document) == (0, 0, 0, True)
     assert _counted(document) == {"received": 1, "dead_lettered": 1, "dead_lettered:row_rejected": 1}
 
 
 def test_another_dead_letter_beside_a_score_is_a_double(warehouse: Warehouse) -> None:
-    """Only a refused row explains that an event was scored and is a dead letter."""
+    """Only a refused row explains both a score and a dead letter."""
     document = _reconcile(warehouse, *(_row(it) for it in ("received", "scored", "dead_lettered:gemini_timeout")))
     assert _totals(document) == (0, 0, 1, False)
 
 
 @pytest.mark.parametrize("account", [account_id(1), None])
-def test_a_duplicate_is_no_second_outcome(warehouse: Warehouse, account: str | None) -> None:
-    """It explains that the event was delivered again, and is counted for itself."""
+def test_a_duplicate_is_not_a_second_outcome(warehouse: Warehouse, account: str | None) -> None:
+    """It is the outcome of a second delivery, and is counted separately."""
     rows = (_row(it, account_id=account) for it in ("received", "received", "scored", "skipped:duplicate"))
     document = _reconcile(warehouse, *rows)
     assert _totals(document) == (0, 0, 0, True)
@@ -165,15 +165,15 @@ def test_a_duplicate_is_no_second_outcome(warehouse: Warehouse, account: str | N
 
 
 @pytest.mark.parametrize("account", [account_id(1), None])
-def test_a_duplicate_alone_is_no_outcome(warehouse: Warehouse, account: str | None) -> None:
-    """An event whose every delivery was taken for a repetition has been lost."""
+def test_a_duplicate_alone_is_not_an_outcome(warehouse: Warehouse, account: str | None) -> None:
+    """An event whose every delivery was dropped as a duplicate is lost."""
     document = _reconcile(warehouse, *(_row(it, account_id=account) for it in ("received", "skipped:duplicate")))
     assert _totals(document) == (0, 1, 0, False)
     assert document["oldest_unexplained"][0]["outcomes"] == ("skipped:duplicate",)
 
 
-def test_what_was_received_before_the_window_is_no_fault(warehouse: Warehouse) -> None:
-    """An outcome in the window counts, though `received` is older; with a longer window nothing has changed."""
+def test_what_was_received_before_the_window_is_ok(warehouse: Warehouse) -> None:
+    """An outcome in the window counts, although `received` is older; a longer window gives the same."""
     before = WINDOW.since - dt.timedelta(hours=1)
     rows = (_row("received", recorded_at=before), _row("scored"), _row("skipped:duplicate", 2))
     document = _reconcile(warehouse, *rows)
@@ -183,8 +183,8 @@ def test_what_was_received_before_the_window_is_no_fault(warehouse: Warehouse) -
     assert _reconcile(warehouse, *rows, since="2d")["without_received"] == 1
 
 
-def test_what_lies_outside_the_window_is_not_looked_at(warehouse: Warehouse) -> None:
-    """The partitions that are read are those of the time asked for."""
+def test_rows_outside_the_window_are_ignored(warehouse: Warehouse) -> None:
+    """Only the partitions of the window are read."""
     older, newer = WINDOW.since - dt.timedelta(seconds=1), UNTIL + dt.timedelta(seconds=1)
     assert (
         _reconcile(warehouse, _row("received", 1, recorded_at=older), _row("received", 2, recorded_at=newer))["events"]
@@ -193,7 +193,7 @@ def test_what_lies_outside_the_window_is_not_looked_at(warehouse: Warehouse) -> 
 
 
 def test_a_replay_needs_an_outcome_of_its_own(warehouse: Warehouse) -> None:
-    """A dead letter and the score after its replay are two events' outcomes; a replay that got lost is seen."""
+    """A dead letter and the score of its replay are counted separately; a lost replay is found."""
     first = [_row("received"), _row("dead_lettered:gemini_timeout")]
     document = _reconcile(warehouse, *first, _row("received", replay_count=1), _row("scored", replay_count=1))
     assert _totals(document) == (0, 0, 0, True)
@@ -203,7 +203,7 @@ def test_a_replay_needs_an_outcome_of_its_own(warehouse: Warehouse) -> None:
 
 
 def test_one_event_of_two_accounts_needs_two_outcomes(warehouse: Warehouse) -> None:
-    """An outcome of one account, or of none, explains nothing of the other."""
+    """The outcome of one account, or of none, is not the outcome of the other."""
     accounts = (account_id(1), account_id(2), None)
     rows = [_row("received", account_id=account) for account in accounts]
     document = _reconcile(warehouse, *rows, _row("scored", account_id=account_id(1)))
@@ -212,7 +212,7 @@ def test_one_event_of_two_accounts_needs_two_outcomes(warehouse: Warehouse) -> N
 
 
 def test_listings_are_bounded_and_have_the_oldest(warehouse: Warehouse) -> None:
-    """The totals are of all; the oldest come first, whatever else was recorded of them."""
+    """Totals count all events; listings start with the oldest."""
     rows = [
         row
         for number in range(1, 31)
@@ -232,7 +232,7 @@ def test_listings_are_bounded_and_have_the_oldest(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_query_groups_as_its_model_does(warehouse: Warehouse, seed: int) -> None:
-    """For a ledger of anything at all, the warehouse and the plain model of the query come to one result."""
+    """For arbitrary ledgers the warehouse and a simple model of the query give the same result."""
     rows = list(_anything(random.Random(seed), 400))
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
 
@@ -260,7 +260,7 @@ def _anything(chance: random.Random, count: int) -> Iterable[Outcome]:
 
 
 def test_the_command_prints_one_document_and_exits_1_if_something_is_wrong(warehouse: Warehouse) -> None:
-    """Scripts have the document and the exit code, with the defaults of the command; a ledger in order exits 0."""
+    """With the defaults of the command; a ledger without errors exits 0."""
     received = _row("received", recorded_at=dt.datetime.now(dt.UTC) - dt.timedelta(hours=1))
     scored = replace(received, outcome=OutcomeKind.SCORED)
     for rows, exit_code in (([received], 1), ([received, scored], 0)):
@@ -276,6 +276,6 @@ def test_the_command_prints_one_document_and_exits_1_if_something_is_wrong(wareh
 
 @pytest.mark.parametrize("dataset", ["missing", "account_scoring` --"])
 def test_a_dataset_that_is_not_there_is_named(warehouse: Warehouse, dataset: str) -> None:
-    """The error says which dataset was looked for, and a name is never SQL."""
+    """The error names the dataset, and a name never becomes SQL."""
     with pytest.raises((WarehouseUnavailable, ValueError), match=dataset):
         reconcile(project=warehouse.project, dataset=dataset, since="24h", grace="15m", limit=1)

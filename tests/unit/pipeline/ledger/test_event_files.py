@@ -1,4 +1,4 @@
-"""Change events in files: each comes out byte for byte."""
+"""Change events in files are read byte for byte."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ def test_a_file_is_an_event(tmp_path: Path) -> None:
 
 
 def test_lines_are_events(tmp_path: Path) -> None:
-    """JSON lines are a message each, garbage among them; empty lines are none."""
+    """Each line is a message, also if it is not JSON; empty lines are skipped."""
     file = tmp_path / "many.jsonl"
     file.write_bytes(b'{"a": 1}\n\n\xff\xfe\r\n{"b": 2}')
     assert list(read_event_files(file)) == [b'{"a": 1}', b"\xff\xfe", b'{"b": 2}']
 
 
 def test_an_array_is_its_elements(tmp_path: Path) -> None:
-    """An array of events is a message each."""
+    """Each event of an array is a message."""
     file = tmp_path / "array.json"
     file.write_bytes(b'[{"a": 1}, {"b": 2}]')
     assert list(read_event_files(file)) == [b'{"a": 1}', b'{"b": 2}']
@@ -30,20 +30,20 @@ def test_an_array_is_its_elements(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b'[{"a": 1}, {', b"[" * 100_000, b"[\xff]"])
 def test_an_array_that_cannot_be_read_is_one_event(tmp_path: Path, content: bytes) -> None:
-    """What can't be taken apart is published as it is, for the pipeline to refuse."""
+    """It is published unchanged, and the pipeline refuses it."""
     file = tmp_path / "broken.json"
     file.write_bytes(content)
     assert list(read_event_files(file)) == [content]
 
 
 def test_a_folder_is_read_in_order_of_name(tmp_path: Path) -> None:
-    """Files that are no events, such as a README, stay out."""
+    """Other files, such as a README, are skipped."""
     for name, content in (("b.json", b"2"), ("a.json", b"1"), ("README.md", b"no"), ("c.ndjson", b"3\n4\n")):
         (tmp_path / name).write_bytes(content)
     assert list(read_event_files(tmp_path)) == [b"1", b"2", b"3", b"4"]
 
 
-def test_nothing_to_read_is_an_error_that_says_what_is_wanted(tmp_path: Path) -> None:
+def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
     """An empty folder and a missing file are named."""
     with pytest.raises(EventFileError, match="json"):
         list(read_event_files(tmp_path))

@@ -1,4 +1,4 @@
-"""What becomes of an event, and why: each decision with each of its reasons."""
+"""Each decision about an event, with each of its reasons."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.ledger.explain import as_json, explain, render
+from pipeline.ledger.explain import explain, render
 from pipeline.ledger.explanation import Decision, Explanation, explain_message
 from schemas.change_event import ChangeType
 from tests.fixtures.changes import COMMITTED_AT, account_id, payload
@@ -50,7 +50,7 @@ def _one(event: bytes, **options: Any) -> Explanation:
     ],
 )
 def test_each_kind_of_event_has_its_decision_and_reason(event: bytes, decision: str, reason: str) -> None:
-    """What the stages of the pipeline do with it, in a word each."""
+    """The same as the stages of the pipeline decide."""
     explanation = _one(event)
     assert (explanation.decision.value, explanation.reason) == (decision, reason)
     assert ("message" in explanation.document()) == (decision == "dead_letter")
@@ -58,22 +58,22 @@ def test_each_kind_of_event_has_its_decision_and_reason(event: bytes, decision: 
 
 @pytest.mark.parametrize("change_type", list(ChangeType))
 def test_every_change_type_has_a_decision(change_type: ChangeType) -> None:
-    """None is without a reason, of an account as of a record that names one."""
+    """With a reason, for an account and for a related record."""
     for entity, record_id in (("Account", account_id()), ("Contact", CONTACT)):
         event = payload({"AccountId": account_id()}, entityName=entity, recordIds=[record_id], changeType=change_type)
         assert _one(event).reason
 
 
 def test_a_deleted_contact_rescores_its_account() -> None:
-    """Only the account's own end is a tombstone."""
+    """Only the deletion of the account is a tombstone."""
     event = payload({"AccountId": account_id(7)}, entityName="Contact", recordIds=[CONTACT], changeType="DELETE")
     explanation = _one(event)
     assert (explanation.decision, explanation.reason) == (Decision.RESCORE, "deleted")
     assert explanation.account_id == account_id(7)
 
 
-def test_fields_are_told_with_those_that_matter() -> None:
-    """Changed, material and cleared fields stand in the event's order, with the time of the change."""
+def test_changed_and_material_fields_are_listed() -> None:
+    """Changed, material and cleared fields in the event's order, and the time of the change."""
     event = payload({}, changedFields=["LastModifiedDate", "Rating", "Fax", "Industry"], nulledFields=["Industry"])
     assert _one(event).document() == {
         "event_id": _one(event).event_id,
@@ -88,15 +88,15 @@ def test_fields_are_told_with_those_that_matter() -> None:
     }
 
 
-def test_each_record_is_explained_for_itself() -> None:
-    """A malformed id among several is a dead letter, the others go on."""
+def test_each_record_is_explained_by_itself() -> None:
+    """A malformed id is a dead letter; the other records are not."""
     explanations = explain_message(payload(recordIds=[account_id(1), "wrong", account_id(2)]), DEFAULTS)
     assert [it.decision.value for it in explanations] == ["rescore", "dead_letter", "rescore"]
     assert len({it.event_id for it in explanations}) == 3
 
 
-def test_rules_of_ones_own_decide(tmp_path: Path) -> None:
-    """What a file of rules says holds, own writes among it."""
+def test_a_file_of_rules_decides(tmp_path: Path) -> None:
+    """Also about the service's own writes."""
     rules = tmp_path / "rules.yaml"
     rules.write_text("entities:\n  Account:\n    include: [Phone]\nown_clients: [scorer]\n")
     materiality = load_materiality(rules)
@@ -108,7 +108,7 @@ def test_rules_of_ones_own_decide(tmp_path: Path) -> None:
 
 
 def test_registered_schemas_decode_bitmaps() -> None:
-    """With the schema that the event names its fields are told; without it, it is a dead letter that says so."""
+    """With the schema that the event names, its fields are known; without it, it is a dead letter that says so."""
     fields = [{"name": name, "type": "string"} for name in ("ChangeEventHeader", "Phone", "Rating")]
     schema = parse_event_schema({"type": "record", "name": "AccountChangeEvent", "fields": fields})
     event = json.dumps(
@@ -122,20 +122,20 @@ def test_registered_schemas_decode_bitmaps() -> None:
 
 @given(st.one_of(st.binary(), st.text().map(str.encode), st.from_regex(r'\{"[A-Z]', fullmatch=True).map(str.encode)))
 def test_any_bytes_are_explained(event: bytes) -> None:
-    """Nothing that a file can hold ends the command: garbage is explained as such."""
+    """No content of a file makes the command fail."""
     explanations = explain_message(event, DEFAULTS)
     assert [it.decision for it in explanations] == [Decision.DEAD_LETTER]
     assert json.dumps(explanations[0].document())
 
 
 def test_files_are_named_with_what_is_in_them(tmp_path: Path) -> None:
-    """Of several arguments, folders and JSON lines among them, each event has its file, in the order asked for."""
+    """With folders and JSON lines among the arguments, each event has its file, in order."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "b.json").write_bytes(payload(recordIds=[account_id(2)]))
     (tmp_path / "folder" / "a.jsonl").write_bytes(payload() + b"\n" + b"garbage\n")
     (tmp_path / "last.json").write_bytes(payload(recordIds=[account_id(3), account_id(4)]))
     paths = [tmp_path / "last.json", tmp_path / "folder"]
-    documents = json.loads(as_json(explain(paths, materiality=None, schemas=None)))
+    documents = json.loads(json.dumps(explain(paths, materiality=None, schemas=None).document()))
     assert [(Path(document["file"]).name, document["account_id"]) for document in documents] == [
         ("last.json", account_id(3)),
         ("last.json", account_id(4)),
@@ -146,7 +146,7 @@ def test_files_are_named_with_what_is_in_them(tmp_path: Path) -> None:
 
 
 def test_people_see_a_row_for_each_event_and_the_total(tmp_path: Path) -> None:
-    """The file, what is decided and why; what a stranger wrote is shown, and neither markup nor a command."""
+    """File, decision and reason; text of the event acts neither as markup nor as a control sequence."""
     file = tmp_path / "events.jsonl"
     lines = [payload(changedFields=["Rating", "[red]x", "\x1b[2J"]), payload(changedFields=[f"F{n}" for n in range(9)])]
     file.write_bytes(b"\n".join([*lines, b"garbage"]))

@@ -1,14 +1,14 @@
-"""Text of others on a terminal does nothing there."""
+"""Text from outside on a terminal."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.terminal.text import plain
+from pipeline.terminal.tables import plain
 
 
 @given(st.text(st.characters()))
-def test_only_print_reaches_the_terminal(text: str) -> None:
-    """What prints is kept, brackets of markup too; what does not, such as the start of an escape, shows as one mark."""
+def test_only_printable_characters_reach_the_terminal(text: str) -> None:
+    """These are kept, with the brackets of markup; others, such as escape, become one mark each."""
     shown = plain(text).plain
     assert len(shown) == len(text)
     assert all(

@@ -1,5 +1,6 @@
 """Parse change events: one Pub/Sub message → an AccountChange for each account that it is about."""
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -92,5 +93,10 @@ def _source(message: PubsubMessage) -> SourceMessage:
         payload=message.data or b"",
         attributes=dict(message.attributes or {}),
         message_id=message.message_id or "",
-        published_at=message.publish_time,
+        published_at=_plain_time(message.publish_time),
     )
+
+
+def _plain_time(moment: dt.datetime | None) -> dt.datetime | None:
+    """Return a datetime in place of its subclass from the Pub/Sub client, which msgspec does not encode."""
+    return moment and dt.datetime.combine(moment.date(), moment.timetz())

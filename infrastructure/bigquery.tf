@@ -1,4 +1,4 @@
-# Tables and views come from schemas/tables.py and schemas/views.py: `make generate` writes a file for each, a test compares.
+# Tables and views are generated from the models by `make generate`, one file each; a test compares them with the code.
 
 locals {
   tables = {
@@ -12,22 +12,22 @@ locals {
 }
 
 resource "google_bigquery_dataset" "account_scoring" {
-  #checkov:skip=CKV_GCP_81:Google's own keys encrypt the tables; there is no demand for keys of ours.
+  #checkov:skip=CKV_GCP_81:Google's own keys encrypt the tables; nothing here requires customer-managed keys.
   dataset_id                 = "account_scoring"
   location                   = var.bigquery_location
-  description                = "Account scores, the ledger of what became of each change, and dead letters"
+  description                = "Account scores, the ledger of outcomes, and dead letters"
   delete_contents_on_destroy = !var.deletion_protection
-  # A week back, whatever was deleted.
+  # Deleted rows and tables can be restored for a week.
   max_time_travel_hours = "168"
 
   depends_on = [google_project_service.used]
 }
 
 resource "google_bigquery_dataset" "crm" {
-  #checkov:skip=CKV_GCP_81:Google's own keys encrypt the tables; there is no demand for keys of ours.
+  #checkov:skip=CKV_GCP_81:Google's own keys encrypt the tables; nothing here requires customer-managed keys.
   dataset_id                 = "crm"
   location                   = var.bigquery_location
-  description                = "The CRM's mirror, which context comes from; whatever mirrors the CRM fills it"
+  description                = "Mirror of the CRM, the source of account contexts; a process outside this project fills it"
   delete_contents_on_destroy = !var.deletion_protection
   max_time_travel_hours      = "168"
 
@@ -35,8 +35,8 @@ resource "google_bigquery_dataset" "crm" {
 }
 
 resource "google_bigquery_table" "of" {
-  #checkov:skip=CKV_GCP_80:Google's own keys encrypt the tables; there is no demand for keys of ours.
-  #checkov:skip=CKV_GCP_121:A variable, true unless an environment says otherwise.
+  #checkov:skip=CKV_GCP_80:Google's own keys encrypt the tables; nothing here requires customer-managed keys.
+  #checkov:skip=CKV_GCP_121:A variable; true unless an environment overrides it.
   for_each = local.tables
 
   dataset_id          = dirname(each.key) == "crm" ? google_bigquery_dataset.crm.dataset_id : google_bigquery_dataset.account_scoring.dataset_id
@@ -51,7 +51,7 @@ resource "google_bigquery_table" "of" {
     content {
       type  = time_partitioning.value.type
       field = time_partitioning.value.field
-      # The mirror's partitions are its owner's.
+      # The mirror's owner decides how long its partitions are kept.
       expiration_ms = dirname(each.key) == "crm" ? null : var.retention.partitions_days * local.day_seconds * 1000
     }
   }
@@ -74,13 +74,13 @@ resource "google_bigquery_table" "view" {
   depends_on = [google_bigquery_table.of]
 }
 
-# Not `dead_letters`, whose rows the pipeline makes: here Pub/Sub writes in the columns that are its own.
+# Not `dead_letters`, which the pipeline writes: Pub/Sub writes this table, in its own columns.
 resource "google_bigquery_table" "dead_letter_messages" {
-  #checkov:skip=CKV_GCP_80:Google's own keys encrypt the tables; there is no demand for keys of ours.
-  #checkov:skip=CKV_GCP_121:A variable, true unless an environment says otherwise.
+  #checkov:skip=CKV_GCP_80:Google's own keys encrypt the tables; nothing here requires customer-managed keys.
+  #checkov:skip=CKV_GCP_121:A variable; true unless an environment overrides it.
   dataset_id          = google_bigquery_dataset.account_scoring.dataset_id
   table_id            = "dead_letter_messages"
-  description         = "Each message of the dead-letter topic, byte for byte, as Pub/Sub itself wrote it"
+  description         = "Each message of the dead-letter topic, byte for byte, written by Pub/Sub"
   deletion_protection = var.deletion_protection
 
   time_partitioning {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Check the infrastructure: format, types, tests with mocked providers, and checkov's rules. Calls nothing of Google's.
+# Check the infrastructure: format, types, tests with mocked providers, and checkov's rules. Calls no Google API.
 #
-# The providers come from their registry where it can be reached, else from the runner that TERRAFORM_OFFLINE names: it
-# takes a folder and commands, and runs them with a provider that knows the schemas only.
+# The providers come from their registry if it can be reached, else from the runner that TERRAFORM_OFFLINE names. The runner
+# takes a folder and commands, and runs them with providers that know the schemas only.
 set -euo pipefail
 
 CHECKOV=checkov==3.3.30
@@ -12,7 +12,7 @@ cd "$root/infrastructure"
 export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_CLI_ARGS=-no-color
 export TF_REGISTRY_CLIENT_TIMEOUT=10 TF_REGISTRY_DISCOVERY_RETRY=1
 
-quietly() { # run, and show what was said only if it fails
+quietly() { # run a command, and show its output only if it fails
   local log
   log=$(mktemp)
   if ! "$@" >"$log" 2>&1; then
@@ -23,7 +23,7 @@ quietly() { # run, and show what was said only if it fails
   rm -f "$log"
 }
 
-in_order() { # folder, commands: with the registry's providers
+in_order() { # run commands in a folder, with the registry's providers
   local folder=$1 command
   shift
   for command in "$@"; do (cd "$folder" && bash -c "$command"); done
@@ -41,7 +41,7 @@ if timeout 60 bash -c "$init" >/dev/null 2>&1; then
 elif [[ -x $OFFLINE ]]; then
   runner=$OFFLINE
 else
-  echo "infra-check: Terraform's registry can't be reached; name a runner with the schemas: TERRAFORM_OFFLINE=path" >&2
+  echo "infra-check: Terraform's registry can't be reached; set TERRAFORM_OFFLINE to the path of a runner with the schemas" >&2
   exit 1
 fi
 tests='terraform test -filter=tests'
@@ -59,4 +59,4 @@ if ! quietly "$uv" tool run --python 3.11 "$CHECKOV" --version; then
 fi
 quietly "$uv" tool run --python 3.11 "$CHECKOV" --directory . --framework terraform,dockerfile \
   --quiet --compact --skip-download
-echo "checkov: every rule passes, or its exception gives a reason"
+echo "checkov: every rule passes or has an exception with a reason"

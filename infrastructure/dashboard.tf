@@ -1,9 +1,9 @@
-# What an operator looks at first, in the order in which questions come up.
+# The operator's dashboard: tiles in the order in which an operator needs them.
 
 locals {
   tiles = [
-    { title = "Age of the oldest change that waits, seconds", query = "max(${format(local.oldest, google_pubsub_subscription.rescoring.name)})" },
-    { title = "Changes that wait", query = "max(${format(local.waiting, google_pubsub_subscription.rescoring.name)})" },
+    { title = "Age of the oldest waiting change, seconds", query = "max(${format(local.oldest, google_pubsub_subscription.rescoring.name)})" },
+    { title = "Waiting changes", query = "max(${format(local.waiting, google_pubsub_subscription.rescoring.name)})" },
     { title = "System lag of the job, seconds", query = "max(${format(local.system, "job_system_lag")})" },
     { title = "Workers' virtual CPUs", query = "max(${format(local.system, "job_current_num_vcpus")})" },
     { title = "Messages and scores in 10 minutes", query = "sum by (metric_name) (clamp_min(delta(${format(local.counted_any, "messages_total|scored_total")}[10m]), 0))" },
@@ -12,7 +12,7 @@ locals {
     { title = "Tokens in an hour", query = "sum(clamp_min(delta(${local.counter["vertex_ai_token_usage_total"]}[1h]), 0))" },
     { title = "Failures in 10 minutes", query = "sum by (metric_name) (clamp_min(delta(${format(local.counted_any, "account_scoring_errors_total|refused_total|rows_refused_total")}[10m]), 0))" },
     { title = "Dead letters held", query = "max(${format(local.waiting, google_pubsub_subscription.dead_letter_hold.name)})" },
-    { title = "Parked", query = "max(${format(local.waiting, google_pubsub_subscription.parking_lot_hold.name)})" },
+    { title = "Parked messages", query = "max(${format(local.waiting, google_pubsub_subscription.parking_lot_hold.name)})" },
     { title = "Age of the job's watermark, seconds", query = "max(${format(local.system, "job_data_watermark_age")})" },
   ]
   counted_any = "dataflow_googleapis_com:job_user_counter{monitored_resource=\"dataflow_job\",job_name=\"${local.job_name}\",metric_name=~\"%s\"}"
@@ -28,9 +28,9 @@ resource "google_monitoring_dashboard" "rescoring" {
     mosaicLayout = {
       columns = local.columns * local.tile_width
       tiles = [
-        for place, tile in local.tiles : {
-          xPos   = place % local.columns * local.tile_width
-          yPos   = floor(place / local.columns) * local.tile_height
+        for index, tile in local.tiles : {
+          xPos   = index % local.columns * local.tile_width
+          yPos   = floor(index / local.columns) * local.tile_height
           width  = local.tile_width
           height = local.tile_height
           widget = {

@@ -1,11 +1,11 @@
-# What each account may, and no more. The accounts themselves, the right to call Gemini, and who may act as whom are made
-# in bootstrap/ by the project's owner: whoever deploys can't widen them (docs/adr/064).
+# Roles of each service account, no more than it needs. The project's owner makes the accounts, the role to call Gemini, and
+# the rights to act as an account in bootstrap/, so that the deployer can't widen them (docs/adr/064).
 
 locals {
   email  = { for job in ["worker", "launcher", "replay", "api"] : job => "rescoring-${job}@${var.project_id}.iam.gserviceaccount.com" }
   member = { for job, email in local.email : job => "serviceAccount:${email}" }
 
-  # Tables that the pipeline writes; the replay's journal and lease are the replay operator's.
+  # Tables that the pipeline writes. The replay operator writes the replay's journal and lease.
   written_by_worker = {
     for name, table in google_bigquery_table.of : name => table.table_id
     if dirname(name) == "account_scoring" && !startswith(basename(name), "dead_letter_replay")
@@ -80,7 +80,7 @@ resource "google_artifact_registry_repository_iam_member" "images" {
 }
 
 resource "google_project_iam_member" "launcher" {
-  #checkov:skip=CKV_GCP_49:To start a job is what this account is for; it may act as the worker's account alone.
+  #checkov:skip=CKV_GCP_49:This account starts jobs; it may act as the worker's account only.
   project = var.project_id
   role    = "roles/dataflow.developer"
   member  = local.member["launcher"]

@@ -1,5 +1,5 @@
-# The job. A new image or parameter updates it in place, by name (docs/adr/060); what an update can't take over is drained
-# and started anew: terraform apply -replace='google_dataflow_flex_template_job.rescoring[0]'.
+# The job. A new image or parameter updates it in place, by name (docs/adr/060). If an update is not compatible, drain it and
+# start it again: terraform apply -replace='google_dataflow_flex_template_job.rescoring[0]'.
 
 locals {
   job_name = "account-rescoring"
@@ -27,7 +27,7 @@ locals {
   )
 }
 
-# Named by its content: a template that a job was started from never changes, and stays for a rollback.
+# Named by its content: the template of a running job never changes, and is kept for a rollback.
 resource "google_storage_bucket_object" "template" {
   count = var.images == null ? 0 : 1
 
@@ -61,20 +61,20 @@ resource "google_dataflow_flex_template_job" "rescoring" {
   subnetwork       = "regions/${var.region}/subnetworks/${google_compute_subnetwork.workers.name}"
   ip_configuration = "WORKER_IP_PRIVATE"
 
-  # Whatever is in flight is finished before a job goes.
+  # The job finishes its work in flight before it is deleted.
   on_delete                    = "drain"
   skip_wait_on_job_termination = false
 
   lifecycle {
     precondition {
       condition     = alltrue([for name in keys(local.parameters) : contains(keys(local.accepted), name)])
-      error_message = "pipeline_parameters has a name that is not an option of the pipeline: see rescore run --list-options."
+      error_message = "pipeline_parameters names an unknown option of the pipeline; `rescore run --list-options` lists them."
     }
     precondition {
       condition = alltrue([
         for name, value in var.pipeline_parameters : can(regex(lookup(local.accepted, name, ".*"), value))
       ])
-      error_message = "A value of pipeline_parameters is not what flex_template/metadata.json accepts."
+      error_message = "A value in pipeline_parameters does not match its pattern in flex_template/metadata.json."
     }
   }
 

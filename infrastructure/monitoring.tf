@@ -1,10 +1,10 @@
-# When somebody is told, and of what. Each alert has its section in docs/monitoring.md; a test compares, and looks each
-# counter up in the code. The queries are PromQL: Dataflow's counters are gauges of a running total.
+# Alerts. Each has its section in docs/monitoring.md; a test compares them, and checks that each counter exists in the code.
+# The queries are PromQL: Dataflow's counters are gauges of a running total.
 
 locals {
   runbook = "See docs/monitoring.md, section"
 
-  # A pipeline's counters in a window; an update starts them from nought, and a fall is no rise.
+  # The pipeline's counters in a window. An update restarts them from zero, so only increases count.
   counted = "dataflow_googleapis_com:job_user_counter{monitored_resource=\"dataflow_job\",job_name=\"${local.job_name}\",metric_name=\"%s\"}"
   counter = {
     for name in ["scored_total", "account_scoring_errors_total", "vertex_ai_token_usage_total", "rows_refused_total", "messages_total", "refused_total", "gemini_calls_total"] :
@@ -45,7 +45,7 @@ locals {
       duration = "300s"
     }
     "nothing-is-scored" = {
-      title    = "Messages come, and nothing is scored"
+      title    = "Messages arrive, and nothing is scored"
       severity = "ERROR"
       query    = "sum(clamp_min(delta(${local.counter["messages_total"]}[30m]), 0)) > 100 and sum(clamp_min(delta(${local.counter["scored_total"]}[30m]), 0)) == 0"
       duration = "600s"
@@ -69,13 +69,13 @@ locals {
       duration = "0s"
     }
     "events-refused" = {
-      title    = "Messages that are no change event"
+      title    = "Messages that are not change events"
       severity = "WARNING"
       query    = "sum(clamp_min(delta(${local.counter["refused_total"]}[1h]), 0)) > 50"
       duration = "0s"
     }
     "tokens-run-away" = {
-      title    = "More tokens than planned"
+      title    = "More tokens than the threshold"
       severity = "WARNING"
       query    = "sum(clamp_min(delta(${local.counter["vertex_ai_token_usage_total"]}[1h]), 0)) > ${var.alert_thresholds.tokens_an_hour}"
       duration = "0s"
@@ -87,19 +87,19 @@ locals {
       duration = "3600s"
     }
     "dead-letters-expire" = {
-      title    = "Dead letters near their end in the hold"
+      title    = "Dead letters in the hold subscription expire soon"
       severity = "ERROR"
       query    = "max(${format(local.oldest, google_pubsub_subscription.dead_letter_hold.name)}) > ${min(var.alert_thresholds.held_dead_letter_age_days, var.retention.dead_messages_days - 1) * local.day_seconds}"
       duration = "0s"
     }
     "parking-lot-fills" = {
-      title    = "Something is parked"
+      title    = "Messages are in the parking lot"
       severity = "WARNING"
       query    = "max(${format(local.waiting, google_pubsub_subscription.parking_lot_hold.name)}) > 0"
       duration = "300s"
     }
     "archive-falls-behind" = {
-      title    = "Dead letters don't reach their archive"
+      title    = "Dead letters don't reach the archive"
       severity = "WARNING"
       query    = "max(${format(local.oldest, google_pubsub_subscription.dead_letter_archive.name)}) > 3600"
       duration = "300s"
@@ -123,7 +123,7 @@ resource "google_monitoring_alert_policy" "of" {
       query               = each.value.query
       duration            = each.value.duration
       evaluation_interval = "60s"
-      # Counters of a job that has not run yet are unknown to Cloud Monitoring.
+      # Cloud Monitoring does not know the counters of a job that has not run yet.
       disable_metric_validation = true
     }
   }
@@ -135,7 +135,7 @@ resource "google_monitoring_alert_policy" "of" {
   documentation {
     mime_type = "text/markdown"
     subject   = each.value.title
-    content   = "${local.runbook} `${each.key}`: what it means, and what to do."
+    content   = "${local.runbook} `${each.key}`, for its meaning and what to do."
   }
 
   depends_on = [google_project_service.used]

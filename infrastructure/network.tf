@@ -1,5 +1,5 @@
-# Workers have no public addresses. They reach Google's APIs over private Google access, and nothing else unless Cloud NAT
-# is asked for.
+# Workers have no public addresses. They reach Google's APIs over Private Google Access, and the internet only if Cloud NAT is
+# turned on.
 
 resource "google_compute_network" "rescoring" {
   name                    = "account-rescoring"

@@ -1,12 +1,11 @@
-# What Pub/Sub holds. Why the subscription that Dataflow reads has neither a dead-letter policy nor exactly-once delivery,
-# and the hold no dead-letter policy: docs/adr/063.
+# Topics and subscriptions. docs/adr/063 says which subscriptions have a dead-letter policy or deliver exactly once, and why.
 
 locals {
   topics = toset(["account-changes", "account-changes-dead-letter", "account-changes-parking-lot"])
 }
 
 resource "google_pubsub_topic" "changes" {
-  #checkov:skip=CKV_GCP_83:Google's own keys encrypt the messages; a key of ours would be one more thing whose loss stops the stream.
+  #checkov:skip=CKV_GCP_83:Google's own keys encrypt the messages; the loss of a customer-managed key would stop the stream.
   for_each = local.topics
 
   name = each.value
@@ -18,13 +17,13 @@ resource "google_pubsub_topic" "changes" {
   depends_on = [google_project_service.used]
 }
 
-# Dataflow reads this one, and acknowledges when a bundle has committed.
+# Dataflow reads this subscription, and acknowledges when a bundle has committed.
 resource "google_pubsub_subscription" "rescoring" {
   name                       = "account-changes-rescoring"
   topic                      = google_pubsub_topic.changes["account-changes"].id
   ack_deadline_seconds       = 600
   message_retention_duration = "${var.retention.change_messages_days * local.day_seconds}s"
-  # What was acknowledged stays to be sought back to, after a fault that reached the tables.
+  # Acknowledged messages are kept, so that `rescore recover` can seek back to them.
   retain_acked_messages = true
 
   expiration_policy {
@@ -32,11 +31,11 @@ resource "google_pubsub_subscription" "rescoring" {
   }
 }
 
-# Dead letters wait here for a replay, which hands back what its filter does not want.
+# Dead letters wait here for a replay, which nacks those that its filter does not match.
 resource "google_pubsub_subscription" "dead_letter_hold" {
   name                         = "account-changes-dead-letter-hold"
   topic                        = google_pubsub_topic.changes["account-changes-dead-letter"].id
-  ack_deadline_seconds         = 60 # for so long, letters stay away that a killed replay held
+  ack_deadline_seconds         = 60 # how long the messages of a killed replay stay leased
   message_retention_duration   = "${var.retention.dead_messages_days * local.day_seconds}s"
   retain_acked_messages        = true
   enable_exactly_once_delivery = true
@@ -46,7 +45,7 @@ resource "google_pubsub_subscription" "dead_letter_hold" {
   }
 }
 
-# What no replay mends any more.
+# Parked messages: dead letters that failed after their replays, and what the archive could not write.
 resource "google_pubsub_subscription" "parking_lot_hold" {
   name                       = "account-changes-parking-lot-hold"
   topic                      = google_pubsub_topic.changes["account-changes-parking-lot"].id
@@ -59,7 +58,7 @@ resource "google_pubsub_subscription" "parking_lot_hold" {
   }
 }
 
-# Every dead letter's bytes, in BigQuery, by Pub/Sub itself: they outlive the hold, whatever becomes of the pipeline.
+# Pub/Sub writes every dead letter's bytes to BigQuery, where they are kept for longer than in the hold subscription.
 resource "google_pubsub_subscription" "dead_letter_archive" {
   name                       = "account-changes-dead-letter-archive"
   topic                      = google_pubsub_topic.changes["account-changes-dead-letter"].id
@@ -71,7 +70,7 @@ resource "google_pubsub_subscription" "dead_letter_archive" {
     write_metadata = true
   }
 
-  # A row that BigQuery goes on refusing is parked, rather than tried until it is forgotten.
+  # A row that BigQuery keeps refusing is parked, rather than retried until it expires.
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.changes["account-changes-parking-lot"].id
     max_delivery_attempts = 20

@@ -1,4 +1,4 @@
-# The context cache's second tier. Without it each worker process has its own cache, and all works.
+# Second tier of the context cache. It is optional: without it each worker process only has its own cache.
 
 resource "google_compute_global_address" "services" {
   count = var.redis == null ? 0 : 1
@@ -19,8 +19,8 @@ resource "google_service_networking_connection" "services" {
 }
 
 resource "google_redis_instance" "context_cache" {
-  #checkov:skip=CKV_GCP_95:The address is a pipeline option, which the console shows: it must hold no password. Only the workers' network reaches the instance.
-  #checkov:skip=CKV_GCP_97:Clients would need the instance's own CA file on each worker. Google encrypts traffic between its machines; the cache holds nothing that the workers' network may not see.
+  #checkov:skip=CKV_GCP_95:The address is a pipeline option, which the console shows, so it must not contain a password. Only the workers' network reaches the instance.
+  #checkov:skip=CKV_GCP_97:Clients would need the instance's own CA file on each worker. Google encrypts traffic between its machines; the cache contains nothing that the workers' network may not see.
   count = var.redis == null ? 0 : 1
 
   name               = "account-rescoring-context"
@@ -31,7 +31,7 @@ resource "google_redis_instance" "context_cache" {
   authorized_network = google_compute_network.rescoring.id
   connect_mode       = "PRIVATE_SERVICE_ACCESS"
 
-  # What is full forgets what was asked for longest ago: it is a cache.
+  # When full, drop the least recently used entries.
   redis_configs = { maxmemory-policy = "allkeys-lru" }
 
   depends_on = [google_service_networking_connection.services]

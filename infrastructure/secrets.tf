@@ -1,4 +1,4 @@
-# The secrets' places. Their values are put there by hand or by a rotation, never by Terraform, whose state would hold them.
+# Secrets without values. People or a rotation add the values; Terraform does not, because its state would contain them.
 
 locals {
   secrets = {

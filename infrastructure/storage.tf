@@ -1,5 +1,5 @@
 resource "google_storage_bucket" "staging" {
-  #checkov:skip=CKV_GCP_62:Access is in the audit logs; access logs of a bucket of build artefacts would tell no more.
+  #checkov:skip=CKV_GCP_62:Access is in the audit logs; access logs of a bucket of build artefacts would add nothing.
   name                        = "${var.project_id}-account-rescoring-staging"
   location                    = var.region
   uniform_bucket_level_access = true
@@ -10,7 +10,7 @@ resource "google_storage_bucket" "staging" {
     enabled = true
   }
 
-  # Files of jobs long gone; templates stay, for a rollback.
+  # Delete old files of jobs; keep templates for a rollback.
   lifecycle_rule {
     condition {
       age            = 30
@@ -35,7 +35,7 @@ resource "google_storage_bucket" "staging" {
 }
 
 resource "google_artifact_registry_repository" "images" {
-  #checkov:skip=CKV_GCP_84:Google's own keys encrypt the images, which hold no data.
+  #checkov:skip=CKV_GCP_84:Google's own keys encrypt the images, which contain no data.
   repository_id = "account-rescoring"
   location      = var.region
   format        = "DOCKER"

@@ -9,7 +9,7 @@ variable "project_id" {
 }
 
 variable "environment" {
-  description = "Which of the environments this is."
+  description = "The environment: staging or production."
   type        = string
 
   validation {
@@ -19,19 +19,19 @@ variable "environment" {
 }
 
 variable "region" {
-  description = "Where workers, buckets and secrets are."
+  description = "Region of workers, buckets and secrets."
   type        = string
   default     = "europe-west1"
 }
 
 variable "bigquery_location" {
-  description = "Where the datasets are; a dataset never moves."
+  description = "Location of the datasets; a dataset can't be moved later."
   type        = string
   default     = "EU"
 }
 
 variable "images" {
-  description = "The Flex Template's launcher and the workers' image, by digest. None yet: no job is made."
+  description = "Images of the Flex Template's launcher and of the workers, by digest. Null: no job is created."
   type = object({
     launcher = string
     worker   = string
@@ -40,7 +40,7 @@ variable "images" {
 
   validation {
     condition     = var.images == null ? true : alltrue([for image in values(var.images) : can(regex("@sha256:[0-9a-f]{64}$", image))])
-    error_message = "Images are named by digest (…@sha256:…), so that what was tested is what runs."
+    error_message = "Name images by digest (…@sha256:…), so that the tested image is the one that runs."
   }
 }
 
@@ -51,13 +51,13 @@ variable "pipeline_parameters" {
 }
 
 variable "transform_name_mapping" {
-  description = "For an update that renames steps: the old label to the new one. Empty again with the next release."
+  description = "Old step label to new step label, for an update that renames steps. Empty it in the next release."
   type        = map(string)
   default     = {}
 }
 
 variable "workers" {
-  description = "Machine type, the fewest and the most workers, threads a worker process, and the CPU use to aim at (docs/adr/060)."
+  description = "Machine type, minimum and maximum of workers, threads per worker process, and target CPU utilization (docs/adr/060)."
   type = object({
     machine_type     = optional(string, "n2-standard-2")
     min              = optional(number, 1)
@@ -69,29 +69,29 @@ variable "workers" {
 
   validation {
     condition     = var.workers.min >= 1 && var.workers.max >= var.workers.min
-    error_message = "There is at least one worker, and the most are no fewer than the fewest."
+    error_message = "workers.min must be at least 1, and workers.max at least workers.min."
   }
 
   validation {
     condition     = var.workers.utilization_hint >= 0.1 && var.workers.utilization_hint <= 0.9
-    error_message = "Dataflow takes a utilization hint from 0.1 to 0.9."
+    error_message = "Dataflow accepts a utilization hint from 0.1 to 0.9."
   }
 }
 
 variable "subnetwork_cidr" {
-  description = "Addresses of the workers' subnetwork."
+  description = "Address range of the workers' subnetwork."
   type        = string
   default     = "10.20.0.0/24"
 }
 
 variable "salesforce_hosts_reachable" {
-  description = "Whether workers may reach the internet through Cloud NAT: only to reread gaps from Salesforce."
+  description = "Whether workers may reach the internet through Cloud NAT; needed only to reread gaps from Salesforce."
   type        = bool
   default     = false
 }
 
 variable "redis" {
-  description = "A Redis instance as the context cache's second tier; null: none."
+  description = "A Redis instance as second tier of the context cache; null: no instance."
   type = object({
     memory_size_gb = optional(number, 1)
     tier           = optional(string, "BASIC")
@@ -102,40 +102,40 @@ variable "redis" {
 variable "retention" {
   description = "How long messages and rows are kept."
   type = object({
-    # Pub/Sub keeps messages 31 days at most.
+    # Pub/Sub keeps messages for 31 days at most.
     change_messages_days = optional(number, 7)
     dead_messages_days   = optional(number, 31)
-    # The view of current scores reads 400 days; the ledger answers for as long as somebody may ask.
+    # The view of current scores reads 400 days.
     partitions_days = optional(number, 400)
   })
   default = {}
 
   validation {
     condition     = max(var.retention.change_messages_days, var.retention.dead_messages_days) <= 31
-    error_message = "Pub/Sub keeps messages 31 days at most."
+    error_message = "Pub/Sub keeps messages for 31 days at most."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether tables and datasets with rows in them are safe from terraform destroy."
+  description = "Whether to protect tables and non-empty datasets from terraform destroy."
   type        = bool
   default     = true
 }
 
 variable "score_readers" {
-  description = "Who may read scores: members such as group:sales-ops@example.com."
+  description = "Members that may read scores, such as group:sales-ops@example.com."
   type        = list(string)
   default     = []
 }
 
 variable "notification_channels" {
-  description = "Where alerts go: ids of Cloud Monitoring notification channels."
+  description = "Ids of the Cloud Monitoring notification channels that receive alerts."
   type        = list(string)
   default     = []
 }
 
 variable "alert_thresholds" {
-  description = "When an alert fires; docs/monitoring.md says what to do then."
+  description = "Thresholds of alerts; docs/monitoring.md says what to do when one fires."
   type = object({
     backlog_age_seconds       = optional(number, 900)
     dead_letter_ratio         = optional(number, 0.05)

@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.9"
 
-  # Bucket and prefix are the environment's: terraform init -backend-config=environments/staging.gcs.tfbackend
+  # Each environment has its bucket and prefix: terraform init -backend-config=environments/staging.gcs.tfbackend
   backend "gcs" {}
 
   required_providers {
@@ -9,7 +9,7 @@ terraform {
       source  = "hashicorp/google"
       version = "~> 6.50"
     }
-    # Only what the other does not have: the Flex Template job and service identities.
+    # For the resources that the google provider lacks: the Flex Template job and service identities.
     google-beta = {
       source  = "hashicorp/google-beta"
       version = "~> 6.50"

@@ -1,14 +1,14 @@
-# Made once a project, by its owner and from their own machine: what a deployment needs before it can deploy.
+# Resources that a deployment needs before it can deploy. The project's owner applies this once per project, from their machine.
 #
 #   terraform init
 #   terraform apply -var project_id=P -var environment=staging -var repository=OWNER/NAME -var repository_owner_id=N
 #
-# and then the state moves into the bucket that this made; backend.tf stays out of the repository:
+# Then move the state into the bucket that this created; do not commit backend.tf:
 #
 #   echo 'terraform { backend "gcs" {} }' > backend.tf
 #   terraform init -migrate-state -backend-config=bucket=P-terraform -backend-config=prefix=bootstrap
 #
-# GitHub's workflows get no key: they exchange the token of their run for an hour's access, bound to repository and
+# GitHub's workflows have no keys: they exchange the token of their run for one hour of access, bound to repository and
 # environment (docs/adr/064).
 
 terraform {
@@ -37,7 +37,7 @@ locals {
     "sts.googleapis.com",
   ])
 
-  # What infrastructure/ makes, service by service. None of them makes accounts or roles, or acts as another account.
+  # Roles for the resources in infrastructure/. None can create accounts or roles, or act as another account.
   deployer_roles = toset([
     "roles/artifactregistry.admin",
     "roles/bigquery.admin",
@@ -53,7 +53,7 @@ locals {
     "roles/storage.admin",
   ])
 
-  # The roles that infrastructure/identities.tf gives on the project: the deployer may give these and no others.
+  # The roles that infrastructure/identities.tf grants on the project: the deployer may grant only these.
   grantable_roles = [
     "projects/${var.project_id}/roles/accountRescoringGeminiCaller",
     "roles/bigquery.jobUser",
@@ -61,17 +61,17 @@ locals {
     "roles/dataflow.worker",
   ]
 
-  # An account for each job that is done. What the first four may is in infrastructure/identities.tf.
+  # One account per task. infrastructure/identities.tf has the roles of the first four.
   accounts = {
     worker   = "Workers and the template's launcher machine: read changes, score, write"
     launcher = "Starts, updates and drains the job"
     replay   = "Lists dead letters and replays them"
-    api      = "Answers questions about scores"
+    api      = "Serves scores over the API"
     deployer = "Applies infrastructure/ from GitHub"
     planner  = "Plans infrastructure/ from GitHub, for pull requests"
   }
 
-  # A run's token says which repository and which of its environments it is for; each account is one environment's.
+  # The token of a run names its repository and environment; each account belongs to one environment.
   subjects = {
     deployer = "repo:${var.repository}:environment:${var.environment}"
     planner  = "repo:${var.repository}:environment:${var.environment}-plan"
@@ -117,7 +117,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub Actions"
 
   attribute_mapping = { "google.subject" = "assertion.sub" }
-  # Tokens of other repositories, branches and environments end here, whatever is bound behind.
+  # Tokens of other repositories, branches and environments are refused here, whatever the accounts allow.
   attribute_condition = "assertion.repository_owner_id == '${var.repository_owner_id}' && (assertion.sub == 'repo:${var.repository}:environment:${var.environment}' || assertion.sub == 'repo:${var.repository}:environment:${var.environment}-plan')"
 
   oidc {
@@ -144,7 +144,7 @@ resource "google_service_account_iam_member" "github" {
 }
 
 resource "google_project_iam_member" "deployer" {
-  #checkov:skip=CKV_GCP_49:It starts the job; it may act as the worker's account alone, by a grant on that account.
+  #checkov:skip=CKV_GCP_49:It starts the job; it may act as the worker's account only, by a grant on that account.
   for_each = local.deployer_roles
 
   project = var.project_id
@@ -152,7 +152,7 @@ resource "google_project_iam_member" "deployer" {
   member  = google_service_account.of["deployer"].member
 }
 
-# Without the condition this role is as good as owner.
+# Without the condition this role is as powerful as owner.
 resource "google_project_iam_member" "deployer_grants" {
   #checkov:skip=CKV_GCP_49:Bounded by its condition to the roles that the pipeline's accounts have.
   project = var.project_id
@@ -161,12 +161,12 @@ resource "google_project_iam_member" "deployer_grants" {
 
   condition {
     title       = "roles-of-account-rescoring"
-    description = "Gives and takes the roles of the pipeline's accounts only"
+    description = "Grants and revokes the roles of the pipeline's accounts only"
     expression  = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([${join(", ", [for role in local.grantable_roles : "'${role}'"])}])"
   }
 }
 
-# Dataflow runs a job as the worker's account for whoever may act as it.
+# An account that starts a job must be allowed to act as the worker's account, under which Dataflow runs it.
 resource "google_service_account_iam_member" "acts_as_worker" {
   for_each = toset(["deployer", "launcher"])
 
@@ -175,7 +175,7 @@ resource "google_service_account_iam_member" "acts_as_worker" {
   member             = google_service_account.of[each.value].member
 }
 
-# People act as these accounts for an hour at a time; no key of an account is ever made.
+# People act as these accounts for one hour at a time; accounts have no keys.
 resource "google_service_account_iam_member" "operators" {
   for_each = {
     for pair in setproduct(["launcher", "replay"], var.operators) :
@@ -187,16 +187,16 @@ resource "google_service_account_iam_member" "operators" {
   member             = each.value.member
 }
 
-# The predefined role for Vertex AI may also train, deploy and delete.
+# The predefined roles for Vertex AI may also train, deploy and delete.
 resource "google_project_iam_custom_role" "gemini_caller" {
   role_id     = "accountRescoringGeminiCaller"
-  title       = "Account rescoring: asks Gemini"
+  title       = "Account rescoring: calls Gemini"
   description = "Calls a published model, and nothing else"
   permissions = ["aiplatform.endpoints.predict"]
 }
 
-# A pull request's plan reads what there is, and the state; it writes nowhere, not even a lock. The basic role of viewer
-# would let it read the tables' rows too.
+# The plan of a pull request reads resources and the state, and writes nothing, not even a lock. The basic role viewer would let
+# it read the tables' rows too.
 resource "google_project_iam_member" "planner" {
   for_each = toset([
     "roles/artifactregistry.reader",

@@ -4,13 +4,13 @@ variable "project_id" {
 }
 
 variable "region" {
-  description = "Where the state is kept."
+  description = "Region of the state bucket."
   type        = string
   default     = "europe-west1"
 }
 
 variable "environment" {
-  description = "The GitHub environment whose runs may deploy here; NAME-plan may plan."
+  description = "GitHub environment whose runs may deploy here; runs in NAME-plan may plan."
   type        = string
 
   validation {
@@ -20,27 +20,27 @@ variable "environment" {
 }
 
 variable "repository" {
-  description = "The GitHub repository that deploys, OWNER/NAME."
+  description = "GitHub repository that deploys, as OWNER/NAME."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$", var.repository))
-    error_message = "A repository is OWNER/NAME."
+    error_message = "The repository must be OWNER/NAME."
   }
 }
 
 variable "repository_owner_id" {
-  description = "The owner's number at GitHub: a name that was given up can be taken by somebody else, a number can't."
+  description = "Id number of the repository's owner at GitHub. A released name can be registered by others, a number can't."
   type        = string
 
   validation {
     condition     = can(regex("^[0-9]+$", var.repository_owner_id))
-    error_message = "The owner's id is a number: gh api users/OWNER --jq .id"
+    error_message = "The owner's id must be a number: gh api users/OWNER --jq .id"
   }
 }
 
 variable "operators" {
-  description = "Who may act as the replay operator and as the launcher: members such as group:revops-oncall@example.com."
+  description = "Members that may act as the replay operator and as the launcher, such as group:revops-oncall@example.com."
   type        = list(string)
   default     = []
 }

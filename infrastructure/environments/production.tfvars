@@ -1,4 +1,4 @@
-# Production. The names with `example` are the owner's to fill in.
+# Production. Replace the names with `example`.
 project_id  = "example-rescoring-production"
 environment = "production"
 

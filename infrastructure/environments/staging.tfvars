@@ -1,4 +1,4 @@
-# Staging: small, and allowed to be thrown away. The names with `example` are the owner's to fill in.
+# Staging: small, and can be deleted. Replace the names with `example`.
 project_id          = "example-rescoring-staging"
 environment         = "staging"
 deletion_protection = false

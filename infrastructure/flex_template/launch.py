@@ -1,4 +1,4 @@
-"""What the Flex Template's launcher starts: `rescore run`, with the launch's parameters."""
+"""Entry point for the Flex Template's launcher: `rescore run` with the parameters of the launch."""
 
 import sys
 

@@ -1,4 +1,4 @@
-# The plan of an environment, with providers that answer nothing by themselves: what is made, and who may what.
+# The plan of an environment with mocked providers: resources and permissions.
 
 mock_provider "google" {
   mock_resource "google_pubsub_topic" {
@@ -36,11 +36,11 @@ run "tables_are_those_of_the_models" {
       for name in ["account_scoring/account_scores", "account_scoring/change_outcomes", "account_scoring/dead_letters", "crm/accounts"] :
       contains(keys(google_bigquery_table.of), name)
     ])
-    error_message = "A table of schemas/tables.py is not made."
+    error_message = "A table of schemas/tables.py is missing."
   }
   assert {
     condition     = google_bigquery_table.of["account_scoring/account_scores"].time_partitioning[0].field == "scored_at"
-    error_message = "Scores are partitioned by the day they were made."
+    error_message = "Scores are partitioned by the day of scored_at."
   }
   assert {
     condition     = google_bigquery_table.of["account_scoring/account_scores"].clustering == tolist(["account_id"])
@@ -65,11 +65,11 @@ run "nothing_disappears" {
   }
   assert {
     condition     = length(google_pubsub_subscription.rescoring.dead_letter_policy) == 0 && google_pubsub_subscription.rescoring.enable_exactly_once_delivery != true
-    error_message = "Neither is for a subscription that Dataflow reads (docs/adr/063)."
+    error_message = "A subscription that Dataflow reads supports neither a dead-letter policy nor exactly-once delivery (docs/adr/063)."
   }
   assert {
     condition     = google_pubsub_subscription.dead_letter_hold.enable_exactly_once_delivery && length(google_pubsub_subscription.dead_letter_hold.dead_letter_policy) == 0
-    error_message = "The hold delivers once, and hands back without counting."
+    error_message = "The hold subscription delivers exactly once, and has no dead-letter policy that counts nacks."
   }
   assert {
     condition     = google_pubsub_subscription.dead_letter_hold.message_retention_duration == "2678400s"
@@ -77,11 +77,11 @@ run "nothing_disappears" {
   }
   assert {
     condition     = google_pubsub_subscription.dead_letter_archive.dead_letter_policy[0].max_delivery_attempts == 20 && google_pubsub_subscription.dead_letter_archive.bigquery_config[0].write_metadata
-    error_message = "The archive keeps attributes, and parks what BigQuery refuses."
+    error_message = "The archive keeps attributes, and parks messages that BigQuery refuses."
   }
   assert {
     condition     = google_bigquery_table.dead_letter_messages.deletion_protection
-    error_message = "Tables are protected unless an environment says otherwise."
+    error_message = "Tables are protected unless an environment overrides it."
   }
 }
 
@@ -94,46 +94,46 @@ run "workers_are_private_and_the_job_is_drained" {
   }
   assert {
     condition     = google_dataflow_flex_template_job.rescoring[0].on_delete == "drain"
-    error_message = "A job that goes finishes what it has."
+    error_message = "A job that is deleted finishes its work in flight."
   }
   assert {
     condition     = google_dataflow_flex_template_job.rescoring[0].name == "account-rescoring"
-    error_message = "The name is what an update finds."
+    error_message = "An update finds the job by this name."
   }
   assert {
     condition     = google_dataflow_flex_template_job.rescoring[0].parameters.dataflow_service_options == "min_num_workers=1,worker_utilization_hint=0.5"
-    error_message = "The autoscaler is told how few workers and how much waiting."
+    error_message = "The autoscaler gets the minimum of workers and the utilization hint."
   }
   assert {
     condition     = jsondecode(google_storage_bucket_object.template[0].content).image == var.images.launcher
-    error_message = "The template starts the image that was built."
+    error_message = "The template starts the deployed image."
   }
   assert {
     condition     = length(google_compute_router_nat.egress) == 0
-    error_message = "Without Salesforce nothing leads out."
+    error_message = "Without Salesforce, workers have no way to the internet."
   }
 }
 
-run "accounts_may_what_they_need" {
+run "accounts_have_only_the_roles_that_they_need" {
   command = plan
 
   assert {
     condition = toset([for it in google_project_iam_member.worker : it.role]) == toset([
       "projects/example-rescoring/roles/accountRescoringGeminiCaller", "roles/bigquery.jobUser", "roles/dataflow.worker",
     ])
-    error_message = "The worker has two roles on the project and the right to call a model."
+    error_message = "The worker has two roles on the project and the role to call a model."
   }
   assert {
     condition     = toset([for it in google_secret_manager_secret_iam_member.reader : it.member]) == toset(["serviceAccount:rescoring-api@example-rescoring.iam.gserviceaccount.com", "serviceAccount:rescoring-worker@example-rescoring.iam.gserviceaccount.com"])
-    error_message = "A secret has one reader, the one that needs it."
+    error_message = "Each secret has one reader."
   }
   assert {
     condition     = google_bigquery_dataset_iam_member.worker_context.role == "roles/bigquery.dataViewer"
-    error_message = "The worker only reads the mirror."
+    error_message = "The worker may only read the mirror."
   }
   assert {
     condition     = toset(keys(google_pubsub_topic_iam_member.replay_publishes)) == toset(["account-changes", "account-changes-parking-lot"])
-    error_message = "A replay publishes changes, or parks them."
+    error_message = "A replay publishes to the topics of changes and of parked messages only."
   }
 }
 
@@ -146,7 +146,7 @@ run "without_images_there_is_no_job_yet" {
 
   assert {
     condition     = length(google_dataflow_flex_template_job.rescoring) == 0 && output.job_id == null
-    error_message = "The first apply makes the registry that images are pushed to."
+    error_message = "The first apply creates the registry to which images are pushed, and no job."
   }
 }
 
@@ -164,7 +164,7 @@ run "redis_is_optional_and_private" {
   }
 }
 
-run "salesforce_needs_a_way_out" {
+run "salesforce_needs_cloud_nat" {
   command = plan
 
   variables {
@@ -173,7 +173,7 @@ run "salesforce_needs_a_way_out" {
 
   assert {
     condition     = length(google_compute_router_nat.egress) == 1
-    error_message = "Gaps are reread through Cloud NAT."
+    error_message = "Workers reach Salesforce through Cloud NAT."
   }
 }
 
@@ -200,7 +200,7 @@ run "an_unknown_option_stops_the_plan" {
   expect_failures = [google_dataflow_flex_template_job.rescoring]
 }
 
-run "a_value_that_cannot_be_stops_the_plan" {
+run "an_invalid_value_stops_the_plan" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# Each environment's own variables make a plan: terraform test -var-file=environments/NAME.tfvars
+# The variables of each environment give a valid plan: terraform test -var-file=environments/NAME.tfvars
 
 mock_provider "google" {}
 mock_provider "google-beta" {}
@@ -12,6 +12,6 @@ run "plans" {
   }
   assert {
     condition     = var.environment != "production" || (var.deletion_protection && var.workers.min >= 2)
-    error_message = "Production is protected, and has two workers at least."
+    error_message = "Production is protected, and has at least two workers."
   }
 }

@@ -1,4 +1,4 @@
-# Who may deploy: one repository, one environment, and no more than the pipeline needs.
+# One repository and one environment may deploy, with no more rights than the pipeline needs.
 
 mock_provider "google" {
   mock_resource "google_service_account" {
@@ -26,7 +26,7 @@ run "only_this_repository_and_environment_deploy" {
 
   assert {
     condition     = google_iam_workload_identity_pool_provider.github.attribute_condition == "assertion.repository_owner_id == '12345' && (assertion.sub == 'repo:acme/account-rescoring:environment:staging' || assertion.sub == 'repo:acme/account-rescoring:environment:staging-plan')"
-    error_message = "Another repository's token must not be taken."
+    error_message = "A token of another repository must be refused."
   }
   assert {
     condition     = endswith(google_service_account_iam_member.github["deployer"].member, "/subject/repo:acme/account-rescoring:environment:staging")
@@ -34,29 +34,29 @@ run "only_this_repository_and_environment_deploy" {
   }
   assert {
     condition     = endswith(google_service_account_iam_member.github["planner"].member, "/subject/repo:acme/account-rescoring:environment:staging-plan")
-    error_message = "A pull request's run acts as the planner at most."
+    error_message = "A run of a pull request acts as the planner only."
   }
 }
 
-run "the_deployer_is_no_owner" {
+run "the_deployer_is_not_an_owner" {
   command = plan
 
   assert {
     condition     = length(setintersection(local.deployer_roles, ["roles/owner", "roles/editor", "roles/resourcemanager.projectIamAdmin", "roles/iam.roleAdmin", "roles/iam.serviceAccountAdmin", "roles/iam.serviceAccountTokenCreator", "roles/iam.serviceAccountUser"])) == 0
-    error_message = "None of its roles is as good as owner, or leads to one that is."
+    error_message = "None of its roles is as powerful as owner, or can be used to get one."
   }
   assert {
     condition     = strcontains(google_project_iam_member.deployer_grants.condition[0].expression, "hasOnly(['projects/example-staging/roles/accountRescoringGeminiCaller', 'roles/bigquery.jobUser', 'roles/dataflow.developer', 'roles/dataflow.worker'])")
-    error_message = "The deployer gives the pipeline's roles only."
+    error_message = "The deployer grants the pipeline's roles only."
   }
 }
 
-run "the_right_to_call_gemini_is_no_more" {
+run "the_role_to_call_gemini_has_one_permission" {
   command = plan
 
   assert {
     condition     = google_project_iam_custom_role.gemini_caller.permissions == toset(["aiplatform.endpoints.predict"])
-    error_message = "To call a model is all of Vertex AI that the worker may."
+    error_message = "The worker's only permission in Vertex AI is to call a model."
   }
 }
 

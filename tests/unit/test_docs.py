@@ -97,7 +97,7 @@ def test_the_index_lists_every_adr() -> None:
 
 
 def test_adrs_have_the_same_headings() -> None:
-    """A title with the number, then Context and Decision, and where there are some Measured, Alternatives, Consequences."""
+    """An ADR has Context and Decision, then Measured, Alternatives and Consequences where there are some."""
     order = ["Context", "Decision", "Measured", "Alternatives", "Consequences"]
     for path in (ROOT / "docs" / "adr").glob("[0-9]*.md"):
         text = path.read_text(encoding="utf-8")

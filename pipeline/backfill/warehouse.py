@@ -48,7 +48,7 @@ FROM (
 ORDER BY at DESC
 LIMIT 1
 """
-# An account is done when it has both its score and its outcome; a crash can leave either one (docs/adr/006). A
+# An account is done when it has both its score and its outcome; a crash can leave either one (docs/adr/041). A
 # dead-lettered account is done, too: it is replayed, not scored again.
 _DONE_SQL: Final = f"""
 SELECT account_id

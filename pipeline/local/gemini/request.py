@@ -96,7 +96,7 @@ def parse_request(body: bytes) -> GenerateRequest:
     """Return the request.
 
     Raises:
-        InvalidRequestError: The body is no JSON, has an unknown field, or a value that is not allowed.
+        InvalidRequestError: The body is not JSON, has an unknown field, or a value that is not allowed.
     """
     try:
         request = GenerateRequest.model_validate_json(body)
@@ -104,10 +104,9 @@ def parse_request(body: bytes) -> GenerateRequest:
         # Without the input: what is refused may be the prompt's text.
         raise InvalidRequestError(_refusal(error)) from None
     config = request.generation_config
-    schemas = (config.response_schema, config.response_json_schema)
-    if all(schema is not None for schema in schemas):
-        raise InvalidRequestError("Only one of response_schema and response_json_schema may be set.")
-    if any(schema is not None for schema in schemas) and config.response_mime_type != _JSON_TYPE:
+    if config.response_schema is not None:
+        raise InvalidRequestError("This stand-in does not implement response_schema: send response_json_schema.")
+    if config.response_json_schema is not None and config.response_mime_type != _JSON_TYPE:
         raise InvalidRequestError(f"A response schema needs response_mime_type: {_JSON_TYPE}.")
     return request
 

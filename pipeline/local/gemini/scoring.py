@@ -28,9 +28,9 @@ def score_account(account: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": str(account.get("id", "")),
         "account_name": facts.name,
+        "drivers": [_driver(signal) for signal in signals[:_DRIVERS]],
         "score": score,
         "confidence": _confidence(facts),
-        "drivers": [_driver(signal) for signal in signals[:_DRIVERS]],
         "recommended_action": _recommended_action(facts, score),
         "summary": _summary(facts, signals, score),
     }

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.local.gemini.answers import Node, build_answer, scores_of
 from pipeline.local.gemini.chance import uniform
 from pipeline.local.gemini.config import Fault, GeminiConfig, changed_config
 from pipeline.local.gemini.fault_kinds import FINISH_REASON, HTTP_STATUS, ITEM_FAULTS, FaultKind
@@ -36,6 +35,7 @@ from pipeline.local.gemini.request import (
     prompt_of,
     tokens_in,
 )
+from pipeline.local.gemini.response_schema import SchemaRefusedError, check_answer, check_response_schema
 from pipeline.local.gemini.responses import (
     candidate,
     count_tokens_body,
@@ -44,7 +44,6 @@ from pipeline.local.gemini.responses import (
     response_body,
     usage,
 )
-from pipeline.local.gemini.schema import SchemaRefusedError, compile_schema, schema_text
 from pipeline.local.gemini.scoring import score_account
 from pipeline.local.gemini.stats import Counts, GeminiStats
 from pipeline.local.gemini.tokens import Tokens
@@ -109,7 +108,7 @@ class _Understood:
     prompt: Prompt
     accounts: list[Mapping[str, Any]]
     generation: GenerationConfig
-    schema: Node | None
+    scored: list[dict[str, Any]]
     cached_tokens: int
 
 
@@ -199,10 +198,14 @@ class GeminiService:
                 "Unable to submit request because it has a maxOutputTokens value beyond the supported range from 1 "
                 f"(inclusive) to {self.config.max_output_tokens + 1} (exclusive)."
             )
-        schema = _schema_of(generation)
+        accounts = accounts_in(prompt.user)
+        scored = [score_account(account) for account in accounts]
+        if (schema := generation.response_json_schema) is not None:
+            check_response_schema(schema)
+            check_answer({"scores": scored}, schema)
         seen = self._prefixes.seen_tokens(f"{model}\n{prompt.system}\n{prompt.user}")
         cached = min(seen, prompt.tokens) if seen >= self.config.cache_min_tokens else 0
-        return _Understood(number, model, prompt, accounts_in(prompt.user), generation, schema, cached)
+        return _Understood(number, model, prompt, accounts, generation, scored, cached)
 
     def _choose_fault(self, call: _Understood) -> Fault | None:
         if not self.config.faults:
@@ -249,22 +252,21 @@ class GeminiService:
         kind = fault.kind if fault else None
         if kind in _NO_CONTENT:
             return None, FINISH_REASON.get(kind, "STOP"), 0
-        scored = [score_account(account) for account in call.accounts]
+        scores = call.scored
         if kind in (FaultKind.OBEYS_INSTRUCTIONS, FaultKind.OBEYS_FOR_ALL):
-            obey_instructions(scored, call.accounts, for_all=kind is FaultKind.OBEYS_FOR_ALL)
-        answer = build_answer(call.schema, scored)
-        spoilt = 0
+            obey_instructions(scores, call.accounts, for_all=kind is FaultKind.OBEYS_FOR_ALL)
+        answered, spoilt = len(scores), 0
         if fault is not None and kind in ITEM_FAULTS:
             chance = uniform(self.config.seed, "victim", call.number)
-            spoilt = spoil_item(fault.kind, scores_of(answer), victim_of(fault, call.accounts, chance))
-        text, finish_reason = answer_text(answer, kind)
-        if call.schema is None and call.generation.response_mime_type != "application/json":
-            text = f"Here are the scores of {len(scored)} accounts.\n\n```json\n{text}\n```\n"
+            spoilt = spoil_item(fault.kind, scores, victim_of(fault, call.accounts, chance))
+        text, finish_reason = answer_text({"scores": scores}, kind)
+        if call.generation.response_json_schema is None and call.generation.response_mime_type != "application/json":
+            text = f"Here are the scores of {answered} accounts.\n\n```json\n{text}\n```\n"
         most = call.generation.max_output_tokens or self.config.max_output_tokens
         if tokens_in(text) > most:
             return cut_to_tokens(text, most), "MAX_TOKENS", 0
         loses_all = kind in _LOSES_ALL or kind is FaultKind.SCORE_NAN
-        return text, finish_reason, 0 if loses_all else len(scored) - spoilt
+        return text, finish_reason, 0 if loses_all else answered - spoilt
 
     def _count(self, call: _Understood, output_tokens: int, delay: float) -> None:
         self.counts.prompt_tokens += call.prompt.tokens
@@ -281,14 +283,6 @@ def model_exists(config: GeminiConfig, model: str) -> bool:
     """Whether the configuration knows a model of this name that is not retired."""
     retired = any(fnmatchcase(model, pattern) for pattern in config.retired_models)
     return not retired and any(fnmatchcase(model, pattern) for pattern in config.models)
-
-
-def _schema_of(generation: GenerationConfig) -> Node | None:
-    if generation.response_json_schema is not None:
-        return compile_schema(schema_text(generation.response_json_schema), openapi=False)
-    if generation.response_schema is not None:
-        return compile_schema(schema_text(generation.response_schema), openapi=True)
-    return None
 
 
 def _candidates(kind: FaultKind | None, text: str | None, finish_reason: str) -> list[dict[str, Any]] | None:

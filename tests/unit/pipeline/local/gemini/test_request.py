@@ -83,7 +83,7 @@ def _body(**fields: Any) -> bytes:
         (_body(generationConfig={"temperature": 3}), "temperature"),
         (_body(generationConfig={"maxOutputTokens": 0}), "maxOutputTokens"),
         (_body(generationConfig={"responseJsonSchema": {}}), "response_mime_type"),
-        (_body(generationConfig={"responseSchema": {}, "responseJsonSchema": {}}), "Only one"),
+        (_body(generationConfig={"responseSchema": {}}), "does not implement response_schema"),
     ],
 )
 def test_a_body_that_is_no_request_is_refused_without_quoting_it(body: bytes, said: str) -> None:

@@ -118,7 +118,8 @@ def test_a_cap_of_zero_is_a_quota_of_zero() -> None:
     ("body", "said"),
     [
         (b"{", "Invalid JSON"),
-        (request_body(PAIR, responseJsonSchema={"const": 1}), "not supported"),
+        (request_body(PAIR, responseJsonSchema={"const": 1}), "'const' was unexpected"),
+        (request_body(PAIR, responseJsonSchema={"type": "array"}), "does not fit the response schema"),
         (request_body(PAIR, maxOutputTokens=70_000), "maxOutputTokens"),
         (request_body([account("x" * 500)]), "exceeds the maximum number of tokens allowed (100)"),
     ],

@@ -1,7 +1,7 @@
-"""A stand-in for Gemini on Vertex AI: the same HTTP, scores from the prompt's facts, every failure on demand.
+"""A stand-in for Gemini on Vertex AI: the same HTTP API, deterministic scores, and every kind of failure on demand.
 
-`GeminiStandIn` runs it in this process, `python -m pipeline.local.gemini` in one of its own. It keeps and logs nothing
-of what it is sent.
+`GeminiStandIn` runs it on a thread of this process, `python -m pipeline.local.gemini` in a process of its own. It
+neither stores nor logs the prompts.
 """
 
 from pipeline.local.gemini.config import PRESETS, Fault, GeminiConfig, Latency

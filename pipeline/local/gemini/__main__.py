@@ -1,4 +1,4 @@
-"""Runs the stand-in as a process: one line of JSON when it serves, then nothing until SIGTERM.
+"""Run the stand-in as a process: print one line of JSON when it serves, and end at SIGTERM.
 
 Example: python -m pipeline.local.gemini --port 0 --latency flash-lite --config '{"max_concurrency": 50}'
 """
@@ -18,7 +18,7 @@ from pipeline.local.gemini.server import GeminiStandIn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 for a configuration that is refused."""
+    """Serve until SIGTERM or SIGINT; return exit code 0, or 2 for an invalid configuration."""
     options = _parser().parse_args(arguments)
     try:
         config = GeminiConfig.model_validate(_fields(options))
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline.local.gemini", description="A local stand-in for Gemini")
-    parser.add_argument("--port", type=int, default=0, help="of loopback; 0, the default, takes a free one")
-    parser.add_argument("--latency", choices=list(PRESETS), help="a preset")
-    parser.add_argument("--seed", type=int, help="of every choice that looks like chance")
-    parser.add_argument("--config", type=_json_object, default={}, help="the fields of GeminiConfig, as JSON")
+    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 (the default) takes a free one")
+    parser.add_argument("--latency", choices=list(PRESETS), help="a latency preset")
+    parser.add_argument("--seed", type=int, help="seed of latency and faults")
+    parser.add_argument("--config", type=_json_object, default={}, help="fields of GeminiConfig as JSON")
     return parser
 
 
@@ -54,9 +54,9 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"no JSON: {error}") from error
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("an object is wanted")
+        raise argparse.ArgumentTypeError("expected a JSON object")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The HTTP face of the stand-in: generateContent and countTokens, the token endpoint, the administration."""
+"""HTTP endpoints of the stand-in: generateContent, countTokens, the token endpoint and the administration."""
 
 import asyncio
 import contextlib
@@ -15,54 +15,28 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from pipeline.local.gemini.fault_kinds import FaultKind
-from pipeline.local.gemini.service import Answer, GeminiService, Manner, Target
+from pipeline.local.gemini.service import Answer, GeminiService, Target, Transmission
 from pipeline.local.gemini.tokens import GrantRefusedError
 
 TRANSPORT: Final = "rescoring.transport"
-"""The extension of the ASGI scope that holds the connection's transport, for faults of the connection."""
+"""Extension of the ASGI scope that holds the connection's transport, for connection faults."""
 
 _MODEL_PATH: Final = "/projects/{project}/locations/{location}/publishers/google/models/{model}"
 
 
-class Pauses:
-    """Sleeps that all end at once when the server stops."""
-
-    def __init__(self) -> None:
-        self._pending: set[asyncio.Future[None]] = set()
-        self._ended = False
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after that time, or as soon as `end` is called."""
-        if self._ended or seconds <= 0:
-            return
-        loop = asyncio.get_running_loop()
-        pause = loop.create_future()
-        timer = loop.call_later(seconds, _wake, pause)
-        self._pending.add(pause)
-        try:
-            await pause
-        finally:
-            timer.cancel()
-            self._pending.discard(pause)
-
-    def end(self) -> None:
-        """End every sleep, and those to come."""
-        self._ended = True
-        for pause in self._pending:
-            _wake(pause)
-
-
-def _wake(pause: "asyncio.Future[None]") -> None:
-    if not pause.done():
-        pause.set_result(None)
+async def _pause(seconds: float, stopping: asyncio.Event) -> None:
+    """Sleep, but return at once when the server stops."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), seconds)
 
 
 class GenerateContent:
-    """The endpoint that a pipeline calls. Plain ASGI: its faults reach below a response, and it must be cheap."""
+    """The generateContent endpoint, as plain ASGI: connection faults need the transport, and it must be fast."""
 
-    def __init__(self, service: GeminiService, pauses: Pauses) -> None:
+    def __init__(self, service: GeminiService, stopping: asyncio.Event) -> None:
         self._service = service
-        self._pauses = pauses
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
@@ -73,8 +47,8 @@ class GenerateContent:
             target = Target(**{name: scope["path_params"][name] for name in ("project", "location", "model")})
             answer = self._service.answer(target, _header(scope, b"authorization"), body, call.number)
             call.answer = answer
-            await self._pauses.sleep(answer.delay_seconds)
-            call.sent_whole = await self._deliver(answer, scope, receive, send)
+            await _pause(answer.delay_seconds, self._stopping)
+            call.is_complete = await self._send(answer, scope, receive, send)
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator["_Call"]:
@@ -84,34 +58,34 @@ class GenerateContent:
         try:
             yield call
         finally:
-            answer, whole = call.answer, call.sent_whole
+            status = call.answer.status if call.answer and call.is_complete else None
             busy_seconds = time.perf_counter() - started
             if counts is not self._service.counts:
-                # A reset has put new counts in place, which know of this call only that it is in flight.
+                # After a reset, the new counts only hold this call as one in flight.
                 self._service.counts.in_flight -= 1
-            counts.leave(answer.status if answer and whole else None, answer.fault if answer else None, busy_seconds)
-            counts.accounts_scored += answer.accounts_scored if answer and whole else 0
+            counts.leave(status, call.answer.fault if call.answer else None, busy_seconds)
+            counts.accounts_scored += call.answer.accounts_scored if call.answer and call.is_complete else 0
 
-    async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Send the answer in its manner; return whether all of it was sent."""
+    async def _send(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Send the answer; return whether all of it was sent."""
         half = answer.body[: len(answer.body) // 2]
         transport: asyncio.Transport = scope["extensions"][TRANSPORT]["transport"]
-        match answer.manner:
-            case Manner.WHOLE:
+        match answer.transmission:
+            case Transmission.WHOLE:
                 await send(_start(answer))
                 await send({"type": "http.response.body", "body": answer.body})
                 return True
-            case Manner.DROPPED:
+            case Transmission.DROPPED:
                 transport.abort()
-            case Manner.CUT:
+            case Transmission.CUT:
                 await _send_part(answer, half, send)
                 transport.close()
-            case Manner.HALF_OPEN:
+            case Transmission.HALF_OPEN:
                 await _send_part(answer, half, send)
-            case Manner.DRIPPING:
+            case Transmission.DRIPPING:
                 if await self._drip(answer, transport, send):
                     return True
-            case Manner.SILENT:
+            case Transmission.SILENT:
                 pass
         await _disconnection(receive)
         return False
@@ -120,7 +94,7 @@ class GenerateContent:
         await send(_start(answer))
         for index in range(len(answer.body)):
             if index:
-                await self._pauses.sleep(self._service.config.drip_seconds)
+                await _pause(self._service.config.drip_seconds, self._stopping)
             if transport.is_closing():
                 return False
             byte = answer.body[index : index + 1]
@@ -129,12 +103,12 @@ class GenerateContent:
 
 
 class _Call:
-    """A call in flight: its number, and what became of it so far."""
+    """A call in flight."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.answer: Answer | None = None
-        self.sent_whole = False
+        self.is_complete = False
 
 
 def _start(answer: Answer) -> dict[str, Any]:
@@ -153,7 +127,7 @@ async def _send_part(answer: Answer, part: bytes, send: Send) -> None:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the whole body, or None where the client went away before it had sent all of it."""
+    """Return the whole body, or None if the client disconnected before it was sent."""
     chunks = []
     while (message := await receive())["type"] != "http.disconnect":
         chunks.append(message["body"])
@@ -172,7 +146,7 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 class _Endpoints:
-    """The endpoints besides generateContent; they are called seldom."""
+    """The endpoints besides generateContent, which are called rarely."""
 
     def __init__(self, service: GeminiService) -> None:
         self._service = service
@@ -205,10 +179,10 @@ class _Endpoints:
         try:
             changes = orjson.loads(await request.body())
             if not isinstance(changes, dict):
-                return _unprocessable("an object is wanted")
+                return _unprocessable("expected a JSON object")
             return _json(self._service.configure(changes).model_dump(mode="json"))
         except orjson.JSONDecodeError as error:
-            return _unprocessable(f"no JSON: {error}")
+            return _unprocessable(f"not JSON: {error}")
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             return _unprocessable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
@@ -223,10 +197,13 @@ def _unprocessable(message: str) -> Response:
     return _json({"error": {"code": 422, "message": message, "status": "INVALID_CONFIG", "kinds": kinds}}, 422)
 
 
-def build_app(service: GeminiService, pauses: Pauses) -> Starlette:
-    """Return the ASGI application. Its server must put the transport of each connection into the scope."""
+def build_app(service: GeminiService, stopping: asyncio.Event) -> Starlette:
+    """Return the ASGI application, whose server must put each connection's transport into the scope.
+
+    Setting `stopping` ends the delays of answers.
+    """
     other = _Endpoints(service)
-    generate = GenerateContent(service, pauses)
+    generate = GenerateContent(service, stopping)
     models = [
         route
         for version in ("/v1", "/v1beta1")

@@ -1,4 +1,4 @@
-"""What the stand-in can be told: its speed, its limits, its models and its faults."""
+"""Configuration of the stand-in: latency, limits, models and faults."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -9,18 +9,18 @@ from pipeline.local.gemini.fault_kinds import FaultKind
 from schemas.record import ValidatedModel
 
 MAX_P95_RATIO: Final = 3.8
-"""A lognormal distribution has no 95th percentile further from its mean than exp(1.645² / 2), about 3.87 times."""
+"""The 95th percentile of a lognormal distribution is at most exp(1.645² / 2) times its mean, about 3.87."""
 
 
 class Latency(ValidatedModel):
-    """How long an answer takes: the time to the first token, then the tokens."""
+    """How long an answer takes: the time to the first token, and the speed of the others."""
 
     mean_seconds: float = Field(default=0.03, ge=0, description="Mean time to the first token")
     p95_seconds: float | None = Field(
-        default=None, gt=0, description="95th percentile of that time, which is lognormal; without it, always the mean"
+        default=None, gt=0, description="95th percentile of that time (lognormal); null: always the mean"
     )
     tokens_per_second: float | None = Field(
-        default=None, gt=0, description="Output tokens a second after the first; without it, they take no time"
+        default=None, gt=0, description="Output tokens a second after the first; null: no time"
     )
 
     @model_validator(mode="after")
@@ -36,62 +36,60 @@ class Latency(ValidatedModel):
 PRESETS: Final[Mapping[str, Latency]] = {
     "instant": Latency(mean_seconds=0),
     "demo": Latency(),
-    # Time and speed were measured for flash-lite; the 95th percentile is an assumption.
+    # Mean and speed were measured on flash-lite; the 95th percentile is assumed.
     "flash-lite": Latency(mean_seconds=0.5, p95_seconds=0.9, tokens_per_second=257),
 }
-"""Latencies by name; a configuration may give the name in place of the values."""
+"""Latencies by name, which the configuration accepts in place of the values."""
 
 
 def _preset(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in PRESETS:
-        raise ValueError(f"no latency is named {value[:40]!r}: there are {', '.join(PRESETS)}")
+        raise ValueError(f"unknown latency {value[:40]!r}: expected one of {', '.join(PRESETS)}")
     return PRESETS[value]
 
 
 class Fault(ValidatedModel):
-    """A way to fail, and on which calls. Of several, the first in the list that applies to a call is taken."""
+    """A failure, and the calls that it applies to. The first fault in the list that applies to a call is taken."""
 
     kind: FaultKind
-    rate: float = Field(default=1.0, ge=0, le=1, description="Share of the calls it may apply to")
+    rate: float = Field(default=1.0, ge=0, le=1, description="Share of the matching calls that fail")
     match: str | None = Field(
         default=None,
         min_length=1,
-        description="Only calls whose prompt holds this text; a fault of one item takes an account that holds it",
+        description="Only calls whose prompt contains this text; an item fault takes an account that contains it",
     )
-    limit: int | None = Field(default=None, ge=1, description="At most this many calls; without it, no end")
-    seed: int | None = Field(default=None, description="Chooses the calls; the configuration's seed if not given")
+    limit: int | None = Field(default=None, ge=1, description="At most this many calls; null: no limit")
+    seed: int | None = Field(default=None, description="Chooses the calls; null: the configuration's seed")
 
 
 class GeminiConfig(ValidatedModel):
-    """The whole configuration. Every field has a default; the demo's is `GeminiConfig()`."""
+    """The configuration. Every field has a default; the demo uses `GeminiConfig()`."""
 
     seed: int = 0
     latency: Annotated[Latency, BeforeValidator(_preset)] = Field(
-        default=Latency(), description="Values, or the name of a preset: instant, demo, flash-lite"
+        default=Latency(), description="Values, or a preset: instant, demo, flash-lite"
     )
     max_concurrency: int | None = Field(
-        default=None, ge=0, description="Calls in flight beyond which 429 is answered at once; 0 is a quota of zero"
+        default=None, ge=0, description="Calls in flight above which a call gets 429; 0 is a quota of zero"
     )
     retry_after_seconds: int | None = Field(default=None, ge=0, description="Sent as Retry-After with each 429")
     faults: tuple[Fault, ...] = ()
     models: tuple[str, ...] = Field(default=("gemini-*",), description="Patterns of the model names that exist")
     retired_models: tuple[str, ...] = Field(
-        default=("gemini-1.*", "gemini-2.0-*"), description="Patterns of names that exist no more: 404"
+        default=("gemini-1.*", "gemini-2.0-*"), description="Patterns of the model names that get 404"
     )
-    max_prompt_tokens: int = Field(default=1_048_576, ge=1, description="A longer prompt is refused with 400")
-    max_output_tokens: int = Field(default=65_536, ge=1, description="The model's own limit, and its default")
-    cache_min_tokens: int = Field(
-        default=1_024, ge=256, description="The shortest prefix that is served from the cache"
-    )
-    require_token: bool = Field(default=True, description="Whether a call needs a token of this server's /token")
+    max_prompt_tokens: int = Field(default=1_048_576, ge=1, description="A longer prompt gets 400")
+    max_output_tokens: int = Field(default=65_536, ge=1, description="The default, and the limit, of maxOutputTokens")
+    cache_min_tokens: int = Field(default=1_024, ge=256, description="Shortest prefix that is served from the cache")
+    require_token: bool = Field(default=True, description="Whether a call needs an access token from /token")
     token_lifetime_seconds: int = Field(default=3_600, ge=1)
-    drip_seconds: float = Field(default=1.0, ge=0, description="Time between the bytes of a dripping answer")
+    drip_seconds: float = Field(default=1.0, ge=0, description="Seconds between the bytes of a dripping answer")
 
 
 def changed_config(config: GeminiConfig, changes: Mapping[str, Any]) -> GeminiConfig:
-    """Return the configuration with the given fields replaced whole, the others kept.
+    """Return the configuration with the given fields replaced.
 
     Raises:
         pydantic.ValidationError: A field is unknown or its value is not allowed.

@@ -1,4 +1,4 @@
-"""The ways to fail, by name, and what kind of failure each is."""
+"""The kinds of failure that the stand-in can produce."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class FaultKind(StrEnum):
-    """A way to fail; its value is its name in the configuration."""
+    """A kind of failure; the value is its name in the configuration."""
 
     HTTP_400 = "http_400"
     HTTP_401 = "http_401"
@@ -19,26 +19,26 @@ class FaultKind(StrEnum):
     HTTP_504 = "http_504"
 
     CONNECTION_DROPPED = "connection_dropped"
-    """Closed before a byte of the answer."""
+    """The connection is closed before the first byte of the answer."""
     CONNECTION_DROPPED_MID_ANSWER = "connection_dropped_mid_answer"
-    """Closed after the headers and half of the body."""
+    """The connection is closed after the headers and half of the body."""
     NO_ANSWER = "no_answer"
-    """Open, and silent for ever."""
+    """The connection stays open without an answer."""
     HALF_OPEN = "half_open"
-    """The headers and half of the body, then open and silent for ever."""
+    """The headers and half of the body are sent; then the connection stays open without the rest."""
     DRIPPING = "dripping"
-    """The body a byte at a time, `drip_seconds` apart."""
+    """The body is sent one byte at a time, `drip_seconds` apart."""
 
     MAX_TOKENS = "max_tokens"
-    """Half of the JSON, and finishReason MAX_TOKENS."""
+    """Half of the JSON, with finishReason MAX_TOKENS."""
     TRUNCATED_JSON = "truncated_json"
-    """Half of the JSON, and finishReason STOP."""
+    """Half of the JSON, with finishReason STOP."""
     INVALID_JSON = "invalid_json"
-    """All of it, but with apostrophes for quotation marks and a comma too many."""
+    """The whole text, with apostrophes for quotation marks and a trailing comma."""
     FENCED_JSON = "fenced_json"
-    """The JSON between ```json and ```."""
+    """The JSON in a Markdown fence."""
     PROSE = "prose"
-    """Sentences, and no JSON."""
+    """Sentences without JSON."""
 
     FINISH_SAFETY = "finish_safety"
     FINISH_BLOCKLIST = "finish_blocklist"
@@ -51,30 +51,30 @@ class FaultKind(StrEnum):
     FINISH_UNKNOWN = "finish_unknown"
     """A finishReason that no client knows yet."""
     PROMPT_BLOCKED = "prompt_blocked"
-    """promptFeedback.blockReason, and no candidates."""
+    """promptFeedback.blockReason without candidates."""
     NO_CANDIDATES = "no_candidates"
-    """An empty list of candidates, without a reason."""
+    """An empty list of candidates without a reason."""
 
     ITEM_MISSING = "item_missing"
     ITEM_UNKNOWN_ID = "item_unknown_id"
-    """One account is answered under an id that nobody asked for."""
+    """One account is answered under an id that was not asked for."""
     ITEM_DOUBLED = "item_doubled"
     """One account is answered twice, with different scores."""
     ITEMS_SWAPPED = "items_swapped"
     """Two accounts are answered under each other's id; their names stay with the scores."""
     SCORE_OUT_OF_RANGE = "score_out_of_range"
     SCORE_NAN = "score_nan"
-    """The token NaN, which is no JSON."""
+    """The token NaN, which is not JSON."""
     SCORE_BOOLEAN = "score_boolean"
     SCORE_TEXT = "score_text"
     SCORE_FLOAT = "score_float"
 
     OTHER_MODEL_VERSION = "other_model_version"
-    """A sound answer, by another model than was asked."""
+    """A valid answer whose modelVersion is another model."""
     OBEYS_INSTRUCTIONS = "obeys_instructions"
-    """Where an email or a call note says "score ... 100", that account, and no other, gets that score."""
+    """An account whose email or call note says "score ... 100" gets that score; the others keep theirs."""
     OBEYS_FOR_ALL = "obeys_for_all"
-    """Where one says so, every account of the call gets that score: the worst that a planted instruction can do."""
+    """Every account of the call gets the score that one such text demands: the worst case of a prompt injection."""
 
 
 HTTP_STATUS: Final[Mapping[FaultKind, int]] = {
@@ -87,4 +87,4 @@ FINISH_REASON: Final[Mapping[FaultKind, str]] = {
 }
 
 ITEM_FAULTS: Final = frozenset(kind for kind in FaultKind if kind.startswith(("item_", "items_", "score_")))
-"""The faults of one or two items of an answer that is otherwise sound."""
+"""Faults of one or two items in an otherwise valid answer."""

@@ -1,4 +1,4 @@
-"""Reading the body of a `generateContent` request, and the accounts that its prompt holds."""
+"""Parse the body of a `generateContent` request, and the accounts in its prompt."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _JSON_TYPE: Final = "application/json"
 
 
 class InvalidRequestError(ValueError):
-    """The body is not a request; the message is what Gemini's 400 would say. It quotes no value of the body."""
+    """The body is not a valid request. The message is that of Gemini's 400; it never quotes a value of the body."""
 
 
 class _Message(BaseModel):
@@ -21,13 +21,13 @@ class _Message(BaseModel):
 
 
 class Part(_Message):
-    """A piece of text. The stand-in takes no images and no function calls."""
+    """A text. The stand-in does not support images or function calls."""
 
     text: str
 
 
 class Content(_Message):
-    """A turn of the conversation, or the system instruction."""
+    """The parts of a turn, or of the system instruction."""
 
     role: str = "user"
     parts: list[Part] = Field(min_length=1)
@@ -40,7 +40,7 @@ class Turn(Content):
 
 
 class GenerationConfig(_Message):
-    """How to answer. What only shapes real text is taken and left alone."""
+    """How to answer. Fields that only shape real text are accepted and ignored."""
 
     max_output_tokens: int | None = Field(default=None, ge=1)
     response_mime_type: str | None = None
@@ -65,7 +65,7 @@ class GenerationConfig(_Message):
 
 
 class GenerateRequest(_Message):
-    """The body of `generateContent`, and of `countTokens`, which needs a part of it only."""
+    """The body of `generateContent`; `countTokens` uses a part of it."""
 
     contents: list[Turn] = Field(min_length=1)
     system_instruction: Content | None = None
@@ -81,14 +81,14 @@ class GenerateRequest(_Message):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is told."""
+    """The texts of a request."""
 
     system: str
     user: str
 
     @property
     def tokens(self) -> int:
-        """The estimate of its length in tokens."""
+        """Estimated length in tokens."""
         return tokens_in(self.system) + tokens_in(self.user)
 
 
@@ -101,7 +101,7 @@ def parse_request(body: bytes) -> GenerateRequest:
     try:
         request = GenerateRequest.model_validate_json(body)
     except ValidationError as error:
-        # Without the input: what is refused may be the prompt's text.
+        # Without the cause, which holds the input: it may be the prompt's text.
         raise InvalidRequestError(_refusal(error)) from None
     config = request.generation_config
     if config.response_schema is not None:
@@ -121,7 +121,7 @@ def _refusal(error: ValidationError) -> str:
 
 
 def prompt_of(request: GenerateRequest) -> Prompt:
-    """Return the texts of a request, parts joined by line breaks."""
+    """Return the texts of a request, its parts joined by line breaks."""
     system = request.system_instruction.parts if request.system_instruction else []
     return Prompt(
         system="\n".join(part.text for part in system),
@@ -130,38 +130,33 @@ def prompt_of(request: GenerateRequest) -> Prompt:
 
 
 def tokens_in(text: str) -> int:
-    """Return the estimate of a text's length in tokens: four characters each."""
+    """Return the estimated length of a text in tokens of four characters each."""
     return -(-len(text) // _CHARS_A_TOKEN)
 
 
 def cut_to_tokens(text: str, tokens: int) -> str:
-    """Return the start of a text that is that many tokens long by the same estimate."""
+    """Return the start of a text, that many estimated tokens long."""
     return text[: tokens * _CHARS_A_TOKEN]
 
 
 def accounts_in(text: str) -> list[Mapping[str, Any]]:
-    """Return the accounts of the first fenced block that is a JSON array; empty if there is none.
+    """Return the accounts of the first fenced block that is a JSON array; empty if none is.
 
-    A fence only counts at the start of a line, where no text inside of JSON can stand: there, line breaks are escaped.
+    A fence counts only at the start of a line. Text inside JSON cannot stand there: its line breaks are escaped.
     """
     for block in _fenced_blocks(text):
         try:
             accounts = orjson.loads(block)
         except orjson.JSONDecodeError:
-            continue  # a model reads on where a block makes no sense
+            continue  # like a model, which goes on to the next block
         if isinstance(accounts, list):
             return [account for account in accounts if isinstance(account, dict)]
     return []
 
 
 def _fenced_blocks(text: str) -> Iterator[str]:
-    opening, closing = "\n```json\n", "\n```"
-    text = "\n" + text.replace("\r\n", "\n")
-    start = text.find(opening)
-    while start >= 0:
-        # The line break before the first line may also be the one before the closing fence.
-        end = text.find(closing, start + len(opening) - 1)
-        if end < 0:
-            return
-        yield text[start + len(opening) : end]
-        start = text.find(opening, end)
+    segments = ("\n" + text.replace("\r\n", "\n")).split("\n```")
+    # Each inner segment lies between two fences; the last one has no closing fence.
+    for segment in segments[1:-1]:
+        if segment.startswith("json\n"):
+            yield segment.removeprefix("json\n")

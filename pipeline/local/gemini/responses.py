@@ -1,4 +1,4 @@
-"""The bodies that Vertex AI answers with."""
+"""The response bodies of Vertex AI."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
 
 
 def error_body(code: int, message: str | None = None) -> dict[str, Any]:
-    """Return Google's JSON for an HTTP status; without a message, the usual one."""
-    status, usual = _ERRORS[code]
-    return {"error": {"code": code, "message": message or usual, "status": status}}
+    """Return Google's error JSON for an HTTP status; the default message is Google's own."""
+    status, default_message = _ERRORS[code]
+    return {"error": {"code": code, "message": message or default_message, "status": status}}
 
 
 def model_not_found(resource: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def model_not_found(resource: str) -> dict[str, Any]:
 
 
 def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int) -> dict[str, Any]:
-    """Return the usageMetadata; what was not used is not named."""
+    """Return the usageMetadata; counts of zero are left out."""
     counts: dict[str, Any] = {
         "promptTokenCount": prompt_tokens,
         "totalTokenCount": prompt_tokens + output_tokens,
@@ -53,7 +53,7 @@ def usage(prompt_tokens: int, output_tokens: int, cached_tokens: int) -> dict[st
 
 
 def candidate(text: str | None, finish_reason: str) -> dict[str, Any]:
-    """Return a candidate; without text it has no content, as when Google withholds it."""
+    """Return a candidate; without a text it has no content, as when Gemini blocks it."""
     content = {} if text is None else {"content": {"role": "model", "parts": [{"text": text}]}}
     return {**content, "finishReason": finish_reason}
 
@@ -67,7 +67,7 @@ def response_body(
     created: dt.datetime,
     block_reason: str | None = None,
 ) -> dict[str, Any]:
-    """Return the body of a 200. `candidates` of None are left out; `created` is in UTC."""
+    """Return the body of a 200. None for `candidates` leaves them out; `created` is in UTC."""
     body: dict[str, Any] = {}
     if candidates is not None:
         body["candidates"] = candidates

@@ -1,4 +1,4 @@
-"""Running the stand-in: on a thread of this process, on loopback only."""
+"""Run the stand-in on a thread of this process, on loopback only."""
 
 import asyncio
 import datetime as dt
@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pipeline.local.gemini.app import TRANSPORT, Pauses, build_app
+from pipeline.local.gemini.app import TRANSPORT, build_app
 from pipeline.local.gemini.config import GeminiConfig
 from pipeline.local.gemini.service import GeminiService
 from pipeline.local.gemini.stats import GeminiStats
@@ -22,11 +22,11 @@ _START_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 10.0
 _BACKLOG: Final = 2_048
 _KEEP_ALIVE_SECONDS: Final = 240
-"""As long as Google's front end keeps an idle connection; uvicorn's five seconds would race with clients' pools."""
+"""As long as Google's front end keeps idle connections; uvicorn's 5 s would close those in clients' pools."""
 
 
 class _Protocol(HttpToolsProtocol):
-    """Hands the connection's transport to the application, which must be able to drop it."""
+    """Puts the connection's transport into the ASGI scope, so that the application can drop the connection."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -34,13 +34,13 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves, and stops without waiting for calls that never end."""
+    """Signals when it serves, and stops without waiting for calls that never end."""
 
-    def __init__(self, config: uvicorn.Config, pauses: Pauses) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self.serving = threading.Event()
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._pauses = pauses
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -48,7 +48,7 @@ class _Server(uvicorn.Server):
         self.serving.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._pauses.end()
+        self._stopping.set()
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
@@ -56,15 +56,15 @@ class _Server(uvicorn.Server):
 
 
 class GeminiStandIn:
-    """A local Gemini over HTTP, as a context manager or by `start` and `stop`; may be started again.
+    """A local Gemini over HTTP, used as a context manager or with `start` and `stop`; can be started again.
 
-    `url` is what GOOGLE_VERTEX_BASE_URL takes, `token_url` what a service-account file names as its `token_uri`.
+    `url` is the value of GOOGLE_VERTEX_BASE_URL, `token_url` the `token_uri` of a service-account file.
     """
 
     def __init__(self, config: GeminiConfig | None = None, *, port: int = 0) -> None:
-        """Take the first configuration, and a port of loopback, 0 for a free one; nothing is opened yet."""
+        """Keep the initial configuration and the port on loopback (0: a free one); nothing is opened yet."""
         self._config = config or GeminiConfig()
-        self._wanted_port = port
+        self._requested_port = port
         self._port: int | None = None
         self._service: GeminiService | None = None
         self._server: _Server | None = None
@@ -72,59 +72,59 @@ class GeminiStandIn:
 
     @property
     def url(self) -> str:
-        """Address of the running server, without a slash at its end."""
+        """URL of the running server, without a trailing slash."""
         if self._port is None:
-            raise RuntimeError("the Gemini stand-in is not running: start it first")
+            raise RuntimeError("the Gemini stand-in is not running: call start() first")
         return f"http://{_LOOPBACK}:{self._port}"
 
     @property
     def token_url(self) -> str:
-        """Address of the token endpoint."""
+        """URL of the token endpoint."""
         return f"{self.url}/token"
 
     def start(self) -> Self:
-        """Serve from a thread of its own, and return when calls are answered.
+        """Serve on a new thread, and return when it accepts calls.
 
         Raises:
             OSError: The port is taken.
-            RuntimeError: It runs already, or does not come up within ten seconds.
+            RuntimeError: It is already running, or did not start within ten seconds.
         """
         if self._server is not None:
-            raise RuntimeError("the Gemini stand-in is running already")
-        listener = socket.create_server((_LOOPBACK, self._wanted_port), backlog=_BACKLOG)
-        pauses = Pauses()
+            raise RuntimeError("the Gemini stand-in is already running")
+        listener = socket.create_server((_LOOPBACK, self._requested_port), backlog=_BACKLOG)
+        stopping = asyncio.Event()
         service = GeminiService(self._config, lambda: dt.datetime.now(dt.UTC))
-        server = _Server(_uvicorn_config(service, pauses), pauses)
+        server = _Server(_uvicorn_config(service, stopping), stopping)
         thread = threading.Thread(target=server.run, args=([listener],), name="gemini-stand-in", daemon=True)
         thread.start()
         if not server.serving.wait(_START_SECONDS):
             server.should_exit = True
             listener.close()
-            raise RuntimeError("the Gemini stand-in did not start")
+            raise RuntimeError(f"the Gemini stand-in did not start within {_START_SECONDS:.0f} s")
         self._port = listener.getsockname()[1]
         self._service, self._server, self._thread = service, server, thread
         return self
 
     def stop(self) -> None:
-        """Drop every connection and end the thread, within two seconds; a second time does nothing."""
+        """Drop every connection and end the thread, within two seconds; does nothing if it is not running."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True
         self._thread.join(_STOP_SECONDS)
         if self._thread.is_alive():
-            raise RuntimeError("the Gemini stand-in did not stop")
+            raise RuntimeError(f"the Gemini stand-in did not stop within {_STOP_SECONDS:.0f} s")
         self._port = self._service = self._server = self._thread = None
 
     def stats(self) -> GeminiStats:
-        """Return what was counted; the same as `GET /admin/stats`."""
+        """Return the counts, like `GET /admin/stats`."""
         return self._on_loop(lambda service: service.stats())
 
     def reset(self) -> None:
-        """Count anew; the same as `POST /admin/reset`."""
+        """Reset the counts, like `POST /admin/reset`."""
         self._on_loop(lambda service: service.reset())
 
     def configure(self, **changes: Any) -> GeminiConfig:
-        """Replace fields of the configuration and return it; the same as `PUT /admin/config`.
+        """Replace fields of the configuration and return it, like `PUT /admin/config`.
 
         Raises:
             pydantic.ValidationError: A field is unknown or its value is not allowed.
@@ -132,9 +132,9 @@ class GeminiStandIn:
         return self._on_loop(lambda service: service.configure(changes))
 
     def _on_loop(self, action: Callable[[GeminiService], _Result]) -> _Result:
-        """Do something to the service where no call can be in the midst of its work."""
+        """Run an action on the server's event loop, between the calls."""
         if self._server is None or self._service is None or self._server.loop is None:
-            raise RuntimeError("the Gemini stand-in is not running: start it first")
+            raise RuntimeError("the Gemini stand-in is not running: call start() first")
         service = self._service
 
         async def act() -> _Result:
@@ -151,9 +151,9 @@ class GeminiStandIn:
         self.stop()
 
 
-def _uvicorn_config(service: GeminiService, pauses: Pauses) -> uvicorn.Config:
+def _uvicorn_config(service: GeminiService, stopping: asyncio.Event) -> uvicorn.Config:
     return uvicorn.Config(
-        build_app(service, pauses),
+        build_app(service, stopping),
         http=_Protocol,
         ws="none",
         lifespan="off",

@@ -1,4 +1,4 @@
-"""What the stand-in answers to a call, and when: everything but HTTP."""
+"""Answer calls of generateContent and countTokens, without HTTP."""
 
 import datetime as dt
 import json
@@ -10,17 +10,16 @@ from typing import Any, Final
 
 import orjson
 
-from pipeline.local.gemini.chance import uniform
 from pipeline.local.gemini.config import Fault, GeminiConfig, changed_config
 from pipeline.local.gemini.fault_kinds import FINISH_REASON, HTTP_STATUS, ITEM_FAULTS, FaultKind
 from pipeline.local.gemini.faults import (
     TEXT_FAULTS,
+    affected_account,
     answer_text,
     choose_fault,
+    corrupt_item,
     obey_instructions,
     other_model,
-    spoil_item,
-    victim_of,
 )
 from pipeline.local.gemini.latency import answer_seconds
 from pipeline.local.gemini.prefix_cache import PrefixCache
@@ -45,12 +44,13 @@ from pipeline.local.gemini.responses import (
     usage,
 )
 from pipeline.local.gemini.scoring import score_account
+from pipeline.local.gemini.seeded_random import uniform
 from pipeline.local.gemini.stats import Counts, GeminiStats
 from pipeline.local.gemini.tokens import Tokens
 
 
-class Manner(StrEnum):
-    """How an answer is sent."""
+class Transmission(StrEnum):
+    """How an answer is sent, see `FaultKind`."""
 
     WHOLE = "whole"
     DROPPED = "dropped"
@@ -60,21 +60,21 @@ class Manner(StrEnum):
     DRIPPING = "dripping"
 
 
-_MANNERS: Final[Mapping[FaultKind, Manner]] = {
-    FaultKind.CONNECTION_DROPPED: Manner.DROPPED,
-    FaultKind.CONNECTION_DROPPED_MID_ANSWER: Manner.CUT,
-    FaultKind.NO_ANSWER: Manner.SILENT,
-    FaultKind.HALF_OPEN: Manner.HALF_OPEN,
-    FaultKind.DRIPPING: Manner.DRIPPING,
+_TRANSMISSIONS: Final[Mapping[FaultKind, Transmission]] = {
+    FaultKind.CONNECTION_DROPPED: Transmission.DROPPED,
+    FaultKind.CONNECTION_DROPPED_MID_ANSWER: Transmission.CUT,
+    FaultKind.NO_ANSWER: Transmission.SILENT,
+    FaultKind.HALF_OPEN: Transmission.HALF_OPEN,
+    FaultKind.DRIPPING: Transmission.DRIPPING,
 }
-# No account of these answers counts as scored: the text is no sound JSON, there is none, or it never arrives whole.
-_LOSES_ALL: Final = TEXT_FAULTS | FINISH_REASON.keys() | _MANNERS.keys() - {FaultKind.DRIPPING}
+# No account of these answers counts as scored: the text is missing or invalid, or does not arrive completely.
+_SCORES_NOBODY: Final = TEXT_FAULTS | FINISH_REASON.keys() | _TRANSMISSIONS.keys() - {FaultKind.DRIPPING}
 _NO_CONTENT: Final = {FaultKind.PROMPT_BLOCKED, FaultKind.NO_CANDIDATES, *FINISH_REASON}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a call's path names."""
+    """The model that a call's path names."""
 
     project: str
     location: str
@@ -88,11 +88,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer ready to be sent: after `delay_seconds`, in that manner."""
+    """An answer to send after `delay_seconds`."""
 
     status: int
     body: bytes
-    manner: Manner = Manner.WHOLE
+    transmission: Transmission = Transmission.WHOLE
     delay_seconds: float = 0.0
     retry_after_seconds: int | None = None
     fault: FaultKind | None = None
@@ -100,8 +100,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Understood:
-    """A call that the model answers."""
+class _ValidCall:
+    """A valid call, with the scores of its accounts."""
 
     number: int
     model: str
@@ -113,9 +113,9 @@ class _Understood:
 
 
 class GeminiService:
-    """The state between calls: configuration, counts, granted tokens, prefixes seen, faults used up.
+    """State between calls: configuration, counts, granted tokens, seen prefixes, used faults.
 
-    Not thread-safe: one event loop calls it. `now` tells the time in UTC.
+    Not thread-safe: one event loop calls it. `now` returns the time in UTC.
     """
 
     def __init__(self, config: GeminiConfig, now: Callable[[], dt.datetime]) -> None:
@@ -127,10 +127,10 @@ class GeminiService:
         self._used = [0] * len(config.faults)
 
     def configure(self, changes: Mapping[str, Any]) -> GeminiConfig:
-        """Replace the given fields of the configuration, and return it; new faults start unused.
+        """Replace fields of the configuration, and return it; new faults start unused.
 
         Raises:
-            pydantic.ValidationError: A field is unknown or its value is not allowed; nothing has changed then.
+            pydantic.ValidationError: A field is unknown or its value is not allowed; nothing is changed.
         """
         self.config = changed_config(self.config, changes)
         if "faults" in changes:
@@ -138,8 +138,8 @@ class GeminiService:
         return self.config
 
     def reset(self) -> None:
-        """Start counting anew, from call 1, with every fault unused; configuration and tokens stay."""
-        self.counts = self.counts.forget()
+        """Reset counts, call numbers, prefixes and used faults; configuration and tokens stay."""
+        self.counts = self.counts.restarted()
         self._prefixes.clear()
         self._used = [0] * len(self.config.faults)
 
@@ -148,7 +148,7 @@ class GeminiService:
         return self.counts.snapshot()
 
     def answer(self, target: Target, authorization: str, body: bytes, number: int) -> Answer:
-        """Return the answer to a call of generateContent that `counts.arrive()` has numbered."""
+        """Return the answer to a call of generateContent; `number` comes from `counts.arrive()`."""
         if (refused := self._refused(target, authorization)) is not None:
             return refused
         cap = self.config.max_concurrency
@@ -156,7 +156,7 @@ class GeminiService:
             return self._error(429)
         try:
             request = parse_request(body)
-            call = self._understand(request, target.model, number)
+            call = self._validate(request, target.model, number)
         except (InvalidRequestError, SchemaRefusedError) as error:
             return self._error(400, str(error))
         self.counts.accounts_asked += len(call.accounts)
@@ -185,7 +185,7 @@ class GeminiService:
         retry_after = self.config.retry_after_seconds if code == _TOO_MANY else None
         return Answer(code, orjson.dumps(error_body(code, message)), retry_after_seconds=retry_after, fault=fault)
 
-    def _understand(self, request: GenerateRequest, model: str, number: int) -> _Understood:
+    def _validate(self, request: GenerateRequest, model: str, number: int) -> _ValidCall:
         generation = request.generation_config
         prompt = prompt_of(request)
         most = self.config.max_prompt_tokens
@@ -205,14 +205,14 @@ class GeminiService:
             check_answer({"scores": scored}, schema)
         seen = self._prefixes.seen_tokens(f"{model}\n{prompt.system}\n{prompt.user}")
         cached = min(seen, prompt.tokens) if seen >= self.config.cache_min_tokens else 0
-        return _Understood(number, model, prompt, accounts, generation, scored, cached)
+        return _ValidCall(number, model, prompt, accounts, generation, scored, cached)
 
-    def _choose_fault(self, call: _Understood) -> Fault | None:
+    def _choose_fault(self, call: _ValidCall) -> Fault | None:
         if not self.config.faults:
             return None
         text = f"{call.prompt.system}\n{call.prompt.user}"
         if any(fault.match for fault in self.config.faults):
-            # A prompt may escape more than JSON must; read, the accounts have their names as they are.
+            # The prompt may escape characters; the parsed accounts hold the names verbatim.
             text += json.dumps(call.accounts, ensure_ascii=False)
         index = choose_fault(
             self.config.faults,
@@ -227,7 +227,7 @@ class GeminiService:
         self._used[index] += 1
         return self.config.faults[index]
 
-    def _answer_with(self, fault: Fault | None, call: _Understood, target: Target) -> Answer:
+    def _answer_with(self, fault: Fault | None, call: _ValidCall, target: Target) -> Answer:
         kind = fault.kind if fault else None
         if kind is not None and (code := HTTP_STATUS.get(kind)) is not None:
             not_found = Answer(404, orjson.dumps(model_not_found(target.resource)), fault=kind)
@@ -244,31 +244,31 @@ class GeminiService:
         )
         delay = answer_seconds(self.config.latency, output_tokens, uniform(self.config.seed, "latency", call.number))
         self._count(call, output_tokens, delay)
-        manner = _MANNERS.get(kind, Manner.WHOLE) if kind else Manner.WHOLE
-        return Answer(200, orjson.dumps(body), manner, delay, fault=kind, accounts_scored=scored)
+        transmission = _TRANSMISSIONS.get(kind, Transmission.WHOLE) if kind else Transmission.WHOLE
+        return Answer(200, orjson.dumps(body), transmission, delay, fault=kind, accounts_scored=scored)
 
-    def _text(self, fault: Fault | None, call: _Understood) -> tuple[str | None, str, int]:
-        """Return the text, the finishReason, and how many accounts it soundly scores."""
+    def _text(self, fault: Fault | None, call: _ValidCall) -> tuple[str | None, str, int]:
+        """Return the text, the finishReason, and how many accounts it scores correctly."""
         kind = fault.kind if fault else None
         if kind in _NO_CONTENT:
             return None, FINISH_REASON.get(kind, "STOP"), 0
         scores = call.scored
         if kind in (FaultKind.OBEYS_INSTRUCTIONS, FaultKind.OBEYS_FOR_ALL):
             obey_instructions(scores, call.accounts, for_all=kind is FaultKind.OBEYS_FOR_ALL)
-        answered, spoilt = len(scores), 0
+        answered, corrupted = len(scores), 0
         if fault is not None and kind in ITEM_FAULTS:
             chance = uniform(self.config.seed, "victim", call.number)
-            spoilt = spoil_item(fault.kind, scores, victim_of(fault, call.accounts, chance))
+            corrupted = corrupt_item(fault.kind, scores, affected_account(fault, call.accounts, chance))
         text, finish_reason = answer_text({"scores": scores}, kind)
         if call.generation.response_json_schema is None and call.generation.response_mime_type != "application/json":
             text = f"Here are the scores of {answered} accounts.\n\n```json\n{text}\n```\n"
         most = call.generation.max_output_tokens or self.config.max_output_tokens
         if tokens_in(text) > most:
             return cut_to_tokens(text, most), "MAX_TOKENS", 0
-        loses_all = kind in _LOSES_ALL or kind is FaultKind.SCORE_NAN
-        return text, finish_reason, 0 if loses_all else answered - spoilt
+        scores_nobody = kind in _SCORES_NOBODY or kind is FaultKind.SCORE_NAN
+        return text, finish_reason, 0 if scores_nobody else answered - corrupted
 
-    def _count(self, call: _Understood, output_tokens: int, delay: float) -> None:
+    def _count(self, call: _ValidCall, output_tokens: int, delay: float) -> None:
         self.counts.prompt_tokens += call.prompt.tokens
         self.counts.output_tokens += output_tokens
         self.counts.cached_tokens += call.cached_tokens
@@ -280,7 +280,7 @@ _NOT_FOUND: Final = 404
 
 
 def model_exists(config: GeminiConfig, model: str) -> bool:
-    """Whether the configuration knows a model of this name that is not retired."""
+    """Whether a model of this name exists and is not retired."""
     retired = any(fnmatchcase(model, pattern) for pattern in config.retired_models)
     return not retired and any(fnmatchcase(model, pattern) for pattern in config.models)
 

@@ -1,4 +1,4 @@
-"""What the stand-in has counted since its start or its last reset."""
+"""Counts of the stand-in since its start or last reset."""
 
 import time
 from collections import Counter
@@ -11,19 +11,19 @@ from schemas.record import ValidatedModel
 
 
 class GeminiStats(ValidatedModel):
-    """A copy of the counts. Calls are those of generateContent, unless another endpoint is named."""
+    """A snapshot of the counts. Calls are those of generateContent unless the name says otherwise."""
 
     calls: int
-    by_status: dict[str, int] = Field(description='By HTTP status; "none" where no whole answer was sent')
+    by_status: dict[str, int] = Field(description='By HTTP status; "none": the answer was not sent completely')
     by_fault: dict[str, int]
-    accounts_asked: int = Field(description="In the prompts of the calls that were understood")
-    accounts_scored: int = Field(description="Sent in whole answers, and spoilt by no fault")
-    prompt_tokens: int = Field(description="Of the calls that were answered with 200, as are the other tokens")
+    accounts_asked: int = Field(description="In the prompts of valid calls")
+    accounts_scored: int = Field(description="Sent in complete answers and not affected by a fault")
+    prompt_tokens: int = Field(description="Of the calls that were answered with 200, like the other tokens")
     output_tokens: int
     cached_tokens: int
     in_flight: int
     peak_in_flight: int
-    latency_seconds_sum: float = Field(description="By the latency model, over the calls that were answered with 200")
+    latency_seconds_sum: float = Field(description="Of the latency model, over the calls answered with 200")
     busy_seconds_sum: float = Field(description="Measured from a call's arrival to its end")
     span_seconds: float = Field(description="From the first call's arrival to the end of the last that has ended")
     count_tokens_calls: int
@@ -32,7 +32,7 @@ class GeminiStats(ValidatedModel):
 
 @dataclass
 class Counts:
-    """The counts themselves; changed on the server's event loop only."""
+    """The mutable counts; only changed on the server's event loop."""
 
     calls: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
@@ -52,7 +52,7 @@ class Counts:
     _first_arrival: float | None = None
 
     def arrive(self) -> int:
-        """Count a call that has arrived, and return its number, from 1."""
+        """Count an arriving call, and return its number, from 1."""
         self.calls += 1
         if self._first_arrival is None:
             self._first_arrival = time.perf_counter()
@@ -60,12 +60,12 @@ class Counts:
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         return self.calls
 
-    def forget(self) -> "Counts":
-        """Return new counts, which know of nothing but the calls in flight."""
+    def restarted(self) -> "Counts":
+        """Return new counts that keep only the calls in flight."""
         return Counts(in_flight=self.in_flight, peak_in_flight=self.in_flight)
 
     def leave(self, status: int | None, fault: FaultKind | None, busy_seconds: float) -> None:
-        """Count the end of a call: its status, or None where no whole answer was sent."""
+        """Count the end of a call; a status of None: the answer was not sent completely."""
         self.in_flight -= 1
         self.by_status["none" if status is None else str(status)] += 1
         if fault is not None:

@@ -16,7 +16,7 @@ PAIR = [account("Acme", "a1"), account("Bolt", "b2")]
 
 
 def new_service(**config: Any) -> GeminiService:
-    """Return a service that wants no token, at noon."""
+    """Return a service that needs no token, with its clock at noon."""
     return GeminiService(GeminiConfig(require_token=False, **config), lambda: NOW)
 
 
@@ -39,7 +39,7 @@ def text_of(answer: Answer) -> str:
 
 
 def scores_of(answer: Answer) -> list[dict[str, Any]]:
-    """Return the items of a sound answer."""
+    """Return the items of a valid answer."""
     scores: list[dict[str, Any]] = orjson.loads(text_of(answer))["scores"]
     return scores
 

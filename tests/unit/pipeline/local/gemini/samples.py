@@ -89,7 +89,7 @@ def user_text(accounts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def request_body(accounts: Sequence[Mapping[str, Any]], *, system: str = "", **generation: Any) -> bytes:
-    """Return the body of a call that wants `ScoreAnswers`; `generation` replaces fields of generationConfig."""
+    """Return the body of a call with the schema of `ScoreAnswers`; `generation` replaces fields of generationConfig."""
     wanted = {"responseMimeType": "application/json", "responseJsonSchema": ScoreAnswers.model_json_schema()}
     body: dict[str, Any] = {
         "contents": [{"role": "user", "parts": [{"text": user_text(accounts)}]}],

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.local.gemini.chance import uniform
 from pipeline.local.gemini.config import PRESETS, Latency
 from pipeline.local.gemini.latency import answer_seconds, first_token_seconds
+from pipeline.local.gemini.seeded_random import uniform
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def test_without_a_percentile_the_time_is_fixed(chance: float) -> None:
 
 @given(st.floats(0, 1, exclude_max=True))
 def test_any_chance_gives_a_positive_finite_time(chance: float) -> None:
-    """Even the ends of the range give a time that can be waited for."""
+    """The ends of the range give finite times."""
     assert 0 < first_token_seconds(PRESETS["flash-lite"], chance) < 60
 
 
 def test_tokens_take_their_time() -> None:
-    """257 tokens at 257 a second take a second more; without a speed they take none."""
+    """257 tokens at 257 a second take one more second; without a speed they take no time."""
     assert answer_seconds(Latency(mean_seconds=0.5, tokens_per_second=257), 257, 0.5) == pytest.approx(1.5)
     assert answer_seconds(Latency(mean_seconds=0.5), 10_000, 0.5) == 0.5
 

@@ -30,7 +30,7 @@ from tests.unit.pipeline.local.gemini.samples import (
 
 
 def test_an_answer_has_the_shape_of_vertex() -> None:
-    """Candidate, usage, model, time and id stand where Vertex puts them."""
+    """Candidate, usage, model, time and id are where Vertex AI puts them."""
     body = body_of(ask(new_service()))
     candidate = body["candidates"][0]
     usage = body["usageMetadata"]
@@ -132,7 +132,7 @@ def test_what_gemini_refuses_is_an_invalid_argument(body: bytes, said: str) -> N
     assert said in error["message"]
 
 
-def test_an_answer_beyond_the_wanted_tokens_is_cut() -> None:
+def test_an_answer_beyond_max_output_tokens_is_cut() -> None:
     """The limit of maxOutputTokens ends the text in the middle of the JSON, and says so."""
     answer = ask(new_service(), request_body(PAIR, maxOutputTokens=50))
     body = body_of(answer)
@@ -143,7 +143,7 @@ def test_an_answer_beyond_the_wanted_tokens_is_cut() -> None:
 
 
 def test_without_a_schema_the_answer_is_prose_with_json_in_a_fence() -> None:
-    """As a model writes when nothing binds it; a MIME type alone gives bare JSON."""
+    """Without a schema the JSON is in a fence; the JSON MIME type alone gives bare JSON."""
     prose = text_of(ask(new_service(), request_body(PAIR, responseJsonSchema=None, responseMimeType=None)))
     bare = text_of(ask(new_service(), request_body(PAIR, responseJsonSchema=None)))
     assert prose.startswith("Here are the scores of 2 accounts.\n\n```json\n")
@@ -151,7 +151,7 @@ def test_without_a_schema_the_answer_is_prose_with_json_in_a_fence() -> None:
 
 
 def test_a_prompt_without_accounts_gets_no_scores() -> None:
-    """The schema is obeyed all the same."""
+    """The answer has an empty list."""
     assert scores_of(ask(new_service(), request_body([]))) == []
 
 
@@ -227,7 +227,7 @@ def test_a_refused_change_changes_nothing() -> None:
 
 
 def test_tokens_are_counted_without_scoring() -> None:
-    """The count is the estimate that generateContent bills, and no call of it."""
+    """The count is the estimate that generateContent bills; it is not counted as a call."""
     service = new_service()
     counted = body_of(service.count_tokens(TARGET, "", request_body(PAIR)))
     assert counted["totalTokens"] == body_of(ask(service))["usageMetadata"]["promptTokenCount"]

@@ -34,7 +34,7 @@ class _Clock:
 
 
 def test_a_granted_token_is_accepted_until_it_expires() -> None:
-    """The token of a grant opens the door for its lifetime, and not a second longer."""
+    """A granted token is accepted during its lifetime and refused from then on."""
     clock = _Clock()
     tokens = Tokens(clock)
     granted = tokens.grant(_form(_jwt(CLAIMS)), 60)
@@ -55,7 +55,7 @@ def test_each_grant_is_a_new_token() -> None:
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Bearer made-up", "Basic local.x"])
 def test_what_was_not_granted_is_not_accepted(authorization: str) -> None:
-    """No header, no token, and a token of somebody else's are all refused."""
+    """A missing header, a missing token and an unknown token are refused."""
     tokens = Tokens(_Clock())
     tokens.grant(_form(_jwt(CLAIMS)), 60)
     assert not tokens.accept(authorization)
@@ -76,8 +76,8 @@ def test_what_was_not_granted_is_not_accepted(authorization: str) -> None:
         ("é".encode(), "unsupported_grant_type"),
     ],
 )
-def test_a_request_that_deserves_no_token_is_refused(body: bytes, error: str) -> None:
-    """Other grants, and assertions that are no JWT, incomplete or expired, get OAuth's error codes."""
+def test_an_invalid_token_request_is_refused(body: bytes, error: str) -> None:
+    """Other grants, and assertions that are not a JWT, incomplete or expired, get OAuth's error codes."""
     with pytest.raises(GrantRefusedError) as refused:
         claims_of_grant(body, now=NOW)
     assert refused.value.error == error
@@ -96,7 +96,7 @@ def test_google_auth_signs_an_assertion_that_is_granted(tmp_path: Path) -> None:
 
 
 def test_each_file_has_a_key_of_its_own() -> None:
-    """No key is shipped: two files never share one."""
+    """Each file gets a new key."""
     first, second = (service_account("http://127.0.0.1:9/token", "local-project") for _ in range(2))
     assert first["private_key"] != second["private_key"]
     assert RSASigner.from_service_account_info(first).key_id == first["private_key_id"]  # type: ignore[no-untyped-call]
@@ -112,7 +112,7 @@ def test_the_file_is_for_its_owner_only_and_replaces_an_older_one(tmp_path: Path
     assert json.loads(path.read_text())["type"] == "service_account"
 
 
-def test_the_environment_keeps_googles_clients_at_home() -> None:
+def test_the_environment_keeps_googles_clients_local() -> None:
     """The variables name the file, and turn off the look-up at a Google host."""
     assert credentials_environment(Path("c.json")) == {
         "GOOGLE_APPLICATION_CREDENTIALS": "c.json",

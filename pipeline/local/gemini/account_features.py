@@ -1,7 +1,7 @@
-"""What the stand-in reads from one account of a prompt: counts, sums and dates, never free text.
+"""Extract the features that score an account from its JSON in the prompt: counts, sums and dates, never free text.
 
-The account is a JSON object as `schemas.account_context.AccountContext` dumps it, perhaps without ids; any field
-may be missing or of another type, and then counts as unknown.
+The JSON is `schemas.account_context.AccountContext`, with or without ids. A field that is missing or of another type
+counts as unknown.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ STAGES: Final[Mapping[str, tuple[str, float]]] = {
     "proposal/price quote": ("Proposal/Price Quote", 0.65),
     "negotiation/review": ("Negotiation/Review", 0.80),
 }
-"""The open stages by their name in lower case: name, usual probability. Other stages go unnamed."""
+"""Open stages by lower-case name: the name to show, and the usual probability."""
 
 _UNKNOWN_STAGE_PROBABILITY: Final = 0.30
 _FAVOURABLE: Final = frozenset(
@@ -36,21 +36,21 @@ _UNFAVOURABLE: Final = frozenset(
     b"leave outage outages poor postpone postponed problem problems reducing refund reject rejected risk slow slower "
     b"stalled stopped terminate threatens trouble unhappy unless unsubscribe waiting withheld worried".split()
 )
-# Lower-cases letters and blanks all else in one pass: the texts of a prompt are long.
+# One pass lower-cases letters and blanks everything else: the texts of a prompt are long.
 _LETTERS: Final = bytes(
     ord(chr(code).lower()) if chr(code) in string.ascii_letters else ord(" ") for code in range(256)
 )
-_ABSURD: Final = 1e15
+_MAX_NUMBER: Final = 1e15
 _FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,79}")
 
 
 @dataclass(frozen=True, slots=True)
-class AccountFacts:
-    """Amounts are in the organisation's currency, probabilities 0 to 1, dates of the day in UTC."""
+class AccountFeatures:
+    """Features of one account. Amounts are in the organisation's currency, probabilities 0 to 1, dates in UTC."""
 
     name: str
     as_of: dt.date | None
-    """The date the prompt gives, else the newest date on record: the stand-in has no clock of its own."""
+    """The date that the prompt gives, else the newest date of any record: scores do not depend on the clock."""
     kind: str
     rating: str
     revenue: float | None
@@ -77,8 +77,8 @@ class AccountFacts:
     changed_fields: tuple[str, ...]
 
 
-def account_facts(account: Mapping[str, Any]) -> AccountFacts:
-    """Read the facts of one account; its id plays no part."""
+def extract_features(account: Mapping[str, Any]) -> AccountFeatures:
+    """Return the features of one account; its id is ignored."""
     profile = account.get("profile")
     profile = profile if isinstance(profile, Mapping) else {}
     deals = [_deal(record) for record in _records(account, "opportunities")]
@@ -92,11 +92,11 @@ def account_facts(account: Mapping[str, Any]) -> AccountFacts:
     inbound = [email for email in emails if _word(email, "direction") == "inbound"]
     connected = [call for call in calls if _word(call, "outcome") == "connected"]
     seconds = sum(max(_number(call.get("duration_seconds")) or 0.0, 0.0) for call in connected)
-    # What the company itself wrote says nothing of the account's mood.
+    # Outbound emails are left out: they say nothing about the account's mood.
     favourable, unfavourable = _tone(
         *(email.get(part) for email in inbound for part in ("subject", "body")), *(call.get("notes") for call in calls)
     )
-    return AccountFacts(
+    return AccountFeatures(
         name=_text(profile.get("name")),
         as_of=as_of,
         kind=_word(profile, "type"),
@@ -143,9 +143,9 @@ def _word(record: Mapping[str, Any], field: str) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A number beyond a quadrillion either way is an error in the CRM, and counts as unknown."""
+    """Return a number; None where it is not one, or is beyond a quadrillion, which is an error in the CRM."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and -_ABSURD < value < _ABSURD else None
+    return float(value) if is_number and -_MAX_NUMBER < value < _MAX_NUMBER else None
 
 
 def _day(value: Any) -> dt.date | None:
@@ -153,7 +153,7 @@ def _day(value: Any) -> dt.date | None:
         return None
     try:
         return dt.date.fromisoformat(value[:10])
-    except ValueError:  # no date counts as unknown, like any other field that can't be read
+    except ValueError:  # counts as unknown, like any other malformed field
         return None
 
 
@@ -184,12 +184,12 @@ class _Deal:
     closed: bool
     won: bool
     stage: str | None
-    """Only a name from the list: a stage is text that anybody with access to the CRM may have written."""
+    """A name from STAGES or None: a stage is free text that any CRM user may have written."""
     probability: float
     amount: float
     closes_on: dt.date | None
     moved_on: dt.date | None
-    """When it last moved; the close date of an open deal is a plan, not a move."""
+    """When it was engaged or closed; the close date of an open deal is only planned."""
     modified_on: dt.date | None
 
 
@@ -225,6 +225,6 @@ def _tone(*texts: Any) -> tuple[int, int]:
 
 
 def _field_names(value: Any) -> tuple[str, ...]:
-    """Only what can be a field's name, such as `AnnualRevenue` or `Region__c`."""
+    """Return the entries that can be field names, such as `AnnualRevenue` or `Region__c`."""
     names = value if isinstance(value, list) else []
     return tuple(name for name in names if isinstance(name, str) and _FIELD_NAME.fullmatch(name))

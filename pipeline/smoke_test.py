@@ -1,8 +1,8 @@
-"""The smoke test of a deployment: a change that is published gets its score, and a deletion takes it away again.
+"""Smoke test of a deployment: a published change gets a score, and a deletion removes it.
 
     python -m pipeline.smoke_test --project my-project
 
-The account exists nowhere else: the event brings enough to score it from. One small call to Gemini is made.
+The account exists nowhere else: the event carries enough to score it. The test makes one small call to Gemini.
 """
 
 import datetime as dt
@@ -16,17 +16,17 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pipeline.local.publishing import publish_events
 from pipeline.resources.names import SCORING_DATASET, TOPIC
 from pipeline.terminal.exit_codes import one_line_errors, refuse
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.bigquery import Warehouse
+from transforms.clients.pubsub import Message, MessagePublisher
 
 POLL_SECONDS: Final = 5.0
 _ACCOUNT_PREFIX: Final = "001SMOKE"
 _ALPHABET: Final = string.ascii_letters + string.digits
 
-# The table's and the view's names are ours; values are bound. A message that Pub/Sub delivers twice is no fault.
+# Names are constants; values are bound. A duplicate is not a fault: Pub/Sub may deliver a message twice.
 _OUTCOMES_SQL: Final = """
 SELECT outcome, COALESCE(reason, error_class, '') AS detail
 FROM `{dataset}.change_outcomes`
@@ -37,13 +37,13 @@ _SCORES_SQL: Final = "SELECT score FROM `{dataset}.current_account_scores` WHERE
 
 
 def new_account_id() -> str:
-    """Return an account id that no organisation has."""
+    """Return a random account id that no organisation has."""
     random = "".join(secrets.choice(_ALPHABET) for _ in range(15 - len(_ACCOUNT_PREFIX)))
     return normalize_account_id(_ACCOUNT_PREFIX + random)
 
 
 def change_event(account_id: str, change_type: str, committed_at: dt.datetime) -> bytes:
-    """Return a change event as the Salesforce Pub/Sub API sends it; a CREATE brings what a score needs."""
+    """Return a change event as the Salesforce Pub/Sub API sends it; a CREATE carries the fields that a score needs."""
     header = {
         "entityName": "Account",
         "recordIds": [account_id],
@@ -55,16 +55,16 @@ def change_event(account_id: str, change_type: str, committed_at: dt.datetime) -
         "commitUser": "005000000000000AAA",
         "changedFields": [],
     }
-    facts = {"Name": "Smoke test", "Industry": "Technology", "AnnualRevenue": 1_000_000, "NumberOfEmployees": 10}
-    return json.dumps({"ChangeEventHeader": header, **(facts if change_type == "CREATE" else {})}).encode()
+    fields = {"Name": "Smoke test", "Industry": "Technology", "AnnualRevenue": 1_000_000, "NumberOfEmployees": 10}
+    return json.dumps({"ChangeEventHeader": header, **(fields if change_type == "CREATE" else {})}).encode()
 
 
 def wait_for(
     warehouse: Warehouse, dataset: str, account_id: str, outcome: str, *, after: frozenset[str], seconds: float
 ) -> str | None:
-    """Wait for an outcome of the account, and return what is wrong; None: it came.
+    """Wait for an outcome of the account; return None when it is there, else an error.
 
-    Any other that is not of the changes before ends the wait at once: it says more than a timeout.
+    Another outcome that is not in `after` ends the wait at once, since it says more than a timeout.
     """
     deadline = time.monotonic() + seconds
     while outcome not in (found := _outcomes(warehouse, dataset, account_id)):
@@ -83,46 +83,47 @@ def _outcomes(warehouse: Warehouse, dataset: str, account_id: str) -> Mapping[st
 
 
 def current_scores(warehouse: Warehouse, dataset: str, account_id: str) -> list[Any]:
-    """Return what the view of current scores says of the account: one score, or none."""
+    """Return the account's scores in the view of current scores: one or none."""
     return [row["score"] for row in warehouse.query(_SCORES_SQL.format(dataset=dataset), {"account_id": account_id})]
 
 
 def smoke_test(project: str, *, topic: str, dataset: str, seconds: float) -> str | None:
-    """Publish a change and then a deletion of an account of our own; return what is wrong, or None."""
-    warehouse = Warehouse(project)
+    """Publish a change and then a deletion of a new account; return an error, or None if both took effect."""
+    warehouse, publisher = Warehouse(project), MessagePublisher()
     try:
         table_path, topic_path = f"{project}.{dataset}", f"projects/{project}/topics/{topic}"
         account_id, now = new_account_id(), dt.datetime.now(dt.UTC).replace(microsecond=0)
-        list(publish_events(topic_path, [change_event(account_id, "CREATE", now)]))
+        publisher.publish(topic_path, [Message(change_event(account_id, "CREATE", now))])
         if wrong := wait_for(warehouse, table_path, account_id, "scored", after=frozenset(), seconds=seconds):
             return wrong
         (score,) = current_scores(warehouse, table_path, account_id) or (None,)
         if score is None:
-            return "the change was scored, and current_account_scores does not show it"
+            return "the change was scored, but current_account_scores does not show the score"
         typer.echo(f"account {account_id} was scored: {score}")
-        list(publish_events(topic_path, [change_event(account_id, "DELETE", now + dt.timedelta(seconds=1))]))
+        publisher.publish(topic_path, [Message(change_event(account_id, "DELETE", now + dt.timedelta(seconds=1)))])
         if wrong := wait_for(
             warehouse, table_path, account_id, "tombstoned", after=frozenset({"scored"}), seconds=seconds
         ):
             return wrong
         if current_scores(warehouse, table_path, account_id):
-            return "the account was deleted, and current_account_scores still shows it"
-        typer.echo("its deletion took the score away")
+            return "the account was deleted, but current_account_scores still shows its score"
+        typer.echo("its deletion removed the score")
         return None
     finally:
+        publisher.close()
         warehouse.close()
 
 
 def main(
     *,
-    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project to try.")],
+    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project to test.")],
     topic: Annotated[str, typer.Option(help="Topic of the change events.")] = TOPIC,
     dataset: Annotated[str, typer.Option(help="Dataset of scores and ledger.")] = SCORING_DATASET,
-    timeout_seconds: Annotated[float, typer.Option(help="Wait for an outcome, at most.")] = 600.0,
+    timeout_seconds: Annotated[float, typer.Option(help="Longest wait for each outcome.")] = 600.0,
 ) -> None:
-    """Publish a change of an account of our own, and see that it is scored; exit 1 if it is not."""
+    """Publish a change of a new account and check that it is scored; exit 1 if it is not."""
     if timeout_seconds <= 0:
-        refuse(f"--timeout-seconds is {timeout_seconds}: more than 0 is wanted")
+        refuse(f"--timeout-seconds is {timeout_seconds}: expected more than 0")
     with one_line_errors():
         wrong = smoke_test(project, topic=topic, dataset=dataset, seconds=timeout_seconds)
     if wrong:

@@ -1,4 +1,4 @@
-"""The local stack: what stands in for Pub/Sub, BigQuery, Gemini and Google's token endpoint on one machine.
+"""The local stack: Pub/Sub, BigQuery, Gemini and the token endpoint on this machine.
 
-The pipeline knows nothing of it: it finds the stand-ins through the environment variables Google's clients honour.
+The pipeline does not know of it: Google's clients find it through environment variables.
 """

@@ -1,8 +1,7 @@
-"""BigQuery on this machine: bqemulator as a child process, with its data in a folder that outlives it."""
+"""BigQuery on this machine: bqemulator as a child process that keeps its data in a folder."""
 
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -11,12 +10,13 @@ from typing import IO, Final, Self
 
 import duckdb_extensions
 
+from pipeline.local.child_process import start_module, stop_process
+
 START_TIMEOUT_SECONDS: Final = 60.0
-STOP_TIMEOUT_SECONDS: Final = 10.0
 
 
 class BigQueryEmulator:
-    """bqemulator on a free port, which it keeps when it is started again; a context manager."""
+    """bqemulator on a free port; a restart uses the same port. A context manager."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -29,25 +29,21 @@ class BigQueryEmulator:
         """Start the emulator and wait until it answers.
 
         Raises:
-            RuntimeError: It ended, or did not answer in time; the message names its log.
+            RuntimeError: It ended, or did not answer within a minute; the message names its log.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        # bqemulator needs DuckDB's spatial extension, which DuckDB would download; the wheel brings it along.
+        # bqemulator needs DuckDB's spatial extension: taken from its wheel, or DuckDB would download it.
         duckdb_extensions.import_extension("spatial")
         self._ports = self._ports or _free_ports(2)
         rest_port, grpc_port = self._ports
         log_path = self.data_dir / "bqemulator.log"
         self._log = log_path.open("ab")
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and arguments of ours
-            [
-                *(sys.executable, "-m", "bqemulator", "start", "--log-level", "error"),
-                *("--rest-port", str(rest_port), "--grpc-port", str(grpc_port)),
-                *("--persistent", "--data-dir", str(self.data_dir / "bigquery")),
-            ],
+        self._process = start_module(
+            *("bqemulator", "start", "--log-level", "error"),
+            *("--rest-port", str(rest_port), "--grpc-port", str(grpc_port)),
+            *("--persistent", "--data-dir", str(self.data_dir / "bigquery")),
             stdout=self._log,
             stderr=self._log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C ends the command first, and then this, in that order
         )
         self.url = f"http://127.0.0.1:{rest_port}"
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -58,21 +54,16 @@ class BigQueryEmulator:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the emulator; what it holds stays in the data folder."""
+        """Stop the emulator; its data stays in the data folder."""
         if self._process:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            stop_process(self._process)
             self._process = None
         if self._log:
             self._log.close()
             self._log = None
 
     def kill(self) -> None:
-        """End the emulator as a crash would."""
+        """Kill the emulator, as a crash would."""
         if self._process:
             self._process.kill()
         self.stop()
@@ -86,7 +77,7 @@ class BigQueryEmulator:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now, all different: held open together, then given back."""
+    """Return different ports that are free now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:

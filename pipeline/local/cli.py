@@ -1,4 +1,4 @@
-"""`rescore demo`, `local` and `publish`: the local stack, and the pipeline on it."""
+"""`rescore demo`, `rescore local` and `rescore publish`."""
 
 import datetime as dt
 import shlex
@@ -29,7 +29,7 @@ def demo(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run sample events through the whole pipeline on a local stack, and report what became of them."""
+    """Run sample events through the whole pipeline on a local stack, and report the outcomes."""
     from pipeline.local.demo import (  # noqa: PLC0415 - Beam takes seconds to import
         events_input,
         extract_input,
@@ -40,7 +40,7 @@ def demo(
 
     configure_logging(verbose=verbose)
     if events and crm:
-        refuse("--events and --crm exclude each other: the CRM extract brings its own events")
+        refuse("--events and --crm can't be combined: the CRM extract has its own events")
     console = Console(stderr=True)
     as_of = dt.datetime.now(dt.UTC)
     with one_line_errors(), ends_in_order():
@@ -64,7 +64,7 @@ def local(
     crm: Crm = None,
     verbose: Verbose = False,
 ) -> None:
-    """Start the local stack, print the exports that point to it, and keep it up until Ctrl-C."""
+    """Start the local stack, print its environment variables as exports, and serve until Ctrl-C."""
     from pipeline.local.serve import serve_local  # noqa: PLC0415 - Beam takes seconds to import
 
     configure_logging(verbose=verbose)
@@ -86,10 +86,10 @@ def publish(
     topic: Annotated[str, typer.Option(help="Topic: a name, or projects/P/topics/NAME.")] = "account-changes",
     verbose: Verbose = False,
 ) -> None:
-    """Publish change events from files, byte for byte, an event a message."""
-    from pipeline.local.publish_command import publish as publish_path  # noqa: PLC0415 - grpc takes a second to import
+    """Publish change events from files, byte for byte, one message per event."""
+    from pipeline.local.publishing import publish_files  # noqa: PLC0415 - grpc takes a second to import
 
     configure_logging(verbose=verbose)
     with one_line_errors(), ends_in_order():
-        count = publish_path(path, project=project, topic=topic)
+        count = publish_files(path, project=project, topic=topic)
     typer.echo(f"published {count} events to {topic}", err=True)

@@ -1,4 +1,4 @@
-"""`rescore demo`: the local stack, sample events through the whole pipeline, and what became of them."""
+"""`rescore demo`: run sample events through the whole pipeline on a local stack, and report the outcomes."""
 
 import datetime as dt
 import os
@@ -18,6 +18,7 @@ import orjson
 
 from pipeline.ledger.event_files import read_event_files
 from pipeline.ledger.ledger_report import LedgerReport, LedgerSummary, Progress
+from pipeline.local.child_process import start_module, stop_process
 from pipeline.local.crm.extract import extract_change_events, load_crm_extract
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.records import CrmRecords
@@ -30,11 +31,10 @@ from schemas.outcome import OutcomeKind
 
 POLL_SECONDS: Final = 0.5
 STALL_SECONDS: Final = 90.0
-"""Without any progress for this long, a run counts as stuck."""
+"""A run without progress for this long counts as stuck."""
 
-STOP_TIMEOUT_SECONDS: Final = 10.0
 SAMPLE_COALESCING: Final = ("--coalesce_seconds=1", "--coalesce_max_seconds=5", "--batch_wait_seconds=0.5")
-"""Samples are a handful of changes within seconds; an extract's, more than a year of them, meet the usual windows."""
+"""Short windows for samples, which are published within seconds; an extract uses the default windows."""
 
 GARBAGE_SHARE: Final = 0.02
 SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.25
@@ -42,7 +42,7 @@ SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.25
 
 @dataclass(frozen=True)
 class DemoInput:
-    """What flows through: a CRM for the warehouse, and the events that tell of its changes."""
+    """A CRM for the warehouse, and the events of its changes."""
 
     crm: CrmRecords
     events: Iterable[bytes]
@@ -51,7 +51,7 @@ class DemoInput:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What became of the events."""
+    """The outcomes of the events."""
 
     published: int
     summary: LedgerSummary
@@ -61,7 +61,7 @@ class DemoResult:
     data_dir: Path | None
 
     def document(self) -> dict[str, Any]:
-        """Return the result as `--json` prints it; the counts are of ledger rows."""
+        """Return the document that `--json` prints; the counts are of ledger rows."""
         outcomes, reasons = self.summary.outcomes, self.summary.reasons
         tokens = {kind: self.gemini[f"{kind}_tokens"] for kind in ("prompt", "output", "cached")}
         return {
@@ -82,7 +82,7 @@ class DemoResult:
 
 
 def generated_input(accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
-    """Return a generated company's CRM, and a day of its changes with some garbage among them."""
+    """Return a generated CRM, and a day of its changes, some of them malformed."""
     crm = generate_crm(accounts=accounts, seed=seed, as_of=as_of)
     count = int(accounts * SAMPLE_EVENTS_PER_ACCOUNT)
     start = as_of - dt.timedelta(hours=8)
@@ -91,7 +91,7 @@ def generated_input(accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInpu
 
 
 def extract_input(folder: Path) -> DemoInput:
-    """Return a CRM extract, and each opportunity's engage and close as a change event in time order."""
+    """Return a CRM extract, and the engagement and close of each opportunity as change events in time order."""
     crm = load_crm_extract(folder)
     return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)))
 
@@ -104,30 +104,30 @@ def run_demo(
     pipeline_options: tuple[str, ...] = (),
     on_progress: Callable[[str, Progress, int], None] = lambda _stage, _progress, _published: None,
 ) -> DemoResult:
-    """Run events through a pipeline of its own process, on a stack of their own, until the last is accounted for.
+    """Run events through a pipeline process on a new local stack, until each has its outcome.
 
     Args:
-        demo_input: What to load and to publish.
-        data_dir: Where to keep the warehouse; None keeps nothing.
+        demo_input: CRM to load and events to publish.
+        data_dir: Folder to keep the warehouse in; None: a temporary one.
         gemini_config: Fields of the stand-in's configuration.
-        pipeline_options: Passed on to `rescore run`.
+        pipeline_options: Options of `rescore run`.
         on_progress: Called with the stage, the ledger's progress and the number of published messages.
 
     Raises:
-        RuntimeError: The pipeline ended, or stood still.
+        RuntimeError: The pipeline ended.
     """
     started = time.monotonic()
     on_progress("starting the local stack", Progress(), 0)
     with _folder(data_dir) as folder, local_stack(folder, gemini_config=gemini_config) as stack:
         report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
-        # The DirectRunner has one thread to batch for.
+        # The DirectRunner has one thread, so one shard fills batches best.
         options = ("--batch_shards=1", "--gap_delay_seconds=1", *demo_input.coalescing, *pipeline_options)
         with _pipeline_process(stack, options) as pipeline:
             on_progress("loading the CRM", Progress(), 0)
             load_crm(stack.warehouse, demo_input.crm)
             topic = f"projects/{stack.project}/topics/{TOPIC}"
             events = iter(demo_input.events)
-            # The first event waits for the pipeline to start; the others then show how long the pipeline takes.
+            # The first event waits for the pipeline to start, so that the latency of the others is the pipeline's.
             published = sum(1 for _ in publish_events(topic, islice(events, 1)))
             _wait(
                 report, pipeline, published, partial(on_progress, "starting the pipeline"), until=Progress.has_received
@@ -152,7 +152,7 @@ def _wait(
     *,
     until: Callable[[Progress, int], bool] = Progress.is_done,
 ) -> Progress:
-    """Poll the ledger until it is as far as is wanted, or stands still for too long."""
+    """Poll the ledger until `until` holds, or until nothing has changed for `STALL_SECONDS`."""
     progress, moved_at = Progress(), time.monotonic()
     while True:
         now = report.progress()
@@ -162,29 +162,22 @@ def _wait(
         if until(progress, published) or time.monotonic() - moved_at > STALL_SECONDS:
             return progress
         if pipeline.poll() is not None:
-            raise RuntimeError(f"the pipeline ended with exit code {pipeline.returncode}: its log stands above")
+            raise RuntimeError(f"the pipeline ended with exit code {pipeline.returncode}: see its log above")
         time.sleep(POLL_SECONDS)
 
 
 @contextmanager
 def _pipeline_process(stack: LocalStack, options: tuple[str, ...]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `rescore run` beside us: the same command, and the same code, as in production."""
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter, and arguments of ours
-        [sys.executable, "-m", "pipeline", "run", f"--project={stack.project}", *options],
-        env={**os.environ, **stack.environment},
-        stdin=subprocess.DEVNULL,
+    """Run `rescore run` as a child process, as in production."""
+    process = start_module(
+        *("pipeline", "run", f"--project={stack.project}", *options),
         stdout=sys.stderr,
-        start_new_session=True,  # Ctrl-C reaches this command, which then ends the pipeline and the stack in order
+        env={**os.environ, **stack.environment},
     )
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_process(process)
 
 
 def _folder(data_dir: Path | None) -> Any:
@@ -198,6 +191,6 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
-    """Return the events of files, and a generated CRM that they need not know."""
+    """Return the events of files, and a generated CRM, whose accounts may be others."""
     events = list(read_event_files(path))
     return DemoInput(generate_crm(accounts=accounts, seed=seed, as_of=as_of), events, SAMPLE_COALESCING)

@@ -1,4 +1,4 @@
-"""How `rescore demo` looks on a terminal: live progress, then what became of the events."""
+"""Show `rescore demo` on a terminal: live progress, then the outcomes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _TIER_STYLES = {"hot": "bold red", "warm": "yellow", "cool": "cyan", "cold": "bl
 
 @contextmanager
 def live_progress(console: Console) -> Iterator[OnProgress]:
-    """Show the run's stage and how many ledger rows have their outcome."""
+    """Show the stage of the run and the number of ledger rows with an outcome."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -32,7 +32,7 @@ def live_progress(console: Console) -> Iterator[OnProgress]:
         task = bars.add_task("starting", total=None)
 
         def show(stage: str, progress: LedgerProgress, published: int) -> None:
-            # Messages that are not received yet count as one outcome each that is still to come.
+            # A message that is not received yet counts as one outcome.
             total = progress.received + max(0, published - progress.messages) if published else None
             bars.update(task, description=stage, total=total, completed=progress.explained)
 
@@ -94,7 +94,7 @@ def _highest(scores: list[dict[str, Any]]) -> Panel:
 
 def _how_to_look(result: DemoResult) -> Text:
     return Text(
-        f"\nThe warehouse is kept in {result.data_dir}. To look into it, start it again with\n"
+        f"\nThe warehouse is kept in {result.data_dir}. To query it, start it again with\n"
         f"  rescore local --data-dir {result.data_dir}\n"
         "and query account_scoring.current_account_scores with any BigQuery client and the exports it prints.",
         style="dim",

@@ -1,12 +1,11 @@
-"""The Gemini stand-in as a child process, so that what it costs is not the pipeline's."""
+"""The Gemini stand-in as a child process, so that it takes no CPU time from this one."""
 
 import json
 import subprocess
-import sys
 import urllib.request
-from typing import Any, Final, Self
+from typing import Any, Self
 
-STOP_TIMEOUT_SECONDS: Final = 10.0
+from pipeline.local.child_process import start_module, stop_process
 
 
 class GeminiProcess:
@@ -14,7 +13,7 @@ class GeminiProcess:
 
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         self._config = config or {}
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.token_url = ""
 
@@ -22,24 +21,20 @@ class GeminiProcess:
         """Start the stand-in and wait until it serves.
 
         Raises:
-            RuntimeError: It ended instead; what it said stands on standard error.
+            RuntimeError: It ended instead; its error is on standard error.
         """
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and arguments of ours
-            [sys.executable, "-m", "pipeline.local.gemini", "--config", json.dumps(self._config)],
-            stdout=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,  # Ctrl-C ends the command first, and then this, in that order
+        self._process = start_module(
+            "pipeline.local.gemini", "--config", json.dumps(self._config), stdout=subprocess.PIPE
         )
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             self.stop()
-            raise RuntimeError("the Gemini stand-in did not start: its reason stands above")
+            raise RuntimeError("the Gemini stand-in did not start: see its error above")
         ready = json.loads(line)
         self.url, self.token_url = ready["url"], ready["token_url"]
 
     def stats(self) -> dict[str, Any]:
-        """Return what the stand-in counted: calls, accounts, tokens."""
+        """Return the fields of `GeminiStats`: calls, accounts, tokens."""
         return self._admin("GET", "stats")
 
     def configure(self, **changes: Any) -> None:
@@ -47,29 +42,23 @@ class GeminiProcess:
         self._admin("PUT", "config", changes)
 
     def reset(self) -> None:
-        """Count anew."""
+        """Reset the counts."""
         self._admin("POST", "reset")
 
-    def _admin(self, method: str, what: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _admin(self, method: str, resource: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}/admin/{what}", data=body, method=method)  # noqa: S310 - loopback
+        request = urllib.request.Request(f"{self.url}/admin/{resource}", data=body, method=method)  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - http on loopback
             document: dict[str, Any] = json.load(answer)
             return document
 
     def stop(self) -> None:
-        """End the stand-in."""
-        if not self._process:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
-        self._process = None
+        """End the process."""
+        if self._process:
+            stop_process(self._process)
+            if self._process.stdout:
+                self._process.stdout.close()
+            self._process = None
 
     def __enter__(self) -> Self:
         self.start()

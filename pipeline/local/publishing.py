@@ -1,32 +1,35 @@
-"""Publish change events, as Salesforce's bridge would."""
+"""Publish change events, as Salesforce's bridge would: `rescore publish`, and the events of the demo."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from pathlib import Path
 
-from google.cloud import pubsub_v1
+from more_itertools import chunked
 
-IN_FLIGHT = 1_000
-"""Messages that wait for their acknowledgement at once: bounds the memory that publishing takes."""
+from pipeline.ledger.event_files import read_event_files
+from transforms.clients.pubsub import MAX_REQUEST_MESSAGES, Message, MessagePublisher
+
+
+def publish_files(path: Path, *, project: str, topic: str) -> int:
+    """Publish the events of a file or folder, one message each, and return their number.
+
+    `topic` is a name within the project, or a full path.
+    """
+    topic_path = topic if "/" in topic else f"projects/{project}/topics/{topic}"
+    return sum(1 for _ in publish_events(topic_path, read_event_files(path)))
 
 
 def publish_events(topic_path: str, payloads: Iterable[bytes]) -> Iterator[str]:
-    """Publish payloads in order and yield each one's message id as Pub/Sub acknowledges it.
+    """Publish payloads in order and yield the message ids, a request's at a time.
 
-    An empty payload is sent with an attribute, since Pub/Sub takes no message without either.
+    An empty payload is sent with an attribute, since Pub/Sub requires one of the two.
 
     Raises:
-        google.api_core.exceptions.GoogleAPICallError: Pub/Sub did not take a message.
+        google.api_core.exceptions.GoogleAPICallError: Pub/Sub did not accept a message.
     """
-    publisher = pubsub_v1.PublisherClient(
-        batch_settings=pubsub_v1.types.BatchSettings(max_messages=500, max_latency=0.02)
-    )
-    waiting: list[Future[str]] = []
+    publisher = MessagePublisher()
     try:
-        for payload in payloads:
-            waiting.append(publisher.publish(topic_path, payload, **({} if payload else {"empty": "true"})))
-            if len(waiting) >= IN_FLIGHT:
-                yield from (future.result() for future in waiting)
-                waiting.clear()
-        yield from (future.result() for future in waiting)
+        for chunk in chunked(payloads, MAX_REQUEST_MESSAGES):
+            messages = [Message(payload, {} if payload else {"empty": "true"}) for payload in chunk]
+            yield from publisher.publish(topic_path, messages)
     finally:
-        publisher.stop()
+        publisher.close()

@@ -1,4 +1,4 @@
-"""`rescore local`: the local stack, until it is told to end."""
+"""`rescore local`: run the local stack until it is interrupted."""
 
 import datetime as dt
 import tempfile
@@ -20,9 +20,9 @@ def serve_local(
     crm: Path | None,
     on_ready: Callable[[Mapping[str, str]], None],
 ) -> None:
-    """Start the stack, hand the environment over, and wait for KeyboardInterrupt.
+    """Start the stack, call `on_ready` with its environment variables, and wait for KeyboardInterrupt.
 
-    A mirror that holds accounts already, from an earlier run on the same folder, is kept unless an extract is named.
+    The mirror of an earlier run in the same folder is kept unless `crm` names an extract.
     """
     with ExitStack() as parts:
         folder = data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))

@@ -1,4 +1,4 @@
-"""The whole stack on loopback: Pub/Sub, BigQuery, Gemini, credentials, and a CRM's mirror to score from."""
+"""The local stack on loopback: Pub/Sub, BigQuery, Gemini, credentials, and the CRM mirror."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ PROJECT: Final = "account-scoring-local"
 
 @dataclass(frozen=True)
 class LocalStack:
-    """A running stack; `environment` is what a process needs to find it."""
+    """A running stack; `environment` holds the variables with which clients find it."""
 
     project: str
     data_dir: Path
@@ -34,12 +34,13 @@ class LocalStack:
 
 @contextmanager
 def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) -> Iterator[LocalStack]:
-    """Start the stack, with topics, subscriptions and tables, and end it on leaving.
+    """Start the stack with topics, subscriptions and tables; stop it at the end of the context.
 
-    This process's environment points to it meanwhile. Where PUBSUB_EMULATOR_HOST is set already, that one is used.
+    Within the context, the environment of this process points to it. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub
+    emulator is used.
 
     Args:
-        data_dir: Where the warehouse and the credentials are kept.
+        data_dir: Folder of the warehouse and the credentials.
         gemini_config: Fields of the stand-in's configuration.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) 
 
 
 def load_crm(warehouse: Warehouse, crm: CrmRecords) -> None:
-    """Put a CRM's records in place of what the mirror held."""
+    """Replace the contents of the mirror by the records of a CRM."""
     warehouse.replace_rows(CRM_DATASET, ACCOUNTS, crm.accounts)
     warehouse.replace_rows(CRM_DATASET, OPPORTUNITIES, crm.opportunities)
     warehouse.replace_rows(CRM_DATASET, EMAILS, crm.emails)
@@ -78,7 +79,7 @@ def load_crm(warehouse: Warehouse, crm: CrmRecords) -> None:
 
 def crm_is_empty(warehouse: Warehouse) -> bool:
     """Whether the mirror has no account."""
-    (row,) = warehouse.query(f"SELECT COUNT(*) AS accounts FROM `{warehouse.project}.{CRM_DATASET}.{ACCOUNTS.name}`")  # noqa: S608 - names of ours
+    (row,) = warehouse.query(f"SELECT COUNT(*) AS accounts FROM `{warehouse.project}.{CRM_DATASET}.{ACCOUNTS.name}`")  # noqa: S608 - constant names
     return not row["accounts"]
 
 

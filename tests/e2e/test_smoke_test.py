@@ -53,7 +53,7 @@ def test_a_running_pipeline_passes(stack: LocalStack) -> None:
     assert done.returncode == 0, done.stderr + log[-2_000:]
     scored, taken_away = done.stdout.strip().splitlines()
     assert "was scored" in scored
-    assert "took the score away" in taken_away
+    assert "removed the score" in taken_away
 
 
 def test_a_wrong_name_is_one_line_and_exit_2(stack: LocalStack) -> None:

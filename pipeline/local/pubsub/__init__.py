@@ -1,9 +1,9 @@
-"""A Pub/Sub broker in the process: Google's gRPC API on loopback, without Java and without gcloud.
+"""A Pub/Sub broker in this process: Google's gRPC API on loopback, without Java and without gcloud.
 
-What it plays: publishing, pulling, streaming, ordering, dead letters, retries, retention, seek and snapshots. What it
-does not play answers UNIMPLEMENTED: pushing, filters, schemas, transforms, detaching, IAM. Two things are kept without
-effect: expiration policies, and exactly-once delivery, whose two guarantees hold anyway but whose reports of late
-acknowledgements are not sent.
+It implements publish, pull, streaming pull, ordering, dead-letter policies, retry policies, retention, seek and
+snapshots. Push, filters, schemas, transforms, detach and IAM answer UNIMPLEMENTED. Two settings are stored without
+effect: expiration policies, and exactly-once delivery, whose guarantees hold anyway, but late acknowledgements are not
+reported.
 """
 
 from pipeline.local.pubsub.server import EmbeddedPubSub

@@ -1,4 +1,4 @@
-"""Subscribers that wait for something to arrive: asyncio, on the loop's own thread."""
+"""Wake subscribers when messages arrive. Only used on the broker's event loop."""
 
 import asyncio
 from collections import defaultdict
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Arrivals:
-    """Tells those who wait on a subscription that another look is worth it."""
+    """The subscribers that wait for messages, by subscription."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -15,17 +15,17 @@ class Arrivals:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing will arrive any more."""
+        """Whether the broker is stopping."""
         return self._is_closed
 
     def wake(self, subscription: str) -> None:
-        """Wake everybody who waits on a subscription."""
+        """Wake all that wait on a subscription."""
         for event in self._waiting.get(subscription, ()):
             event.set()
 
     @contextmanager
     def watch(self, subscription: str) -> Iterator[asyncio.Event]:
-        """Yield an event that is set at each arrival; whoever waits on it clears it before looking."""
+        """Yield an event that is set at each arrival. Clear it before pulling, or an arrival is missed."""
         event = asyncio.Event()
         self._waiting[subscription].add(event)
         try:
@@ -36,7 +36,7 @@ class Arrivals:
                 del self._waiting[subscription]
 
     def close(self) -> None:
-        """Wake everybody, for good: the broker stops."""
+        """Wake all subscribers, because the broker stops."""
         self._is_closed = True
         for subscription in list(self._waiting):
             self.wake(subscription)

@@ -1,7 +1,7 @@
-"""One subscription's messages: who holds which until when, what waits, what is kept, what is given up.
+"""The messages of one subscription: leases, queues, retention and dead-lettering.
 
-Pure and synchronous: time is an argument, in nanoseconds. Queues hold sequence numbers that may be out of date; a
-number is checked against its entry when it is drawn, which spares searching the queues.
+Pure and synchronous: time is an argument, in nanoseconds. The queues may hold outdated sequence numbers; each is
+checked against its entry when it is taken, so that queues are never searched.
 """
 
 import heapq
@@ -14,44 +14,44 @@ from pipeline.local.pubsub.errors import InvalidArgumentError
 from pipeline.local.pubsub.lanes import Lane
 
 MAX_RESPONSE_BYTES = 4_000_000
-"""gRPC clients refuse more than 4 MiB unless told otherwise, and Google's is not told with an emulator host."""
+"""gRPC clients accept 4 MiB by default; Google's client does not raise that limit for an emulator."""
 
 Forward = Callable[[Published, int], bool]
-"""Hands an exhausted message and its delivery count to the dead-letter topic; False if there is none to take it."""
+"""Publish a message with its delivery count to the dead-letter topic; False if the topic does not exist."""
 
 
 @dataclass(slots=True)
 class Backlog:
-    """The messages of one subscription. `wake` is called whenever a waiting subscriber may find something."""
+    """The messages of one subscription. `wake` is called when a waiting subscriber may find a message."""
 
-    tag: str  # tells this subscription's ack ids from another's
+    tag: str  # part of the ack ids, unique per subscription
     settings: DeliverySettings
     forward: Forward
     wake: Callable[[], None]
     unacknowledged: int = 0
     _entries: OrderedDict[int, Entry] = field(default_factory=OrderedDict)
     _ready: list[int] = field(default_factory=list)
-    _resting: list[tuple[int, int]] = field(default_factory=list)
+    _backing_off: list[tuple[int, int]] = field(default_factory=list)
     _leases: list[tuple[int, int]] = field(default_factory=list)
     _lanes: dict[str, Lane] = field(default_factory=dict)
 
     def add(self, published: Published) -> None:
-        """Take a message that was published just now."""
+        """Add a newly published message."""
         entry = Entry(published)
         self._entries[entry.sequence] = entry
         self.unacknowledged += 1
         self._queue(entry)
 
     def apply(self, settings: DeliverySettings) -> None:
-        """Deliver by other rules from now on. Acknowledged messages go at once if none are to be kept any more."""
+        """Apply new settings. Acknowledged messages are dropped at once if they are no longer retained."""
         self.settings = settings
         if not settings.acknowledged_window:
-            unsettled = {entry.sequence for lane in self._lanes.values() for entry in lane.in_flight}
-            for entry in [e for e in self._entries.values() if e.acknowledged and e.sequence not in unsettled]:
+            in_flight = {entry.sequence for lane in self._lanes.values() for entry in lane.in_flight}
+            for entry in [e for e in self._entries.values() if e.acknowledged and e.sequence not in in_flight]:
                 del self._entries[entry.sequence]
 
     def take(self, now: int, max_messages: int, lease: int, flow: FlowControl | None = None) -> list[Delivery]:
-        """Lease what is ready, oldest first, at most one batch of each ordering key."""
+        """Lease ready messages, oldest first, at most one batch of each ordering key."""
         self.advance(now)
         taken: list[Delivery] = []
         keys_of_batch: set[str] = set()
@@ -61,19 +61,19 @@ class Backlog:
             if entry and taken and size + entry.published.size > MAX_RESPONSE_BYTES:
                 break
             heapq.heappop(self._ready)
-            if entry and self._may_go(entry, now, keys_of_batch):
+            if entry and self._is_deliverable(entry, now, keys_of_batch):
                 taken.append(self._lease(entry, now + lease, flow))
                 size += entry.published.size
         return taken
 
     def acknowledge(self, ack_id: str) -> None:
-        """Acknowledge a delivery. An id that is out of date changes nothing."""
+        """Acknowledge a delivery. An outdated id has no effect."""
         entry = self._find(ack_id)
         if entry:
             self._acknowledge(entry)
 
     def modify_ack_deadline(self, ack_id: str, seconds: int, now: int) -> None:
-        """Prolong a lease from now on; zero seconds refuse the message. An id that is out of date changes nothing."""
+        """Extend a lease to `seconds` from now; zero is a nack. An outdated id has no effect."""
         entry = self._find(ack_id)
         if not entry or not entry.deadline:
             return
@@ -81,43 +81,43 @@ class Backlog:
             entry.deadline = now + seconds * NANOS
             heapq.heappush(self._leases, (entry.deadline, entry.sequence))
         else:
-            entry.delivery += 1  # whoever refused a message can't acknowledge it any more
+            entry.delivery += 1  # a nack invalidates the ack id
             self._fail(entry, now)
 
     def advance(self, now: int) -> None:
-        """Let time pass: leases run out, rested messages become ready, old ones fall out of retention."""
+        """Apply the passing of time: leases expire, backoffs end, old messages fall out of retention."""
         while self._leases and self._leases[0][0] <= now:
             entry = self._entries.get(heapq.heappop(self._leases)[1])
-            if entry and 0 < entry.deadline <= now:  # else it was prolonged or given back, and this lease is old
+            if entry and 0 < entry.deadline <= now:  # otherwise it was extended or nacked
                 self._fail(entry, now)
-        while self._resting and self._resting[0][0] <= now:
-            heapq.heappush(self._ready, heapq.heappop(self._resting)[1])
+        while self._backing_off and self._backing_off[0][0] <= now:
+            heapq.heappush(self._ready, heapq.heappop(self._backing_off)[1])
             self.wake()
         while self._entries and not self._is_kept(oldest := next(iter(self._entries.values())), now):
             self._discard(oldest)
 
     def seek(self, time: int, now: int) -> None:
-        """Acknowledge what was published before a time, and un-acknowledge the rest of what is retained."""
+        """Acknowledge messages published before a time, and mark later retained ones as unacknowledged."""
         self.advance(now)
         for entry in self._entries.values():
             entry.acknowledged = entry.published.published_at < time or not self._is_kept(entry, now)
-        self._start_over()
+        self._requeue_all()
 
     def restore(self, snapshot: Iterable[Published], now: int) -> None:
-        """Un-acknowledge exactly the messages of a snapshot, those included that this subscription let go."""
+        """Mark exactly the messages of a snapshot as unacknowledged, including those that were dropped."""
         self.advance(now)
-        wanted = {published.sequence: published for published in snapshot}
-        for sequence, published in wanted.items():
+        by_sequence = {published.sequence: published for published in snapshot}
+        for sequence, published in by_sequence.items():
             self._entries.setdefault(sequence, Entry(published))
         for sequence, entry in self._entries.items():
-            entry.acknowledged = sequence not in wanted
-        self._start_over()
+            entry.acknowledged = sequence not in by_sequence
+        self._requeue_all()
 
     def pending(self) -> list[Published]:
-        """The unacknowledged messages in publish order: what a snapshot is made of."""
+        """Return the unacknowledged messages in publish order, for a snapshot."""
         return [entry.published for entry in self._entries.values() if not entry.acknowledged]
 
-    def _may_go(self, entry: Entry, now: int, keys_of_batch: set[str]) -> bool:
+    def _is_deliverable(self, entry: Entry, now: int, keys_of_batch: set[str]) -> bool:
         if entry.acknowledged or entry.deadline or entry.not_before > now:
             return False
         lane = self._lane(entry)
@@ -158,14 +158,14 @@ class Backlog:
         self.unacknowledged -= 1
         lane = self._lane(entry)
         if lane is None:
-            self._forget(entry)
+            self._drop_unless_retained(entry)
             return
         for settled in lane.settle():
-            self._forget(settled)
-        self._go_on(lane, entry)
+            self._drop_unless_retained(settled)
+        self._offer_next(lane, entry)
 
     def _fail(self, entry: Entry, now: int) -> None:
-        """A lease was refused or ran out: the message rests and comes again, or goes to the dead-letter topic."""
+        """Handle a nack or an expired lease: redeliver after the backoff, or forward to the dead-letter topic."""
         self._release(entry)
         entry.failures += 1
         backoff = self.settings.backoff(entry.failures)
@@ -190,22 +190,22 @@ class Backlog:
             entry.flow = None
             self.wake()
 
-    def _forget(self, entry: Entry) -> None:
+    def _drop_unless_retained(self, entry: Entry) -> None:
         if not self.settings.acknowledged_window:
             self._entries.pop(entry.sequence, None)
 
     def _discard(self, entry: Entry) -> None:
-        """Let a message go for good: it is too old, or the dead-letter topic has it."""
+        """Drop a message that is too old or was forwarded to the dead-letter topic."""
         self._release(entry)
         self.unacknowledged -= not entry.acknowledged
         entry.acknowledged = True
         lane = self._lane(entry)
         if lane:
             for settled in lane.settle():
-                self._forget(settled)
+                self._drop_unless_retained(settled)
             if lane.waiting and lane.waiting[0] is entry:
                 lane.waiting.popleft()
-            self._go_on(lane, entry)
+            self._offer_next(lane, entry)
         self._entries.pop(entry.sequence, None)
 
     def _is_kept(self, entry: Entry, now: int) -> bool:
@@ -215,7 +215,7 @@ class Backlog:
     def _lane(self, entry: Entry) -> Lane | None:
         return self._lanes.get(entry.published.message.ordering_key) if self.settings.ordered else None
 
-    def _go_on(self, lane: Lane, entry: Entry) -> None:
+    def _offer_next(self, lane: Lane, entry: Entry) -> None:
         head = lane.head()
         if head:
             self._offer(head)
@@ -234,14 +234,14 @@ class Backlog:
 
     def _offer(self, entry: Entry) -> None:
         if entry.not_before:
-            heapq.heappush(self._resting, (entry.not_before, entry.sequence))
+            heapq.heappush(self._backing_off, (entry.not_before, entry.sequence))
         else:
             heapq.heappush(self._ready, entry.sequence)
             self.wake()
 
-    def _start_over(self) -> None:
-        """Queue afresh what is unacknowledged: nobody holds anything, and no earlier delivery counts."""
-        for queue in (self._ready, self._resting, self._leases, self._lanes):
+    def _requeue_all(self) -> None:
+        """Queue all unacknowledged messages again, without leases and with zero failed deliveries."""
+        for queue in (self._ready, self._backing_off, self._leases, self._lanes):
             queue.clear()
         entries = sorted(self._entries.values(), key=lambda entry: entry.sequence)
         self._entries.clear()

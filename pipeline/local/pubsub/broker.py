@@ -1,6 +1,6 @@
-"""Topics, subscriptions and what passes between them. Pure: the clock is injected, nothing waits, nothing is sent.
+"""Topics, subscriptions and the messages between them, without I/O; the clock is injected.
 
-Not safe for threads: whoever serves it calls it from one thread.
+Not thread-safe: call it from one thread.
 """
 
 import itertools
@@ -32,7 +32,7 @@ Clock = Callable[[], int]
 
 @dataclass(slots=True)
 class SnapshotState:
-    """What a snapshot keeps: the backlog of its subscription, and whatever its topic accepts from then on."""
+    """A snapshot: the backlog of its subscription, and all messages published to its topic since."""
 
     name: str
     topic: "TopicState"
@@ -43,7 +43,7 @@ class SnapshotState:
 
 @dataclass(slots=True)
 class TopicState:
-    """A topic and those it hands its messages to."""
+    """A topic with its subscriptions and snapshots."""
 
     resource: Topic
     subscriptions: "dict[str, SubscriptionState]" = field(default_factory=dict)
@@ -61,7 +61,7 @@ class SubscriptionState:
 
 
 class Broker:
-    """Everything the broker knows. `wake` is called with the name of a subscription that is worth another look."""
+    """The state of the broker. `wake` is called with the name of a subscription that may have messages."""
 
     def __init__(self, clock: Clock = time.time_ns, wake: Callable[[str], None] = lambda _: None) -> None:
         self._clock = clock
@@ -70,12 +70,12 @@ class Broker:
         self.topics: dict[str, TopicState] = {}
         self.subscriptions: dict[str, SubscriptionState] = {}
         self.snapshots: dict[str, SnapshotState] = {}
-        # Ids start at the time of the start, so that a broker never repeats those of the one before it.
+        # Ids start at the current time, so that a restarted broker does not repeat them.
         self._sequences = itertools.count(clock() // 1000)
         self._tags = itertools.count(1)
 
     def now(self) -> int:
-        """Nanoseconds since the epoch; never earlier than before, whatever happens to the machine's clock."""
+        """Return the nanoseconds since the epoch; never less than before, even if the system clock is set back."""
         self._latest = max(self._latest, self._clock())
         return self._latest
 
@@ -88,7 +88,7 @@ class Broker:
         return valid
 
     def topic(self, name: str) -> TopicState:
-        """Find a topic."""
+        """Return a topic."""
         state = self.topics.get(name)
         if state is None:
             check_name(name, "topics")
@@ -119,7 +119,7 @@ class Broker:
         return [self._publish(state, message, now) for message in messages]
 
     def create_subscription(self, subscription: Subscription) -> Subscription:
-        """Subscribe to a topic: messages published from now on arrive."""
+        """Create a subscription; it receives messages that are published from now on."""
         valid = valid_subscription(subscription)
         if valid.name in self.subscriptions:
             raise AlreadyExistsError(f"Subscription already exists: {valid.name}")
@@ -136,7 +136,7 @@ class Broker:
         return valid
 
     def subscription(self, name: str) -> SubscriptionState:
-        """Find a subscription."""
+        """Return a subscription."""
         state = self.subscriptions.get(name)
         if state is None:
             check_name(name, "subscriptions")
@@ -144,7 +144,7 @@ class Broker:
         return state
 
     def update_subscription(self, update: Subscription, mask: FieldMask) -> Subscription:
-        """Replace the masked fields of a subscription; they hold from the next delivery on."""
+        """Replace the masked fields of a subscription; they apply from the next delivery on."""
         state = self.subscription(update.name)
         merged = merge_subscription(state.resource, update, mask)
         if "dead_letter_policy" in mask.paths:
@@ -163,7 +163,7 @@ class Broker:
     def pull(
         self, subscription: str, max_messages: int, *, ack_deadline_seconds: int = 0, flow: FlowControl | None = None
     ) -> list[Delivery]:
-        """Lease messages that are ready, for the subscription's ack deadline unless another is given."""
+        """Lease ready messages for `ack_deadline_seconds`, or 0 for the subscription's ack deadline."""
         state = self.subscription(subscription)
         if max_messages <= 0:
             raise InvalidArgumentError("max_messages must be positive")
@@ -171,13 +171,13 @@ class Broker:
         return state.backlog.take(self.now(), min(max_messages, MAX_PULLED_MESSAGES), lease, flow)
 
     def acknowledge(self, subscription: str, ack_ids: Iterable[str]) -> None:
-        """Acknowledge deliveries; ids that are out of date are harmless."""
+        """Acknowledge deliveries; outdated ids have no effect."""
         backlog = self.subscription(subscription).backlog
         for ack_id in ack_ids:
             backlog.acknowledge(ack_id)
 
     def modify_ack_deadline(self, subscription: str, ack_ids: Iterable[str], seconds: int) -> None:
-        """Prolong leases, or refuse messages with zero seconds; ids that are out of date are harmless."""
+        """Extend ack deadlines; zero seconds is a nack. Outdated ids have no effect."""
         backlog = self.subscription(subscription).backlog
         check_lease(seconds)
         now = self.now()
@@ -186,11 +186,11 @@ class Broker:
             backlog.modify_ack_deadline(ack_id, seconds, now)
 
     def seek_to_time(self, subscription: str, time_ns: int) -> None:
-        """Acknowledge what was published before a time and un-acknowledge what is retained of the rest."""
+        """Acknowledge messages published before a time, and mark later retained ones as unacknowledged."""
         self.subscription(subscription).backlog.seek(time_ns, self.now())
 
     def advance(self) -> None:
-        """Let time pass on every subscription, pulled or not: leases run out, dead letters leave."""
+        """Apply the passing of time to every subscription: expire leases, forward dead letters."""
         now = self.now()
         for state in self.subscriptions.values():
             state.backlog.advance(now)
@@ -201,7 +201,7 @@ class Broker:
             raise NotFoundError(f"Dead letter topic not found: {name}")
 
     def _publish(self, topic: TopicState, message: PubsubMessage, now: int) -> str:
-        # A copy of its own: a message of the request would hold the memory of the whole request.
+        # Copied, since a message of the request keeps the whole request in memory.
         accepted = PubsubMessage()
         accepted.CopyFrom(message)
         sequence = next(self._sequences)

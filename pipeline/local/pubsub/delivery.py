@@ -1,4 +1,4 @@
-"""What one subscription knows of a message, and the rules it delivers by. Times are nanoseconds since the epoch."""
+"""State of a message in one subscription, and delivery settings. Times are nanoseconds since the epoch."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,7 +10,7 @@ NANOS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A message as the topic accepted it; every subscription and snapshot shares it, so nobody changes it."""
+    """A message as the topic accepted it. Shared by subscriptions and snapshots, so never changed."""
 
     sequence: int
     message: PubsubMessage
@@ -20,7 +20,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as a subscriber is handed it. The attempt is 0 where the subscription has no dead-letter policy."""
+    """A message as a subscriber receives it. `attempt` is 0 without a dead-letter policy."""
 
     ack_id: str
     message: PubsubMessage
@@ -29,7 +29,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class FlowControl:
-    """What one stream may hold unacknowledged. A limit of zero or less is none."""
+    """Unacknowledged messages of one stream, and their limits. A limit of zero or less means none."""
 
     max_messages: int = 0
     max_bytes: int = 0
@@ -37,43 +37,43 @@ class FlowControl:
     bytes: int = 0
 
     def has_room(self) -> bool:
-        """Whether another message may be sent: a byte limit is overstepped by the message that reaches it."""
+        """Whether another message may be sent; the message that reaches a byte limit may exceed it."""
         return (self.max_messages <= 0 or self.messages < self.max_messages) and (
             self.max_bytes <= 0 or self.bytes < self.max_bytes
         )
 
     def hold(self, size: int) -> None:
-        """Count a message that was sent."""
+        """Count a sent message."""
         self.messages += 1
         self.bytes += size
 
     def release(self, size: int) -> None:
-        """Count a message that was acknowledged, refused or whose lease ran out."""
+        """Count a message that was acknowledged or nacked, or whose lease expired."""
         self.messages -= 1
         self.bytes -= size
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One message as one subscription sees it."""
+    """The state of one message in one subscription."""
 
     published: Published
     failures: int = 0
-    delivery: int = 0  # part of the ack id: raising it makes the ids handed out so far stale
-    deadline: int = 0  # of the lease; 0 when nobody holds the message
+    delivery: int = 0  # part of the ack id: raising it invalidates earlier ack ids
+    deadline: int = 0  # of the lease; 0 when the message is not leased
     not_before: int = 0
     acknowledged: bool = False
     flow: FlowControl | None = None
 
     @property
     def sequence(self) -> int:
-        """The place of the message among all that the broker accepted."""
+        """Position of the message among all messages of the broker."""
         return self.published.sequence
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
-    """A subscription's rules, read once from its resource."""
+    """The delivery settings of a subscription."""
 
     ack_deadline: int
     ordered: bool
@@ -86,7 +86,7 @@ class DeliverySettings:
 
     @classmethod
     def of(cls, subscription: Subscription, topic: Topic | None) -> Self:
-        """Read validated resources. A topic's retention prolongs its subscriptions' and keeps acknowledged messages."""
+        """Return the settings of validated resources. A topic's retention also keeps acknowledged messages."""
         own = subscription.message_retention_duration.ToNanoseconds()
         of_topic = topic.message_retention_duration.ToNanoseconds() if topic else 0
         return cls(
@@ -101,10 +101,10 @@ class DeliverySettings:
         )
 
     def backoff(self, failures: int) -> int:
-        """How long a message rests after its n-th failure, in nanoseconds: doubling from the minimum."""
+        """Return the nanoseconds before redelivery after the n-th failure: doubling from the minimum."""
         doublings = min(failures - 1, 32)  # 600 s is reached long before; the bound keeps the integer small
         return min(self.minimum_backoff << doublings, self.maximum_backoff)
 
     def is_exhausted(self, failures: int) -> bool:
-        """Whether a message that failed this often goes to the dead-letter topic."""
+        """Whether a message with this many failures goes to the dead-letter topic."""
         return bool(self.dead_letter_topic) and failures >= self.max_delivery_attempts

@@ -1,17 +1,17 @@
-"""What the broker refuses, by the name that gRPC gives the refusal.
+"""Errors of the broker, named after gRPC's status codes.
 
 PubSubError
 ├── AlreadyExistsError        the name is taken
-├── FailedPreconditionError   right in itself, wrong in the present state
-├── InvalidArgumentError      wrong whatever the state
+├── FailedPreconditionError   valid, but not in the present state
+├── InvalidArgumentError      invalid in any state
 ├── NotFoundError             no such topic, subscription or snapshot
 ├── OutOfRangeError           a number outside its documented bounds
-└── UnimplementedError        a part of Pub/Sub that this broker does not play
+└── UnimplementedError        a part of Pub/Sub that this broker does not implement
 """
 
 
 class PubSubError(Exception):
-    """The broker refuses a request; the message is for whoever sent it."""
+    """The broker refused a request; the message goes to the client."""
 
 
 class AlreadyExistsError(PubSubError):
@@ -19,15 +19,15 @@ class AlreadyExistsError(PubSubError):
 
 
 class FailedPreconditionError(PubSubError):
-    """The request is right in itself, but not in the present state."""
+    """The request is valid, but not in the present state."""
 
 
 class InvalidArgumentError(PubSubError):
-    """The request is wrong whatever the state."""
+    """The request is invalid in any state."""
 
 
 class NotFoundError(PubSubError):
-    """There is no such topic, subscription or snapshot."""
+    """The topic, subscription or snapshot does not exist."""
 
 
 class OutOfRangeError(PubSubError):
@@ -35,4 +35,4 @@ class OutOfRangeError(PubSubError):
 
 
 class UnimplementedError(PubSubError):
-    """This broker does not play that part of Pub/Sub."""
+    """This broker does not implement that part of Pub/Sub."""

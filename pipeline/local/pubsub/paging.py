@@ -1,4 +1,4 @@
-"""Pages of a listing: sorted by name, and continued after the last name seen."""
+"""Pages of a listing, sorted by name; the page token is the last name of the page before."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ MAX_PAGE_SIZE = 1000
 
 
 def page_of(names: Iterable[str], page_size: int, page_token: str) -> tuple[list[str], str]:
-    """Return the names of one page and the token of the next, which is empty after the last."""
+    """Return the names of a page, and the token of the next page (empty after the last)."""
     if page_size < 0:
         raise InvalidArgumentError("page_size can't be negative")
     size = min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-    left = sorted(name for name in names if name > page_token)
-    return left[:size], left[size - 1] if len(left) > size else ""
+    remaining = sorted(name for name in names if name > page_token)
+    return remaining[:size], remaining[size - 1] if len(remaining) > size else ""

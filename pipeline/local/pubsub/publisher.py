@@ -1,4 +1,4 @@
-"""google.pubsub.v1.Publisher: requests in, responses out, on the broker's resources."""
+"""The methods of google.pubsub.v1.Publisher."""
 
 from pipeline.local.pubsub import snapshots
 from pipeline.local.pubsub.broker import Broker
@@ -25,7 +25,7 @@ from pipeline.local.pubsub.wire import (
 
 
 class Publisher:
-    """The methods of the service, by the names of the API in lower case."""
+    """The methods by their API names in snake case; the annotations name the message classes."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -35,11 +35,11 @@ class Publisher:
         return self._broker.create_topic(request)
 
     def get_topic(self, request: GetTopicRequest) -> Topic:
-        """Show a topic."""
+        """Return a topic."""
         return self._broker.topic(request.topic).resource
 
     def list_topics(self, request: ListTopicsRequest) -> ListTopicsResponse:
-        """Show a project's topics, a page at a time."""
+        """Return a page of a project's topics."""
         check_project(request.project)
         names = (name for name in self._broker.topics if name.startswith(f"{request.project}/"))
         page, next_page_token = page_of(names, request.page_size, request.page_token)
@@ -47,13 +47,13 @@ class Publisher:
         return ListTopicsResponse(topics=topics, next_page_token=next_page_token)
 
     def list_topic_subscriptions(self, request: ListTopicSubscriptionsRequest) -> ListTopicSubscriptionsResponse:
-        """Name a topic's subscriptions, a page at a time."""
+        """Return a page of the names of a topic's subscriptions."""
         names = self._broker.topic(request.topic).subscriptions
         page, next_page_token = page_of(names, request.page_size, request.page_token)
         return ListTopicSubscriptionsResponse(subscriptions=page, next_page_token=next_page_token)
 
     def list_topic_snapshots(self, request: ListTopicSnapshotsRequest) -> ListTopicSnapshotsResponse:
-        """Name a topic's snapshots, a page at a time."""
+        """Return a page of the names of a topic's snapshots."""
         snapshots.expire(self._broker)
         names = self._broker.topic(request.topic).snapshots
         page, next_page_token = page_of(names, request.page_size, request.page_token)
@@ -69,9 +69,9 @@ class Publisher:
         return Empty()
 
     def publish(self, request: PublishRequest) -> PublishResponse:
-        """Accept messages, all or none."""
+        """Publish messages, all or none."""
         return PublishResponse(message_ids=self._broker.publish(request.topic, request.messages))
 
     def detach_subscription(self, _request: DetachSubscriptionRequest) -> DetachSubscriptionResponse:
-        """Refuse: nothing here detaches."""
+        """Not implemented."""
         raise UnimplementedError("This broker does not implement DetachSubscription.")

@@ -1,6 +1,6 @@
-"""The broker on a port: the gRPC API google.pubsub.v1 on loopback, served by one thread with an event loop of its own.
+"""Serve the broker over gRPC on loopback, on one thread with its own event loop.
 
-One thread calls the broker, so it needs no lock; subscribers that wait are coroutines, so none starves another.
+Only that thread calls the broker, so it needs no lock. Waiting subscribers are coroutines.
 """
 
 import asyncio
@@ -18,25 +18,28 @@ from pipeline.local.pubsub.broker import Broker
 from pipeline.local.pubsub.service import handlers
 
 TICK_SECONDS = 0.05
-"""How late a lease may be noticed to have run out."""
+"""How often expired leases are looked for."""
 
 STOP_SECONDS = 0.5
-"""How long calls may take to end by themselves when the broker stops."""
+"""How long calls may take to end when the broker stops."""
 
 CALL_SECONDS = 10.0
-"""How long to wait for the broker's thread: it answers in microseconds or hangs."""
+"""How long to wait for an answer of the broker's thread."""
 
 T = TypeVar("T")
 
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
-    ("grpc.max_receive_message_length", 32 * 1024 * 1024),  # so that the broker answers what exceeds Pub/Sub's 10 MB
+    ("grpc.so_reuseport", 0),  # a port in use is an error, not shared
+    (
+        "grpc.max_receive_message_length",
+        32 * 1024 * 1024,
+    ),  # to answer requests above Pub/Sub's 10 MB
     ("grpc.max_send_message_length", -1),
 )
 
 
 class EmbeddedPubSub:
-    """A Pub/Sub broker in this process. Clients find it through PUBSUB_EMULATOR_HOST.
+    """A Pub/Sub broker in this process, which clients find through PUBSUB_EMULATOR_HOST.
 
     >>> with EmbeddedPubSub() as broker:
     ...     os.environ["PUBSUB_EMULATOR_HOST"] = broker.host
@@ -53,33 +56,42 @@ class EmbeddedPubSub:
 
     @property
     def host(self) -> str:
-        """The address, as PUBSUB_EMULATOR_HOST wants it."""
+        """The address, for PUBSUB_EMULATOR_HOST."""
         if not self._bound.done():
-            raise RuntimeError("the broker is not started")
+            raise RuntimeError("the broker is not running: call start() first")
         return f"127.0.0.1:{self._bound.result()}"
 
     def start(self) -> Self:
-        """Serve, once. Raises OSError when the port is taken."""
+        """Start serving. A broker can be started once.
+
+        Raises:
+            OSError: The port is taken.
+            RuntimeError: The broker was started before.
+        """
         if self._thread:
             raise RuntimeError("the broker was started before")
-        # A daemon, so that a caller who fails to stop it can still exit.
+        # A daemon, so that the process can exit without stopping it.
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="pubsub-broker", daemon=True)
         self._thread.start()
         self._bound.result()
         return self
 
     def stop(self) -> None:
-        """End every call and the thread. Messages are gone with it. A second stop does nothing."""
+        """End every call and the thread; messages are lost. A second call has no effect."""
         if self._thread and self._stopping and self._thread.is_alive():
             self._call(self._stopping.set)
             self._thread.join()
 
     def backlog(self, subscription: str) -> int:
-        """Count a subscription's unacknowledged messages, those in flight included. NotFoundError if it is absent."""
+        """Return the number of a subscription's unacknowledged messages, including those in flight.
+
+        Raises:
+            NotFoundError: The subscription does not exist.
+        """
         return self._call(lambda: self._broker.subscription(subscription).backlog.unacknowledged)
 
     def backlogs(self) -> dict[str, int]:
-        """Count the unacknowledged messages of every subscription, by its full name."""
+        """Return the number of unacknowledged messages of each subscription, by its full name."""
         return self._call(
             lambda: {name: state.backlog.unacknowledged for name, state in self._broker.subscriptions.items()}
         )
@@ -100,18 +112,18 @@ class EmbeddedPubSub:
         try:
             port = server.add_insecure_port(f"127.0.0.1:{self._port}")
             await server.start()
-        except RuntimeError as error:  # all that grpc tells of a port that can't be had
-            self._bound.set_exception(OSError(f"can't listen on 127.0.0.1:{self._port}: {error}"))
+        except RuntimeError as error:  # what grpc raises if the port is taken
+            self._bound.set_exception(OSError(f"cannot listen on 127.0.0.1:{self._port}: {error}"))
             return
         self._bound.set_result(port)
-        await self._let_time_pass(self._stopping)
+        await self._tick(self._stopping)
         self._arrivals.close()
         await server.stop(grace=STOP_SECONDS)
 
-    async def _let_time_pass(self, stopping: asyncio.Event) -> None:
+    async def _tick(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             self._broker.advance()
-            with contextlib.suppress(TimeoutError):  # a tick that ends in time is the rule
+            with contextlib.suppress(TimeoutError):  # the usual case: the tick is over
                 await asyncio.wait_for(stopping.wait(), TICK_SECONDS)
 
     def _call(self, function: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
-"""The two services as gRPC handlers: methods by name, and the broker's refusals as status codes."""
+"""The two services as gRPC handlers: methods by name, and errors of the broker as status codes."""
 
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,69 +24,34 @@ STATUS_CODES = {
 
 
 def handlers(broker: Broker, arrivals: Arrivals) -> tuple[Any, ...]:
-    """Every method of google.pubsub.v1, and a clear refusal of all others."""
+    """Return the handlers of google.pubsub.v1, and one that answers UNIMPLEMENTED to every other method."""
+    subscriber = {
+        **_methods(Subscriber(broker)),
+        "Pull": _pull_method(broker, arrivals),
+        "StreamingPull": _streaming_pull_method(broker, arrivals),
+    }
     return (
-        grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", _publisher_methods(Publisher(broker))),
-        grpc.method_handlers_generic_handler(
-            "google.pubsub.v1.Subscriber",
-            {
-                **_subscriber_methods(Subscriber(broker)),
-                "Pull": _pull_method(broker, arrivals),
-                "StreamingPull": _streaming_pull_method(broker, arrivals),
-            },
-        ),
+        grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", _methods(Publisher(broker))),
+        grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", subscriber),
         _NotImplemented(),
     )
 
 
-def _publisher_methods(publisher: Publisher) -> dict[str, Any]:
+def _methods(service: Publisher | Subscriber) -> dict[str, Any]:
+    """Return the handlers of a service's public methods: `create_topic` answers CreateTopic."""
     return {
-        "CreateTopic": _unary(publisher.create_topic, wire.Topic, wire.Topic),
-        "GetTopic": _unary(publisher.get_topic, wire.GetTopicRequest, wire.Topic),
-        "ListTopics": _unary(publisher.list_topics, wire.ListTopicsRequest, wire.ListTopicsResponse),
-        "ListTopicSubscriptions": _unary(
-            publisher.list_topic_subscriptions,
-            wire.ListTopicSubscriptionsRequest,
-            wire.ListTopicSubscriptionsResponse,
-        ),
-        "ListTopicSnapshots": _unary(
-            publisher.list_topic_snapshots, wire.ListTopicSnapshotsRequest, wire.ListTopicSnapshotsResponse
-        ),
-        "UpdateTopic": _unary(publisher.update_topic, wire.UpdateTopicRequest, wire.Topic),
-        "DeleteTopic": _unary(publisher.delete_topic, wire.DeleteTopicRequest, wire.Empty),
-        "Publish": _unary(publisher.publish, wire.PublishRequest, wire.PublishResponse),
-        "DetachSubscription": _unary(
-            publisher.detach_subscription, wire.DetachSubscriptionRequest, wire.DetachSubscriptionResponse
-        ),
+        name.title().replace("_", ""): _unary(method)
+        for name, method in inspect.getmembers(service, inspect.ismethod)
+        if not name.startswith("_")
     }
 
 
-def _subscriber_methods(subscriber: Subscriber) -> dict[str, Any]:
-    return {
-        "CreateSubscription": _unary(subscriber.create_subscription, wire.Subscription, wire.Subscription),
-        "GetSubscription": _unary(subscriber.get_subscription, wire.GetSubscriptionRequest, wire.Subscription),
-        "ListSubscriptions": _unary(
-            subscriber.list_subscriptions, wire.ListSubscriptionsRequest, wire.ListSubscriptionsResponse
-        ),
-        "UpdateSubscription": _unary(subscriber.update_subscription, wire.UpdateSubscriptionRequest, wire.Subscription),
-        "DeleteSubscription": _unary(subscriber.delete_subscription, wire.DeleteSubscriptionRequest, wire.Empty),
-        "ModifyPushConfig": _unary(subscriber.modify_push_config, wire.ModifyPushConfigRequest, wire.Empty),
-        "Acknowledge": _unary(subscriber.acknowledge, wire.AcknowledgeRequest, wire.Empty),
-        "ModifyAckDeadline": _unary(subscriber.modify_ack_deadline, wire.ModifyAckDeadlineRequest, wire.Empty),
-        "Seek": _unary(subscriber.seek, wire.SeekRequest, wire.SeekResponse),
-        "CreateSnapshot": _unary(subscriber.create_snapshot, wire.CreateSnapshotRequest, wire.Snapshot),
-        "GetSnapshot": _unary(subscriber.get_snapshot, wire.GetSnapshotRequest, wire.Snapshot),
-        "ListSnapshots": _unary(subscriber.list_snapshots, wire.ListSnapshotsRequest, wire.ListSnapshotsResponse),
-        "UpdateSnapshot": _unary(subscriber.update_snapshot, wire.UpdateSnapshotRequest, wire.Snapshot),
-        "DeleteSnapshot": _unary(subscriber.delete_snapshot, wire.DeleteSnapshotRequest, wire.Empty),
-    }
+def _unary(method: Callable[[Any], Any]) -> Any:
+    async def answer(received: Any) -> Any:
+        return method(received)
 
-
-def _unary(answer: Callable[[Any], Any], request: Any, response: Any) -> Any:
-    async def answer_soon(received: Any) -> Any:
-        return answer(received)
-
-    return _awaited(answer_soon, request, response)
+    request, response = method.__annotations__.values()
+    return _awaited(answer, request, response)
 
 
 def _pull_method(broker: Broker, arrivals: Arrivals) -> Any:
@@ -101,7 +67,7 @@ def _awaited(answer: Callable[[Any], Awaitable[Any]], request: Any, response: An
             return await answer(received)
         except errors.PubSubError as error:
             _refuse(context, STATUS_CODES[type(error)], str(error))
-            return response()  # never sent: a status that isn't OK goes alone
+            return response()  # not sent: a status other than OK has no response
 
     return grpc.unary_unary_rpc_method_handler(behaviour, request.FromString, response.SerializeToString)
 
@@ -113,8 +79,8 @@ def _streaming_pull_method(broker: Broker, arrivals: Arrivals) -> Any:
         except errors.PubSubError as error:
             _refuse(context, STATUS_CODES[type(error)], str(error))
         else:
-            if arrivals.is_closed:  # so that a client looks for the next broker on this port
-                _refuse(context, grpc.StatusCode.UNAVAILABLE, "The broker stops.")
+            if arrivals.is_closed:  # so that a client reconnects to the next broker on this port
+                _refuse(context, grpc.StatusCode.UNAVAILABLE, "The broker is stopping.")
 
     return grpc.stream_stream_rpc_method_handler(
         streaming_pull, wire.StreamingPullRequest.FromString, wire.StreamingPullResponse.SerializeToString
@@ -122,14 +88,14 @@ def _streaming_pull_method(broker: Broker, arrivals: Arrivals) -> Any:
 
 
 def _refuse(context: Any, code: grpc.StatusCode, details: str) -> None:
-    # Not context.abort: the exception it raises keeps the call and the server alive until the next garbage collection,
-    # and with them grpc's poller thread, long after the broker stopped.
+    # Not context.abort: its exception keeps the call, the server and grpc's poller thread alive until the next garbage
+    # collection.
     context.set_code(code)
     context.set_details(details)
 
 
 class _NotImplemented(grpc.GenericRpcHandler):
-    """Answers every other method, such as those of SchemaService and IAMPolicy."""
+    """Answers UNIMPLEMENTED to every other method, such as those of SchemaService and IAMPolicy."""
 
     def service(self, handler_call_details: Any) -> Any:
         method = handler_call_details.method.removeprefix("/")

@@ -1,4 +1,4 @@
-"""Snapshots: a subscription's acknowledgements, kept to return to."""
+"""Snapshots: the acknowledgement state of a subscription, to seek to."""
 
 from pipeline.local.pubsub.broker import DELETED_TOPIC, Broker, SnapshotState
 from pipeline.local.pubsub.delivery import NANOS
@@ -11,7 +11,7 @@ MINIMUM_LIFETIME_SECONDS = 3600
 
 
 def create_snapshot(broker: Broker, request: CreateSnapshotRequest) -> Snapshot:
-    """Keep a subscription's unacknowledged messages, and those its topic accepts from now on."""
+    """Create a snapshot of a subscription's unacknowledged messages."""
     check_name(request.name, "snapshots")
     subscription = broker.subscription(request.subscription)
     expire(broker)
@@ -32,7 +32,7 @@ def create_snapshot(broker: Broker, request: CreateSnapshotRequest) -> Snapshot:
 
 
 def find(broker: Broker, name: str) -> SnapshotState:
-    """Find a snapshot that has not expired."""
+    """Return a snapshot that has not expired."""
     expire(broker)
     state = broker.snapshots.get(name)
     if state is None:
@@ -42,12 +42,12 @@ def find(broker: Broker, name: str) -> SnapshotState:
 
 
 def delete_snapshot(broker: Broker, name: str) -> None:
-    """Let a snapshot and what only it kept go."""
+    """Delete a snapshot."""
     _drop(broker, find(broker, name))
 
 
 def seek_to_snapshot(broker: Broker, subscription: str, snapshot: str) -> None:
-    """Give a subscription the acknowledgements of a snapshot of the same topic."""
+    """Restore a subscription to a snapshot of the same topic."""
     target = broker.subscription(subscription)
     state = find(broker, snapshot)
     if state.topic is not target.topic:
@@ -58,14 +58,14 @@ def seek_to_snapshot(broker: Broker, subscription: str, snapshot: str) -> None:
 
 
 def expire(broker: Broker) -> None:
-    """Let snapshots go whose time is over."""
+    """Delete expired snapshots."""
     now = broker.now()
     for state in [state for state in broker.snapshots.values() if state.expires_at <= now]:
         _drop(broker, state)
 
 
 def resource_of(state: SnapshotState) -> Snapshot:
-    """A snapshot as the API shows it."""
+    """Return a snapshot as a resource of the API."""
     topic = DELETED_TOPIC if state.topic.is_deleted else state.topic.resource.name
     expire_time = Timestamp()
     expire_time.FromNanoseconds(state.expires_at)

@@ -1,4 +1,4 @@
-"""Pull and StreamingPull: the two ways to wait for messages. A subscriber that waits costs no thread."""
+"""Pull and StreamingPull, the two ways to wait for messages."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from pipeline.local.pubsub.validation import check_stream_deadline
 from pipeline.local.pubsub.wire import PullRequest, PullResponse, StreamingPullRequest, StreamingPullResponse
 
 IDLE_PULL_SECONDS = 0.01
-"""How long a pull waits for a first message: Beam's DirectRunner fires no timer while a pull of its own is open."""
+"""How long a pull waits for messages. Short, since Beam's DirectRunner fires no timers during a pull."""
 
 
 class StreamContext(Protocol):
-    """What this module uses of grpc.aio's context of a streaming call."""
+    """The part of grpc.aio's streaming context that this module uses."""
 
     async def read(self) -> Any:
-        """Wait for the client's next request; grpc.aio.EOF after the last."""
+        """Return the client's next request; grpc.aio.EOF after the last."""
 
     async def write(self, message: StreamingPullResponse) -> None:
         """Send a response, waiting while the client is slow."""
 
 
 async def pull(broker: Broker, arrivals: Arrivals, request: PullRequest) -> PullResponse:
-    """Answer as soon as there are messages, and with none after a short while."""
+    """Return messages as soon as there are any, or an empty response after `IDLE_PULL_SECONDS`."""
     response = PullResponse()
     deliveries: Sequence[Delivery] = broker.pull(request.subscription, request.max_messages)
     if not deliveries and not request.return_immediately:
@@ -42,16 +42,16 @@ async def _await_messages(broker: Broker, arrivals: Arrivals, request: PullReque
                 while not arrivals.is_closed:
                     await arrival.wait()
                     arrival.clear()
-                    # Another subscriber may have been faster: then the wait goes on.
+                    # Another subscriber may have taken the messages: then wait on.
                     if deliveries := broker.pull(request.subscription, request.max_messages):
                         return deliveries
     except TimeoutError:
-        return ()  # an idle subscription is no error
+        return ()  # an idle subscription is not an error
     return ()
 
 
 class Stream:
-    """One StreamingPull: it reads acknowledgements and writes messages at the same time."""
+    """One StreamingPull, which reads acknowledgements and writes messages concurrently."""
 
     def __init__(self, broker: Broker, arrivals: Arrivals, context: StreamContext, end_of_stream: object) -> None:
         self._broker = broker
@@ -117,7 +117,7 @@ class Stream:
             else:
                 await arrival.wait()
         if reader.done():
-            reader.result()  # raises what the reader refused
+            reader.result()  # raises the reader's error
 
 
 def _add(response: PullResponse | StreamingPullResponse, deliveries: Sequence[Delivery]) -> None:

@@ -1,4 +1,4 @@
-"""google.pubsub.v1.Subscriber: requests in, responses out. What waits is in `streams`."""
+"""The methods of google.pubsub.v1.Subscriber, except Pull and StreamingPull, see `streams`."""
 
 from pipeline.local.pubsub import snapshots
 from pipeline.local.pubsub.broker import Broker
@@ -29,7 +29,7 @@ from pipeline.local.pubsub.wire import (
 
 
 class Subscriber:
-    """The methods of the service that answer at once, by the names of the API in lower case."""
+    """The methods by their API names in snake case; the annotations name the message classes."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -39,11 +39,11 @@ class Subscriber:
         return self._broker.create_subscription(request)
 
     def get_subscription(self, request: GetSubscriptionRequest) -> Subscription:
-        """Show a subscription."""
+        """Return a subscription."""
         return self._broker.subscription(request.subscription).resource
 
     def list_subscriptions(self, request: ListSubscriptionsRequest) -> ListSubscriptionsResponse:
-        """Show a project's subscriptions, a page at a time."""
+        """Return a page of a project's subscriptions."""
         check_project(request.project)
         names = (name for name in self._broker.subscriptions if name.startswith(f"{request.project}/"))
         page, next_page_token = page_of(names, request.page_size, request.page_token)
@@ -60,7 +60,7 @@ class Subscriber:
         return Empty()
 
     def modify_push_config(self, _request: ModifyPushConfigRequest) -> Empty:
-        """Refuse: nothing here pushes."""
+        """Not implemented."""
         raise UnimplementedError("This broker does not push: it does not implement ModifyPushConfig.")
 
     def acknowledge(self, request: AcknowledgeRequest) -> Empty:
@@ -71,14 +71,14 @@ class Subscriber:
         return Empty()
 
     def modify_ack_deadline(self, request: ModifyAckDeadlineRequest) -> Empty:
-        """Prolong leases, or refuse messages with a deadline of zero."""
+        """Extend ack deadlines; a deadline of zero is a nack."""
         if not request.ack_ids:
             raise InvalidArgumentError("No ack ids specified.")
         self._broker.modify_ack_deadline(request.subscription, request.ack_ids, request.ack_deadline_seconds)
         return Empty()
 
     def seek(self, request: SeekRequest) -> SeekResponse:
-        """Go back or forward to a time, or to a snapshot."""
+        """Seek to a time or to a snapshot."""
         target = request.WhichOneof("target")
         if target is None:
             raise InvalidArgumentError("No target was specified: set either a time or a snapshot.")
@@ -89,15 +89,15 @@ class Subscriber:
         return SeekResponse()
 
     def create_snapshot(self, request: CreateSnapshotRequest) -> Snapshot:
-        """Keep what a subscription has not acknowledged."""
+        """Create a snapshot of a subscription's unacknowledged messages."""
         return snapshots.create_snapshot(self._broker, request)
 
     def get_snapshot(self, request: GetSnapshotRequest) -> Snapshot:
-        """Show a snapshot."""
+        """Return a snapshot."""
         return snapshots.resource_of(snapshots.find(self._broker, request.snapshot))
 
     def list_snapshots(self, request: ListSnapshotsRequest) -> ListSnapshotsResponse:
-        """Show a project's snapshots, a page at a time."""
+        """Return a page of a project's snapshots."""
         check_project(request.project)
         snapshots.expire(self._broker)
         names = (name for name in self._broker.snapshots if name.startswith(f"{request.project}/"))
@@ -106,7 +106,7 @@ class Subscriber:
         return ListSnapshotsResponse(snapshots=found, next_page_token=next_page_token)
 
     def update_snapshot(self, _request: UpdateSnapshotRequest) -> Snapshot:
-        """Refuse: a snapshot keeps the labels it was made with."""
+        """Not implemented."""
         raise UnimplementedError("This broker does not implement UpdateSnapshot.")
 
     def delete_snapshot(self, request: DeleteSnapshotRequest) -> Empty:

@@ -1,4 +1,4 @@
-"""Pub/Sub's documented limits, as pure functions on resources and messages. A breach raises PubSubError."""
+"""Check resources and messages against Pub/Sub's documented limits; violations raise PubSubError."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ MAX_ATTRIBUTE_KEY_BYTES = 256
 MAX_ATTRIBUTE_VALUE_BYTES = 1024
 MAX_ORDERING_KEY_BYTES = 1024
 CLIENT_ATTRIBUTE_PREFIX = "googclient_"
-"""What Google's own clients put before the attributes that they add, such as a trace's parent."""
+"""Prefix of the attributes that Google's clients add, such as the trace context."""
 
 MUTABLE_TOPIC_FIELDS = frozenset({"labels", "message_retention_duration"})
 MUTABLE_SUBSCRIPTION_FIELDS = frozenset(
@@ -42,9 +42,9 @@ MUTABLE_SUBSCRIPTION_FIELDS = frozenset(
         "retry_policy",
     }
 )
-# What would change which messages arrive, or where: to store it without a word would mislead.
-_TOPIC_FIELDS_NOT_PLAYED = ("ingestion_data_source_settings", "message_transforms", "schema_settings")
-_SUBSCRIPTION_FIELDS_NOT_PLAYED = (
+# Fields that change which messages arrive, or where: storing them without effect would mislead.
+_TOPIC_FIELDS_NOT_IMPLEMENTED = ("ingestion_data_source_settings", "message_transforms", "schema_settings")
+_SUBSCRIPTION_FIELDS_NOT_IMPLEMENTED = (
     "bigquery_config",
     "bigtable_config",
     "cloud_storage_config",
@@ -59,22 +59,22 @@ _PROJECT = re.compile(r"projects/[a-z][a-z0-9.:-]{4,61}[a-z0-9]")
 
 
 def check_name(name: str, collected: Collected) -> None:
-    """Refuse a resource name that isn't of the form `projects/{project}/{collected}/{id}`."""
+    """Refuse a resource name that is not of the form `projects/{project}/{collected}/{id}`."""
     match = _RESOURCE.fullmatch(name)
     if match is None or match.group(2) != collected:
         raise InvalidArgumentError(f"Invalid [{collected}] name: (name={name})")
 
 
 def check_project(name: str) -> None:
-    """Refuse a project name that isn't of the form `projects/{project}`, with an id of six characters or more."""
+    """Refuse a project name that is not `projects/{project}` with an id of at least six characters."""
     if not _PROJECT.fullmatch(name):
         raise InvalidArgumentError(f"Invalid project name: (name={name})")
 
 
 def valid_topic(topic: Topic) -> Topic:
-    """Return a copy of a topic to be stored, or refuse it."""
+    """Return a valid copy of a topic, or refuse it."""
     check_name(topic.name, "topics")
-    _check_played(topic, _TOPIC_FIELDS_NOT_PLAYED)
+    _check_implemented(topic, _TOPIC_FIELDS_NOT_IMPLEMENTED)
     if topic.HasField("message_retention_duration"):
         _check_retention(topic.message_retention_duration)
     valid = Topic()
@@ -83,9 +83,9 @@ def valid_topic(topic: Topic) -> Topic:
 
 
 def valid_subscription(subscription: Subscription) -> Subscription:
-    """Return a copy of a subscription with the documented defaults filled in, or refuse it."""
+    """Return a copy of a subscription with the documented defaults, or refuse it."""
     check_name(subscription.name, "subscriptions")
-    _check_played(subscription, _SUBSCRIPTION_FIELDS_NOT_PLAYED)
+    _check_implemented(subscription, _SUBSCRIPTION_FIELDS_NOT_IMPLEMENTED)
     if subscription.push_config.push_endpoint:
         raise UnimplementedError("This broker does not push: leave push_config empty and pull.")
     valid = Subscription()
@@ -117,7 +117,7 @@ def merge_subscription(stored: Subscription, update: Subscription, mask: FieldMa
 
 
 def check_messages(messages: Sequence[PubsubMessage]) -> None:
-    """Refuse a publish request as a whole if one of its messages breaks a limit."""
+    """Refuse a publish request if one of its messages exceeds a limit."""
     if not messages:
         raise InvalidArgumentError("No messages to publish")
     if len(messages) > MAX_PUBLISH_MESSAGES:
@@ -129,13 +129,13 @@ def check_messages(messages: Sequence[PubsubMessage]) -> None:
 
 
 def check_stream_deadline(seconds: int) -> None:
-    """Refuse an ack deadline that a stream may not use."""
+    """Refuse an ack deadline that is not allowed for a stream."""
     if not MINIMUM_ACK_DEADLINE_SECONDS <= seconds <= MAXIMUM_ACK_DEADLINE_SECONDS:
         raise InvalidArgumentError("stream_ack_deadline_seconds must be between 10 and 600 seconds")
 
 
 def check_lease(seconds: int) -> None:
-    """Refuse a deadline that ModifyAckDeadline may not set. Zero is a refusal of the message, and allowed."""
+    """Refuse an ack deadline that is not allowed in ModifyAckDeadline. Zero, a nack, is."""
     if seconds < 0:
         raise InvalidArgumentError("Ack deadline cannot be negative")
     if seconds > MAXIMUM_ACK_DEADLINE_SECONDS:
@@ -159,7 +159,7 @@ def _check_message(message: PubsubMessage) -> None:
             raise InvalidArgumentError(f"An attribute's value has at most {MAX_ATTRIBUTE_VALUE_BYTES} bytes")
 
 
-def _check_played(resource: Topic | Subscription, fields: Sequence[str]) -> None:
+def _check_implemented(resource: Topic | Subscription, fields: Sequence[str]) -> None:
     given = {field.name for field, _ in resource.ListFields()}
     for field in fields:
         if field in given:

@@ -14,22 +14,22 @@ DEAD_LETTER_SUBSCRIPTION = f"{PROJECT}/subscriptions/dead-letter-hold"
 
 
 class Clock:
-    """Nanoseconds since the epoch, moved by the test."""
+    """A clock in nanoseconds since the epoch, which the test advances."""
 
     def __init__(self, seconds: float = 1_700_000_000) -> None:
         self.nanoseconds = int(seconds * NANOS)
 
     def __call__(self) -> int:
-        """Tell the time."""
+        """Return the time."""
         return self.nanoseconds
 
     def pass_seconds(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.nanoseconds += int(seconds * NANOS)
 
 
 class Scene:
-    """A broker, its clock and the names of those it woke."""
+    """A broker, its clock, and the subscriptions that it woke."""
 
     def __init__(
         self,
@@ -76,22 +76,22 @@ class Scene:
         self.broker.acknowledge(SUBSCRIPTION, [delivery.ack_id for delivery in deliveries])
 
     def refuse(self, deliveries: Iterable[Delivery]) -> None:
-        """Refuse deliveries of the subscription."""
+        """Nack deliveries of the subscription."""
         self.broker.modify_ack_deadline(SUBSCRIPTION, [delivery.ack_id for delivery in deliveries], 0)
 
     @property
     def backlog(self) -> int:
-        """How many messages of the subscription are unacknowledged."""
+        """Return the number of unacknowledged messages."""
         return self.broker.subscription(SUBSCRIPTION).backlog.unacknowledged
 
     @property
     def kept(self) -> int:
-        """How many messages the subscription holds in memory."""
+        """Return the number of messages in memory."""
         return len(self.broker.subscription(SUBSCRIPTION).backlog._entries)
 
 
 def retry_policy(minimum: float, maximum: float) -> RetryPolicy:
-    """A retry policy of so many seconds."""
+    """Return a retry policy; the backoffs are in seconds."""
     policy = RetryPolicy()
     policy.minimum_backoff.FromNanoseconds(int(minimum * NANOS))
     policy.maximum_backoff.FromNanoseconds(int(maximum * NANOS))
@@ -99,5 +99,5 @@ def retry_policy(minimum: float, maximum: float) -> RetryPolicy:
 
 
 def bodies(deliveries: Sequence[Delivery]) -> list[str]:
-    """The payloads, as text."""
+    """Return the payloads as text."""
     return [delivery.message.data.decode() for delivery in deliveries]

@@ -27,7 +27,7 @@ def test_attempts_are_counted_under_a_policy_only() -> None:
 
 
 def test_refusals_and_expiries_both_count() -> None:
-    """A message leaves when refusals and expired deadlines together reach max_delivery_attempts."""
+    """A message is forwarded when nacks and expired deadlines together reach max_delivery_attempts."""
     scene = Scene(max_delivery_attempts=5)
     scene.publish("poison")
     for attempt in range(1, 6):
@@ -65,7 +65,7 @@ def test_dead_letter_tells_where_it_came_from() -> None:
 
 
 def test_message_stays_while_its_dead_letter_topic_is_gone() -> None:
-    """Without a topic to forward to, a message is delivered on, and leaves once the topic exists again."""
+    """Without a dead-letter topic a message is redelivered; it is forwarded once the topic exists again."""
     scene = Scene(max_delivery_attempts=5)
     topic = scene.broker.topic(DEAD_LETTER_TOPIC).resource
     scene.broker.delete_topic(DEAD_LETTER_TOPIC)
@@ -79,7 +79,7 @@ def test_message_stays_while_its_dead_letter_topic_is_gone() -> None:
 
 
 def test_policy_given_later_holds_from_the_next_failure() -> None:
-    """A policy set by an update counts the failures there were before."""
+    """A policy set by an update counts earlier failures."""
     scene = Scene()
     scene.publish("poison")
     for _ in range(5):
@@ -94,7 +94,7 @@ def test_policy_given_later_holds_from_the_next_failure() -> None:
 
 
 def test_topic_may_be_its_own_dead_letter_topic() -> None:
-    """A message forwarded to the topic it came from arrives as a new message that has not failed."""
+    """A message forwarded to its own topic arrives as a new message without failures."""
     scene = Scene()
     update = Subscription(name=SUBSCRIPTION)
     update.dead_letter_policy.dead_letter_topic = TOPIC

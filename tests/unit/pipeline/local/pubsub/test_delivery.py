@@ -12,7 +12,7 @@ from tests.unit.pipeline.local.pubsub.samples import PROJECT, SUBSCRIPTION, TOPI
 
 
 def test_messages_arrive_oldest_first_and_once() -> None:
-    """A pull hands out the oldest messages; while they are held, another pull gets the next ones."""
+    """A pull leases the oldest messages; another pull gets the next ones."""
     scene = Scene()
     scene.publish("a", "b", "c")
     assert bodies(scene.pull(2)) == ["a", "b"]
@@ -41,7 +41,7 @@ def test_message_ids_increase_over_topics_and_restarts() -> None:
 
 
 def test_acknowledged_message_never_returns_and_leaves_memory() -> None:
-    """What is acknowledged isn't delivered again, and the broker holds nothing of it."""
+    """An acknowledged message is not delivered again, and is dropped from memory."""
     scene = Scene()
     scene.publish("a", "b")
     scene.acknowledge(scene.pull())
@@ -51,7 +51,7 @@ def test_acknowledged_message_never_returns_and_leaves_memory() -> None:
 
 
 def test_unacknowledged_message_returns_after_its_deadline() -> None:
-    """A message is nobody else's until the ack deadline, and comes again then."""
+    """A message is leased until the ack deadline, and then delivered again."""
     scene = Scene()
     scene.publish("a")
     scene.pull()
@@ -85,7 +85,7 @@ def test_refused_message_returns_at_once() -> None:
 
 
 def test_late_acknowledgement_counts_until_redelivery() -> None:
-    """An acknowledgement after the deadline still counts if nobody was handed the message since."""
+    """An acknowledgement after the deadline counts if the message was not delivered again."""
     scene = Scene()
     scene.publish("a")
     late = scene.pull()
@@ -98,7 +98,7 @@ def test_late_acknowledgement_counts_until_redelivery() -> None:
 
 @pytest.mark.parametrize("how", ["refused", "expired"])
 def test_acknowledgement_of_an_earlier_delivery_changes_nothing(how: str) -> None:
-    """Once a message was delivered again, the ids of earlier deliveries neither acknowledge nor refuse it."""
+    """Once a message was delivered again, the ids of earlier deliveries neither acknowledge nor nack it."""
     scene = Scene()
     scene.publish("a")
     stale = scene.pull()
@@ -115,7 +115,7 @@ def test_acknowledgement_of_an_earlier_delivery_changes_nothing(how: str) -> Non
 
 
 def test_acknowledgement_of_what_one_refused_changes_nothing() -> None:
-    """A subscriber that refused a message can't acknowledge it afterwards: it comes again."""
+    """A nacked message can't be acknowledged with the same ack id: it is delivered again."""
     scene = Scene()
     scene.publish("a")
     refused = scene.pull()
@@ -148,7 +148,7 @@ def test_ack_id_of_another_subscription_changes_nothing() -> None:
 
 @pytest.mark.parametrize("ack_id", ["", "a", "1:2", "1:x:1", "a:b:c:d"])
 def test_malformed_ack_id_is_refused(ack_id: str) -> None:
-    """What can't be an ack id is an error of the client's."""
+    """A malformed ack id is INVALID_ARGUMENT."""
     scene = Scene()
     scene.publish("a")
     scene.pull()
@@ -157,7 +157,7 @@ def test_malformed_ack_id_is_refused(ack_id: str) -> None:
 
 
 def test_failures_rest_for_longer_and_longer() -> None:
-    """Under a retry policy a message rests for the minimum backoff, doubled at each failure up to the maximum."""
+    """Under a retry policy a message waits for the minimum backoff, doubled at each failure up to the maximum."""
     scene = Scene(backoff=(1, 5))
     scene.publish("a")
     for rest in (1, 2, 4, 5, 5):
@@ -197,7 +197,7 @@ def test_flow_control_in_bytes_is_overstepped_by_one_message_at_most() -> None:
 
 @pytest.mark.parametrize("how", ["acknowledged", "refused", "expired", "sought"])
 def test_flow_control_forgets_what_a_stream_no_longer_holds(how: str) -> None:
-    """However a lease ends, the stream that held it has room again."""
+    """However a lease ends, it no longer counts against its stream's limits."""
     scene = Scene()
     flow = FlowControl(max_messages=5, max_bytes=5000)
     scene.publish("a", "b")
@@ -224,7 +224,7 @@ def test_response_stays_small() -> None:
 
 
 def test_pull_of_no_messages_is_refused() -> None:
-    """A pull asks for one message at least."""
+    """A pull asks for at least one message."""
     with pytest.raises(InvalidArgumentError, match="max_messages"):
         Scene().pull(0)
 
@@ -240,7 +240,7 @@ def test_clock_that_is_set_back_does_not_stop_the_broker() -> None:
 
 
 def test_waiting_subscribers_are_told_of_what_arrives() -> None:
-    """Publishing, refusing and the subscription's end are each worth another look."""
+    """Publishing, a nack and the deletion of the subscription wake its subscribers."""
     scene = Scene()
     changes: tuple[Callable[[], object], ...] = (
         lambda: scene.publish("a"),
@@ -255,7 +255,7 @@ def test_waiting_subscribers_are_told_of_what_arrives() -> None:
 
 @pytest.mark.parametrize("backoff", [None, (5, 5)])
 def test_waiting_subscribers_are_told_when_time_brings_something(backoff: tuple[float, float] | None) -> None:
-    """The end of a lease and the end of a rest are worth another look, though nobody calls."""
+    """The end of a lease and the end of a backoff wake the subscribers without a call."""
     scene = Scene(backoff=backoff)
     scene.publish("a")
     scene.pull()

@@ -60,7 +60,7 @@ def test_documented_names_are_accepted(name: str) -> None:
     ],
 )
 def test_other_names_are_refused(name: str) -> None:
-    """What isn't a name of the documented form is an error of the client's, which names it."""
+    """A malformed resource name is INVALID_ARGUMENT, and the message names it."""
     with pytest.raises(InvalidArgumentError, match="name"):
         check_name(name, "topics")
 
@@ -85,7 +85,7 @@ def test_malformed_project_is_refused(name: str) -> None:
     ids=["data", "attribute", "10 MB", "100 attributes", "long attribute", "long ordering key"],
 )
 def test_message_at_the_limit_is_accepted(message: PubsubMessage) -> None:
-    """A message may use each limit up, counted in bytes."""
+    """A message at each limit, counted in bytes, is accepted."""
     check_messages([message])
 
 
@@ -105,7 +105,7 @@ def test_message_at_the_limit_is_accepted(message: PubsubMessage) -> None:
     ids=["empty", "key only", "10 MB", "attributes", "no key", "long key", "long value", "goog", "long ordering key"],
 )
 def test_message_past_a_limit_refuses_the_whole_request(message: PubsubMessage) -> None:
-    """One message that breaks a limit is enough to refuse all."""
+    """One message that exceeds a limit refuses the whole request."""
     with pytest.raises(InvalidArgumentError):
         check_messages([PubsubMessage(data=b"fine"), message])
 

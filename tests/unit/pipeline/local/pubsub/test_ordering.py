@@ -4,7 +4,7 @@ from tests.unit.pipeline.local.pubsub.samples import SUBSCRIPTION, Scene, bodies
 
 
 def test_key_waits_for_its_batch() -> None:
-    """While messages of a key are out, later ones of that key wait; other keys and keyless messages don't."""
+    """While messages of a key are in flight, later ones of that key wait; other keys and keyless messages don't."""
     scene = Scene(ordered=True)
     scene.publish("a1", "a2", "a3", key="a")
     batch = scene.pull(2)
@@ -28,7 +28,7 @@ def test_batch_ends_with_its_last_acknowledgement() -> None:
 
 
 def test_refusal_takes_the_later_messages_of_the_key_along() -> None:
-    """A refused message comes again with all later ones of its key, those included that were acknowledged."""
+    """A nacked message is redelivered with all later ones of its key, including acknowledged ones."""
     scene = Scene(ordered=True)
     scene.publish("a1", "a2", "a3", "a4", key="a")
     first, second, third, fourth = scene.pull()
@@ -42,7 +42,7 @@ def test_refusal_takes_the_later_messages_of_the_key_along() -> None:
 
 
 def test_expired_batch_returns_in_order() -> None:
-    """A batch whose leases run out comes again in publish order."""
+    """A batch whose leases expire is redelivered in publish order."""
     scene = Scene(ordered=True)
     scene.publish("a1", "a2", "a3", key="a")
     scene.pull(2)
@@ -50,8 +50,8 @@ def test_expired_batch_returns_in_order() -> None:
     assert bodies(scene.pull()) == ["a1", "a2", "a3"]
 
 
-def test_resting_message_holds_its_key_back() -> None:
-    """Under a retry policy later messages of a key wait while a refused one rests."""
+def test_message_in_backoff_holds_its_key_back() -> None:
+    """Under a retry policy later messages of a key wait during the backoff of a nacked one."""
     scene = Scene(ordered=True, backoff=(5, 5))
     scene.publish("a1", "a2", key="a")
     scene.publish("b1", key="b")
@@ -64,7 +64,7 @@ def test_resting_message_holds_its_key_back() -> None:
 
 
 def test_refused_message_rests_even_if_an_earlier_one_is_acknowledged_meanwhile() -> None:
-    """The rest of a message in the middle of a batch is kept when the messages before it are done."""
+    """The backoff of a message in the middle of a batch is kept when the messages before it are acknowledged."""
     scene = Scene(ordered=True, backoff=(5, 5))
     scene.publish("a1", "a2", key="a")
     first, second = scene.pull()
@@ -76,7 +76,7 @@ def test_refused_message_rests_even_if_an_earlier_one_is_acknowledged_meanwhile(
 
 
 def test_dead_letter_frees_its_key() -> None:
-    """When a message leaves for the dead-letter topic, the later ones of its key come, in order."""
+    """When a message is forwarded to the dead-letter topic, the later ones of its key are delivered in order."""
     scene = Scene(ordered=True, max_delivery_attempts=5)
     scene.publish("poison", "a2", "a3", key="a")
     for _ in range(5):
@@ -85,7 +85,7 @@ def test_dead_letter_frees_its_key() -> None:
 
 
 def test_message_too_old_frees_its_key() -> None:
-    """When a held message falls out of retention, the later ones of its key come."""
+    """When a leased message falls out of retention, the later ones of its key are delivered."""
     scene = Scene(ordered=True, retention_seconds=600)
     scene.publish("old", key="a")
     scene.clock.pass_seconds(300)
@@ -98,7 +98,7 @@ def test_message_too_old_frees_its_key() -> None:
 
 
 def test_subscription_without_ordering_ignores_keys() -> None:
-    """Keys mean nothing where ordering isn't enabled."""
+    """Ordering keys have no effect where ordering is not enabled."""
     scene = Scene(ordered=False)
     scene.publish("a1", "a2", key="a")
     first = scene.pull(1)
@@ -108,7 +108,7 @@ def test_subscription_without_ordering_ignores_keys() -> None:
 
 
 def test_finished_keys_leave_memory() -> None:
-    """A key costs nothing once its messages are acknowledged."""
+    """The state of a key is dropped once its messages are acknowledged."""
     scene = Scene(ordered=True)
     for key in range(100):
         scene.publish("x", "y", key=f"account-{key}")

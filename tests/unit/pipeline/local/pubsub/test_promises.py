@@ -13,7 +13,7 @@ KEYS = ("", "account-1", "account-2")
 
 
 class Subscribers(RuleBasedStateMachine):
-    """Publishers and subscribers who do as they please on an ordered subscription with backoff."""
+    """Publishers and subscribers that act at random on an ordered subscription with backoff."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Subscribers(RuleBasedStateMachine):
 
     @rule(max_messages=st.integers(1, 4))
     def pull(self, max_messages: int) -> None:
-        """Be handed messages: none that another holds, and those of a key in order."""
+        """Pull messages: none that is leased, and those of a key in order."""
         self._forget_expired()
         batch: set[str] = set()
         for delivery in self.scene.pull(max_messages):
@@ -45,7 +45,7 @@ class Subscribers(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
-        """Acknowledge any message that is held."""
+        """Acknowledge any leased message."""
         self._forget_expired()
         if self.held:
             message_id = data.draw(st.sampled_from(sorted(self.held)))
@@ -55,7 +55,7 @@ class Subscribers(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def refuse(self, data: st.DataObject) -> None:
-        """Refuse any message that is held."""
+        """Nack any leased message."""
         self._forget_expired()
         if self.held:
             message_id = data.draw(st.sampled_from(sorted(self.held)))
@@ -64,19 +64,19 @@ class Subscribers(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 3, 11]))
     def wait(self, seconds: float) -> None:
-        """Let leases run out."""
+        """Let leases expire."""
         self.scene.clock.pass_seconds(seconds)
         self._forget_expired()
         self.scene.broker.advance()
 
     @invariant()
     def backlog_counts_what_is_not_done(self) -> None:
-        """The backlog is all that was published, less what was acknowledged and not taken back."""
+        """The backlog is all published messages without the acknowledged ones."""
         total = sum(len(ids) for ids in self.published.values())
         assert self.scene.backlog == total - len(self.done)
 
     def teardown(self) -> None:
-        """Whatever happened, a subscriber who acknowledges everything gets everything."""
+        """Whatever happened before, a subscriber that acknowledges everything receives everything."""
         self.scene.clock.pass_seconds(20)
         for _ in range(200):
             deliveries = self.scene.pull()
@@ -94,7 +94,7 @@ class Subscribers(RuleBasedStateMachine):
                 self._give_up(str(message_id))
 
     def _give_up(self, message_id: str) -> None:
-        """A failure takes the later messages of the batch along, acknowledged or not."""
+        """A failure requeues the later messages of the batch, acknowledged or not."""
         delivery, _ = self.held.pop(message_id)
         key = delivery.message.ordering_key
         if key:

@@ -39,7 +39,7 @@ def test_names_are_taken_once() -> None:
     ],
 )
 def test_absent_resource_is_not_found(call: Callable[[Broker], object]) -> None:
-    """Every call on what does not exist says so."""
+    """Every call on a resource that does not exist is NOT_FOUND."""
     with pytest.raises(NotFoundError):
         call(Scene().broker)
 
@@ -70,7 +70,7 @@ def test_subscription_receives_what_is_published_after_it() -> None:
 
 
 def test_refused_request_publishes_nothing() -> None:
-    """Of a request with one bad message none arrives."""
+    """No message of a request with one invalid message arrives."""
     scene = Scene()
     with pytest.raises(InvalidArgumentError):
         scene.broker.publish(TOPIC, [PubsubMessage(data=b"fine"), PubsubMessage()])
@@ -78,7 +78,7 @@ def test_refused_request_publishes_nothing() -> None:
 
 
 def test_published_message_is_a_copy() -> None:
-    """What a publisher does to its message afterwards changes nothing."""
+    """Changing a message after publishing it has no effect."""
     scene = Scene()
     message = PubsubMessage(data=b"before")
     scene.broker.publish(TOPIC, [message])
@@ -112,7 +112,7 @@ def test_subscription_outlives_its_topic() -> None:
 
 
 def test_deleted_subscription_starts_empty_when_made_again() -> None:
-    """A subscription takes its messages with it, and old ack ids mean nothing to its successor."""
+    """Deleting a subscription drops its messages, and a new subscription ignores its ack ids."""
     scene = Scene()
     scene.publish("a")
     held = scene.pull()

@@ -38,7 +38,7 @@ def test_seek_replays_what_is_retained() -> None:
 
 
 def test_seek_restores_nothing_that_is_not_retained() -> None:
-    """Without retention an acknowledged message is gone for good."""
+    """Without retention an acknowledged message is dropped."""
     scene = Scene()
     scene.publish("a", "b")
     scene.acknowledge(scene.pull(1))
@@ -47,7 +47,7 @@ def test_seek_restores_nothing_that_is_not_retained() -> None:
 
 
 def test_seek_forward_purges() -> None:
-    """A seek into the future acknowledges all there is, and nothing that is published later."""
+    """A seek into the future acknowledges all messages, and none that is published later."""
     scene = Scene()
     scene.publish("a", "b")
     scene.pull(1)
@@ -58,7 +58,7 @@ def test_seek_forward_purges() -> None:
 
 
 def test_seek_ends_the_leases_there_are() -> None:
-    """Messages that are out are delivered again after a seek, and their old ids acknowledge nothing."""
+    """Leased messages are delivered again after a seek, and their old ack ids have no effect."""
     scene = Scene()
     scene.publish("a", "b")
     held = scene.pull()
@@ -80,7 +80,7 @@ def test_seek_keeps_the_order_of_keys() -> None:
 
 
 def test_replayed_message_starts_with_its_first_attempt() -> None:
-    """A replay does not inherit the failures of the first run."""
+    """A seek resets the failures of messages."""
     scene = Scene(retain_acked=True, max_delivery_attempts=5)
     scene.publish("a")
     for _ in range(4):
@@ -106,7 +106,7 @@ def test_retention_bounds_memory_and_replay() -> None:
 
 
 def test_retention_switched_off_frees_what_was_retained() -> None:
-    """Once a subscription stops to retain acknowledged messages, they go at once and the others stay."""
+    """When a subscription stops retaining acknowledged messages, they are dropped at once."""
     scene = Scene(retain_acked=True)
     scene.publish("a", "b")
     scene.acknowledge(scene.pull(1))
@@ -168,7 +168,7 @@ def test_snapshot_copies_a_backlog_to_another_subscription_of_the_topic() -> Non
 
 
 def test_snapshot_of_another_topic_is_refused() -> None:
-    """A subscription can't go to a snapshot of a topic that isn't its own."""
+    """A subscription can't seek to a snapshot of another topic."""
     scene = Scene()
     snapshot(scene)
     with pytest.raises(FailedPreconditionError, match="topic"):
@@ -202,7 +202,7 @@ def test_snapshot_lives_for_seven_days_less_the_age_of_its_backlog() -> None:
 
 
 def test_snapshot_that_would_not_last_an_hour_is_refused() -> None:
-    """A backlog almost seven days old can't be made a snapshot of."""
+    """A backlog almost seven days old is refused for a snapshot."""
     scene = Scene(retention_seconds=8 * 86_400)
     scene.publish("a")
     scene.clock.pass_seconds(7 * 86_400 - 3599)

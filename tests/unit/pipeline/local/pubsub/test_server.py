@@ -18,7 +18,7 @@ GENEROUS_SECONDS = 20
 
 
 class Stubs:
-    """The few calls that these tests make, without Google's client."""
+    """The calls of these tests, without Google's client."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
@@ -39,7 +39,7 @@ class Stubs:
         self.call("Subscriber/CreateSubscription", wire.Subscription(name=SUBSCRIPTION, topic=TOPIC), wire.Subscription)
 
     def publish(self, count: int) -> None:
-        """Publish so many messages."""
+        """Publish a number of messages."""
         messages = [wire.PubsubMessage(data=b"x")] * count
         self.call("Publisher/Publish", wire.PublishRequest(topic=TOPIC, messages=messages), wire.PublishResponse)
 
@@ -68,7 +68,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_stop_ends_open_streams_and_leaves_no_thread() -> None:
-    """A stop tells the streams that are open that the broker is unavailable, and no thread stays behind."""
+    """A stop ends open streams with UNAVAILABLE, and leaves no thread."""
     before = set(threading.enumerate())
     broker = EmbeddedPubSub().start()
     requests: queue.Queue[Any] = queue.Queue()
@@ -83,15 +83,15 @@ def test_stop_ends_open_streams_and_leaves_no_thread() -> None:
         broker.stop()
         with pytest.raises(grpc.RpcError) as ended:
             next(stream)
-        assert (ended.value.code(), ended.value.details()) == (grpc.StatusCode.UNAVAILABLE, "The broker stops.")
+        assert (ended.value.code(), ended.value.details()) == (grpc.StatusCode.UNAVAILABLE, "The broker is stopping.")
         requests.put(None)
     wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 def test_broker_serves_once() -> None:
-    """A broker starts once and may be stopped twice; what it was asked for after that is an error."""
+    """A broker can be started once and stopped twice; calls after that are errors."""
     broker = EmbeddedPubSub()
-    with pytest.raises(RuntimeError, match="not started"):
+    with pytest.raises(RuntimeError, match="not running"):
         _ = broker.host
     with pytest.raises(RuntimeError, match="not running"):
         broker.backlogs()
@@ -105,7 +105,7 @@ def test_broker_serves_once() -> None:
 
 
 def test_taken_port_is_an_error() -> None:
-    """A broker never shares the port of another: its start fails."""
+    """A broker does not share a port: its start fails."""
     with EmbeddedPubSub() as first:
         port = int(first.host.rpartition(":")[2])
         with pytest.raises(OSError, match=str(port)):
@@ -121,7 +121,7 @@ def test_brokers_are_independent() -> None:
 
 
 def test_counters_show_what_is_unacknowledged() -> None:
-    """The backlog counts messages that wait or are out, by subscription; an absent one is not found."""
+    """The backlog counts waiting and leased messages by subscription; an absent subscription is NOT_FOUND."""
     with EmbeddedPubSub() as broker, stubs_of(broker) as stubs:
         stubs.subscribe()
         stubs.publish(3)
@@ -157,7 +157,7 @@ def test_waiting_pulls_starve_nobody() -> None:
     "method", ["google.pubsub.v1.SchemaService/ListSchemas", "google.iam.v1.IAMPolicy/GetIamPolicy"]
 )
 def test_method_that_is_not_played_says_so(method: str) -> None:
-    """A call of a service that the broker does not play is UNIMPLEMENTED, and names the method."""
+    """A call of a service that the broker does not implement is UNIMPLEMENTED, and names the method."""
     with EmbeddedPubSub() as broker, grpc.insecure_channel(broker.host) as channel:
         with pytest.raises(grpc.RpcError) as refused:
             channel.unary_unary(f"/{method}")(b"", timeout=GENEROUS_SECONDS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from pipeline.local.crm.event_shapes import SHAPES, can_say, shaped_payload
+from pipeline.local.crm.event_shapes import SHAPES, can_hold, shaped_payload
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.hostile_payloads import HOSTILE
 from pipeline.local.crm.sample_events import generate_flat_events
@@ -53,7 +53,7 @@ def arrivals(seed: int) -> list[Arrival]:
     shapes = list(SHAPES.values())
     hostile = list(HOSTILE.values())
     for event in generate_flat_events(crm, count=EVENTS, seed=seed, start=DAY_START):
-        shape = next(shape for shape in dice.sample(shapes, len(shapes)) if can_say(shape, event))
+        shape = next(shape for shape in dice.sample(shapes, len(shapes)) if can_hold(shape, event))
         at = event["payload"]["ChangeEventHeader"]["commitTimestamp"] / 1000 + dice.random()
         late = dice.uniform(0, REORDERED_BY_SECONDS) if dice.random() < REORDERED_SHARE else 0.0
         came.append(Arrival(at + late, next(numbers), shaped_payload(event, shape)))

@@ -35,7 +35,7 @@ def _demo(*arguments: str, expected_exit: int = 0) -> dict[str, Any]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str) -> None:
-    """Each command's help shows how it is typed."""
+    """Each command's help has an example."""
     done = _rescore(command, "--help")
     assert done.returncode == 0
     assert f"rescore {command}" in done.stdout
@@ -49,12 +49,12 @@ def test_help_has_an_example(command: str) -> None:
         (["run", "--project=my-project", "--modle=x"], "--modle=x is no option"),
         (["demo", "--events", "/does/not/exist"], "does not exist"),
         (["demo", "--crm", "/does/not/exist"], "/does/not/exist"),
-        (["demo", "--crm", "a", "--events", "b"], "exclude each other"),
+        (["demo", "--crm", "a", "--events", "b"], "can't be combined"),
         (["publish", "/does/not/exist", "--project", "my-project"], "does not exist"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str) -> None:
-    """What the user can mend is said in one line, without a traceback."""
+    """A user error is reported in one line, without a traceback."""
     done = _rescore(*arguments)
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -77,7 +77,7 @@ def test_demo_rescores_every_account() -> None:
 
 
 def test_demo_accounts_for_published_events(published_events: Path) -> None:
-    """Real events of others end in an outcome each."""
+    """Published events of other projects each end in an outcome."""
     document = _demo("--events", str(published_events), "--accounts", "10")
     assert document["published"] == 13
     assert document["received"] == 14
@@ -173,7 +173,7 @@ def _dead_letters_of(events: Path, log: Path) -> list[Any]:
 
 
 def _pull(subscriber: Any, project: str, wanted: int) -> list[Any]:
-    """Pull until as many messages are there as are wanted, or nothing has come for long."""
+    """Pull until the expected number of messages has arrived, or no more arrive."""
     name = f"projects/{project}/subscriptions/account-changes-dead-letter-hold"
     messages: dict[str, Any] = {}
     with subscriber:

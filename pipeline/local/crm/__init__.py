@@ -1,1 +1,1 @@
-"""Sample data of the local stack: a CRM, generated or read from an extract, and the change events of its accounts."""
+"""Sample data of the local stack: a CRM (generated or from an extract), and change events of its accounts."""

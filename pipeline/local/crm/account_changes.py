@@ -1,4 +1,4 @@
-"""What is changed on the records of a CRM in a day: field values, without the events that carry them."""
+"""Draw new field values for the records of a CRM, without the events that carry them."""
 
 import datetime as dt
 import random
@@ -21,7 +21,7 @@ _STAGES: Final = OPEN_STAGES | CLOSED_STAGES
 
 
 def material_change(rng: random.Random, account: AccountProfile) -> Values:
-    """Return one to three new values of fields that matter to a score, none of them the account's present value."""
+    """Return new values for one to three material fields, each different from the account's current value."""
     values: Values = {}
     for change in rng.sample(_MATERIAL, rng.choice((1, 1, 1, 2, 3))):
         values |= change(rng, account)
@@ -29,7 +29,7 @@ def material_change(rng: random.Random, account: AccountProfile) -> Values:
 
 
 def immaterial_change(rng: random.Random) -> Values:
-    """Return new values of fields that say nothing of the account; often there is only the audit trail's."""
+    """Return new values of immaterial fields, or none: then only the audit fields change."""
     return rng.choice(
         (
             {},
@@ -66,19 +66,19 @@ def whole_account(account: AccountProfile) -> Values:
 
 
 def owner_change(rng: random.Random, *accounts: AccountProfile) -> Values:
-    """Return an owner that none of the accounts has."""
+    """Return an owner that is not the owner of any of the accounts."""
     present = {account.owner_id for account in accounts}
     return {"OwnerId": rng.choice([owner for owner in user_ids() if owner not in present])}
 
 
 @cache
 def user_ids() -> tuple[str, ...]:
-    """Return the ids of those who sell."""
+    """Return the user ids of the sales reps."""
     return tuple(numbered_record_id(record_ids.USER, number) for number in range(len(vocabulary().reps)))
 
 
 def opportunity_change(rng: random.Random, deal: Opportunity) -> Values:
-    """Return a step of the opportunity: a stage that it was not in, or another amount."""
+    """Return another stage or another amount for the opportunity."""
     if rng.random() < 0.3 and deal.amount:  # noqa: PLR2004 - a share
         return {"Amount": two_digits(deal.amount * rng.uniform(1.2, 2.5))}
     stage = rng.choice([stage for stage in _STAGES if stage != deal.stage])
@@ -126,7 +126,7 @@ def new_task(rng: random.Random, day: dt.datetime) -> Values:
 
 
 def new_meeting(rng: random.Random, day: dt.datetime) -> Values:
-    """Return a meeting of the next days."""
+    """Return a meeting within the next ten days."""
     start = day.replace(hour=rng.randint(8, 17), minute=0, second=0) + dt.timedelta(days=rng.randint(1, 10))
     return {
         "Subject": rng.choice(("Workshop", "Quarterly review", "Demo", "Kick-off")),
@@ -145,7 +145,7 @@ def _rating(rng: random.Random, account: AccountProfile) -> Values:
 
 
 def _revenue(rng: random.Random, account: AccountProfile) -> Values:
-    # Far enough from 1 that rounding to two digits never gives back what was there.
+    # Far enough from 1 that the rounded value always differs.
     return {"AnnualRevenue": two_digits((account.annual_revenue or 1e6) * rng.choice((0.5, 0.7, 1.4, 2.0)))}
 
 
@@ -160,7 +160,7 @@ def _industry(rng: random.Random, account: AccountProfile) -> Values:
 
 
 def _move(rng: random.Random, account: AccountProfile) -> Values:
-    """Move to another city of the country, or to another country where that one has no other city."""
+    """Move to another city of the country, or of another country if it has no other city."""
     places = [
         (country.name, *place)
         for country in vocabulary().countries
@@ -195,7 +195,7 @@ def _custom_field(rng: random.Random, _account: AccountProfile) -> Values:
 
 
 def _new(rng: random.Random, present: str | None, choices: tuple[str, ...]) -> str | None:
-    """Return another value than the present one, or now and then none."""
+    """Return another value than the current one, or sometimes None."""
     if present is not None and rng.random() < _CLEARED:
         return None
     return rng.choice([choice for choice in choices if choice != present])

@@ -1,7 +1,7 @@
 """Build a change event as the Pub/Sub API delivers it, decoded and flat.
 
-Every field of the entity's schema is present; an unchanged one is null, and a cleared one is null and named by
-`nulledFields`. Days and moments are epoch milliseconds.
+Every field of the entity's schema is present. Unchanged and cleared fields are null; `nulledFields` names the cleared
+ones. Dates and times are epoch milliseconds.
 """
 
 import base64
@@ -25,7 +25,7 @@ _NAMESPACE: Final = uuid.UUID("6f1c3d52-8a44-4b7e-9d0e-2f5b7c1a9e60")
 
 @dataclass(frozen=True)
 class Commit:
-    """What the header says of the transaction that made the change."""
+    """The header fields of the transaction that made the change."""
 
     committed_at: dt.datetime
     transaction_key: str
@@ -44,10 +44,10 @@ def flat_event(
     changes: Changes | None = None,
     enriched: Changes | None = None,
 ) -> JsonObject:
-    """Return the event; `enriched` are values that it carries although they did not change.
+    """Return the event; `enriched` are values of fields that did not change.
 
     Raises:
-        KeyError: The entity, or one of its fields, is none of `ENTITY_FIELDS`.
+        KeyError: The entity, or one of its fields, is not in `ENTITY_FIELDS`.
     """
     changes = changes or {}
     is_update = change_type is ChangeType.UPDATE
@@ -59,7 +59,7 @@ def flat_event(
         "transactionKey": commit.transaction_key,
         "sequenceNumber": commit.sequence_number,
         "commitTimestamp": epoch_ms(commit.committed_at),
-        # Real ones pass 2^53 too, which is what a reader must survive.
+        # Above 2^53, like real ones, so that readers are tested with it.
         "commitNumber": epoch_ms(commit.committed_at) * 1_000_000 + replay_id % 1_000_000,
         "commitUser": commit.user_id,
         "nulledFields": [name for name, value in changes.items() if value is None] if is_update else [],
@@ -79,7 +79,7 @@ def flat_event(
 
 
 def epoch_ms(moment: dt.date) -> int:
-    """Return epoch milliseconds: of a datetime in whole seconds, as Salesforce commits, of a date those of midnight."""
+    """Return epoch milliseconds, of a datetime in whole seconds, of a date at midnight UTC."""
     if not isinstance(moment, dt.datetime):
         moment = dt.datetime(moment.year, moment.month, moment.day, tzinfo=dt.UTC)
     return int(moment.timestamp()) * 1000

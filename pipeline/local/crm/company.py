@@ -1,4 +1,4 @@
-"""Invent a company: its profile, the people there, and what is going on with it."""
+"""Generate a company: its account profile, contacts and story."""
 
 import datetime as dt
 import math
@@ -14,7 +14,7 @@ from pipeline.local.crm.vocabulary import Country, Industry, vocabulary, with_di
 from schemas.account_context import AccountProfile
 
 WINDOW: Final = dt.timedelta(days=540)
-"""How far back opportunities, e-mails and calls reach: about 18 months."""
+"""How far back opportunities, emails and calls reach: about 18 months."""
 
 _NAME_STRIDE: Final = 8887
 _PLAIN_LETTERS: Final = str.maketrans(
@@ -30,7 +30,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who writes or is called."""
+    """A contact of the company, or a sales rep."""
 
     name: str
     email: str
@@ -38,13 +38,13 @@ class Person:
 
     @property
     def first_name(self) -> str:
-        """The name to greet by."""
+        """The first name."""
         return self.name.split(" ", 1)[0]
 
 
 @dataclass(frozen=True)
 class Company:
-    """A company as the generator knows it: more than its CRM record says."""
+    """A generated company: the account profile, and what its other records are generated from."""
 
     index: int
     seed: int
@@ -61,21 +61,21 @@ class Company:
 
     @property
     def plot(self) -> Plot:
-        """The numbers of its story."""
+        """The parameters of its story."""
         return PLOTS[self.story]
 
     @property
     def active_since(self) -> dt.datetime:
-        """When what is told of it begins."""
+        """The earliest date of its records."""
         return max(self.known_since, self.as_of - WINDOW)
 
     def record_id(self, prefix: str, number: int, *, of_at_most: int) -> str:
-        """Return the id of its record `number`, of which no company has more than `of_at_most`."""
+        """Return the id of its record `number`; no company has more than `of_at_most` of this kind."""
         return numbered_record_id(prefix, self.index * of_at_most + number, seed=self.seed)
 
 
-def invent_company(index: int, *, seed: int, as_of: dt.datetime, rng: random.Random) -> Company:
-    """Return company `index`; its name is no other's under the same seed."""
+def generate_company(index: int, *, seed: int, as_of: dt.datetime, rng: random.Random) -> Company:
+    """Return company `index`; its name is unique for the seed."""
     words = vocabulary()
     name, industry = company_name_and_industry(index, seed)
     country = rng.choices(words.countries, [country.weight for country in words.countries])[0]
@@ -116,18 +116,18 @@ def invent_company(index: int, *, seed: int, as_of: dt.datetime, rng: random.Ran
 
 
 def between(rng: random.Random, start: dt.datetime, end: dt.datetime) -> dt.datetime:
-    """Draw a moment in whole seconds; `start` itself if the end is not after it."""
+    """Draw a time in whole seconds; `start` if the end is not after it."""
     return start + dt.timedelta(seconds=int(max((end - start).total_seconds(), 0) * rng.random()))
 
 
 def plain_letters(text: str) -> str:
-    """Return the text in ASCII, as in addresses."""
+    """Return the text in ASCII, for email addresses."""
     decomposed = unicodedata.normalize("NFKD", text.translate(_PLAIN_LETTERS))
     return decomposed.encode("ascii", "ignore").decode()
 
 
 def log_uniform(rng: random.Random, low: float, high: float) -> float:
-    """Draw so that each order of magnitude is as likely: most companies are small."""
+    """Draw a number whose logarithm is uniform, so that most companies are small."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
@@ -137,7 +137,7 @@ def two_digits(value: float) -> float:
 
 
 def company_name_and_industry(index: int, seed: int) -> tuple[str, Industry]:
-    """Return company `index`'s: all pairs of a word and a descriptor are walked, from a start that the seed draws."""
+    """Return name and industry of company `index`: its pair of a word and a descriptor, which depends on the seed."""
     words = vocabulary()
     descriptors = [(text, industry) for industry in words.industries for text in industry.descriptors]
     pairs = len(words.company_words) * len(descriptors)
@@ -192,7 +192,7 @@ def _profile(
 
 
 def _mostly(rng: random.Random, value: Value) -> Value | None:
-    """Leave a value out now and then, as people who fill forms do."""
+    """Return the value, or None with a small probability."""
     return value if rng.random() >= _LEFT_OUT else None
 
 

@@ -1,7 +1,7 @@
-"""The e-mails and calls of a company, in the words of its story: free text that anybody may have written.
+"""Generate the emails and calls of a company, in the words of its story.
 
-Some of it is long (quoted threads), some has addresses, phone numbers, umlauts and emoji, and about one text in 200
-carries a planted instruction, because CRM text is hostile.
+Some texts are long (quoted threads), some have addresses, phone numbers, umlauts and emoji, and about one in 200
+contains a prompt injection.
 """
 
 import datetime as dt
@@ -15,10 +15,10 @@ from pipeline.local.crm.company import Company, Person, between
 from pipeline.local.crm.vocabulary import Letters, vocabulary
 from schemas.account_context import Call, Email, Opportunity
 
-MOST_EMAILS: Final = 16
-MOST_CALLS: Final = 8
+MAX_EMAILS: Final = 16
+MAX_CALLS: Final = 8
 
-_PLANTED: Final = 1 / 200
+_INJECTED: Final = 1 / 200
 _SIGNED_IN_FULL: Final = 0.35
 _WITH_EMOJI: Final = 0.06
 _WITH_THREAD: Final = 0.15
@@ -28,20 +28,20 @@ _OFFICE_HOURS: Final = (7, 19)
 
 @dataclass(frozen=True)
 class _Topic:
-    """What is talked about, and when."""
+    """The subject of an email or call: values for its text, contact and time."""
 
     values: dict[str, str]
     contact: Person
     at: dt.datetime
 
 
-def invent_emails(company: Company, deals: Sequence[Opportunity], rng: random.Random) -> tuple[Email, ...]:
-    """Return the e-mails, oldest first."""
+def generate_emails(company: Company, deals: Sequence[Opportunity], rng: random.Random) -> tuple[Email, ...]:
+    """Return the emails, oldest first."""
     topics = _topics(company, deals, rng, rng.randint(*company.plot.emails))
     return tuple(_email(company, rng, number, topic) for number, topic in enumerate(topics))
 
 
-def invent_calls(company: Company, deals: Sequence[Opportunity], rng: random.Random) -> tuple[Call, ...]:
+def generate_calls(company: Company, deals: Sequence[Opportunity], rng: random.Random) -> tuple[Call, ...]:
     """Return the calls, oldest first."""
     topics = _topics(company, deals, rng, rng.randint(*company.plot.calls))
     return tuple(_call(company, rng, number, topic) for number, topic in enumerate(topics))
@@ -79,7 +79,7 @@ def _unsorted_topics(
 
 
 def _moment(company: Company, deal: Opportunity | None, rng: random.Random) -> dt.datetime:
-    """Draw a moment between the deal's beginning and the last contact."""
+    """Draw a time between the start of the deal and the last contact."""
     start, end = company.active_since, company.last_contact_at
     if deal is not None and deal.engaged_on is not None:
         start = max(start, dt.datetime.combine(deal.engaged_on, dt.time(), dt.UTC))
@@ -93,24 +93,22 @@ def _email(company: Company, rng: random.Random, number: int, topic: _Topic) -> 
     is_inbound = rng.random() < company.plot.inbound_share
     letters = words.inbound if is_inbound else words.outbound
     people = (topic.contact, company.rep) if is_inbound else (company.rep, topic.contact)
-    body = _letter(company, rng, letters, topic, people)
+    body = _body(company, rng, letters, topic, people)
     if rng.random() < _WITH_THREAD:
         answered = words.outbound if is_inbound else words.inbound
         body += _thread(company, rng, (answered, letters), topic, people[::-1])
     return Email.model_construct(
-        email_id=company.record_id(record_ids.EMAIL_MESSAGE, number, of_at_most=MOST_EMAILS),
+        email_id=company.record_id(record_ids.EMAIL_MESSAGE, number, of_at_most=MAX_EMAILS),
         account_id=company.profile.account_id,
         direction="inbound" if is_inbound else "outbound",
         subject=rng.choice(letters.subjects).format_map(topic.values),
-        body=_perhaps_planted(rng, body),
+        body=_maybe_with_injection(rng, body),
         sent_at=topic.at,
     )
 
 
-def _letter(
-    company: Company, rng: random.Random, letters: Letters, topic: _Topic, people: tuple[Person, Person]
-) -> str:
-    """Return a letter of the first of the people to the second."""
+def _body(company: Company, rng: random.Random, letters: Letters, topic: _Topic, people: tuple[Person, Person]) -> str:
+    """Return an email body from the first person to the second."""
     sender, receiver = people
     sentences = rng.sample(letters.sentences, rng.randint(3, 5))
     if rng.random() < _WITH_EMOJI:
@@ -140,7 +138,7 @@ def _thread(
     topic: _Topic,
     people: tuple[Person, Person],
 ) -> str:
-    """Return earlier letters of both sides, each quoted once more than the one that answers it."""
+    """Return the earlier emails of the thread, each quoted one level deeper."""
     quoted = ""
     at = topic.at
     for depth in range(rng.randint(2, 7)):
@@ -149,7 +147,7 @@ def _thread(
         header = rng.choice(vocabulary().quote_headers).format(
             date=f"{at:%a, %d %b %Y at %H:%M}", who=pair[0].name, address=pair[0].email
         )
-        letter = _letter(company, rng, letters[depth % 2], topic, pair)
+        letter = _body(company, rng, letters[depth % 2], topic, pair)
         outer, inner = "> " * depth, "> " * (depth + 1)
         lines = [outer + line for line in header.split("\n")] + [inner + line for line in letter.split("\n")]
         quoted += "\n\n" + "\n".join(lines)
@@ -162,11 +160,11 @@ def _call(company: Company, rng: random.Random, number: int, topic: _Topic) -> C
     outcome = "connected" if is_connected else rng.choice(("voicemail", "no_answer"))
     if is_connected:
         note = rng.choice(vocabulary().stories[company.story].calls.notes)
-        notes = _perhaps_planted(rng, note.format_map(topic.values))
+        notes = _maybe_with_injection(rng, note.format_map(topic.values))
     else:
         notes = "Left a message." if outcome == "voicemail" else ""
     return Call.model_construct(
-        call_id=company.record_id(record_ids.TASK, number, of_at_most=MOST_CALLS),
+        call_id=company.record_id(record_ids.TASK, number, of_at_most=MAX_CALLS),
         account_id=company.profile.account_id,
         direction="inbound" if is_inbound else "outbound",
         outcome=outcome,
@@ -176,7 +174,7 @@ def _call(company: Company, rng: random.Random, number: int, topic: _Topic) -> C
     )
 
 
-def _perhaps_planted(rng: random.Random, text: str) -> str:
-    if rng.random() >= _PLANTED:
+def _maybe_with_injection(rng: random.Random, text: str) -> str:
+    if rng.random() >= _INJECTED:
         return text
     return f"{text}\n\n{rng.choice(vocabulary().planted_instructions)}"

@@ -1,4 +1,4 @@
-"""The opportunities of a company: those won and lost, and those its story leaves open."""
+"""Generate the opportunities of a company: won, lost and open ones."""
 
 import datetime as dt
 import random
@@ -10,15 +10,15 @@ from pipeline.local.crm.company import Company, between, log_uniform, two_digits
 from pipeline.local.crm.stories import CLOSED_STAGES, OPEN_STAGES
 from schemas.account_context import Opportunity
 
-MOST_OPPORTUNITIES: Final = 8
+MAX_OPPORTUNITIES: Final = 8
 
 _CYCLE_DAYS: Final = (20, 150)
 _PRICE_PER_EMPLOYEE: Final = (18, 140)
-_LEAST_AMOUNT: Final = 1_200.0
+_MIN_AMOUNT: Final = 1_200.0
 _KINDS: Final = ("Expansion", "Renewal", "Add-on", "New site")
 
 
-def invent_opportunities(company: Company, rng: random.Random) -> tuple[Opportunity, ...]:
+def generate_opportunities(company: Company, rng: random.Random) -> tuple[Opportunity, ...]:
     """Return the opportunities, oldest engagement first."""
     plot = company.plot
     drafts = [
@@ -55,7 +55,7 @@ def _opportunities(company: Company, rng: random.Random, drafts: list[Draft]) ->
         kind = "New business" if number == 0 else rng.choice(_KINDS)
         touched_at = closed_at if is_closed else between(rng, engaged_at, max(company.last_contact_at, engaged_at))
         yield Opportunity.model_construct(
-            opportunity_id=company.record_id(record_ids.OPPORTUNITY, number, of_at_most=MOST_OPPORTUNITIES),
+            opportunity_id=company.record_id(record_ids.OPPORTUNITY, number, of_at_most=MAX_OPPORTUNITIES),
             account_id=company.profile.account_id,
             name=f"{company.short_name} - {product} {kind}",
             stage=stage,
@@ -72,6 +72,6 @@ def _opportunities(company: Company, rng: random.Random, drafts: list[Draft]) ->
 
 
 def _amount(company: Company, rng: random.Random) -> float:
-    """Return what the product costs a company of its size: few of the employees need it where there are many."""
+    """Return the price for a company of its size; the share of employees who need the product falls with size."""
     users = (company.profile.number_of_employees or company.industry.employees[0]) ** 0.85
-    return two_digits(max(users * log_uniform(rng, *_PRICE_PER_EMPLOYEE), _LEAST_AMOUNT))
+    return two_digits(max(users * log_uniform(rng, *_PRICE_PER_EMPLOYEE), _MIN_AMOUNT))

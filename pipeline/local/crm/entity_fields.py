@@ -1,7 +1,7 @@
-"""The fields of the change events' Avro schemas, in their order, which is what a field bitmap counts.
+"""The fields of the change events' Avro schemas, in the order that field bitmaps refer to.
 
-Account's are those of a published event, with the custom fields of a Developer Edition; the others are the standard
-fields that sales teams use, so their order is ours.
+The fields of Account are those of a published event, with the custom fields of a Developer Edition. Those of the other
+entities are standard fields that sales teams use; their order is made up.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class FieldKind(StrEnum):
-    """What a field holds; the value is the name of its branch in an Avro union."""
+    """Type of a field; the value is the name of its branch in an Avro union."""
 
     TEXT = "string"
     WHOLE = "int"
@@ -22,7 +22,7 @@ class FieldKind(StrEnum):
 
     @property
     def union_branch(self) -> str:
-        """Name of the branch in Avro JSON: days and moments are both epoch milliseconds."""
+        """Name of the branch in Avro JSON: dates and times are both epoch milliseconds."""
         return FieldKind.MOMENT.value if self is FieldKind.DAY else self.value
 
 

@@ -1,8 +1,8 @@
 """The shapes in which a change event reaches Google Pub/Sub, each a pure function of the Pub/Sub API's flat event.
 
-Two conventions meet here. The Pub/Sub API (and what is built on it) names cleared fields in `nulledFields`, sends
-every field of the schema, and writes dates as epoch milliseconds. CometD (and what is built on it) knows no
-`nulledFields`, sends changed fields only, means "cleared" by null, and writes dates in ISO 8601.
+There are two conventions. The Pub/Sub API and what is built on it name cleared fields in `nulledFields`, send every
+field of the schema, and write dates as epoch milliseconds. CometD and what is built on it have no `nulledFields`, send
+only changed fields, write null for a cleared field, and dates in ISO 8601.
 """
 
 import base64
@@ -65,10 +65,10 @@ def as_cloudevent_data(event: JsonObject) -> JsonObject:
 
 
 def as_unbundled(event: JsonObject) -> JsonObject:
-    """A CometD payload of one record, named by `recordId` in the singular.
+    """A CometD payload of one record, named by `recordId`.
 
     Raises:
-        ValueError: The event is about several records, which this shape can't say.
+        ValueError: The event is about several records, which this shape can't hold.
     """
     payload = as_payload_alone(event)
     header = dict(payload[_HEADER])
@@ -85,7 +85,7 @@ def as_avro_json(event: JsonObject) -> JsonObject:
 
 
 def as_avro_json_bitmaps(event: JsonObject) -> JsonObject:
-    """Avro JSON whose field lists are the raw bitmaps of the wire, and nobody's to decode without the schema."""
+    """Avro JSON with field lists as raw bitmaps, which can only be decoded with the schema."""
     avro = as_avro_json(event)
     header = dict(avro["payload"][_HEADER])
     for names in ("nulledFields", "diffFields", "changedFields"):
@@ -101,12 +101,12 @@ def as_event_relay_payload(event: JsonObject) -> JsonObject:
 
 
 def as_event_relay_detail(event: JsonObject) -> JsonObject:
-    """The same with the header and the fields directly in `detail`."""
+    """Like `as_event_relay_payload`, with the header and the fields directly in `detail`."""
     return _event_bridge(event, _sparse(event["payload"]))
 
 
 def as_kafka_connector(event: JsonObject) -> JsonObject:
-    """A record of Confluent's source connector, `{payload, schema}`: null for every field it has no value of."""
+    """A record of Confluent's source connector, `{payload, schema}`: null for every field without a value."""
     payload = event["payload"]
     header = _without(payload[_HEADER], _ONLY_PUBSUB_API)
     object_type = f"{header['entityName']}ChangeEvent"
@@ -153,7 +153,7 @@ SHAPES: Final[dict[str, Shape]] = {
     "base64": as_base64,
     "doubly_encoded_json": as_doubly_encoded_json,
 }
-"""The readable shapes by name; raw bitmaps are not among them."""
+"""The readable shapes by name, without raw bitmaps."""
 
 
 def shaped_payload(event: JsonObject, shape: Shape) -> bytes:
@@ -162,8 +162,8 @@ def shaped_payload(event: JsonObject, shape: Shape) -> bytes:
     return shaped if isinstance(shaped, bytes) else orjson.dumps(shaped)
 
 
-def can_say(shape: Shape, event: JsonObject) -> bool:
-    """Whether a shape can hold the event: an unbundled one is about one record."""
+def can_hold(shape: Shape, event: JsonObject) -> bool:
+    """Whether a shape can hold the event: an unbundled event is about one record."""
     return shape is not as_unbundled or len(event["payload"][_HEADER]["recordIds"]) == 1
 
 
@@ -198,7 +198,7 @@ def _iso(value: Any, kind: FieldKind | None) -> Any:
 
 
 def _union(value: Any, kind: FieldKind | None) -> Any:
-    """Wrap a value; a field that no schema here lists is wrapped by the type of its value."""
+    """Wrap a value by its field's type, or by its own type if the field is unknown."""
     if value is None:
         return None
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """The Maven CRM extract (accounts, products, pipeline, teams as CSV) as CRM records, and as the events it implies.
 
-The extract knows the days of an opportunity's engagement and close. The hour within the business day is drawn from
-the opportunity's id, so it is the same on every run, and the same in the records and in the events.
+The extract has the days of an opportunity's engagement and close. The time within the business day is derived from the
+opportunity's id, so it is the same on every run, and in the records and the events.
 """
 
 import datetime as dt
@@ -49,14 +49,14 @@ _NAMESPACE: Final = uuid.UUID("0b8f1f0e-8b1a-4c53-9c0a-5d2e3a7f4b61")
 
 
 def load_crm_extract(folder: Path, *, as_of: dt.date | None = None) -> CrmRecords:
-    """Read the extract's folder; e-mails and calls are none of it.
+    """Read the extract's folder; it has no emails and calls.
 
     Args:
-        folder: The folder.
-        as_of: The day at whose end to stand, with nothing known of what happened later; None: when it was taken.
+        folder: Folder of the CSV files.
+        as_of: Return the state at the end of this day; None: when the extract was taken.
 
     Raises:
-        CrmExtractError: A file, column or value is missing or wrong; the message names file, line and remedy.
+        CrmExtractError: A file, column or value is missing or invalid; the message names file, line and correction.
     """
     prices = {row.product: row.sales_price for _, row in read_rows(folder / PRODUCTS_CSV, ProductRow)}
     agents = {row.sales_agent for _, row in read_rows(folder / TEAMS_CSV, TeamRow)}
@@ -78,7 +78,7 @@ def load_crm_extract(folder: Path, *, as_of: dt.date | None = None) -> CrmRecord
 
 
 def closed_deals(folder: Path, *, after: dt.date) -> Iterator[Opportunity]:
-    """Yield the opportunities of known accounts that closed after a day: what became of what was known then.
+    """Yield the opportunities of named accounts that closed after a day.
 
     Raises:
         CrmExtractError: The folder can't be read.
@@ -89,9 +89,9 @@ def closed_deals(folder: Path, *, after: dt.date) -> Iterator[Opportunity]:
 
 
 def _as_known(deal: PipelineRow, day: dt.date) -> PipelineRow | None:
-    """Return an opportunity as it stood at the end of a day; None: nobody had engaged it yet.
+    """Return an opportunity as of the end of a day, or None if it was not engaged yet.
 
-    One without any date may have come later: it is not known either.
+    One without dates may have come later: None as well.
     """
     if deal.engage_date is None or deal.engage_date > day:
         return None
@@ -103,8 +103,7 @@ def _as_known(deal: PipelineRow, day: dt.date) -> PipelineRow | None:
 def extract_change_events(source: Path | CrmRecords) -> Iterator[JsonObject]:
     """Yield each opportunity's engagement (CREATE) and close (UPDATE) in time order, flat as the Pub/Sub API's.
 
-    The extract knows no amount before the close, so a CREATE has none. An opportunity that nobody engaged yet changed
-    nothing, and yields nothing.
+    The extract has no amount before the close, so a CREATE has none. An opportunity that is not engaged yields nothing.
 
     Raises:
         CrmExtractError: The source is a folder that can't be read.
@@ -130,7 +129,7 @@ def _account_rows(file: Path) -> dict[str, AccountRow]:
     lines: dict[str, int] = {}
     for line, row in read_rows(file, AccountRow):
         if row.account in rows:
-            raise CrmExtractError(f"{file} line {line}: account {row.account!r} is there twice: remove either line")
+            raise CrmExtractError(f"{file} line {line}: account {row.account!r} is there twice: remove one line")
         rows[row.account], lines[row.account] = row, line
     for row in rows.values():
         if row.subsidiary_of is not None and row.subsidiary_of not in rows:
@@ -148,7 +147,7 @@ def _pipeline_rows(file: Path, *, accounts: set[str], products: set[str], agents
         if row.sales_agent not in agents:
             raise CrmExtractError(_unknown(file, line, "sales_agent", row.sales_agent, TEAMS_CSV))
         if row.opportunity_id in rows:
-            raise CrmExtractError(f"{file} line {line}: opportunity {row.opportunity_id} is there twice: remove either")
+            raise CrmExtractError(f"{file} line {line}: opportunity {row.opportunity_id} is there twice: remove one")
         rows[row.opportunity_id] = row
     return list(rows.values())
 
@@ -201,7 +200,7 @@ def _opportunity(deal: PipelineRow, list_price: float, taken_at: dt.datetime) ->
 
 
 def _modified_at(deal: PipelineRow, taken_at: dt.datetime) -> dt.datetime:
-    """Return the time of the opportunity's last event; one without events was as it is when the extract was taken."""
+    """Return the time of the opportunity's last event; without events, when the extract was taken."""
     opportunity_id = named_record_id(record_ids.OPPORTUNITY, deal.opportunity_id)
     closed_at = _closed_at(opportunity_id, deal.engage_date, deal.close_date)
     return closed_at or _engaged_at(opportunity_id, deal.engage_date) or taken_at
@@ -215,12 +214,12 @@ def _closed_at(opportunity_id: str, engaged_on: dt.date | None, closed_on: dt.da
     engaged_at = _engaged_at(opportunity_id, engaged_on)
     if engaged_at is None or closed_on is None:
         return None
-    # One that closed on the day it was engaged closed later that day.
+    # Closed after it was engaged, also on the same day.
     return max(_business_moment(closed_on, opportunity_id), engaged_at + dt.timedelta(seconds=1))
 
 
 def _business_moment(day: dt.date, record_id: str) -> dt.datetime:
-    """Return the second of the business day that a record's id and the day draw."""
+    """Return a time within the business day, derived from the record's id and the day."""
     drawn = int.from_bytes(hashlib.sha256(f"{record_id}/{day}".encode()).digest()[:8], "big")
     midnight = dt.datetime.combine(day, dt.time(), dt.UTC)
     return midnight + dt.timedelta(seconds=_BUSINESS_DAY_STARTS + drawn % _BUSINESS_DAY_SECONDS)

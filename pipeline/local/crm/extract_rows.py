@@ -1,4 +1,4 @@
-"""Read the CSV files of the Maven CRM extract as checked rows; what is wrong is named by file, line and remedy."""
+"""Read and validate the CSV files of the Maven CRM extract; errors name file, line and correction."""
 
 import csv
 import datetime as dt
@@ -24,7 +24,7 @@ _SPELLING: Final = {
 
 
 class CrmExtractError(ValueError):
-    """The extract can't be read; the message says where and what to do."""
+    """The extract is invalid; the message names the place and the correction."""
 
 
 def _none_if_empty(value: object) -> object:
@@ -32,13 +32,13 @@ def _none_if_empty(value: object) -> object:
 
 
 def _iso_date(value: object) -> object:
-    # Not pydantic's own reading of dates: that takes a bare number for seconds since 1970.
+    # Not pydantic's date parsing, which takes a bare number for seconds since 1970.
     if not isinstance(value, str) or not value:
         return value or None
     try:
         return dt.date.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"{value!r} is no date: write YYYY-MM-DD") from None
+        raise ValueError(f"{value!r} is not a date: write YYYY-MM-DD") from None
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -49,7 +49,7 @@ OptionalAmount = Annotated[Amount | None, BeforeValidator(_none_if_empty)]
 
 
 class ExtractRow(ValidatedModel):
-    """A row of the extract, its known misspellings put right."""
+    """A row of the extract, with known misspellings corrected."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -121,7 +121,7 @@ def read_rows(file: Path, row_type: type[Row]) -> Iterator[tuple[int, Row]]:
     """Yield line number and row.
 
     Raises:
-        CrmExtractError: The file is missing, lacks a column, is no UTF-8, or has a row that does not fit.
+        CrmExtractError: The file is missing, lacks a column, is not UTF-8, or has an invalid row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
@@ -135,21 +135,21 @@ def read_rows(file: Path, row_type: type[Row]) -> Iterator[tuple[int, Row]]:
             f"{PIPELINE_CSV} and {TEAMS_CSV}"
         ) from None
     except UnicodeDecodeError as error:
-        raise CrmExtractError(f"{file} is no UTF-8 at byte {error.start}: save it as UTF-8") from None
+        raise CrmExtractError(f"{file} is not UTF-8 at byte {error.start}: save it as UTF-8") from None
 
 
 def _require_columns(file: Path, reader: "csv.DictReader[str]", row_type: type[ExtractRow]) -> None:
-    wanted = list(row_type.model_fields)
-    missing = [name for name in wanted if name not in (reader.fieldnames or ())]
+    expected = list(row_type.model_fields)
+    missing = [name for name in expected if name not in (reader.fieldnames or ())]
     if missing:
         raise CrmExtractError(
-            f"{file} line 1: column {', '.join(missing)} is missing: the first line must be {','.join(wanted)}"
+            f"{file} line 1: column {', '.join(missing)} is missing: the first line must be {','.join(expected)}"
         )
 
 
 def _row(file: Path, line: int, values: dict[str | Any, str | Any], row_type: type[Row]) -> Row:
-    if None in values or None in values.values():  # how csv says too many and too few
-        raise CrmExtractError(f"{file} line {line}: not as many cells as line 1 has columns: add or remove commas")
+    if None in values or None in values.values():  # csv's marks for too many and too few cells
+        raise CrmExtractError(f"{file} line {line}: expected as many cells as line 1 has columns: check the commas")
     known = {name: values[name] for name in row_type.model_fields}
     try:
         return row_type.model_validate(known)

@@ -1,12 +1,12 @@
-"""Generate a CRM: companies with a story, and the opportunities, e-mails and calls in which it shows."""
+"""Generate a CRM: companies with a story, and their opportunities, emails and calls."""
 
 import datetime as dt
 import random
 from typing import Final
 
-from pipeline.local.crm.company import invent_company
-from pipeline.local.crm.correspondence import invent_calls, invent_emails
-from pipeline.local.crm.deals import invent_opportunities
+from pipeline.local.crm.company import generate_company
+from pipeline.local.crm.correspondence import generate_calls, generate_emails
+from pipeline.local.crm.deals import generate_opportunities
 from pipeline.local.crm.records import CrmRecords
 from schemas.account_context import AccountProfile, Call, Email, Opportunity
 
@@ -14,9 +14,9 @@ FULL_SIZE: Final = 8803
 
 
 def generate_crm(*, accounts: int, seed: int, as_of: dt.datetime) -> CrmRecords:
-    """Return the CRM of that many accounts as it stands at `as_of`: the same for the same arguments.
+    """Return a CRM of that many accounts as of `as_of`; the same arguments give the same CRM.
 
-    Account `i` and all that belongs to it are the same whatever `accounts` is.
+    Account `i` and its records do not depend on `accounts`.
 
     Raises:
         ValueError: `as_of` has no time zone.
@@ -30,10 +30,10 @@ def generate_crm(*, accounts: int, seed: int, as_of: dt.datetime) -> CrmRecords:
     calls: list[Call] = []
     for index in range(accounts):
         rng = random.Random(f"{seed}/{index}")
-        company = invent_company(index, seed=seed, as_of=as_of, rng=rng)
-        deals = invent_opportunities(company, rng)
+        company = generate_company(index, seed=seed, as_of=as_of, rng=rng)
+        deals = generate_opportunities(company, rng)
         profiles.append(company.profile)
         opportunities.extend(deals)
-        emails.extend(invent_emails(company, deals, rng))
-        calls.extend(invent_calls(company, deals, rng))
+        emails.extend(generate_emails(company, deals, rng))
+        calls.extend(generate_calls(company, deals, rng))
     return CrmRecords(tuple(profiles), tuple(opportunities), tuple(emails), tuple(calls))

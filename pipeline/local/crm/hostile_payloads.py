@@ -1,6 +1,6 @@
-"""What else reaches a topic: bytes that are no change event, or one that no sender may send.
+"""Hostile payloads: bytes that are not a change event, or an invalid change event.
 
-Each is a pure function of a well-formed flat event, so that it differs from something readable in one respect.
+Each is a pure function of a valid flat event, and differs from a readable payload in one respect.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ NESTING: Final = 10_000
 PLANTED_SESSION_ID: Final = "00DHs0000000000!NOT-A-REAL-SESSION-BUT-NEVER-TO-BE-LOGGED"
 
 _HEADER: Final = "ChangeEventHeader"
-_MARK: Final = "@@ no JSON writer writes what comes here @@"
+_MARK: Final = "@@ replaced by invalid bytes @@"
 
 
 def empty(_event: JsonObject) -> bytes:
-    """Nothing."""
+    """An empty payload."""
     return b""
 
 
@@ -31,7 +31,7 @@ def invalid_utf8(event: JsonObject) -> bytes:
 
 
 def outbound_message(event: JsonObject) -> bytes:
-    """An Outbound Message, which can carry a session id: this one's is to be looked for in logs, and not found."""
+    """An Outbound Message with a session id, which must not appear in logs."""
     (record_id, *_) = event["payload"][_HEADER]["recordIds"]
     return (
         '<?xml version="1.0" encoding="UTF-8"?><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">'
@@ -42,12 +42,12 @@ def outbound_message(event: JsonObject) -> bytes:
 
 
 def java_map(event: JsonObject) -> bytes:
-    """A Java `Map.toString()`: what remains when a connector forgets to serialise."""
+    """A Java `Map.toString()`, which a connector without a serialiser sends."""
     return _java_text(as_payload_alone(event)).encode()
 
 
 def not_a_number(event: JsonObject) -> bytes:
-    """NaN, which is no JSON though many writers write it."""
+    """NaN, which is not JSON, although many serialisers write it."""
     return _with_fields(event, {"AnnualRevenue": _MARK}).replace(f'"{_MARK}"'.encode(), b"NaN")
 
 
@@ -58,7 +58,7 @@ def truncated_json(event: JsonObject) -> bytes:
 
 
 def deep_nesting(event: JsonObject) -> bytes:
-    """A field nested deeper than recursive readers reach."""
+    """A field nested too deeply for recursive parsers."""
     innermost = str(event["replayId"]).encode()
     return b'{"ChangeEventHeader":' + b'{"a":' * NESTING + innermost + b"}" * NESTING + b"}"
 
@@ -70,26 +70,26 @@ def missing_header(event: JsonObject) -> bytes:
 
 
 def unknown_change_type(event: JsonObject) -> bytes:
-    """A changeType that Salesforce reserves and does not send."""
+    """A changeType that Salesforce reserves but does not send."""
     return _with_header(event, {"changeType": "SNAPSHOT"})
 
 
 def bad_checksum(event: JsonObject) -> bytes:
-    """Record ids whose last character belongs to other ids."""
+    """Record ids with a wrong checksum."""
     ids = event["payload"][_HEADER]["recordIds"]
     damaged = [_damaged(record_id) for record_id in ids]
     return _with_header(event, {"entityName": "Account", "changeType": "UPDATE", "recordIds": damaged})
 
 
 def bitmaps_without_schema(event: JsonObject) -> bytes:
-    """Raw field bitmaps, which only the event's own Avro schema could decode."""
+    """Raw field bitmaps, which can only be decoded with the event's Avro schema."""
     header = {**event["payload"][_HEADER], "changeType": "UPDATE"}
     header["changedFields"] = header["changedFields"] or ["LastModifiedDate"]
     return orjson.dumps(as_avro_json_bitmaps({**event, "payload": {**event["payload"], _HEADER: header}}))
 
 
 def two_megabytes(event: JsonObject) -> bytes:
-    """An event with 2 MB of text in one field: twice what Salesforce sends, and yet well-formed."""
+    """A valid event with 2 MB of text in one field, twice what Salesforce sends."""
     return _with_fields(event, {"Description": "All work and no play. " * (TEXT_BYTES // 22 + 1)})
 
 
@@ -107,7 +107,7 @@ HOSTILE: Final[dict[str, Callable[[JsonObject], bytes]]] = {
     "bitmaps_without_schema": bitmaps_without_schema,
     "two_megabytes": two_megabytes,
 }
-"""The hostile payloads by name. All but `two_megabytes`, which a reader may accept, are to be refused."""
+"""The hostile payloads by name. All must be refused, except `two_megabytes`, which may be accepted."""
 
 
 def _with_fields(event: JsonObject, values: JsonObject) -> bytes:

@@ -1,4 +1,4 @@
-"""The changes of a day in the order of their commits, as the Pub/Sub API's flat events."""
+"""Generate a day of changes in commit order, as flat events of the Pub/Sub API."""
 
 import datetime as dt
 import random
@@ -26,13 +26,13 @@ ORIGINS: Final = (
 _SECONDS_A_DAY: Final = 86_400
 _WALK_SHARE: Final = 0.6
 _MERGED_SHARE: Final = 0.02
-_MOST_MERGED: Final = 5
-_LONGEST_BURST: Final = 8
+_MAX_MERGED: Final = 5
+_MAX_BURST: Final = 8
 _WILDCARD: Final = "001*"
 
 
 class OrgDay:
-    """A day's state: which accounts were changed, which are deleted, and what time it is. It is lived once."""
+    """State of a day: the changed and the deleted accounts, and the time. Yields one day's events once."""
 
     def __init__(self, crm: CrmRecords, *, rng: random.Random, start: dt.datetime) -> None:
         self._rng = rng
@@ -47,24 +47,24 @@ class OrgDay:
                 self._deals[deal.account_id].append(deal)
         self._replay_id = rng.randrange(1_000_000, 20_000_000)
         self._new_records = 0
-        # What happens besides the walk: how often, and in how many events at most.
+        # The kinds of changes besides the walk over all accounts: weight, and maximum number of events.
         self._kinds: dict[Callable[[], list[JsonObject]], tuple[int, int]] = {
             self._change: (360, 1),
             self._immaterial: (200, 1),
             self._related: (200, 1),
             self._unrelated: (80, 1),
             self._deal_step: (40, 2),
-            self._burst: (40, _LONGEST_BURST),
+            self._burst: (40, _MAX_BURST),
             self._create_account: (30, 1),
             self._gap: (20, 1),
             self._delete: (12, 1),
             self._undelete: (10, 1),
             self._reassign_several: (10, 1),
-            self._lost_track: (2, 1),
+            self._overflow: (2, 1),
         }
 
     def events(self, count: int) -> Iterator[JsonObject]:
-        """Yield `count` events; where they are as many as the accounts, each account is changed or created once."""
+        """Yield `count` events; if there are enough, each account is changed or created once."""
         reaches_all = count >= len(self._to_walk)
         waiting: deque[JsonObject] = deque()
         for position in range(count):
@@ -81,18 +81,18 @@ class OrgDay:
         return self._material(self._rng.choice(self._accounts))
 
     def _next(self, spare: int) -> list[JsonObject]:
-        """Return what happens next; without an event to spare the walk over the accounts goes on."""
+        """Return the next events; `spare` is how many may be of another kind than the walk over all accounts."""
         if self._to_walk and (spare <= 0 or not self._touched or self._rng.random() < _WALK_SHARE):
             return self._walk()
-        if not self._touched:  # all that were changed before are deleted now: one comes back
+        if not self._touched:  # all changed accounts are deleted: undelete one
             return self._undelete()
-        kinds = {happens: weight for happens, (weight, events) in self._kinds.items() if events <= spare}
-        (happens,) = self._rng.choices(list(kinds), list(kinds.values()))
-        return happens()
+        kinds = {change: weight for change, (weight, events) in self._kinds.items() if events <= spare}
+        (change,) = self._rng.choices(list(kinds), list(kinds.values()))
+        return change()
 
     def _walk(self) -> list[JsonObject]:
-        """Change the next account, or several alike: Salesforce merges identical changes into one event."""
-        size = self._rng.randint(2, _MOST_MERGED) if self._rng.random() < _MERGED_SHARE else 1
+        """Change the next account, or several in the same way: Salesforce merges identical changes into one event."""
+        size = self._rng.randint(2, _MAX_MERGED) if self._rng.random() < _MERGED_SHARE else 1
         accounts = [self._to_walk.popleft() for _ in range(min(size, len(self._to_walk)))]
         self._touched.extend(accounts)
         return self._reassign(accounts) if len(accounts) > 1 else [self._material(accounts[0])]
@@ -107,16 +107,16 @@ class OrgDay:
         return [self._account_update([self._account()], account_changes.immaterial_change(self._rng))]
 
     def _burst(self) -> list[JsonObject]:
-        """Change one account again and again within seconds, as an integration does that saves field by field."""
+        """Change one account several times within seconds, like an integration that saves field by field."""
         account = self._account()
         events = []
-        for _ in range(self._rng.randint(3, _LONGEST_BURST)):
+        for _ in range(self._rng.randint(3, _MAX_BURST)):
             self._now += dt.timedelta(seconds=self._rng.randint(0, 2))
             events.append(self._material(account))
         return events
 
     def _deal_step(self) -> list[JsonObject]:
-        """Move an opportunity on, and touch its account in the same transaction."""
+        """Change an opportunity and its account in one transaction."""
         account = self._account()
         deals = self._deals[account.account_id]
         if not deals:
@@ -126,7 +126,7 @@ class OrgDay:
         return [self._opportunity_update(account, deal, first), self._material(account, second)]
 
     def _related(self) -> list[JsonObject]:
-        """Change a record that belongs to an account and names it."""
+        """Change a related record that names its account."""
         account = self._account()
         deals = self._deals[account.account_id]
         if deals and self._rng.random() < 0.5:  # noqa: PLR2004 - one in two
@@ -147,7 +147,7 @@ class OrgDay:
         return [self._create(entity, self._new_record(record_ids.EVENT), about | meeting)]
 
     def _unrelated(self) -> list[JsonObject]:
-        """Change a record that belongs to no account."""
+        """Change a record that does not belong to an account."""
         entity = self._rng.choice(("Contact", "Lead", "LeadCreate", "User"))
         if entity == "LeadCreate":
             lead = account_changes.new_person(self._rng) | {"Company": "Not yet an account", "Status": "Open"}
@@ -186,8 +186,8 @@ class OrgDay:
         account = self._taken_away() if change_type is ChangeType.GAP_DELETE else self._account()
         return [self._event(ACCOUNT_ENTITY, [account.account_id], change_type)]
 
-    def _lost_track(self) -> list[JsonObject]:
-        """Say that more changed than is told: an overflow, or a wildcard in the place of record ids."""
+    def _overflow(self) -> list[JsonObject]:
+        """Return an overflow event, or a gap event with a wildcard for record ids."""
         if self._rng.random() < 0.5:  # noqa: PLR2004 - one in two
             return [self._event(ACCOUNT_ENTITY, [OVERFLOW_RECORD_ID], ChangeType.GAP_OVERFLOW)]
         return [self._event(ACCOUNT_ENTITY, [_WILDCARD], ChangeType.GAP_UPDATE)]
@@ -263,7 +263,7 @@ class OrgDay:
         )
 
     def _commits(self, size: int) -> list[Commit]:
-        """Return what the headers of one transaction of that many changes say."""
+        """Return the commits of one transaction of `size` changes."""
         key = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         user_id, origin = self._rng.choice(account_changes.user_ids()), self._rng.choice(ORIGINS)
         return [Commit(self._now, key, user_id, number, origin) for number in range(1, size + 1)]

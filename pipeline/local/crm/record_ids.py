@@ -1,4 +1,4 @@
-"""Salesforce record ids that are made up: valid, with their checksum, and the same on every run."""
+"""Made-up Salesforce record ids: valid, with checksum, and the same on every run."""
 
 import hashlib
 import string
@@ -18,17 +18,17 @@ EMAIL_MESSAGE: Final = "02s"
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _INSTANCE: Final = "Hs00000"
 _NUMBERS: Final = 62**5
-_STRIDE: Final = 3**18  # has no factor in common with 62, so that n → n·stride repeats only after all numbers
+_STRIDE: Final = 3**18  # coprime to 62, so that n → n·stride is a permutation
 
 
 def numbered_record_id(prefix: str, number: int, *, seed: int = 0) -> str:
-    """Return the id of record `number`: another one for each number below 62^5 (916 million) under one seed."""
+    """Return the id of record `number`, unique for numbers below 62^5 (916 million) of one seed."""
     scattered = (number * _STRIDE + seed * 7_368_787) % _NUMBERS
     return _with_checksum(f"{prefix}{_INSTANCE}{_base62(scattered, width=5)}")
 
 
 def named_record_id(prefix: str, name: str) -> str:
-    """Return the id that a name hashes to; 62^12 of them leave no room for a collision within one CRM."""
+    """Return the id that a name hashes to, one of 62^12."""
     number = int.from_bytes(hashlib.sha256(f"{prefix}/{name}".encode()).digest(), "big")
     return _with_checksum(prefix + _base62(number % 62**12, width=12))
 

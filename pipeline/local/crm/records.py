@@ -1,4 +1,4 @@
-"""What dataset `crm` holds, table by table."""
+"""The records of dataset `crm`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from schemas.account_context import AccountProfile, Call, Email, Opportunity
 
 @dataclass(frozen=True)
 class CrmRecords:
-    """The rows of a CRM, each table in the order in which its rows were made or read."""
+    """The rows of a CRM, in the order in which they were generated or read."""
 
     accounts: tuple[AccountProfile, ...] = ()
     opportunities: tuple[Opportunity, ...] = ()

@@ -1,11 +1,11 @@
-"""The four stories that generated accounts live, in numbers: what is sold, who writes, and how lately."""
+"""The four stories of generated accounts, and their parameters."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 Range = tuple[int, int]
-"""From and to, both included."""
+"""Minimum and maximum, both inclusive."""
 
 OPEN_STAGES: Final = {
     "Prospecting": 10.0,
@@ -23,7 +23,7 @@ CLOSED_STAGES: Final = {"Closed Won": 100.0, "Closed Lost": 0.0}
 
 
 class Story(StrEnum):
-    """What is going on between us and an account."""
+    """The kind of relationship with an account."""
 
     GROWING = "growing"
     STALLED = "stalled"
@@ -33,7 +33,7 @@ class Story(StrEnum):
 
 @dataclass(frozen=True)
 class Plot:
-    """A story's numbers; days are counted back from the day the CRM is looked at."""
+    """The parameters of a story; days are counted back from `as_of`."""
 
     weight: int
     account_type: str
@@ -53,7 +53,7 @@ class Plot:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that its open opportunities are in."""
+        """The stages of its open opportunities."""
         first, last = self.open_stages
         return tuple(OPEN_STAGES)[first : last + 1]
 

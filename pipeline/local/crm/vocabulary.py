@@ -1,4 +1,4 @@
-"""The words of the generated CRM, read once from the package's own data file."""
+"""The words of the generated CRM, from `vocabulary.toml`."""
 
 import random
 import tomllib
@@ -10,7 +10,7 @@ from schemas.record import ValidatedModel
 
 
 class Industry(ValidatedModel):
-    """An industry: how large its companies are, and what we sell to them."""
+    """An industry: the size of its companies, and the products sold to them."""
 
     name: str
     descriptors: tuple[str, ...]
@@ -20,7 +20,7 @@ class Industry(ValidatedModel):
 
 
 class Country(ValidatedModel):
-    """A country: its cities as (city, state, postal code), the people there, and how they write."""
+    """A country: cities as (city, state, postal code), names, and forms of greeting."""
 
     name: str
     weight: int
@@ -34,20 +34,20 @@ class Country(ValidatedModel):
 
 
 class Letters(ValidatedModel):
-    """What one side writes: subjects, and sentences to make a body from."""
+    """Email subjects, and sentences to build bodies from."""
 
     subjects: tuple[str, ...]
     sentences: tuple[str, ...]
 
 
 class CallNotes(ValidatedModel):
-    """What is noted of calls."""
+    """Call notes."""
 
     notes: tuple[str, ...]
 
 
 class StoryWords(ValidatedModel):
-    """What is said in a story."""
+    """The texts of a story."""
 
     emoji: tuple[str, ...]
     inbound: Letters
@@ -79,5 +79,5 @@ def vocabulary() -> Vocabulary:
 
 
 def with_digits(rng: random.Random, pattern: str) -> str:
-    """Return the pattern with a drawn digit for each `#`."""
+    """Return the pattern with a random digit for each `#`."""
     return "".join(rng.choice("0123456789") if char == "#" else char for char in pattern)

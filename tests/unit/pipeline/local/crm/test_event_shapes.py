@@ -26,7 +26,7 @@ from pipeline.local.crm.event_shapes import (
     as_payload_alone,
     as_pubsub_api_flat,
     as_unbundled,
-    can_say,
+    can_hold,
     shaped_payload,
 )
 from schemas.change_event import ChangeType
@@ -87,7 +87,7 @@ def header_and_envelope(event: JsonObject, *path: str) -> tuple[Any, set[str]]:
 def test_a_shape_has_the_keys_and_types_of_a_published_event(
     name: str, shape: Any, path: tuple[str, ...], published_events: Path
 ) -> None:
-    """Envelope and header have exactly the keys, and the types of values, that somebody else's event has."""
+    """Envelope and header have exactly the keys, and the types of values, that a published event has."""
     theirs, ours = published(published_events, name), shape(update({"Rating": "Hot", "LastModifiedDate": AT}))
     their_header, their_keys = header_and_envelope(theirs, *path)
     our_header, our_keys = header_and_envelope(ours, *path)
@@ -132,7 +132,7 @@ def test_bitmaps_are_those_that_salesforce_sent(published_events: Path) -> None:
     ],
 )
 def test_bitmaps_count_fields_from_the_header_on(changed: list[str], bitmaps: list[str]) -> None:
-    """Bit 0 is the header; compound parts have a bitmap of their own; nothing changed is no bitmap."""
+    """Bit 0 is the header; compound parts have a bitmap of their own; no change gives no bitmap."""
     ours = as_avro_json_bitmaps(update(dict.fromkeys(changed, "x")))
     assert ours["payload"]["ChangeEventHeader"]["changedFields"] == bitmaps
 
@@ -194,12 +194,12 @@ def test_kafka_sends_null_for_every_field_and_names_object_and_type(published_ev
 
 
 def test_an_unbundled_event_is_about_one_record() -> None:
-    """`recordId` replaces `recordIds`; an event about two records can't be said that way."""
+    """`recordId` replaces `recordIds`; an event about two records is refused."""
     header = as_unbundled(CLEARED)["ChangeEventHeader"]
     assert header["recordId"] == ACCOUNT
     assert "recordIds" not in header
     two = update({"Rating": "Hot"}, ACCOUNT, "0015f00002J9YYFAA3")
-    assert not can_say(as_unbundled, two)
+    assert not can_hold(as_unbundled, two)
     with pytest.raises(ValueError, match="too many values"):
         as_unbundled(two)
 
@@ -227,7 +227,7 @@ TEXT_FIELDS = st.sampled_from(["Name", "Rating", "Website", "Description", "Bill
 @settings(deadline=None)
 @given(changes=st.dictionaries(TEXT_FIELDS, st.none() | st.text(max_size=20)))
 def test_no_shape_alters_the_event_it_is_given(changes: dict[str, str | None]) -> None:
-    """Shapes are pure: the event is what it was, and the same bytes come out again."""
+    """Shapes are pure: the event is not changed, and the bytes repeat."""
     event, untouched = update(changes), update(changes)
     for shape in SHAPES.values():
         assert shaped_payload(event, shape) == shaped_payload(event, shape)
@@ -237,7 +237,7 @@ def test_no_shape_alters_the_event_it_is_given(changes: dict[str, str | None]) -
 @settings(deadline=None)
 @given(changes=st.dictionaries(TEXT_FIELDS, st.text(min_size=1, max_size=20), min_size=1))
 def test_every_shape_carries_every_value(changes: dict[str, str]) -> None:
-    """Whatever text was changed is in the payload, in each shape, once its encodings are taken off."""
+    """Each shape holds the changed text once it is decoded."""
     event = update(changes)
     for shape in SHAPES.values():
         shaped = shape(event)

@@ -34,7 +34,7 @@ DDDD4444,Moses Frase,MG Special,Bolt,Prospecting,,,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small extract, to be spoilt."""
+    """A small extract, to be corrupted."""
     for name, text in SMALL.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
@@ -60,7 +60,7 @@ def header_of(event: JsonObject) -> JsonObject:
 
 
 def test_misspelt_values_are_put_right(folder: Path) -> None:
-    """Sector "technolgy", product "GTXPro" and country "Philipines" reach nobody."""
+    """Sector "technolgy", product "GTXPro" and country "Philipines" are corrected."""
     crm = load_crm_extract(folder)
     assert [account.industry for account in crm.accounts] == ["Technology", "Medical", "Retail"]
     assert crm.accounts[1].billing_country == "Philippines"
@@ -68,7 +68,7 @@ def test_misspelt_values_are_put_right(folder: Path) -> None:
 
 
 def test_revenue_is_in_dollars(folder: Path) -> None:
-    """The extract counts revenue in millions, the records don't."""
+    """Revenue is in millions in the extract, and in dollars in the records."""
     assert [account.annual_revenue for account in load_crm_extract(folder).accounts] == [1_100_040_000, 500_000, 2e6]
 
 
@@ -90,12 +90,12 @@ def test_stages_become_those_of_salesforce(folder: Path) -> None:
 
 
 def test_an_opportunity_without_account_stays_without(folder: Path) -> None:
-    """An empty account is no error and no account."""
+    """An empty account is valid, and becomes None."""
     assert [deal.account_id is None for deal in load_crm_extract(folder).opportunities] == [False, False, True, False]
 
 
 def test_a_record_was_written_when_something_last_happened_to_it(folder: Path) -> None:
-    """Closes and engagements date a record; what has no date was as it is when the extract ends."""
+    """Closes and engagements date a record; a record without dates has the date of the extract."""
     crm = load_crm_extract(folder)
     assert [deal.modified_at.date().isoformat() for deal in crm.opportunities] == [
         "2017-03-01",
@@ -116,7 +116,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(folder: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(SMALL))
 def test_a_missing_file_is_named_with_what_the_folder_must_hold(folder: Path, file: str) -> None:
-    """The error names the file, and the four that are wanted."""
+    """The error names the file, and the four expected files."""
     (folder / file).unlink()
     with pytest.raises(CrmExtractError, match=rf"{file} is missing: give the folder .*sales_teams\.csv"):
         load_crm_extract(folder)
@@ -131,11 +131,16 @@ def test_a_missing_file_is_named_with_what_the_folder_must_hold(folder: Path, fi
         ("accounts.csv", "2822", "-1", r"accounts\.csv line 2: employees: .*greater than or equal to 0"),
         ("accounts.csv", "Bolt,medical", "Anvil,medical", r"line 3: account 'Anvil' is there twice: remove"),
         ("accounts.csv", ",Anvil\n", ",Hammer\n", r"accounts\.csv line 3: subsidiary_of 'Hammer' is not in accounts"),
-        ("accounts.csv", "United States,\n", "United States\n", r"accounts\.csv line 2: not as many cells as"),
-        ("accounts.csv", "United States,\n", "Reno, Nevada,\n", r"accounts\.csv line 2: not as many cells as"),
+        ("accounts.csv", "United States,\n", "United States\n", r"accounts\.csv line 2: expected as many cells as"),
+        ("accounts.csv", "United States,\n", "Reno, Nevada,\n", r"accounts\.csv line 2: expected as many cells as"),
         ("products.csv", ",55", ",free", r"products\.csv line 3: sales_price"),
-        ("sales_pipeline.csv", "2017-03-01", "2017-13-01", r"line 2: close_date: '2017-13-01' is no date: write YYYY"),
-        ("sales_pipeline.csv", "2017-03-01", "1488326400", r"line 2: close_date: '1488326400' is no date"),
+        (
+            "sales_pipeline.csv",
+            "2017-03-01",
+            "2017-13-01",
+            r"line 2: close_date: '2017-13-01' is not a date",
+        ),
+        ("sales_pipeline.csv", "2017-03-01", "1488326400", r"line 2: close_date: '1488326400' is not a date"),
         ("sales_pipeline.csv", "2017-03-01", "2016-03-01", r"line 2: close_date 2016-03-01 is before engage_date"),
         ("sales_pipeline.csv", "2017-03-01,4514", ",4514", r"line 2: deal_stage is Won: fill close_date"),
         (
@@ -154,21 +159,21 @@ def test_a_missing_file_is_named_with_what_the_folder_must_hold(folder: Path, fi
 def test_a_wrong_value_is_named_by_file_line_and_remedy(
     folder: Path, file: str, old: str, new: str, message: str
 ) -> None:
-    """Whoever made the extract learns where it is wrong and what would be right."""
+    """The error names the place and the correction."""
     spoil(folder, file, old, new)
     with pytest.raises(CrmExtractError, match=message):
         load_crm_extract(folder)
 
 
 def test_a_file_in_another_encoding_is_refused(folder: Path) -> None:
-    """Latin-1 is not guessed at: the error says to save as UTF-8."""
+    """Latin-1 is refused: the error says to save as UTF-8."""
     (folder / "accounts.csv").write_bytes(SMALL["accounts.csv"].replace("Nut", "Nüt").encode("latin-1"))
-    with pytest.raises(CrmExtractError, match=r"accounts\.csv is no UTF-8 at byte \d+: save it as UTF-8"):
+    with pytest.raises(CrmExtractError, match=r"accounts\.csv is not UTF-8 at byte \d+: save it as UTF-8"):
         load_crm_extract(folder)
 
 
 def test_an_extract_without_any_date_is_refused(folder: Path) -> None:
-    """Without one date nothing says when the records were as they are."""
+    """An extract without any date is refused."""
     header, *_, last = SMALL["sales_pipeline.csv"].splitlines()
     (folder / "sales_pipeline.csv").write_text(f"{header}\n{last}\n", encoding="utf-8")
     with pytest.raises(CrmExtractError, match="no opportunity has a date"):
@@ -212,7 +217,7 @@ def test_a_close_lists_what_it_changed_and_names_its_account_unchanged(folder: P
 
 
 def test_an_event_of_an_opportunity_without_account_names_none(folder: Path) -> None:
-    """AccountId is there, and null; a CREATE clears nothing, so no list of fields names it."""
+    """AccountId is null, and no list of fields names it."""
     engaging = [event for event in extract_change_events(folder) if event["payload"]["AccountId"] is None]
     assert len(engaging) == 1
     assert engaging[0]["payload"]["StageName"] == "Value Proposition"
@@ -257,7 +262,7 @@ def test_the_real_events_are_the_same_on_every_run(real: CrmRecords, crm_extract
 
 
 def test_a_real_records_last_write_is_its_last_event(real: CrmRecords) -> None:
-    """The mirror and the stream agree on when an opportunity changed."""
+    """The mirror and the events have the same time for a change."""
     last = {header_of(event)["recordIds"][0]: header_of(event) for event in extract_change_events(real)}
     dated = [deal for deal in real.opportunities if deal.engaged_on]
     assert dated

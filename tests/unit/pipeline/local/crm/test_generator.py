@@ -111,7 +111,7 @@ def test_records_belong_to_accounts_of_the_crm(crm: CrmRecords) -> None:
 
 
 def test_an_account_has_a_bounded_number_of_records(crm: CrmRecords) -> None:
-    """At most 8 opportunities, 12 e-mails and 6 calls; some accounts have none of a kind."""
+    """At most 8 opportunities, 12 emails and 6 calls; some accounts have none of a kind."""
     for rows, most in ((crm.opportunities, 8), (crm.emails, 12), (crm.calls, 6)):
         counts = Counter(row.account_id for row in rows)
         assert 0 < max(counts.values()) <= most
@@ -148,7 +148,7 @@ def test_stage_probability_and_flags_agree(crm: CrmRecords) -> None:
 
 
 def test_customers_bought_and_prospects_did_not(crm: CrmRecords) -> None:
-    """Whoever is a customer has won opportunities, and a prospect has none."""
+    """A customer has won opportunities, and a prospect has none."""
     buyers = {deal.account_id for deal in crm.opportunities if deal.is_won}
     for account in crm.accounts:
         assert (account.account_id in buyers) == (account.type == "Customer")
@@ -187,7 +187,7 @@ def test_nothing_happens_after_the_day_or_before_the_window(crm: CrmRecords) -> 
 
 
 def test_a_message_is_of_the_time_in_which_the_account_was_known(crm: CrmRecords) -> None:
-    """Nobody wrote to, or called, a company that the CRM did not hold yet."""
+    """No email or call is older than its account."""
     created = {account.account_id: account.created_at or AS_OF for account in crm.accounts}
     assert all(email.sent_at >= created[email.account_id] for email in crm.emails)
     assert all(call.started_at >= created[call.account_id] for call in crm.calls)
@@ -201,7 +201,7 @@ def test_nobody_was_engaged_before_the_account_was_known(crm: CrmRecords) -> Non
 
 
 def test_about_one_email_in_200_carries_a_planted_instruction(crm: CrmRecords) -> None:
-    """CRM text is hostile now and then, often enough for a test to meet it."""
+    """Some CRM texts contain prompt injections."""
     planted = [email for email in crm.emails if any(text in email.body for text in vocabulary().planted_instructions)]
     assert 1 / 400 < len(planted) / len(crm.emails) < 1 / 100
 
@@ -224,7 +224,7 @@ def test_email_bodies_have_what_real_ones_have(crm: CrmRecords, what: str, sign:
 
 
 def test_no_template_is_left_unfilled(crm: CrmRecords) -> None:
-    """Subjects, bodies and notes hold no placeholder; only a planted instruction may have braces."""
+    """Subjects, bodies and notes hold no placeholder; only a prompt injection may have braces."""
     for text in (*(email.subject for email in crm.emails), *(call.notes for call in crm.calls)):
         assert "{" not in text or "###" in text
     for email in crm.emails:
@@ -242,7 +242,7 @@ def test_voicemail_says_nothing_of_a_talk(crm: CrmRecords) -> None:
 
 
 def test_a_day_without_time_zone_is_refused() -> None:
-    """`as_of` must say where on earth it is: the error says so."""
+    """`as_of` must have a time zone."""
     with pytest.raises(ValueError, match="time zone"):
         generate_crm(accounts=1, seed=1, as_of=AS_OF.replace(tzinfo=None))
 

@@ -141,7 +141,7 @@ def test_a_day_lasts_a_day() -> None:
 
 
 def test_a_day_has_every_kind_of_change() -> None:
-    """Updates of accounts for the most part, and besides them what else happens in an organisation."""
+    """Most events are account updates; every other kind occurs."""
     events = day(6000)
     kinds = Counter((header_of(event)["entityName"], header_of(event)["changeType"]) for event in events)
     assert kinds["Account", "UPDATE"] > len(events) / 2
@@ -181,7 +181,7 @@ def test_a_day_has_every_kind_of_change() -> None:
 
 
 def test_related_changes_name_their_account_and_others_don_t() -> None:
-    """An Opportunity, Task or Event says whose it is; some contacts and all leads belong to nobody."""
+    """An Opportunity, Task or Event names its account; some contacts and all leads have none."""
     by_entity: dict[str, list[Any]] = {}
     for event in day(3000):
         by_entity.setdefault(header_of(event)["entityName"], []).append(event["payload"].get("AccountId"))
@@ -192,7 +192,7 @@ def test_related_changes_name_their_account_and_others_don_t() -> None:
 
 
 def test_an_account_that_is_deleted_stays_quiet_until_it_comes_back() -> None:
-    """Between DELETE (or its gap) and UNDELETE nothing is told of an account."""
+    """Between DELETE (or its gap event) and UNDELETE an account has no event."""
     deleted: set[str] = set()
     for event in day(6000):
         header = header_of(event)
@@ -285,7 +285,7 @@ def test_the_deeply_nested_payload_is_whole() -> None:
 
 
 def test_hostile_json_differs_from_the_event_in_one_respect() -> None:
-    """No header; a reserved changeType; a checksum of another id; bitmaps for names; 2 MB of text."""
+    """No header; a reserved changeType; a wrong checksum; bitmaps for names; 2 MB of text."""
     assert "ChangeEventHeader" not in orjson.loads(HOSTILE["missing_header"](MODEL))["payload"]
     reserved = orjson.loads(HOSTILE["unknown_change_type"](MODEL))
     assert header_of(reserved) == {**header_of(MODEL), "changeType": "SNAPSHOT"}

@@ -1,4 +1,4 @@
-"""The brokers that the conformance suite runs against, each with Google's own clients."""
+"""The brokers of the conformance suite, each with Google's own clients."""
 
 import os
 import queue
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ CALL_SECONDS = 30
 
 @dataclass
 class Target:
-    """A broker, and clients connected to it."""
+    """A broker, and the clients connected to it."""
 
     name: str
     publisher: Any
@@ -36,7 +37,7 @@ class Target:
     _serial: Iterator[str] = field(default_factory=lambda: iter(lambda: uuid.uuid4().hex[:12], ""))
 
     def name_of(self, collected: str) -> str:
-        """Make up a resource name that nobody has."""
+        """Return an unused resource name."""
         return f"{PROJECT}/{collected}/test-{next(self._serial)}"
 
     def topic(self, **settings: Any) -> str:
@@ -46,7 +47,7 @@ class Target:
         return name
 
     def subscription(self, topic: str, **settings: Any) -> str:
-        """Subscribe to a topic."""
+        """Create a subscription."""
         name = self.name_of("subscriptions")
         self.subscriber.create_subscription(request={"name": name, "topic": topic, **settings}, timeout=CALL_SECONDS)
         return name
@@ -56,7 +57,7 @@ class Target:
         return self.publish_messages(topic, [{"data": body.encode(), "ordering_key": key} for body in bodies])
 
     def publish_messages(self, topic: str, messages: Sequence[dict[str, Any]]) -> list[str]:
-        """Publish messages in one request, without retries, as the batching client can't."""
+        """Publish messages in one request, without retries, which the batching client can't."""
         response = self.publisher._gapic_publish(
             request={"topic": topic, "messages": messages}, timeout=CALL_SECONDS, retry=None
         )
@@ -65,10 +66,13 @@ class Target:
     def pull(self, subscription: str, max_messages: int = 100, *, at_once: bool = False) -> list[Any]:
         """Pull once."""
         request = {"subscription": subscription, "max_messages": max_messages, "return_immediately": at_once}
-        return list(self.subscriber.pull(request=request, timeout=CALL_SECONDS).received_messages)
+        with warnings.catch_warnings():
+            # return_immediately is deprecated, but the only way to pull without waiting.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return list(self.subscriber.pull(request=request, timeout=CALL_SECONDS).received_messages)
 
     def pull_some(self, subscription: str, count: int) -> list[Any]:
-        """Pull until so many messages have come."""
+        """Pull until that many messages have arrived."""
         received: list[Any] = []
 
         def pull() -> bool:
@@ -92,8 +96,8 @@ class Target:
         }
         self.subscriber.modify_ack_deadline(request=request, timeout=CALL_SECONDS)
 
-    def refuse(self, subscription: str, received: Sequence[Any]) -> None:
-        """Refuse messages."""
+    def nack(self, subscription: str, received: Sequence[Any]) -> None:
+        """Nack messages."""
         self.modify(subscription, received, 0)
 
 
@@ -112,23 +116,23 @@ class Stream:
         self._requests.put(pubsub_v1.types.StreamingPullRequest(**request))
 
     def half_close(self) -> None:
-        """Send no more."""
+        """End the requests."""
         self._requests.put(None)
 
     def receive(self, count: int) -> list[Any]:
-        """Receive messages until there are so many."""
+        """Receive that many messages, or more."""
         received: list[Any] = []
         while len(received) < count:
             received.extend(next(self._responses).received_messages)
         return received
 
     def drain(self) -> None:
-        """Read to the end, or to the error."""
+        """Read to the end, or until an error."""
         for _ in self._responses:
             pass
 
     def cancel(self) -> None:
-        """Close abruptly."""
+        """Cancel the stream."""
         self.half_close()
         self._responses.cancel()
 
@@ -139,24 +143,29 @@ class Stream:
         self.cancel()
 
 
+def bodies(received: Sequence[Any]) -> list[str]:
+    """Return the payloads as text."""
+    return [message.message.data.decode() for message in received]
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something that the broker does in its own time."""
+    """Wait until a condition holds; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(0.02)
 
 
 @contextmanager
 def embedded() -> Iterator[Target]:
-    """Run our broker."""
+    """Run the embedded broker."""
     with EmbeddedPubSub() as broker, _clients("embedded", broker.host) as target:
         yield target
 
 
 @contextmanager
 def google_emulator(folder: Path) -> Iterator[Target]:
-    """Run Google's emulator, or skip where there is none."""
+    """Run Google's emulator; skip the test if it is not installed."""
     gcloud = shutil.which("gcloud")
     if gcloud is None:
         pytest.skip("gcloud is not installed")

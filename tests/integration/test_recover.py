@@ -54,7 +54,7 @@ def test_what_was_acknowledged_since_comes_again_and_what_waited_is_kept(broker:
     broker.publish(topic, "read")
     received = broker.pull_some(subscription, 2)
     broker.acknowledge(subscription, [item for item in received if item.message.data == b"read"])
-    broker.refuse(subscription, [item for item in received if item.message.data == b"unread"])
+    broker.nack(subscription, [item for item in received if item.message.data == b"unread"])
     done = recover(project="demo-project", to=since, subscription=subscription)
     assert _taken(broker, subscription, 1) == {"read"}
     assert done.snapshot.rsplit("/", 1)[1] in render(done)

@@ -75,7 +75,7 @@ class Scene:
         """Acknowledge deliveries of the subscription."""
         self.broker.acknowledge(SUBSCRIPTION, [delivery.ack_id for delivery in deliveries])
 
-    def refuse(self, deliveries: Iterable[Delivery]) -> None:
+    def nack(self, deliveries: Iterable[Delivery]) -> None:
         """Nack deliveries of the subscription."""
         self.broker.modify_ack_deadline(SUBSCRIPTION, [delivery.ack_id for delivery in deliveries], 0)
 

@@ -22,7 +22,7 @@ def test_attempts_are_counted_under_a_policy_only() -> None:
         for _ in range(3):
             deliveries = scene.pull()
             seen.append(deliveries[0].attempt)
-            scene.refuse(deliveries)
+            scene.nack(deliveries)
         assert seen == attempts
 
 
@@ -34,7 +34,7 @@ def test_refusals_and_expiries_both_count() -> None:
         (delivery,) = scene.pull()
         assert delivery.attempt == attempt
         if attempt % 2:
-            scene.refuse([delivery])
+            scene.nack([delivery])
         else:
             scene.clock.pass_seconds(10)
             scene.broker.advance()
@@ -50,7 +50,7 @@ def test_dead_letter_tells_where_it_came_from() -> None:
     scene.broker.publish(TOPIC, [PubsubMessage(data=b"\xff\x00", attributes={"entity": "Account"}, ordering_key="k")])
     for _ in range(5):
         scene.clock.pass_seconds(1)
-        scene.refuse(scene.pull())
+        scene.nack(scene.pull())
     (delivery,) = scene.broker.pull(DEAD_LETTER_SUBSCRIPTION, 10)
     message = delivery.message
     assert (message.data, message.ordering_key) == (b"\xff\x00", "k")
@@ -71,10 +71,10 @@ def test_message_stays_while_its_dead_letter_topic_is_gone() -> None:
     scene.broker.delete_topic(DEAD_LETTER_TOPIC)
     scene.publish("poison")
     for _ in range(6):
-        scene.refuse(scene.pull())
+        scene.nack(scene.pull())
     assert scene.backlog == 1
     scene.broker.create_topic(topic)
-    scene.refuse(scene.pull())
+    scene.nack(scene.pull())
     assert scene.backlog == 0
 
 
@@ -83,7 +83,7 @@ def test_policy_given_later_holds_from_the_next_failure() -> None:
     scene = Scene()
     scene.publish("poison")
     for _ in range(5):
-        scene.refuse(scene.pull())
+        scene.nack(scene.pull())
     update = Subscription(name=SUBSCRIPTION)
     update.dead_letter_policy.dead_letter_topic = DEAD_LETTER_TOPIC
     scene.broker.update_subscription(update, FieldMask(paths=["dead_letter_policy"]))
@@ -101,6 +101,6 @@ def test_topic_may_be_its_own_dead_letter_topic() -> None:
     scene.broker.update_subscription(update, FieldMask(paths=["dead_letter_policy"]))
     (first,) = scene.publish("poison")
     for _ in range(5):
-        scene.refuse(scene.pull())
+        scene.nack(scene.pull())
     (again,) = scene.pull()
     assert (again.attempt, again.message.message_id != first, scene.backlog) == (1, True, 1)

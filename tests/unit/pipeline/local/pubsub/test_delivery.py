@@ -80,7 +80,7 @@ def test_refused_message_returns_at_once() -> None:
     """A deadline of zero makes a message available to the next pull."""
     scene = Scene()
     scene.publish("a")
-    scene.refuse(scene.pull())
+    scene.nack(scene.pull())
     assert bodies(scene.pull()) == ["a"]
 
 
@@ -103,12 +103,12 @@ def test_acknowledgement_of_an_earlier_delivery_changes_nothing(how: str) -> Non
     scene.publish("a")
     stale = scene.pull()
     if how == "refused":
-        scene.refuse(stale)
+        scene.nack(stale)
     else:
         scene.clock.pass_seconds(11)
     current = scene.pull()
     scene.acknowledge(stale)
-    scene.refuse(stale)
+    scene.nack(stale)
     assert (scene.pull(), scene.backlog) == ([], 1)
     scene.acknowledge(current)
     assert scene.backlog == 0
@@ -119,7 +119,7 @@ def test_acknowledgement_of_what_one_refused_changes_nothing() -> None:
     scene = Scene()
     scene.publish("a")
     refused = scene.pull()
-    scene.refuse(refused)
+    scene.nack(refused)
     scene.acknowledge(refused)
     assert bodies(scene.pull()) == ["a"]
 
@@ -163,7 +163,7 @@ def test_failures_rest_for_longer_and_longer() -> None:
     for rest in (1, 2, 4, 5, 5):
         deliveries = scene.pull()
         assert bodies(deliveries) == ["a"]
-        scene.refuse(deliveries)
+        scene.nack(deliveries)
         scene.clock.pass_seconds(rest - 0.001)
         assert scene.pull() == []
         scene.clock.pass_seconds(0.001)
@@ -206,7 +206,7 @@ def test_flow_control_forgets_what_a_stream_no_longer_holds(how: str) -> None:
     if how == "acknowledged":
         scene.acknowledge(held)
     elif how == "refused":
-        scene.refuse(held)
+        scene.nack(held)
     elif how == "expired":
         scene.clock.pass_seconds(11)
         scene.broker.advance()
@@ -244,7 +244,7 @@ def test_waiting_subscribers_are_told_of_what_arrives() -> None:
     scene = Scene()
     changes: tuple[Callable[[], object], ...] = (
         lambda: scene.publish("a"),
-        lambda: scene.refuse(scene.pull()),
+        lambda: scene.nack(scene.pull()),
         lambda: scene.broker.delete_subscription(SUBSCRIPTION),
     )
     for change in changes:

@@ -33,7 +33,7 @@ def test_refusal_takes_the_later_messages_of_the_key_along() -> None:
     scene.publish("a1", "a2", "a3", "a4", key="a")
     first, second, third, fourth = scene.pull()
     scene.acknowledge([third])
-    scene.refuse([second])
+    scene.nack([second])
     scene.acknowledge([fourth])
     assert scene.backlog == 4
     assert scene.pull() == [], "the first is still out"
@@ -56,7 +56,7 @@ def test_message_in_backoff_holds_its_key_back() -> None:
     scene.publish("a1", "a2", key="a")
     scene.publish("b1", key="b")
     first, _, _ = scene.pull()
-    scene.refuse([first])
+    scene.nack([first])
     scene.publish("a3", key="a")
     assert scene.pull() == []
     scene.clock.pass_seconds(5)
@@ -68,7 +68,7 @@ def test_refused_message_rests_even_if_an_earlier_one_is_acknowledged_meanwhile(
     scene = Scene(ordered=True, backoff=(5, 5))
     scene.publish("a1", "a2", key="a")
     first, second = scene.pull()
-    scene.refuse([second])
+    scene.nack([second])
     scene.acknowledge([first])
     assert scene.pull() == []
     scene.clock.pass_seconds(5)
@@ -80,7 +80,7 @@ def test_dead_letter_frees_its_key() -> None:
     scene = Scene(ordered=True, max_delivery_attempts=5)
     scene.publish("poison", "a2", "a3", key="a")
     for _ in range(5):
-        scene.refuse(scene.pull(1))
+        scene.nack(scene.pull(1))
     assert bodies(scene.pull()) == ["a2", "a3"]
 
 
@@ -103,7 +103,7 @@ def test_subscription_without_ordering_ignores_keys() -> None:
     scene.publish("a1", "a2", key="a")
     first = scene.pull(1)
     assert bodies(scene.pull()) == ["a2"]
-    scene.refuse(first)
+    scene.nack(first)
     assert bodies(scene.pull()) == ["a1"]
 
 

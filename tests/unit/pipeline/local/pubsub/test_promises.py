@@ -54,12 +54,12 @@ class Subscribers(RuleBasedStateMachine):
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
-    def refuse(self, data: st.DataObject) -> None:
+    def nack(self, data: st.DataObject) -> None:
         """Nack any leased message."""
         self._forget_expired()
         if self.held:
             message_id = data.draw(st.sampled_from(sorted(self.held)))
-            self.scene.refuse([self.held[message_id][0]])
+            self.scene.nack([self.held[message_id][0]])
             self._give_up(message_id)
 
     @rule(seconds=st.sampled_from([0.5, 3, 11]))

@@ -84,7 +84,7 @@ def test_replayed_message_starts_with_its_first_attempt() -> None:
     scene = Scene(retain_acked=True, max_delivery_attempts=5)
     scene.publish("a")
     for _ in range(4):
-        scene.refuse(scene.pull())
+        scene.nack(scene.pull())
     scene.broker.seek_to_time(SUBSCRIPTION, 0)
     assert scene.pull()[0].attempt == 1
 
@@ -135,7 +135,7 @@ def test_topic_retention_ends_replay_where_the_subscription_alone_keeps_on() -> 
     scene.broker.update_topic(update, FieldMask(paths=["message_retention_duration"]))
     scene.publish("pending", "acknowledged")
     pending, acknowledged = scene.pull()
-    scene.refuse([pending])
+    scene.nack([pending])
     scene.acknowledge([acknowledged])
     scene.clock.pass_seconds(601)
     scene.broker.seek_to_time(SUBSCRIPTION, 0)

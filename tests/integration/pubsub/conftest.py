@@ -1,0 +1,30 @@
+"""The brokers of the conformance suite: the embedded one, and Google's emulator where gcloud has it.
+
+Both must behave as Pub/Sub documents. A test in which Google's emulator deviates says so with `google_deviates`, and
+fails when the emulator no longer does.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.pubsub_targets import Target, embedded, google_emulator
+
+
+@pytest.fixture(scope="session", params=["embedded", "google"])
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """Yield each broker, started once per session."""
+    running = embedded() if request.param == "embedded" else google_emulator(tmp_path_factory.mktemp("pubsub"))
+    with running as broker:
+        yield broker
+
+
+@pytest.fixture
+def google_deviates(request: pytest.FixtureRequest, target: Target) -> Callable[[str], None]:
+    """Return a function that expects the test to fail with Google's emulator, for a reason."""
+
+    def expect(reason: str) -> None:
+        if target.name == "google":
+            request.applymarker(pytest.mark.xfail(reason=f"Google's emulator {reason}", strict=True))
+
+    return expect

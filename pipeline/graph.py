@@ -1,9 +1,9 @@
-"""The graph: from a change event to a score, on one screen. The labels are what the Dataflow console shows."""
+"""Build the pipeline graph, from change events to scores. The labels are the step names in the Dataflow console."""
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
-import transforms.coders  # noqa: F401 - registers how the models travel
+import transforms.coders  # noqa: F401 - registers the coders
 from pipeline import PIPELINE_VERSION
 from pipeline.config.options import RescoringConfig, ShadowConfig
 from schemas.account_context import EnrichedChange
@@ -29,19 +29,19 @@ from transforms.write.write_scores import WriteScores
 
 
 def read_messages(pipeline: beam.Pipeline, config: RescoringConfig) -> beam.PCollection[PubsubMessage]:
-    """Return the subscription's messages."""
+    """Read the messages of the subscription."""
     return pipeline | "Read change events" >> ReadFromPubSub(
         subscription=config.subscription, id_label=config.id_label, with_attributes=True
     )
 
 
 def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> ScoreAccounts:
-    """Return the step that scores accounts, with one of the configuration's models and prompts."""
+    """Return the step that scores accounts with a model and prompt of the configuration."""
     return ScoreAccounts(gemini, PIPELINE_VERSION, config.accounts_per_call, price)
 
 
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
-    """Score the accounts that messages tell of, and account for every message."""
+    """Score the accounts that messages are about, and write an outcome for every message."""
     version = PIPELINE_VERSION
     parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
@@ -51,7 +51,7 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
 
 
 def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
-    """Score the accounts that a backfill's messages name, each once: there is nothing to coalesce."""
+    """Score the accounts of a backfill. Each has one message, so nothing is coalesced."""
     parsed = messages | "Parse change events" >> ParseChangeEvents(PIPELINE_VERSION, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, PIPELINE_VERSION)
     scored = score_changes(dropped.material, parsed.dead_letters, config)
@@ -61,7 +61,7 @@ def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringC
 def score_changes(
     changes: beam.PCollection[AccountChange], unread: beam.PCollection[DeadLetter], config: RescoringConfig
 ) -> tuple[beam.PCollection[Outcome], ...]:
-    """Score changes, write scores and dead letters, and return the outcomes: what a stream and a backfill share."""
+    """Score changes, write scores and dead letters, and return the outcomes. Shared by stream and backfill."""
     version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
 
     living = changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
@@ -102,7 +102,7 @@ def score_changes(
 def score_shadows(
     enriched: beam.PCollection[list[EnrichedChange]], config: RescoringConfig, shadow: ShadowConfig
 ) -> None:
-    """Score a sample a second time, apart from the scores: no outcome and no dead letter comes of it."""
+    """Score a sample again with another model or prompt, without outcomes and dead letters."""
     _ = (
         enriched
         | "Score shadows" >> ShadowScores(scoring(config, shadow.gemini, shadow.price), shadow.percent)
@@ -111,7 +111,7 @@ def score_shadows(
 
 
 def write_outcomes(outcomes: list[beam.PCollection[Outcome]], config: RescoringConfig) -> None:
-    """Write what became of each change to the ledger."""
+    """Write the outcomes to the ledger."""
     _ = (
         outcomes
         | "All outcomes" >> beam.Flatten().with_output_types(Outcome)

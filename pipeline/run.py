@@ -1,4 +1,4 @@
-"""`rescore run`: the pipeline, on whichever runner the options name."""
+"""`rescore run`: run the pipeline on the runner that the options name."""
 
 import signal
 import sys
@@ -19,11 +19,11 @@ from pipeline.graph import build_graph, read_messages
 from pipeline.resources.names import JOB_NAME
 
 DEFAULT_ARGUMENTS: Final = ("--streaming", f"--job_name={JOB_NAME}", "--max_cache_memory_usage_mb=0")
-"""Beam's default is a new name for each submission, under which no job could ever be updated; and it measures what it
-puts into its cache of state, at half a millisecond a value (docs/adr/005)."""
+"""A fixed job name, since only a job of the same name can be updated. No state cache: Beam measures the size of each
+value that it caches, which takes half a millisecond (docs/adr/005)."""
 
 ENDED_WELL: Final = frozenset({PipelineState.DONE, PipelineState.DRAINED, PipelineState.UPDATED})
-"""How a streaming job may end: drained by an operator, or taken over by the job that updated it."""
+"""States in which a job ended as intended: done, drained by an operator, or replaced by an update."""
 
 _UPDATABLE: Final = frozenset({dataflow.JobState.JOB_STATE_RUNNING, dataflow.JobState.JOB_STATE_DRAINING})
 
@@ -34,14 +34,14 @@ def run(arguments: list[str]) -> bool:
     """Build the graph from command-line options, run it, and wait for its end unless `--no_wait_until_finish`.
 
     Args:
-        arguments: Beam's options and ours, `--name=value` each; the environment and the file that `--config` names say
-            what they do not.
+        arguments: Options of Beam and of this pipeline, as `--name=value`. The environment, and then the file that
+            `--config` names, supply the options that are not given.
 
     Returns:
-        Whether it ended well, as far as it was waited for; a failed job's reason is logged.
+        False if the job failed while waiting for it; the reason is logged.
 
     Raises:
-        OptionError: An option is unknown, missing or malformed, or names a job that is not there, or one that is.
+        OptionError: An option is unknown, missing or malformed, the job to update does not run, or the name is taken.
     """
     line = command_line(arguments)
     options = PipelineOptions([*DEFAULT_ARGUMENTS, *line.arguments])
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> bool:
         require_job_to_update(options)
     pipeline = beam.Pipeline(options=options)
     build_graph(read_messages(pipeline, config), config)
-    # A Dataflow job goes on without this process; the DirectRunner's threads end with it.
+    # A Dataflow job continues without this process; the DirectRunner's threads end with it.
     signal.signal(signal.SIGTERM, _leave)
     try:
         result = pipeline.run()
@@ -60,28 +60,28 @@ def run(arguments: list[str]) -> bool:
 
 
 def ended_well(result: PipelineResult) -> bool:
-    """Wait for the end of a running pipeline, and say whether it was a good one: done, drained, or updated."""
+    """Wait for the end of a pipeline; return whether it is done, drained or updated."""
     try:
         result.wait_until_finish()
     except DataflowRuntimeException as error:
         if error.result.state in ENDED_WELL:
             return True
-        _log.error("the job ended", state=error.result.state, reason=str(error))
+        _log.error("the job failed", state=error.result.state, reason=str(error))
         return False
     return True
 
 
 def require_job_to_update(options: PipelineOptions) -> None:
-    """See that `--update` has a job to take over.
+    """Check that the job to update is running.
 
-    Beam looks the name up by itself, and asks for the list again and again, without an end, if nothing runs under it.
+    Beam looks it up as well, but lists the jobs in an endless loop if it is not.
 
     Raises:
-        OptionError: No job of the name runs in the region.
+        OptionError: No job of this name runs in the region.
         GoogleAPICallError: The service did not answer.
     """
     google = options.view_as(GoogleCloudOptions)
-    client = DataflowApplicationClient(options)._jobs_client  # noqa: SLF001 - the endpoint and credentials Beam will use
+    client = DataflowApplicationClient(options)._jobs_client  # noqa: SLF001 - the endpoint and credentials of Beam
     request = dataflow.ListJobsRequest(
         project_id=google.project, location=google.region, filter=dataflow.ListJobsRequest.Filter.ACTIVE
     )

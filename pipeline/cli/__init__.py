@@ -1,6 +1,6 @@
-"""The command `rescore`: a file a group of commands, each a `typer.Typer` that is put together here.
+"""The command `rescore`, assembled from the `typer.Typer` of each feature.
 
-Commands import what they do when they are called: Beam takes seconds to import, and `--help` should not.
+Commands import their implementation when they are called: Beam takes seconds to import, which would delay `--help`.
 """
 
 import typer

@@ -1,4 +1,4 @@
-"""`rescore run`: the pipeline, on the runner that the options name."""
+"""`rescore run`: run the pipeline on the runner that the options name."""
 
 from typing import Annotated
 
@@ -21,10 +21,10 @@ def run(
     list_options: Annotated[bool, typer.Option("--list-options", help="Print this pipeline's options.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run the pipeline. Takes Beam's options and this pipeline's, as --name=value.
+    """Run the pipeline. Takes the options of Beam and of this pipeline, as --name=value.
 
-    What is not typed comes from the environment (RESCORE_NAME for each option, GOOGLE_CLOUD_PROJECT for the project),
-    and then from the YAML file that --config names.
+    Options that are not given come from the environment (RESCORE_NAME for each option, GOOGLE_CLOUD_PROJECT for the
+    project), and then from the YAML file that --config names.
     """
     from pipeline.config.options import options_help  # noqa: PLC0415 - Beam takes seconds to import
     from pipeline.run import run as run_pipeline  # noqa: PLC0415 - Beam takes seconds to import

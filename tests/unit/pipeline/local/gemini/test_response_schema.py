@@ -5,11 +5,13 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from pipeline.local.gemini.response_schema import SchemaRefusedError, check_answer, check_response_schema
 from pipeline.local.gemini.scoring import score_account
 from schemas.score import ScoreAnswers
 from tests.unit.pipeline.local.gemini.samples import account, accounts_of_any_kind
+from transforms.prompt.prompt import response_schema
 
 ANSWER = {"scores": [score_account(account("Acme", "a1")), score_account(account("Bolt", "b2"))]}
 
@@ -30,7 +32,9 @@ def test_every_answer_fits_the_schema_that_the_pipeline_sends(accounts: list[dic
     White space around either is not part of what the model reads.
     """
     scored = [score_account(one) for one in accounts]
+    # The schema that is sent is this one without the keywords that Gemini refuses, so it allows more.
     check_answer({"scores": scored}, ScoreAnswers.model_json_schema())
+    Draft202012Validator(response_schema(ScoreAnswers)).validate({"scores": scored})
     parsed = ScoreAnswers.model_validate_json(orjson.dumps({"scores": scored}))
     assert [(item.id, item.account_name) for item in parsed.scores] == [
         (item["id"].strip(), item["account_name"].strip()) for item in scored

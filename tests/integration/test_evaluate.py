@@ -16,12 +16,13 @@ from pipeline.backfill.runs import Selection, backfill
 from pipeline.evaluation.evaluate import EvaluationReport, evaluate_scores, render
 from pipeline.evaluation.experiments import ExperimentTarget
 from pipeline.evaluation.metrics import LabelledOutcome
-from pipeline.local.crm.extract import closed_deals, load_crm_extract
+from pipeline.local.crm.extract import load_crm_extract
 from pipeline.local.stack import PROJECT, load_crm
 from pipeline.resources.names import SCORING_DATASET
 from schemas.score import Score, ScoreStatus, tier_of
 from schemas.tables import ACCOUNT_SCORES
 from tests.fixtures.changes import account_id
+from tests.fixtures.closed_deals import closed_deals
 from tests.fixtures.labels import write_labels
 from tests.integration.vertex_experiments_stand_in import vertex_experiments
 from transforms.clients.bigquery import Warehouse

@@ -77,17 +77,6 @@ def load_crm_extract(folder: Path, *, as_of: dt.date | None = None) -> CrmRecord
     )
 
 
-def closed_deals(folder: Path, *, after: dt.date) -> Iterator[Opportunity]:
-    """Yield the opportunities of named accounts that closed after a day.
-
-    Raises:
-        CrmExtractError: The folder can't be read.
-    """
-    for deal in load_crm_extract(folder).opportunities:
-        if deal.is_closed and deal.account_id and deal.closed_on and deal.closed_on > after:
-            yield deal
-
-
 def _as_known(deal: PipelineRow, day: dt.date) -> PipelineRow | None:
     """Return an opportunity as of the end of a day, or None if it was not engaged yet.
 

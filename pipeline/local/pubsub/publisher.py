@@ -2,13 +2,10 @@
 
 from pipeline.local.pubsub import snapshots
 from pipeline.local.pubsub.broker import Broker
-from pipeline.local.pubsub.errors import UnimplementedError
 from pipeline.local.pubsub.paging import page_of
 from pipeline.local.pubsub.validation import check_project
 from pipeline.local.pubsub.wire import (
     DeleteTopicRequest,
-    DetachSubscriptionRequest,
-    DetachSubscriptionResponse,
     Empty,
     GetTopicRequest,
     ListTopicSnapshotsRequest,
@@ -71,7 +68,3 @@ class Publisher:
     def publish(self, request: PublishRequest) -> PublishResponse:
         """Publish messages, all or none."""
         return PublishResponse(message_ids=self._broker.publish(request.topic, request.messages))
-
-    def detach_subscription(self, _request: DetachSubscriptionRequest) -> DetachSubscriptionResponse:
-        """Not implemented."""
-        raise UnimplementedError("This broker does not implement DetachSubscription.")

@@ -90,12 +90,6 @@ class EmbeddedPubSub:
         """
         return self._call(lambda: self._broker.subscription(subscription).backlog.unacknowledged)
 
-    def backlogs(self) -> dict[str, int]:
-        """Return the number of unacknowledged messages of each subscription, by its full name."""
-        return self._call(
-            lambda: {name: state.backlog.unacknowledged for name, state in self._broker.subscriptions.items()}
-        )
-
     def __enter__(self) -> Self:
         return self.start()
 

@@ -2,7 +2,7 @@
 
 from pipeline.local.pubsub import snapshots
 from pipeline.local.pubsub.broker import Broker
-from pipeline.local.pubsub.errors import InvalidArgumentError, UnimplementedError
+from pipeline.local.pubsub.errors import InvalidArgumentError
 from pipeline.local.pubsub.paging import page_of
 from pipeline.local.pubsub.validation import check_project
 from pipeline.local.pubsub.wire import (
@@ -18,12 +18,10 @@ from pipeline.local.pubsub.wire import (
     ListSubscriptionsRequest,
     ListSubscriptionsResponse,
     ModifyAckDeadlineRequest,
-    ModifyPushConfigRequest,
     SeekRequest,
     SeekResponse,
     Snapshot,
     Subscription,
-    UpdateSnapshotRequest,
     UpdateSubscriptionRequest,
 )
 
@@ -58,10 +56,6 @@ class Subscriber:
         """Delete a subscription."""
         self._broker.delete_subscription(request.subscription)
         return Empty()
-
-    def modify_push_config(self, _request: ModifyPushConfigRequest) -> Empty:
-        """Not implemented."""
-        raise UnimplementedError("This broker does not push: it does not implement ModifyPushConfig.")
 
     def acknowledge(self, request: AcknowledgeRequest) -> Empty:
         """Acknowledge deliveries."""
@@ -104,10 +98,6 @@ class Subscriber:
         page, next_page_token = page_of(names, request.page_size, request.page_token)
         found = [snapshots.resource_of(self._broker.snapshots[name]) for name in page]
         return ListSnapshotsResponse(snapshots=found, next_page_token=next_page_token)
-
-    def update_snapshot(self, _request: UpdateSnapshotRequest) -> Snapshot:
-        """Not implemented."""
-        raise UnimplementedError("This broker does not implement UpdateSnapshot.")
 
     def delete_snapshot(self, request: DeleteSnapshotRequest) -> Empty:
         """Delete a snapshot."""

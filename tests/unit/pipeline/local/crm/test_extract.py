@@ -8,10 +8,11 @@ from typing import Final
 import pytest
 
 from pipeline.local.crm.change_events import JsonObject
-from pipeline.local.crm.extract import closed_deals, extract_change_events, load_crm_extract
+from pipeline.local.crm.extract import extract_change_events, load_crm_extract
 from pipeline.local.crm.extract_rows import CrmExtractError
 from pipeline.local.crm.records import CrmRecords
 from schemas.salesforce_ids import normalize_account_id, normalize_record_id
+from tests.fixtures.closed_deals import closed_deals
 
 SMALL: Final = {
     "accounts.csv": """\

@@ -94,14 +94,14 @@ def test_broker_serves_once() -> None:
     with pytest.raises(RuntimeError, match="not running"):
         _ = broker.host
     with pytest.raises(RuntimeError, match="not running"):
-        broker.backlogs()
+        broker.backlog(SUBSCRIPTION)
     broker.start()
     with pytest.raises(RuntimeError, match="before"):
         broker.start()
     broker.stop()
     broker.stop()
     with pytest.raises(RuntimeError, match="not running"):
-        broker.backlogs()
+        broker.backlog(SUBSCRIPTION)
 
 
 def test_taken_port_is_an_error() -> None:
@@ -117,7 +117,9 @@ def test_brokers_are_independent() -> None:
     with EmbeddedPubSub() as one, EmbeddedPubSub() as two, stubs_of(one) as stubs:
         stubs.subscribe()
         assert one.host != two.host
-        assert (list(one.backlogs()), two.backlogs()) == ([SUBSCRIPTION], {})
+        assert one.backlog(SUBSCRIPTION) == 0
+        with pytest.raises(NotFoundError):
+            two.backlog(SUBSCRIPTION)
 
 
 def test_counters_show_what_is_unacknowledged() -> None:
@@ -133,7 +135,7 @@ def test_counters_show_what_is_unacknowledged() -> None:
             subscription=SUBSCRIPTION, ack_ids=[received.ack_id for received in pulled.received_messages]
         )
         stubs.call("Subscriber/Acknowledge", request, wire.Empty)
-        assert broker.backlogs() == {SUBSCRIPTION: 1}
+        assert broker.backlog(SUBSCRIPTION) == 1
         with pytest.raises(NotFoundError):
             broker.backlog(f"{PROJECT}/subscriptions/absent")
 
@@ -156,7 +158,7 @@ def test_waiting_pulls_starve_nobody() -> None:
 @pytest.mark.parametrize(
     "method", ["google.pubsub.v1.SchemaService/ListSchemas", "google.iam.v1.IAMPolicy/GetIamPolicy"]
 )
-def test_method_that_is_not_played_says_so(method: str) -> None:
+def test_method_of_another_service_is_unimplemented(method: str) -> None:
     """A call of a service that the broker does not implement is UNIMPLEMENTED, and names the method."""
     with EmbeddedPubSub() as broker, grpc.insecure_channel(broker.host) as channel:
         with pytest.raises(grpc.RpcError) as refused:
@@ -173,7 +175,7 @@ def test_method_that_is_not_played_says_so(method: str) -> None:
         ("Publisher/DetachSubscription", wire.DetachSubscriptionRequest(), wire.DetachSubscriptionResponse),
     ],
 )
-def test_method_that_is_left_out_says_so(method: str, request_: Any, response: Any) -> None:
+def test_method_that_is_left_out_is_unimplemented(method: str, request_: Any, response: Any) -> None:
     """The methods of the two services that the broker leaves out are UNIMPLEMENTED."""
     with EmbeddedPubSub() as broker, stubs_of(broker) as stubs:
         with pytest.raises(grpc.RpcError) as refused:

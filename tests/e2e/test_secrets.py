@@ -61,7 +61,7 @@ def _with_hostile_emails(crm: CrmRecords) -> CrmRecords:
             account_id=account.account_id,
             direction="inbound",
             subject="Offer",
-            body=f"{EMAIL_BODY}\n\n{vocabulary().planted_instructions[number]}",
+            body=f"{EMAIL_BODY}\n\n{vocabulary().prompt_injections[number]}",
             sent_at=utc_now() - dt.timedelta(days=1),
         )
         for number, account in enumerate(crm.accounts)
@@ -97,8 +97,8 @@ def test_no_failure_shows_a_secret(tmp_path: Path) -> None:
     refused, prose, gap, _ = (account.account_id for account in crm.accounts)
     faults = [
         {"kind": "http_401", "limit": 1},
-        {"kind": "http_400", "match": vocabulary().planted_instructions[0]},
-        {"kind": "prose", "match": vocabulary().planted_instructions[1]},
+        {"kind": "http_400", "match": vocabulary().prompt_injections[0]},
+        {"kind": "prose", "match": vocabulary().prompt_injections[1]},
     ]
     changes = [
         payload(recordIds=[refused]),

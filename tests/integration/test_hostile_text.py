@@ -76,7 +76,7 @@ def test_without_a_call_of_its_own_it_would(gemini: GeminiStandIn, engine: Scori
     assert [score.score for score in after.values()].count(100) > 1
 
 
-@pytest.mark.parametrize("sentence", vocabulary().planted_instructions)
+@pytest.mark.parametrize("sentence", vocabulary().prompt_injections)
 def test_every_planted_sentence_is_flagged_and_scored(
     engine: ScoringEngine, gemini: GeminiStandIn, sentence: str
 ) -> None:

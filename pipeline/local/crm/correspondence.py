@@ -177,4 +177,4 @@ def _call(company: Company, rng: random.Random, number: int, topic: _Topic) -> C
 def _maybe_with_injection(rng: random.Random, text: str) -> str:
     if rng.random() >= _INJECTED:
         return text
-    return f"{text}\n\n{rng.choice(vocabulary().planted_instructions)}"
+    return f"{text}\n\n{rng.choice(vocabulary().prompt_injections)}"

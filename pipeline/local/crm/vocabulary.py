@@ -63,7 +63,7 @@ class Vocabulary(ValidatedModel):
     next_steps: tuple[str, ...]
     sources: tuple[str, ...]
     reps: tuple[str, ...]
-    planted_instructions: tuple[str, ...]
+    prompt_injections: tuple[str, ...]
     quote_headers: tuple[str, ...]
     industries: tuple[Industry, ...]
     countries: tuple[Country, ...]

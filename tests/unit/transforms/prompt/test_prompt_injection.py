@@ -91,13 +91,13 @@ def test_the_generated_crm_is_classified_without_an_error() -> None:
     """Of a thousand invented texts, those with a planted instruction are suspected, and no other."""
     crm = generate_crm(accounts=150, seed=11, as_of=dt.datetime(2026, 3, 2, tzinfo=dt.UTC))
     texts = [email.body for email in crm.emails] + [call.notes for call in crm.calls]
-    planted = {text for text in texts if any(sentence in text for sentence in vocabulary().planted_instructions)}
+    planted = {text for text in texts if any(sentence in text for sentence in vocabulary().prompt_injections)}
     assert len(texts) > 1_000
     assert planted
     assert {text for text in texts if find_injections(text)} == planted
 
 
-@pytest.mark.parametrize("text", [*INJECTIONS, *BENIGN, *vocabulary().planted_instructions])
+@pytest.mark.parametrize("text", [*INJECTIONS, *BENIGN, *vocabulary().prompt_injections])
 def test_stems_never_hide_a_match(text: str) -> None:
     """Every text that a rule matches has one of its stems."""
     plain = normalized(text)

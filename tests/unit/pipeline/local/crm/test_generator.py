@@ -200,9 +200,9 @@ def test_nobody_was_engaged_before_the_account_was_known(crm: CrmRecords) -> Non
     assert all(engaged_on is not None and engaged_on >= created_on for engaged_on, created_on in engaged)
 
 
-def test_about_one_email_in_200_carries_a_planted_instruction(crm: CrmRecords) -> None:
+def test_about_one_email_in_200_carries_a_planted_prompt_injection(crm: CrmRecords) -> None:
     """Some CRM texts contain prompt injections."""
-    planted = [email for email in crm.emails if any(text in email.body for text in vocabulary().planted_instructions)]
+    planted = [email for email in crm.emails if any(text in email.body for text in vocabulary().prompt_injections)]
     assert 1 / 400 < len(planted) / len(crm.emails) < 1 / 100
 
 

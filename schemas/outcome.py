@@ -4,7 +4,7 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
@@ -75,24 +75,24 @@ def outcome_id(outcome: Outcome) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 
 
-def dead_lettered(letter: DeadLetter) -> Outcome:
-    """Return the ledger row of a dead letter."""
+def dead_lettered(dead_letter: DeadLetter) -> Outcome:
+    """Return the ledger row of a dead dead_letter."""
     return Outcome(
-        event_id=letter.event_id,
-        account_id=letter.account_id,
+        event_id=dead_letter.event_id,
+        account_id=dead_letter.account_id,
         outcome=OutcomeKind.DEAD_LETTERED,
-        error_class=letter.error_class,
-        stage=letter.stage,
-        entity_name=letter.entity_name,
-        record_id=letter.record_id,
-        change_type=letter.change_type,
-        committed_at=letter.committed_at,
-        published_at=letter.source.published_at,
-        message_id=letter.source.message_id,
-        replay_count=letter.replay_count,
-        recorded_at=letter.failed_at,
-        trace_id=letter.trace_id,
-        pipeline_version=letter.pipeline_version,
+        error_class=dead_letter.error_class,
+        stage=dead_letter.stage,
+        entity_name=dead_letter.entity_name,
+        record_id=dead_letter.record_id,
+        change_type=dead_letter.change_type,
+        committed_at=dead_letter.committed_at,
+        published_at=dead_letter.source.published_at,
+        message_id=dead_letter.source.message_id,
+        replay_count=dead_letter.replay_count,
+        recorded_at=dead_letter.failed_at,
+        trace_id=dead_letter.trace_id,
+        pipeline_version=dead_letter.pipeline_version,
     )
 
 
@@ -110,4 +110,4 @@ class ScoringResult(Record, frozen=True, kw_only=True):
     """The result of scoring one change: a score or a dead letter."""
 
     scored: ScoredChange | None = None
-    letter: DeadLetter | None = None
+    dead_letter: DeadLetter | None = field(name="letter", default=None)

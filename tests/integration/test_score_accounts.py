@@ -61,12 +61,14 @@ def _score(engine: ScoringEngine, batch: Sequence[EnrichedChange] = BATCH, **opt
 
 def _counts(results: list[ScoringResult]) -> Counter[str]:
     return Counter(
-        "scored" if result.scored else str(result.letter and result.letter.error_class) for result in results
+        "scored" if result.scored else str(result.dead_letter and result.dead_letter.error_class) for result in results
     )
 
 
 def _ids(results: list[ScoringResult]) -> list[str]:
-    return sorted(r.scored.score.event_ids[0] if r.scored else r.letter.event_id if r.letter else "" for r in results)
+    return sorted(
+        r.scored.score.event_ids[0] if r.scored else r.dead_letter.event_id if r.dead_letter else "" for r in results
+    )
 
 
 def test_every_account_of_a_batch_is_scored(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
@@ -160,7 +162,7 @@ def test_a_poison_account_ends_alone(engine: ScoringEngine, gemini: GeminiStandI
     gemini.configure(faults=[Fault(kind=FaultKind(kind), match=POISON)])
     results = _score(engine)
     assert _counts(results) == {"scored": 9, error_class: 1}
-    (letter,) = [result.letter for result in results if result.letter]
+    (letter,) = [result.dead_letter for result in results if result.dead_letter]
     assert letter.account_id == BATCH[3].change.account_id
     assert letter.source.payload == BATCH[3].change.source.payload
     assert "Company" not in letter.error_message
@@ -184,7 +186,7 @@ def test_a_server_fault_that_one_account_causes_fails_that_account(gemini: Gemin
     results = _score(engine)
     engine.close()
     assert _counts(results) == {"scored": 9, "gemini_unavailable": 1}
-    assert all(result.letter.error_class.retryable for result in results if result.letter)
+    assert all(result.dead_letter.error_class.retryable for result in results if result.dead_letter)
 
 
 def test_a_refused_token_is_replaced_once(engine: ScoringEngine, gemini: GeminiStandIn) -> None:

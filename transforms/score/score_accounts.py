@@ -126,8 +126,8 @@ class _Split(beam.DoFn):
     def process(self, result: ScoringResult) -> Iterator[ScoredChange | TaggedDeadLetter]:
         if result.scored:
             yield result.scored
-        if result.letter:
-            yield TaggedOutput(DEAD_LETTERS, result.letter)
+        if result.dead_letter:
+            yield TaggedOutput(DEAD_LETTERS, result.dead_letter)
 
 
 class _Score(beam.DoFn):
@@ -232,4 +232,4 @@ class _Score(beam.DoFn):
         dead_letter = self.ledger.dead_letter(
             Received.of(item.change), error, prompt_version=self.gemini.prompt_version
         )
-        return ScoringResult(letter=dead_letter)
+        return ScoringResult(dead_letter=dead_letter)

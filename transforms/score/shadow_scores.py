@@ -73,6 +73,8 @@ class _KeepRows(beam.DoFn):
         if result.scored:
             self.scored.inc()
             yield shadow_row(result.scored.score)
-        elif result.letter:
+        elif result.dead_letter:
             self.failed.inc()
-            _log.warning("no shadow score", error_class=result.letter.error_class, event_id=result.letter.event_id)
+            _log.warning(
+                "no shadow score", error_class=result.dead_letter.error_class, event_id=result.dead_letter.event_id
+            )

@@ -28,7 +28,7 @@ def _score_or_fail(batch: list[EnrichedChange]) -> list[ScoringResult]:
     for item in batch:
         change, received = item.change, Received.of(item.change)
         if int(change.event_id, 16) % 2:
-            results.append(ScoringResult(letter=LEDGER.dead_letter(received, BlockedPrompt("blocked"))))
+            results.append(ScoringResult(dead_letter=LEDGER.dead_letter(received, BlockedPrompt("blocked"))))
             continue
         score = Score(
             account_id=change.account_id,

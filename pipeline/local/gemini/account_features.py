@@ -6,25 +6,13 @@ counts as unknown.
 
 import datetime as dt
 import re
-import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-STAGES: Final[Mapping[str, tuple[str, float]]] = {
-    "prospecting": ("Prospecting", 0.10),
-    "qualification": ("Qualification", 0.20),
-    "needs analysis": ("Needs Analysis", 0.30),
-    "value proposition": ("Value Proposition", 0.40),
-    "engaging": ("Engaging", 0.45),
-    "id. decision makers": ("Id. Decision Makers", 0.50),
-    "perception analysis": ("Perception Analysis", 0.55),
-    "proposal/price quote": ("Proposal/Price Quote", 0.65),
-    "negotiation/review": ("Negotiation/Review", 0.80),
-}
-"""Open stages by lower-case name: the name to show, and the usual probability."""
-
-_UNKNOWN_STAGE_PROBABILITY: Final = 0.30
+_UNKNOWN_PROBABILITY: Final = 30.0
+"""In percent, of an open opportunity."""
+_MAX_NUMBER: Final = 1e15
 _FAVOURABLE: Final = frozenset(
     b"agreed approve approved budget buy decided excited expand expansion great happy impressed interested keen like "
     b"liked love order pilot pleased pleasure proceed purchase ready recommend recommended rollout sign signed start "
@@ -36,42 +24,35 @@ _UNFAVOURABLE: Final = frozenset(
     b"leave outage outages poor postpone postponed problem problems reducing refund reject rejected risk slow slower "
     b"stalled stopped terminate threatens trouble unhappy unless unsubscribe waiting withheld worried".split()
 )
-# One pass lower-cases letters and blanks everything else: the texts of a prompt are long.
-_LETTERS: Final = bytes(
-    ord(chr(code).lower()) if chr(code) in string.ascii_letters else ord(" ") for code in range(256)
-)
-_MAX_NUMBER: Final = 1e15
+# One pass blanks everything but letters: the texts of a prompt are long.
+_LETTERS: Final = bytes(code if chr(code).isascii() and chr(code).isalpha() else ord(" ") for code in range(256))
 _FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,79}")
 
 
 @dataclass(frozen=True, slots=True)
 class AccountFeatures:
-    """Features of one account. Amounts are in the organisation's currency, probabilities 0 to 1, dates in UTC."""
+    """Features of one account. Amounts are in the organisation's currency, probabilities 0 to 1; 0 is also unknown."""
 
     name: str
-    as_of: dt.date | None
-    """The date that the prompt gives, else the newest date of any record: scores do not depend on the clock."""
-    kind: str
+    is_customer: bool
     rating: str
-    revenue: float | None
-    employees: float | None
-    known_profile_fields: int
-    open_count: int
+    revenue: float
+    employees: float
+    open_deals: int
     open_amount: float
     best_probability: float
-    best_stage: str | None
     overdue: int
     won: int
     lost: int
-    last_won_on: dt.date | None
     last_deal_on: dt.date | None
+    """When an opportunity was last engaged or closed; the close date of an open one is only planned."""
+    quiet_days: int | None
+    """From `last_deal_on` to the date that the prompt gives: scores do not depend on the clock."""
     inbound: int
     outbound: int
-    last_inbound_on: dt.date | None
     calls: int
     connected: int
-    talk_minutes: int
-    last_connected_on: dt.date | None
+    talk_minutes: float
     favourable: int
     unfavourable: int
     changed_fields: tuple[str, ...]
@@ -81,51 +62,43 @@ def extract_features(account: Mapping[str, Any]) -> AccountFeatures:
     """Return the features of one account; its id is ignored."""
     profile = account.get("profile")
     profile = profile if isinstance(profile, Mapping) else {}
-    deals = [_deal(record) for record in _records(account, "opportunities")]
-    emails, calls = _records(account, "emails"), _records(account, "calls")
-    as_of = _day(account.get("as_of")) or _newest_day(profile, deals, emails, calls)
-
-    open_deals = [deal for deal in deals if not deal.closed]
-    won_deals = [deal for deal in deals if deal.closed and deal.won]
-    furthest = max(open_deals, key=lambda deal: (deal.probability, deal.stage or ""), default=None)
-
+    as_of = _day(account, "as_of")
+    deals, emails, calls = (_records(account, name) for name in ("opportunities", "emails", "calls"))
+    closed_deals = [deal for deal in deals if deal.get("is_closed") is True]
+    open_deals = [deal for deal in deals if deal.get("is_closed") is not True]
+    won = sum(deal.get("is_won") is True for deal in closed_deals)
+    due_days = [day for deal in open_deals if (day := _day(deal, "closed_on"))]
+    moved_days = [_day(deal, "engaged_on") for deal in deals] + [_day(deal, "closed_on") for deal in closed_deals]
+    last_deal_on = max((day for day in moved_days if day), default=None)
     inbound = [email for email in emails if _word(email, "direction") == "inbound"]
     connected = [call for call in calls if _word(call, "outcome") == "connected"]
-    seconds = sum(max(_number(call.get("duration_seconds")) or 0.0, 0.0) for call in connected)
     # Outbound emails are left out: they say nothing about the account's mood.
-    favourable, unfavourable = _tone(
-        *(email.get(part) for email in inbound for part in ("subject", "body")), *(call.get("notes") for call in calls)
-    )
+    texts = [email.get(part) for email in inbound for part in ("subject", "body")] + [
+        call.get("notes") for call in calls
+    ]
+    words = [_words(text) for text in texts if isinstance(text, str)]
     return AccountFeatures(
-        name=_text(profile.get("name")),
-        as_of=as_of,
-        kind=_word(profile, "type"),
-        rating=_word(profile, "rating"),
-        revenue=_number(profile.get("annual_revenue")),
-        employees=_number(profile.get("number_of_employees")),
-        known_profile_fields=sum(
-            profile.get(field) is not None
-            for field in ("type", "industry", "annual_revenue", "number_of_employees", "rating")
-        ),
-        open_count=len(open_deals),
-        open_amount=sum(deal.amount for deal in open_deals),
-        best_probability=furthest.probability if furthest else 0.0,
-        best_stage=furthest.stage if furthest else None,
-        overdue=sum(deal.closes_on < as_of for deal in open_deals if deal.closes_on) if as_of else 0,
-        won=len(won_deals),
-        lost=len(deals) - len(open_deals) - len(won_deals),
-        last_won_on=_newest(deal.closes_on for deal in won_deals),
-        last_deal_on=_newest(deal.moved_on for deal in deals),
+        name=name if isinstance(name := profile.get("name"), str) else "",
+        is_customer="customer" in _word(profile, "type"),
+        rating=_word(profile, "rating").capitalize(),
+        revenue=_amount(profile, "annual_revenue"),
+        employees=_amount(profile, "number_of_employees"),
+        open_deals=len(open_deals),
+        open_amount=sum(_amount(deal, "amount") for deal in open_deals),
+        best_probability=max((_probability(deal) for deal in open_deals), default=0.0),
+        overdue=sum(day < as_of for day in due_days) if as_of else 0,
+        won=won,
+        lost=len(closed_deals) - won,
+        last_deal_on=last_deal_on,
+        quiet_days=max((as_of - last_deal_on).days, 0) if as_of and last_deal_on else None,
         inbound=len(inbound),
         outbound=sum(_word(email, "direction") == "outbound" for email in emails),
-        last_inbound_on=_newest(_day(email.get("sent_at")) for email in inbound),
         calls=len(calls),
         connected=len(connected),
-        talk_minutes=round(seconds / 60),
-        last_connected_on=_newest(_day(call.get("started_at")) for call in connected),
-        favourable=favourable,
-        unfavourable=unfavourable,
-        changed_fields=_field_names(account.get("changed_fields")),
+        talk_minutes=sum(_amount(call, "duration_seconds") for call in connected) / 60,
+        favourable=sum(len(found & _FAVOURABLE) for found in words),
+        unfavourable=sum(len(found & _UNFAVOURABLE) for found in words),
+        changed_fields=tuple(_field_names(account.get("changed_fields"))),
     )
 
 
@@ -134,97 +107,41 @@ def _records(account: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return [record for record in records if isinstance(record, dict)] if isinstance(records, list) else []
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _word(record: Mapping[str, Any], field: str) -> str:
-    return _text(record.get(field)).strip().lower()
+    value = record.get(field)
+    return value.strip().lower() if isinstance(value, str) else ""
 
 
-def _number(value: Any) -> float | None:
+def _number(record: Mapping[str, Any], field: str) -> float | None:
     """Return a number; None where it is not one, or is beyond a quadrillion, which is an error in the CRM."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and -_MAX_NUMBER < value < _MAX_NUMBER else None
-
-
-def _day(value: Any) -> dt.date | None:
-    if not isinstance(value, str):
+    value = record.get(field)
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return None
+    return float(value) if -_MAX_NUMBER < value < _MAX_NUMBER else None
+
+
+def _amount(record: Mapping[str, Any], field: str) -> float:
+    return max(_number(record, field) or 0.0, 0.0)
+
+
+def _probability(deal: Mapping[str, Any]) -> float:
+    percent = _number(deal, "probability")
+    return min(max(_UNKNOWN_PROBABILITY if percent is None else percent, 0.0), 100.0) / 100
+
+
+def _day(record: Mapping[str, Any], field: str) -> dt.date | None:
+    value = record.get(field)
     try:
-        return dt.date.fromisoformat(value[:10])
+        return dt.date.fromisoformat(value[:10]) if isinstance(value, str) else None
     except ValueError:  # counts as unknown, like any other malformed field
         return None
 
 
-def _newest(days: Iterable[dt.date | None]) -> dt.date | None:
-    return max((day for day in days if day), default=None)
+def _words(text: str) -> set[bytes]:
+    return set(text.encode("utf-8", "replace").translate(_LETTERS).lower().split())
 
 
-def _newest_day(
-    profile: Mapping[str, Any],
-    deals: Iterable["_Deal"],
-    emails: Iterable[Mapping[str, Any]],
-    calls: Iterable[Mapping[str, Any]],
-) -> dt.date | None:
-    return _newest(
-        [
-            _day(profile.get("modified_at")),
-            *(day for deal in deals for day in (deal.moved_on, deal.modified_on)),
-            *(_day(email.get("sent_at")) for email in emails),
-            *(_day(call.get("started_at")) for call in calls),
-        ]
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Deal:
-    """One opportunity."""
-
-    closed: bool
-    won: bool
-    stage: str | None
-    """A name from STAGES or None: a stage is free text that any CRM user may have written."""
-    probability: float
-    amount: float
-    closes_on: dt.date | None
-    moved_on: dt.date | None
-    """When it was engaged or closed; the close date of an open deal is only planned."""
-    modified_on: dt.date | None
-
-
-def _deal(record: Mapping[str, Any]) -> _Deal:
-    word = _word(record, "stage")
-    won, closed = record.get("is_won"), record.get("is_closed")
-    won = won if isinstance(won, bool) else "won" in word
-    closed = closed if isinstance(closed, bool) else won or word.startswith(("closed", "lost"))
-    stage, usual = STAGES.get(word, (None, _UNKNOWN_STAGE_PROBABILITY))
-    percent = _number(record.get("probability"))
-    engaged_on, closes_on = _day(record.get("engaged_on")), _day(record.get("closed_on"))
-    return _Deal(
-        closed=closed,
-        won=won,
-        stage=stage,
-        probability=usual if percent is None else min(max(percent / 100, 0.0), 1.0),
-        amount=max(_number(record.get("amount")) or 0.0, 0.0),
-        closes_on=closes_on,
-        moved_on=_newest((engaged_on, closes_on if closed else None)),
-        modified_on=_day(record.get("modified_at")),
-    )
-
-
-def _tone(*texts: Any) -> tuple[int, int]:
-    """Count the different favourable and unfavourable words of each text."""
-    favourable = unfavourable = 0
-    for text in texts:
-        if isinstance(text, str) and text:
-            words = set(text.encode("utf-8", "replace").translate(_LETTERS).split())
-            favourable += len(words & _FAVOURABLE)
-            unfavourable += len(words & _UNFAVOURABLE)
-    return favourable, unfavourable
-
-
-def _field_names(value: Any) -> tuple[str, ...]:
+def _field_names(value: Any) -> Iterable[str]:
     """Return the entries that can be field names, such as `AnnualRevenue` or `Region__c`."""
     names = value if isinstance(value, list) else []
-    return tuple(name for name in names if isinstance(name, str) and _FIELD_NAME.fullmatch(name))
+    return (name for name in names if isinstance(name, str) and _FIELD_NAME.fullmatch(name))

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
+from pipeline.local.crm.stories import CLOSED_STAGES, OPEN_STAGES
 from schemas.score import ScoreAnswers
 
 AS_OF = "2026-11-20"
@@ -43,6 +44,7 @@ def opportunity(stage: str = "Negotiation/Review", amount: float | None = 50_000
         "name": "Deal",
         "stage": stage,
         "amount": amount,
+        "probability": (OPEN_STAGES | CLOSED_STAGES).get(stage),
         "is_closed": closed,
         "is_won": stage == "Closed Won",
         "engaged_on": "2026-10-01",

@@ -34,7 +34,7 @@ class GeminiProcess:
         self.url, self.token_url = ready["url"], ready["token_url"]
 
     def stats(self) -> dict[str, Any]:
-        """Return the fields of `GeminiStats`: calls, accounts, tokens."""
+        """Return the fields of `GeminiStats`: calls, tokens, times."""
         return self._admin("GET", "stats")
 
     def configure(self, **changes: Any) -> None:

@@ -1,9 +1,7 @@
-"""HTTP endpoints of the stand-in: generateContent, countTokens, the token endpoint and the administration."""
+"""HTTP endpoints of the stand-in: generateContent, the token endpoint and the administration."""
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -15,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from pipeline.local.gemini.fault_kinds import FaultKind
-from pipeline.local.gemini.service import Answer, GeminiService, Target, Transmission
+from pipeline.local.gemini.service import Answer, GeminiService, Target
 from pipeline.local.gemini.tokens import GrantRefusedError
 
 TRANSPORT: Final = "rescoring.transport"
@@ -43,50 +41,41 @@ class GenerateContent:
         body = await _read_body(receive)
         if body is None:
             return
-        with self._counted() as call:
-            target = Target(**{name: scope["path_params"][name] for name in ("project", "location", "model")})
-            answer = self._service.answer(target, _header(scope, b"authorization"), body, call.number)
-            call.answer = answer
-            await _pause(answer.delay_seconds, self._stopping)
-            call.is_complete = await self._send(answer, scope, receive, send)
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator["_Call"]:
         counts = self._service.counts
-        call = _Call(counts.arrive())
-        started = time.perf_counter()
+        number = counts.arrive()
+        answer, is_complete = None, False
         try:
-            yield call
+            target = Target(**{name: scope["path_params"][name] for name in ("project", "location", "model")})
+            answer = self._service.answer(target, _header(scope, b"authorization"), body, number)
+            await _pause(answer.delay_seconds, self._stopping)
+            is_complete = await self._send(answer, scope, receive, send)
         finally:
-            status = call.answer.status if call.answer and call.is_complete else None
-            busy_seconds = time.perf_counter() - started
             if counts is not self._service.counts:
                 # After a reset, the new counts only hold this call as one in flight.
                 self._service.counts.in_flight -= 1
-            counts.leave(status, call.answer.fault if call.answer else None, busy_seconds)
-            counts.accounts_scored += call.answer.accounts_scored if call.answer and call.is_complete else 0
+            counts.leave(answer.status if answer and is_complete else None, answer.fault if answer else None)
 
     async def _send(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> bool:
         """Send the answer; return whether all of it was sent."""
         half = answer.body[: len(answer.body) // 2]
         transport: asyncio.Transport = scope["extensions"][TRANSPORT]["transport"]
-        match answer.transmission:
-            case Transmission.WHOLE:
+        match answer.fault:
+            case FaultKind.CONNECTION_DROPPED:
+                transport.abort()
+            case FaultKind.CONNECTION_DROPPED_MID_ANSWER:
+                await _send_part(answer, half, send)
+                transport.close()
+            case FaultKind.HALF_OPEN:
+                await _send_part(answer, half, send)
+            case FaultKind.DRIPPING:
+                if await self._drip(answer, transport, send):
+                    return True
+            case FaultKind.NO_ANSWER:
+                pass
+            case _:
                 await send(_start(answer))
                 await send({"type": "http.response.body", "body": answer.body})
                 return True
-            case Transmission.DROPPED:
-                transport.abort()
-            case Transmission.CUT:
-                await _send_part(answer, half, send)
-                transport.close()
-            case Transmission.HALF_OPEN:
-                await _send_part(answer, half, send)
-            case Transmission.DRIPPING:
-                if await self._drip(answer, transport, send):
-                    return True
-            case Transmission.SILENT:
-                pass
         await _disconnection(receive)
         return False
 
@@ -100,15 +89,6 @@ class GenerateContent:
             byte = answer.body[index : index + 1]
             await send({"type": "http.response.body", "body": byte, "more_body": index + 1 < len(answer.body)})
         return True
-
-
-class _Call:
-    """A call in flight."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.answer: Answer | None = None
-        self.is_complete = False
 
 
 def _start(answer: Answer) -> dict[str, Any]:
@@ -151,12 +131,6 @@ class _Endpoints:
     def __init__(self, service: GeminiService) -> None:
         self._service = service
 
-    async def count_tokens(self, request: Request) -> Response:
-        target = Target(**{name: request.path_params[name] for name in ("project", "location", "model")})
-        authorization = request.headers.get("authorization", "")
-        answer = self._service.count_tokens(target, authorization, await request.body())
-        return Response(answer.body, answer.status, media_type="application/json")
-
     async def token(self, request: Request) -> Response:
         try:
             granted = self._service.tokens.grant(await request.body(), self._service.config.token_lifetime_seconds)
@@ -166,7 +140,7 @@ class _Endpoints:
         return _json(granted)
 
     async def stats(self, _: Request) -> Response:
-        return _json(self._service.stats().model_dump(mode="json"))
+        return _json(self._service.counts)
 
     async def reset(self, _: Request) -> Response:
         self._service.reset()
@@ -204,17 +178,12 @@ def build_app(service: GeminiService, stopping: asyncio.Event) -> Starlette:
     """
     other = _Endpoints(service)
     generate = GenerateContent(service, stopping)
-    models = [
-        route
-        for version in ("/v1", "/v1beta1")
-        for route in (
-            Route(f"{version}{_MODEL_PATH}:generateContent", generate, methods=["POST"]),
-            Route(f"{version}{_MODEL_PATH}:countTokens", other.count_tokens, methods=["POST"]),
-        )
-    ]
     return Starlette(
         routes=[
-            *models,
+            *(
+                Route(f"{version}{_MODEL_PATH}:generateContent", generate, methods=["POST"])
+                for version in ("/v1", "/v1beta1")
+            ),
             Route("/token", other.token, methods=["POST"]),
             Route("/admin/stats", other.stats, methods=["GET"]),
             Route("/admin/reset", other.reset, methods=["POST"]),

@@ -1,6 +1,8 @@
 """Configuration of the stand-in: latency, limits, models and faults."""
 
+import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -8,6 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from pipeline.local.gemini.fault_kinds import FaultKind
 from schemas.record import ValidatedModel
 
+_NORMAL: Final = NormalDist()
+_Z95: Final = _NORMAL.inv_cdf(0.95)
 MAX_P95_RATIO: Final = 3.8
 """The 95th percentile of a lognormal distribution is at most exp(1.645² / 2) times its mean, about 3.87."""
 
@@ -31,6 +35,24 @@ class Latency(ValidatedModel):
         ):
             raise ValueError(f"p95_seconds must be 1 to {MAX_P95_RATIO} times mean_seconds")
         return self
+
+    def first_token_seconds(self, chance: float) -> float:
+        """Return the time to the first token; `chance` in [0, 1) is the quantile of the distribution.
+
+        The distribution is lognormal with the given mean and 95th percentile: with ln x ~ N(mu, sigma²),
+        mean = exp(mu + sigma²/2) and p95 = exp(mu + z sigma), so sigma = z - sqrt(z² - 2 ln(p95 / mean)).
+        """
+        if self.p95_seconds is None or self.mean_seconds == 0:
+            return self.mean_seconds
+        sigma = _Z95 - math.sqrt(_Z95**2 - 2 * math.log(self.p95_seconds / self.mean_seconds))
+        mu = math.log(self.mean_seconds) - sigma**2 / 2
+        # inv_cdf is defined on the open interval (0, 1) only.
+        return math.exp(mu + sigma * _NORMAL.inv_cdf(min(max(chance, 1e-9), 1 - 1e-9)))
+
+    def answer_seconds(self, output_tokens: int, chance: float) -> float:
+        """Return the time from a request's arrival to the last byte of its answer."""
+        writing = output_tokens / self.tokens_per_second if self.tokens_per_second else 0.0
+        return self.first_token_seconds(chance) + writing
 
 
 PRESETS: Final[Mapping[str, Latency]] = {
@@ -86,13 +108,3 @@ class GeminiConfig(ValidatedModel):
     require_token: bool = Field(default=True, description="Whether a call needs an access token from /token")
     token_lifetime_seconds: int = Field(default=3_600, ge=1)
     drip_seconds: float = Field(default=1.0, ge=0, description="Seconds between the bytes of a dripping answer")
-
-
-def changed_config(config: GeminiConfig, changes: Mapping[str, Any]) -> GeminiConfig:
-    """Return the configuration with the given fields replaced.
-
-    Raises:
-        pydantic.ValidationError: A field is unknown or its value is not allowed.
-    """
-    kept = {name: getattr(config, name) for name in GeminiConfig.model_fields if name not in changes}
-    return GeminiConfig.model_validate({**kept, **changes})

@@ -65,8 +65,8 @@ def _contains(text: str, match: str) -> bool:
     return any(form in text for form in (match, orjson.dumps(match).decode()[1:-1], json.dumps(match)[1:-1]))
 
 
-def corrupt_item(kind: FaultKind, items: list[dict[str, Any]], index: int) -> int:
-    """Apply an item fault to the items of an answer, in place; return how many items it corrupted."""
+def corrupt_item(kind: FaultKind, items: list[dict[str, Any]], index: int) -> None:
+    """Apply an item fault to the items of an answer, in place."""
     item = items[index]
     match kind:
         case FaultKind.ITEM_MISSING:
@@ -79,10 +79,8 @@ def corrupt_item(kind: FaultKind, items: list[dict[str, Any]], index: int) -> in
             other = (index + 1) % len(items)
             items[index] = {**item, "id": items[other]["id"]}
             items[other] = {**items[other], "id": item["id"]}
-            return 2
         case _:
             items[index] = {**item, "score": _WRONG_SCORES[kind](item["score"])}
-    return 1
 
 
 def _another_score(score: int) -> int:
@@ -131,9 +129,6 @@ def answer_text(answer: Any, kind: FaultKind | None) -> tuple[str, str]:
     text = json.dumps(answer) if kind is FaultKind.SCORE_NAN else orjson.dumps(answer).decode()
     corrupt, finish_reason = _TEXT_FAULTS.get(kind, (None, "STOP")) if kind else (None, "STOP")
     return (corrupt(text) if corrupt else text), finish_reason
-
-
-TEXT_FAULTS: Final = frozenset(_TEXT_FAULTS)
 
 
 def other_model(model: str) -> str:

@@ -65,7 +65,7 @@ class GenerationConfig(_Message):
 
 
 class GenerateRequest(_Message):
-    """The body of `generateContent`; `countTokens` uses a part of it."""
+    """The body of `generateContent`."""
 
     contents: list[Turn] = Field(min_length=1)
     system_instruction: Content | None = None

@@ -26,12 +26,11 @@ def error_body(code: int, message: str | None = None) -> dict[str, Any]:
     return {"error": {"code": code, "message": message or default_message, "status": status}}
 
 
-def model_not_found(resource: str) -> dict[str, Any]:
-    """Return the 404 for a model's resource name, `projects/P/locations/L/publishers/google/models/M`."""
-    return error_body(
-        404,
+def model_not_found(resource: str) -> str:
+    """Return the message of the 404 for a model, `projects/P/locations/L/publishers/google/models/M`."""
+    return (
         f"Publisher Model `{resource}` was not found or your project does not have access to it. Please ensure you are "
-        "using a valid model version.",
+        "using a valid model version."
     )
 
 
@@ -79,13 +78,4 @@ def response_body(
         "modelVersion": model_version,
         "createTime": created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "responseId": response_id,
-    }
-
-
-def count_tokens_body(tokens: int, characters: int) -> dict[str, Any]:
-    """Return the body of `countTokens`."""
-    return {
-        "totalTokens": tokens,
-        "totalBillableCharacters": characters,
-        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}],
     }

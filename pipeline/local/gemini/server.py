@@ -61,10 +61,8 @@ class GeminiStandIn:
     `url` is the value of GOOGLE_VERTEX_BASE_URL, `token_url` the `token_uri` of a service-account file.
     """
 
-    def __init__(self, config: GeminiConfig | None = None, *, port: int = 0) -> None:
-        """Keep the initial configuration and the port on loopback (0: a free one); nothing is opened yet."""
+    def __init__(self, config: GeminiConfig | None = None) -> None:
         self._config = config or GeminiConfig()
-        self._requested_port = port
         self._port: int | None = None
         self._service: GeminiService | None = None
         self._server: _Server | None = None
@@ -86,12 +84,11 @@ class GeminiStandIn:
         """Serve on a new thread, and return when it accepts calls.
 
         Raises:
-            OSError: The port is taken.
             RuntimeError: It is already running, or did not start within ten seconds.
         """
         if self._server is not None:
             raise RuntimeError("the Gemini stand-in is already running")
-        listener = socket.create_server((_LOOPBACK, self._requested_port), backlog=_BACKLOG)
+        listener = socket.create_server((_LOOPBACK, 0), backlog=_BACKLOG)
         stopping = asyncio.Event()
         service = GeminiService(self._config, lambda: dt.datetime.now(dt.UTC))
         server = _Server(_uvicorn_config(service, stopping), stopping)

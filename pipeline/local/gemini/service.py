@@ -1,19 +1,17 @@
-"""Answer calls of generateContent and countTokens, without HTTP."""
+"""Answer calls of generateContent, without HTTP."""
 
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import orjson
 
-from pipeline.local.gemini.config import Fault, GeminiConfig, changed_config
+from pipeline.local.gemini.config import Fault, GeminiConfig
 from pipeline.local.gemini.fault_kinds import FINISH_REASON, HTTP_STATUS, ITEM_FAULTS, FaultKind
 from pipeline.local.gemini.faults import (
-    TEXT_FAULTS,
     affected_account,
     answer_text,
     choose_fault,
@@ -21,7 +19,6 @@ from pipeline.local.gemini.faults import (
     obey_instructions,
     other_model,
 )
-from pipeline.local.gemini.latency import answer_seconds
 from pipeline.local.gemini.prefix_cache import PrefixCache
 from pipeline.local.gemini.request import (
     GenerateRequest,
@@ -37,7 +34,6 @@ from pipeline.local.gemini.request import (
 from pipeline.local.gemini.response_schema import SchemaRefusedError, check_answer, check_response_schema
 from pipeline.local.gemini.responses import (
     candidate,
-    count_tokens_body,
     error_body,
     model_not_found,
     response_body,
@@ -45,30 +41,9 @@ from pipeline.local.gemini.responses import (
 )
 from pipeline.local.gemini.scoring import score_account
 from pipeline.local.gemini.seeded_random import uniform
-from pipeline.local.gemini.stats import Counts, GeminiStats
+from pipeline.local.gemini.stats import GeminiStats
 from pipeline.local.gemini.tokens import Tokens
 
-
-class Transmission(StrEnum):
-    """How an answer is sent, see `FaultKind`."""
-
-    WHOLE = "whole"
-    DROPPED = "dropped"
-    CUT = "cut"
-    SILENT = "silent"
-    HALF_OPEN = "half_open"
-    DRIPPING = "dripping"
-
-
-_TRANSMISSIONS: Final[Mapping[FaultKind, Transmission]] = {
-    FaultKind.CONNECTION_DROPPED: Transmission.DROPPED,
-    FaultKind.CONNECTION_DROPPED_MID_ANSWER: Transmission.CUT,
-    FaultKind.NO_ANSWER: Transmission.SILENT,
-    FaultKind.HALF_OPEN: Transmission.HALF_OPEN,
-    FaultKind.DRIPPING: Transmission.DRIPPING,
-}
-# No account of these answers counts as scored: the text is missing or invalid, or does not arrive completely.
-_SCORES_NOBODY: Final = TEXT_FAULTS | FINISH_REASON.keys() | _TRANSMISSIONS.keys() - {FaultKind.DRIPPING}
 _NO_CONTENT: Final = {FaultKind.PROMPT_BLOCKED, FaultKind.NO_CANDIDATES, *FINISH_REASON}
 
 
@@ -88,15 +63,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer to send after `delay_seconds`."""
+    """An answer to send after `delay_seconds`; the fault may be one of its transmission."""
 
     status: int
     body: bytes
-    transmission: Transmission = Transmission.WHOLE
     delay_seconds: float = 0.0
     retry_after_seconds: int | None = None
     fault: FaultKind | None = None
-    accounts_scored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +77,11 @@ class _ValidCall:
     """A valid call, with the scores of its accounts."""
 
     number: int
-    model: str
+    target: Target
     prompt: Prompt
     accounts: list[Mapping[str, Any]]
     generation: GenerationConfig
-    scored: list[dict[str, Any]]
+    scores: list[dict[str, Any]]
     cached_tokens: int
 
 
@@ -121,7 +94,7 @@ class GeminiService:
     def __init__(self, config: GeminiConfig, now: Callable[[], dt.datetime]) -> None:
         self.config = config
         self.tokens = Tokens(lambda: now().timestamp())
-        self.counts = Counts()
+        self.counts = GeminiStats()
         self._now = now
         self._prefixes = PrefixCache()
         self._used = [0] * len(config.faults)
@@ -132,7 +105,7 @@ class GeminiService:
         Raises:
             pydantic.ValidationError: A field is unknown or its value is not allowed; nothing is changed.
         """
-        self.config = changed_config(self.config, changes)
+        self.config = GeminiConfig.model_validate({**dict(self.config), **changes})
         if "faults" in changes:
             self._used = [0] * len(self.config.faults)
         return self.config
@@ -155,37 +128,23 @@ class GeminiService:
         if cap is not None and self.counts.in_flight > cap:
             return self._error(429)
         try:
-            request = parse_request(body)
-            call = self._validate(request, target.model, number)
+            call = self._validate(parse_request(body), target, number)
         except (InvalidRequestError, SchemaRefusedError) as error:
             return self._error(400, str(error))
-        self.counts.accounts_asked += len(call.accounts)
-        return self._answer_with(self._choose_fault(call), call, target)
-
-    def count_tokens(self, target: Target, authorization: str, body: bytes) -> Answer:
-        """Return the answer to a call of countTokens."""
-        self.counts.count_tokens_calls += 1
-        if (refused := self._refused(target, authorization)) is not None:
-            return refused
-        try:
-            prompt = prompt_of(parse_request(body))
-        except InvalidRequestError as error:
-            return self._error(400, str(error))
-        characters = sum(not character.isspace() for character in prompt.system + prompt.user)
-        return Answer(200, orjson.dumps(count_tokens_body(prompt.tokens, characters)))
+        return self._answer_with(self._choose_fault(call), call)
 
     def _refused(self, target: Target, authorization: str) -> Answer | None:
         if self.config.require_token and not self.tokens.accept(authorization):
             return self._error(401)
         if not model_exists(self.config, target.model):
-            return Answer(404, orjson.dumps(model_not_found(target.resource)))
+            return self._error(404, model_not_found(target.resource))
         return None
 
     def _error(self, code: int, message: str | None = None, fault: FaultKind | None = None) -> Answer:
         retry_after = self.config.retry_after_seconds if code == _TOO_MANY else None
         return Answer(code, orjson.dumps(error_body(code, message)), retry_after_seconds=retry_after, fault=fault)
 
-    def _validate(self, request: GenerateRequest, model: str, number: int) -> _ValidCall:
+    def _validate(self, request: GenerateRequest, target: Target, number: int) -> _ValidCall:
         generation = request.generation_config
         prompt = prompt_of(request)
         most = self.config.max_prompt_tokens
@@ -199,13 +158,13 @@ class GeminiService:
                 f"(inclusive) to {self.config.max_output_tokens + 1} (exclusive)."
             )
         accounts = accounts_in(prompt.user)
-        scored = [score_account(account) for account in accounts]
+        scores = [score_account(account) for account in accounts]
         if (schema := generation.response_json_schema) is not None:
             check_response_schema(schema)
-            check_answer({"scores": scored}, schema)
-        seen = self._prefixes.seen_tokens(f"{model}\n{prompt.system}\n{prompt.user}")
+            check_answer({"scores": scores}, schema)
+        seen = self._prefixes.seen_tokens(f"{target.model}\n{prompt.system}\n{prompt.user}")
         cached = min(seen, prompt.tokens) if seen >= self.config.cache_min_tokens else 0
-        return _ValidCall(number, model, prompt, accounts, generation, scored, cached)
+        return _ValidCall(number, target, prompt, accounts, generation, scores, cached)
 
     def _choose_fault(self, call: _ValidCall) -> Fault | None:
         if not self.config.faults:
@@ -227,52 +186,47 @@ class GeminiService:
         self._used[index] += 1
         return self.config.faults[index]
 
-    def _answer_with(self, fault: Fault | None, call: _ValidCall, target: Target) -> Answer:
+    def _answer_with(self, fault: Fault | None, call: _ValidCall) -> Answer:
         kind = fault.kind if fault else None
         if kind is not None and (code := HTTP_STATUS.get(kind)) is not None:
-            not_found = Answer(404, orjson.dumps(model_not_found(target.resource)), fault=kind)
-            return not_found if code == _NOT_FOUND else self._error(code, fault=kind)
-        text, finish_reason, scored = self._text(fault, call)
+            message = model_not_found(call.target.resource) if code == _NOT_FOUND else None
+            return self._error(code, message, kind)
+        text, finish_reason = self._text(fault, call)
         output_tokens = 0 if text is None else tokens_in(text)
+        model = call.target.model
         body = response_body(
             candidates=_candidates(kind, text, finish_reason),
             usage_metadata=usage(call.prompt.tokens, output_tokens, call.cached_tokens),
-            model_version=other_model(call.model) if kind is FaultKind.OTHER_MODEL_VERSION else call.model,
+            model_version=other_model(model) if kind is FaultKind.OTHER_MODEL_VERSION else model,
             response_id=f"local-{self.config.seed}-{call.number}",
             created=self._now(),
             block_reason="PROHIBITED_CONTENT" if kind is FaultKind.PROMPT_BLOCKED else None,
         )
-        delay = answer_seconds(self.config.latency, output_tokens, uniform(self.config.seed, "latency", call.number))
-        self._count(call, output_tokens, delay)
-        transmission = _TRANSMISSIONS.get(kind, Transmission.WHOLE) if kind else Transmission.WHOLE
-        return Answer(200, orjson.dumps(body), transmission, delay, fault=kind, accounts_scored=scored)
-
-    def _text(self, fault: Fault | None, call: _ValidCall) -> tuple[str | None, str, int]:
-        """Return the text, the finishReason, and how many accounts it scores correctly."""
-        kind = fault.kind if fault else None
-        if kind in _NO_CONTENT:
-            return None, FINISH_REASON.get(kind, "STOP"), 0
-        scores = call.scored
-        if kind in (FaultKind.OBEYS_INSTRUCTIONS, FaultKind.OBEYS_FOR_ALL):
-            obey_instructions(scores, call.accounts, for_all=kind is FaultKind.OBEYS_FOR_ALL)
-        answered, corrupted = len(scores), 0
-        if fault is not None and kind in ITEM_FAULTS:
-            chance = uniform(self.config.seed, "victim", call.number)
-            corrupted = corrupt_item(fault.kind, scores, affected_account(fault, call.accounts, chance))
-        text, finish_reason = answer_text({"scores": scores}, kind)
-        if call.generation.response_json_schema is None and call.generation.response_mime_type != "application/json":
-            text = f"Here are the scores of {answered} accounts.\n\n```json\n{text}\n```\n"
-        most = call.generation.max_output_tokens or self.config.max_output_tokens
-        if tokens_in(text) > most:
-            return cut_to_tokens(text, most), "MAX_TOKENS", 0
-        scores_nobody = kind in _SCORES_NOBODY or kind is FaultKind.SCORE_NAN
-        return text, finish_reason, 0 if scores_nobody else answered - corrupted
-
-    def _count(self, call: _ValidCall, output_tokens: int, delay: float) -> None:
+        delay = self.config.latency.answer_seconds(output_tokens, uniform(self.config.seed, "latency", call.number))
         self.counts.prompt_tokens += call.prompt.tokens
         self.counts.output_tokens += output_tokens
         self.counts.cached_tokens += call.cached_tokens
         self.counts.latency_seconds_sum += delay
+        return Answer(200, orjson.dumps(body), delay, fault=kind)
+
+    def _text(self, fault: Fault | None, call: _ValidCall) -> tuple[str | None, str]:
+        """Return the text and the finishReason."""
+        kind = fault.kind if fault else None
+        if kind in _NO_CONTENT:
+            return None, FINISH_REASON.get(kind, "STOP")
+        scores = call.scores
+        if kind in (FaultKind.OBEYS_INSTRUCTIONS, FaultKind.OBEYS_FOR_ALL):
+            obey_instructions(scores, call.accounts, for_all=kind is FaultKind.OBEYS_FOR_ALL)
+        if fault is not None and kind in ITEM_FAULTS:
+            chance = uniform(self.config.seed, "victim", call.number)
+            corrupt_item(fault.kind, scores, affected_account(fault, call.accounts, chance))
+        text, finish_reason = answer_text({"scores": scores}, kind)
+        if call.generation.response_json_schema is None and call.generation.response_mime_type != "application/json":
+            text = f"Here are the scores of {len(call.accounts)} accounts.\n\n```json\n{text}\n```\n"
+        most = call.generation.max_output_tokens or self.config.max_output_tokens
+        if tokens_in(text) > most:
+            return cut_to_tokens(text, most), "MAX_TOKENS"
+        return text, finish_reason
 
 
 _TOO_MANY: Final = 429

@@ -126,7 +126,6 @@ def test_corrupted_text_is_no_valid_answer(stand_in: GeminiStandIn, kind: FaultK
     response = ask()
     with pytest.raises(ValueError, match="validation error"):
         ScoreAnswers.model_validate_json(response.text or "")
-    assert stand_in.stats().accounts_scored == 0
 
 
 @pytest.mark.parametrize("kind", sorted(ITEM_FAULTS - {FaultKind.SCORE_NAN}))

@@ -64,8 +64,8 @@ def test_it_stops_with_calls_pending(
 
 def test_it_runs_as_a_process_until_sigterm() -> None:
     """One line of JSON tells the addresses; SIGTERM ends it with 0 even while a call hangs."""
-    command = [sys.executable, "-m", "pipeline.local.gemini", "--port", "0", "--latency", "instant", "--seed", "4"]
-    config = json.dumps({"faults": [{"kind": "no_answer"}], "require_token": False})
+    command = [sys.executable, "-m", "pipeline.local.gemini"]
+    config = json.dumps({"latency": "instant", "seed": 4, "faults": [{"kind": "no_answer"}], "require_token": False})
     with subprocess.Popen([*command, "--config", config], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())

@@ -24,7 +24,7 @@ def ask(service: GeminiService, body: bytes | None = None, target: Target = TARG
     """Make one call, by default for the pair of accounts."""
     number = service.counts.arrive()
     answer = service.answer(target, "", request_body(PAIR) if body is None else body, number)
-    service.counts.leave(answer.status, answer.fault, 0.0)
+    service.counts.leave(answer.status, answer.fault)
     return answer
 
 

@@ -6,9 +6,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from pipeline.local.gemini.config import Fault, GeminiConfig, changed_config
+from pipeline.local.gemini.config import Fault
 from pipeline.local.gemini.fault_kinds import FINISH_REASON, HTTP_STATUS, ITEM_FAULTS, FaultKind
 from pipeline.local.gemini.faults import (
     UNKNOWN_ID,
@@ -148,16 +147,15 @@ def test_nan_is_written_as_the_token() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.sampled_from(sorted(ITEM_FAULTS)), st.integers(1, 5), st.integers(0, 4))
 def test_an_item_fault_spares_the_other_items(kind: FaultKind, count: int, index: int) -> None:
-    """The number of changed items is the one that is returned."""
+    """At most the item and, for a swap, the one after it change."""
     items: list[Any] = [{"id": f"i{index}", "score": index} for index in range(count)]
     before = list(items)
-    corrupted = corrupt_item(kind, items, index % count)
+    corrupt_item(kind, items, index % count)
     untouched = sum(item in items for item in before)
     if kind is FaultKind.ITEM_DOUBLED:
         assert untouched == count
     else:
-        # NaN differs from itself, and a lone item is swapped with itself.
-        assert untouched >= count - corrupted
+        assert untouched >= count - (2 if kind is FaultKind.ITEMS_SWAPPED else 1)
 
 
 @pytest.mark.parametrize(
@@ -223,34 +221,6 @@ def test_every_status_and_finish_reason_of_the_failure_table_is_there() -> None:
     named = {"SAFETY", "BLOCKLIST", "SPII", "PROHIBITED_CONTENT", "RECITATION", "OTHER", "LANGUAGE"}
     assert named | {"MALFORMED_FUNCTION_CALL"} < set(FINISH_REASON.values())
     assert len(Counter(FINISH_REASON.values())) == len(FINISH_REASON)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"faults": [{"kind": "http_418"}]},
-        {"faults": [{"kind": "http_503", "rate": 1.5}]},
-        {"faults": [{"kind": "http_503", "limit": 0}]},
-        {"faults": [{"kind": "http_503", "match": ""}]},
-        {"faults": [{"kind": "http_503", "colour": "red"}]},
-        {"colour": "red"},
-        {"latency": "slow"},
-        {"latency": {"mean_seconds": 1, "p95_seconds": 5}},
-        {"latency": {"mean_seconds": 1, "p95_seconds": 0.5}},
-        {"max_concurrency": -1},
-    ],
-    ids=json.dumps,
-)
-def test_a_configuration_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
-    """Unknown names and impossible values are refused, not ignored."""
-    with pytest.raises(ValidationError):
-        changed_config(GeminiConfig(), changes)
-
-
-def test_a_change_keeps_the_other_fields() -> None:
-    """Only the fields that are named change."""
-    config = changed_config(GeminiConfig(seed=5, max_concurrency=2), {"latency": "flash-lite"})
-    assert (config.seed, config.max_concurrency, config.latency.tokens_per_second) == (5, 2, 257)
 
 
 def test_obeying_for_all_moves_every_account_of_the_call() -> None:

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import orjson
@@ -72,10 +73,8 @@ def test_the_same_calls_get_the_same_answers_again() -> None:
 def test_without_a_token_nothing_is_answered() -> None:
     """A call without a bearer token of this server gets Google's 401."""
     service = GeminiService(GeminiConfig(), lambda: NOW)
-    for answer in (
-        service.answer(TARGET, "Bearer made-up", request_body(PAIR), service.counts.arrive()),
-        service.count_tokens(TARGET, "", request_body(PAIR)),
-    ):
+    for authorization in ("Bearer made-up", ""):
+        answer = service.answer(TARGET, authorization, request_body(PAIR), service.counts.arrive())
         assert answer.status == 401
         assert body_of(answer)["error"]["status"] == "UNAUTHENTICATED"
 
@@ -139,7 +138,6 @@ def test_an_answer_beyond_max_output_tokens_is_cut() -> None:
     assert body["candidates"][0]["finishReason"] == "MAX_TOKENS"
     assert body["usageMetadata"]["candidatesTokenCount"] == 50
     assert len(text_of(answer)) == 200
-    assert answer.accounts_scored == 0
 
 
 def test_without_a_schema_the_answer_is_prose_with_json_in_a_fence() -> None:
@@ -175,13 +173,13 @@ def test_output_tokens_take_time() -> None:
 
 
 def test_calls_are_counted() -> None:
-    """Calls, statuses, faults, accounts, tokens and latency add up."""
+    """Calls, statuses, faults, tokens and latency add up."""
     service = new_service(faults=(Fault(kind=FaultKind.HTTP_503, limit=1),))
     answers = [ask(service) for _ in range(3)]
     usage = body_of(answers[-1])["usageMetadata"]
     stats = service.stats()
     assert (stats.calls, stats.by_status, stats.by_fault) == (3, {"200": 2, "503": 1}, {"http_503": 1})
-    assert (stats.accounts_asked, stats.in_flight, stats.peak_in_flight) == (6, 0, 1)
+    assert (stats.in_flight, stats.peak_in_flight) == (0, 1)
     assert stats.prompt_tokens == 2 * usage["promptTokenCount"]
     assert stats.output_tokens == 2 * usage["candidatesTokenCount"]
     assert stats.latency_seconds_sum == pytest.approx(0.06)
@@ -212,8 +210,8 @@ def test_the_peak_is_remembered() -> None:
     counts = new_service().counts
     counts.arrive()
     counts.arrive()
-    counts.leave(200, None, 0.0)
-    counts.leave(None, None, 0.0)
+    counts.leave(200, None)
+    counts.leave(None, None)
     counts.arrive()
     assert (counts.snapshot().peak_in_flight, counts.snapshot().in_flight) == (2, 1)
 
@@ -226,10 +224,29 @@ def test_a_refused_change_changes_nothing() -> None:
     assert service.config.seed == 4
 
 
-def test_tokens_are_counted_without_scoring() -> None:
-    """The count is the estimate that generateContent bills; it is not counted as a call."""
-    service = new_service()
-    counted = body_of(service.count_tokens(TARGET, "", request_body(PAIR)))
-    assert counted["totalTokens"] == body_of(ask(service))["usageMetadata"]["promptTokenCount"]
-    assert (service.stats().calls, service.stats().count_tokens_calls) == (1, 1)
-    assert service.count_tokens(TARGET, "", b"{").status == 400
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"faults": [{"kind": "http_418"}]},
+        {"faults": [{"kind": "http_503", "rate": 1.5}]},
+        {"faults": [{"kind": "http_503", "limit": 0}]},
+        {"faults": [{"kind": "http_503", "match": ""}]},
+        {"faults": [{"kind": "http_503", "colour": "red"}]},
+        {"colour": "red"},
+        {"latency": "slow"},
+        {"latency": {"mean_seconds": 1, "p95_seconds": 5}},
+        {"latency": {"mean_seconds": 1, "p95_seconds": 0.5}},
+        {"max_concurrency": -1},
+    ],
+    ids=json.dumps,
+)
+def test_an_invalid_configuration_is_refused(changes: dict[str, Any]) -> None:
+    """Unknown names and impossible values are refused, not ignored."""
+    with pytest.raises(ValidationError):
+        new_service().configure(changes)
+
+
+def test_a_change_keeps_the_other_fields() -> None:
+    """Only the fields that are named change."""
+    config = new_service(seed=5, max_concurrency=2).configure({"latency": "flash-lite"})
+    assert (config.seed, config.max_concurrency, config.latency.tokens_per_second) == (5, 2, 257)

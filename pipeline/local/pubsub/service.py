@@ -1,11 +1,10 @@
 """The two services as gRPC handlers: methods by name, and errors of the broker as status codes."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # grpcio ships no annotations
-from grpc import aio
 
 from pipeline.local.pubsub import errors, streams, wire
 from pipeline.local.pubsub.arrivals import Arrivals
@@ -25,14 +24,12 @@ STATUS_CODES = {
 
 def handlers(broker: Broker, arrivals: Arrivals) -> tuple[Any, ...]:
     """Return the handlers of google.pubsub.v1, and one that answers UNIMPLEMENTED to every other method."""
-    subscriber = {
-        **_methods(Subscriber(broker)),
-        "Pull": _pull_method(broker, arrivals),
-        "StreamingPull": _streaming_pull_method(broker, arrivals),
-    }
+    subscriber = _methods(Subscriber(broker, arrivals))
     return (
         grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", _methods(Publisher(broker))),
-        grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", subscriber),
+        grpc.method_handlers_generic_handler(
+            "google.pubsub.v1.Subscriber", {**subscriber, "StreamingPull": _streaming_pull(broker, arrivals)}
+        ),
         _NotImplemented(),
     )
 
@@ -47,24 +44,12 @@ def _methods(service: Publisher | Subscriber) -> dict[str, Any]:
 
 
 def _unary(method: Callable[[Any], Any]) -> Any:
-    async def answer(received: Any) -> Any:
-        return method(received)
-
     request, response = method.__annotations__.values()
-    return _awaited(answer, request, response)
 
-
-def _pull_method(broker: Broker, arrivals: Arrivals) -> Any:
-    async def pull(request: wire.PullRequest) -> wire.PullResponse:
-        return await streams.pull(broker, arrivals, request)
-
-    return _awaited(pull, wire.PullRequest, wire.PullResponse)
-
-
-def _awaited(answer: Callable[[Any], Awaitable[Any]], request: Any, response: Any) -> Any:
     async def behaviour(received: Any, context: Any) -> Any:
         try:
-            return await answer(received)
+            answer = method(received)
+            return await answer if inspect.isawaitable(answer) else answer
         except errors.PubSubError as error:
             _refuse(context, STATUS_CODES[type(error)], str(error))
             return response()  # not sent: a status other than OK has no response
@@ -72,10 +57,10 @@ def _awaited(answer: Callable[[Any], Awaitable[Any]], request: Any, response: An
     return grpc.unary_unary_rpc_method_handler(behaviour, request.FromString, response.SerializeToString)
 
 
-def _streaming_pull_method(broker: Broker, arrivals: Arrivals) -> Any:
+def _streaming_pull(broker: Broker, arrivals: Arrivals) -> Any:
     async def streaming_pull(_requests: Any, context: Any) -> None:
         try:
-            await streams.Stream(broker, arrivals, context, aio.EOF).serve()
+            await streams.Stream(broker, arrivals, context).serve()
         except errors.PubSubError as error:
             _refuse(context, STATUS_CODES[type(error)], str(error))
         else:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from grpc import aio  # type: ignore[import-untyped]  # grpcio ships no annotations
 
 from pipeline.local.pubsub.arrivals import Arrivals
 from pipeline.local.pubsub.broker import MAX_PULLED_MESSAGES, Broker
@@ -13,16 +15,6 @@ from pipeline.local.pubsub.wire import PullRequest, PullResponse, StreamingPullR
 
 IDLE_PULL_SECONDS = 0.01
 """How long a pull waits for messages. Short, since Beam's DirectRunner fires no timers during a pull."""
-
-
-class StreamContext(Protocol):
-    """The part of grpc.aio's streaming context that this module uses."""
-
-    async def read(self) -> Any:
-        """Return the client's next request; grpc.aio.EOF after the last."""
-
-    async def write(self, message: StreamingPullResponse) -> None:
-        """Send a response, waiting while the client is slow."""
 
 
 async def pull(broker: Broker, arrivals: Arrivals, request: PullRequest) -> PullResponse:
@@ -51,13 +43,15 @@ async def _await_messages(broker: Broker, arrivals: Arrivals, request: PullReque
 
 
 class Stream:
-    """One StreamingPull, which reads acknowledgements and writes messages concurrently."""
+    """One StreamingPull, which reads acknowledgements and writes messages concurrently.
 
-    def __init__(self, broker: Broker, arrivals: Arrivals, context: StreamContext, end_of_stream: object) -> None:
+    `context` is grpc.aio's; its `write` waits while the client is slow.
+    """
+
+    def __init__(self, broker: Broker, arrivals: Arrivals, context: Any) -> None:
         self._broker = broker
         self._arrivals = arrivals
         self._context = context
-        self._end_of_stream = end_of_stream
         self._subscription = ""
         self._ack_deadline_seconds = 0
         self._flow = FlowControl()
@@ -65,7 +59,7 @@ class Stream:
     async def serve(self) -> None:
         """Serve until the client half-closes, the subscription is deleted or the broker stops."""
         first = await self._context.read()
-        if first is self._end_of_stream:
+        if first is aio.EOF:
             return
         self._open(first)
         with self._arrivals.watch(self._subscription) as arrival:
@@ -85,7 +79,7 @@ class Stream:
         self._apply(first)
 
     async def _read(self) -> None:
-        while (request := await self._context.read()) is not self._end_of_stream:
+        while (request := await self._context.read()) is not aio.EOF:
             for name in ("subscription", "max_outstanding_messages", "max_outstanding_bytes", "protocol_version"):
                 if getattr(request, name):
                     raise InvalidArgumentError(f"{name} may only be set in the first message")

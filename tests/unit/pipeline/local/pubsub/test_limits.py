@@ -21,6 +21,7 @@ from pipeline.local.pubsub.wire import (
     DeadLetterPolicy,
     Duration,
     FieldMask,
+    ListTopicsRequest,
     PubsubMessage,
     PushConfig,
     RetryPolicy,
@@ -233,7 +234,7 @@ def test_pages_add_up_to_the_whole_listing(names: set[str], page_size: int) -> N
     seen: list[str] = []
     token = ""
     while True:
-        page, token = page_of(names, page_size, token)
+        page, token = page_of(names, ListTopicsRequest(page_size=page_size, page_token=token))
         assert len(page) <= page_size
         seen += page
         if not token:
@@ -244,4 +245,4 @@ def test_pages_add_up_to_the_whole_listing(names: set[str], page_size: int) -> N
 def test_negative_page_size_is_refused() -> None:
     """A page has no negative size."""
     with pytest.raises(InvalidArgumentError):
-        page_of([], -1, "")
+        page_of([], ListTopicsRequest(page_size=-1))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pipeline.local.crm import record_ids
 from pipeline.local.crm.company import two_digits
 from pipeline.local.crm.record_ids import numbered_record_id
-from pipeline.local.crm.stories import CLOSED_STAGES, OPEN_STAGES
+from pipeline.local.crm.stages import CLOSED_STAGES, OPEN_STAGES
 from pipeline.local.crm.vocabulary import vocabulary, with_digits
 from schemas.account_context import AccountProfile, Opportunity
 

@@ -9,8 +9,7 @@ from typing import Final, TypeVar
 
 from pipeline.local.crm import record_ids
 from pipeline.local.crm.record_ids import numbered_record_id
-from pipeline.local.crm.stories import PLOTS, Plot, Range, Story
-from pipeline.local.crm.vocabulary import Country, Industry, vocabulary, with_digits
+from pipeline.local.crm.vocabulary import Country, Industry, Range, Story, vocabulary, with_digits
 from schemas.account_context import AccountProfile
 
 WINDOW: Final = dt.timedelta(days=540)
@@ -60,11 +59,6 @@ class Company:
     last_contact_at: dt.datetime
 
     @property
-    def plot(self) -> Plot:
-        """The parameters of its story."""
-        return PLOTS[self.story]
-
-    @property
     def active_since(self) -> dt.datetime:
         """The earliest date of its records."""
         return max(self.known_since, self.as_of - WINDOW)
@@ -79,10 +73,10 @@ def generate_company(index: int, *, seed: int, as_of: dt.datetime, rng: random.R
     words = vocabulary()
     name, industry = company_name_and_industry(index, seed)
     country = rng.choices(words.countries, [country.weight for country in words.countries])[0]
-    story = rng.choices(list(PLOTS), [plot.weight for plot in PLOTS.values()])[0]
-    plot = PLOTS[story]
-    known_since = _days_before(rng, as_of, plot.known_for_days)
-    last_contact_at = _days_before(rng, as_of, plot.silent_for_days)
+    stories = list(words.stories.values())
+    story = rng.choices(stories, [story.weight for story in stories])[0]
+    known_since = _days_before(rng, as_of, story.known_for_days)
+    last_contact_at = _days_before(rng, as_of, story.silent_for_days)
     domain = f"{_address(name.replace('&', 'and'))}.example"
     contacts = tuple(_contact(rng, country, domain) for _ in range(rng.randint(1, 3)))
     rep_number = rng.randrange(len(words.reps))
@@ -94,7 +88,7 @@ def generate_company(index: int, *, seed: int, as_of: dt.datetime, rng: random.R
         website=f"https://www.{domain}",
         industry=industry,
         country=country,
-        plot=plot,
+        story=story,
         owner_id=numbered_record_id(record_ids.USER, rep_number),
         created_at=known_since,
         modified_at=between(rng, last_contact_at, as_of),
@@ -157,7 +151,7 @@ def _profile(
     website: str,
     industry: Industry,
     country: Country,
-    plot: Plot,
+    story: Story,
     owner_id: str,
     created_at: dt.datetime,
     modified_at: dt.datetime,
@@ -171,11 +165,11 @@ def _profile(
     return AccountProfile.model_construct(
         account_id=account_id,
         name=name,
-        type=plot.account_type,
+        type=story.account_type,
         industry=industry.name,
         annual_revenue=_mostly(rng, revenue),
         number_of_employees=_mostly(rng, employees),
-        rating=rng.choice(plot.ratings),
+        rating=rng.choice(story.ratings) or None,
         ownership="Subsidiary" if is_subsidiary else rng.choice(("Private", "Private", "Public", None)),
         account_source=rng.choice(vocabulary().sources),
         website=_mostly(rng, website),

@@ -37,13 +37,13 @@ class _Topic:
 
 def generate_emails(company: Company, deals: Sequence[Opportunity], rng: random.Random) -> tuple[Email, ...]:
     """Return the emails, oldest first."""
-    topics = _topics(company, deals, rng, rng.randint(*company.plot.emails))
+    topics = _topics(company, deals, rng, rng.randint(*company.story.emails))
     return tuple(_email(company, rng, number, topic) for number, topic in enumerate(topics))
 
 
 def generate_calls(company: Company, deals: Sequence[Opportunity], rng: random.Random) -> tuple[Call, ...]:
     """Return the calls, oldest first."""
-    topics = _topics(company, deals, rng, rng.randint(*company.plot.calls))
+    topics = _topics(company, deals, rng, rng.randint(*company.story.calls))
     return tuple(_call(company, rng, number, topic) for number, topic in enumerate(topics))
 
 
@@ -89,13 +89,13 @@ def _moment(company: Company, deal: Opportunity | None, rng: random.Random) -> d
 
 
 def _email(company: Company, rng: random.Random, number: int, topic: _Topic) -> Email:
-    words = vocabulary().stories[company.story]
-    is_inbound = rng.random() < company.plot.inbound_share
-    letters = words.inbound if is_inbound else words.outbound
+    story = company.story
+    is_inbound = rng.random() < company.story.inbound_share
+    letters = story.inbound if is_inbound else story.outbound
     people = (topic.contact, company.rep) if is_inbound else (company.rep, topic.contact)
     body = _body(company, rng, letters, topic, people)
     if rng.random() < _WITH_THREAD:
-        answered = words.outbound if is_inbound else words.inbound
+        answered = story.outbound if is_inbound else story.inbound
         body += _thread(company, rng, (answered, letters), topic, people[::-1])
     return Email.model_construct(
         email_id=company.record_id(record_ids.EMAIL_MESSAGE, number, of_at_most=MAX_EMAILS),
@@ -112,7 +112,7 @@ def _body(company: Company, rng: random.Random, letters: Letters, topic: _Topic,
     sender, receiver = people
     sentences = rng.sample(letters.sentences, rng.randint(3, 5))
     if rng.random() < _WITH_EMOJI:
-        sentences[-1] += f" {rng.choice(vocabulary().stories[company.story].emoji)}"
+        sentences[-1] += f" {rng.choice(company.story.emoji)}"
     cut = rng.randint(1, len(sentences) - 1)
     paragraphs = [
         company.country.greeting.format(to=receiver.first_name),
@@ -155,11 +155,11 @@ def _thread(
 
 
 def _call(company: Company, rng: random.Random, number: int, topic: _Topic) -> Call:
-    is_inbound = rng.random() < company.plot.inbound_share
-    is_connected = is_inbound or rng.random() < company.plot.connected_share
+    is_inbound = rng.random() < company.story.inbound_share
+    is_connected = is_inbound or rng.random() < company.story.connected_share
     outcome = "connected" if is_connected else rng.choice(("voicemail", "no_answer"))
     if is_connected:
-        note = rng.choice(vocabulary().stories[company.story].calls.notes)
+        note = rng.choice(company.story.call_notes)
         notes = _maybe_with_injection(rng, note.format_map(topic.values))
     else:
         notes = "Left a message." if outcome == "voicemail" else ""

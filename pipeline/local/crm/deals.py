@@ -7,7 +7,7 @@ from typing import Final
 
 from pipeline.local.crm import record_ids
 from pipeline.local.crm.company import Company, between, log_uniform, two_digits
-from pipeline.local.crm.stories import CLOSED_STAGES, OPEN_STAGES
+from pipeline.local.crm.stages import CLOSED_STAGES, OPEN_STAGES
 from schemas.account_context import Opportunity
 
 MAX_OPPORTUNITIES: Final = 8
@@ -20,11 +20,11 @@ _KINDS: Final = ("Expansion", "Renewal", "Add-on", "New site")
 
 def generate_opportunities(company: Company, rng: random.Random) -> tuple[Opportunity, ...]:
     """Return the opportunities, oldest engagement first."""
-    plot = company.plot
+    story = company.story
     drafts = [
-        *(_closed(company, rng, stage="Closed Won") for _ in range(rng.randint(*plot.won))),
-        *(_closed(company, rng, stage="Closed Lost") for _ in range(rng.randint(*plot.lost))),
-        *(_open(company, rng) for _ in range(rng.randint(*plot.open))),
+        *(_closed(company, rng, stage="Closed Won") for _ in range(rng.randint(*story.won))),
+        *(_closed(company, rng, stage="Closed Lost") for _ in range(rng.randint(*story.lost))),
+        *(_open(company, rng) for _ in range(rng.randint(*story.open))),
     ]
     drafts.sort(key=lambda draft: draft[0])
     return tuple(_opportunities(company, rng, drafts))
@@ -42,10 +42,10 @@ def _closed(company: Company, rng: random.Random, *, stage: str) -> Draft:
 
 
 def _open(company: Company, rng: random.Random) -> Draft:
-    engaged_at = company.as_of - dt.timedelta(days=rng.randint(*company.plot.engaged_days_ago))
+    engaged_at = company.as_of - dt.timedelta(days=rng.randint(*company.story.engaged_days_ago))
     engaged_at = max(engaged_at, company.active_since)
-    due_at = company.as_of + dt.timedelta(days=rng.randint(*company.plot.due_in_days))
-    return engaged_at, max(due_at, engaged_at), rng.choice(company.plot.stages)
+    due_at = company.as_of + dt.timedelta(days=rng.randint(*company.story.due_in_days))
+    return engaged_at, max(due_at, engaged_at), rng.choice(company.story.stages)
 
 
 def _opportunities(company: Company, rng: random.Random, drafts: list[Draft]) -> Iterator[Opportunity]:

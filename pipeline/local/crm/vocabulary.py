@@ -1,12 +1,15 @@
-"""The words of the generated CRM, from `vocabulary.toml`."""
+"""The words and stories of the generated CRM, from `vocabulary.toml`."""
 
 import random
 import tomllib
 from functools import cache
 from importlib import resources
 
-from pipeline.local.crm.stories import Story
+from pipeline.local.crm.stages import OPEN_STAGES
 from schemas.record import ValidatedModel
+
+Range = tuple[int, int]
+"""Minimum and maximum, both inclusive."""
 
 
 class Industry(ValidatedModel):
@@ -40,19 +43,35 @@ class Letters(ValidatedModel):
     sentences: tuple[str, ...]
 
 
-class CallNotes(ValidatedModel):
-    """Call notes."""
+class Story(ValidatedModel):
+    """A kind of relationship with an account: parameters and texts. Days are counted back from today."""
 
-    notes: tuple[str, ...]
-
-
-class StoryWords(ValidatedModel):
-    """The texts of a story."""
-
+    weight: int
+    account_type: str
+    ratings: tuple[str, ...]
+    """An empty one: not rated."""
+    known_for_days: Range
+    silent_for_days: Range
+    won: Range
+    lost: Range
+    open: Range
+    open_stages: Range
+    engaged_days_ago: Range
+    due_in_days: Range
+    emails: Range
+    calls: Range
+    inbound_share: float
+    connected_share: float
     emoji: tuple[str, ...]
+    call_notes: tuple[str, ...]
     inbound: Letters
     outbound: Letters
-    calls: CallNotes
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of its open opportunities."""
+        first, last = self.open_stages
+        return tuple(OPEN_STAGES)[first : last + 1]
 
 
 class Vocabulary(ValidatedModel):
@@ -67,7 +86,7 @@ class Vocabulary(ValidatedModel):
     quote_headers: tuple[str, ...]
     industries: tuple[Industry, ...]
     countries: tuple[Country, ...]
-    stories: dict[Story, StoryWords]
+    stories: dict[str, Story]
 
 
 @cache

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.local.crm.company import WINDOW, company_name_and_industry
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.records import CrmRecords
-from pipeline.local.crm.stories import CLOSED_STAGES, OPEN_STAGES
+from pipeline.local.crm.stages import CLOSED_STAGES, OPEN_STAGES
 from pipeline.local.crm.vocabulary import vocabulary
 from schemas.account_context import AccountProfile, Call, Email, MirrorRow, Opportunity
 from schemas.salesforce_ids import normalize_record_id

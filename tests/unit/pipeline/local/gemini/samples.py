@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from pipeline.local.crm.stories import CLOSED_STAGES, OPEN_STAGES
+from pipeline.local.crm.stages import CLOSED_STAGES, OPEN_STAGES
 from schemas.score import ScoreAnswers
 
 AS_OF = "2026-11-20"

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -100,7 +100,6 @@ def run_demo(
     demo_input: DemoInput,
     *,
     data_dir: Path | None,
-    gemini_config: dict[str, Any] | None = None,
     pipeline_options: tuple[str, ...] = (),
     on_progress: Callable[[str, Progress, int], None] = lambda _stage, _progress, _published: None,
 ) -> DemoResult:
@@ -109,7 +108,6 @@ def run_demo(
     Args:
         demo_input: CRM to load and events to publish.
         data_dir: Folder to keep the warehouse in; None: a temporary one.
-        gemini_config: Fields of the stand-in's configuration.
         pipeline_options: Options of `rescore run`.
         on_progress: Called with the stage, the ledger's progress and the number of published messages.
 
@@ -118,7 +116,9 @@ def run_demo(
     """
     started = time.monotonic()
     on_progress("starting the local stack", Progress(), 0)
-    with _folder(data_dir) as folder, local_stack(folder, gemini_config=gemini_config) as stack:
+    with ExitStack() as parts:
+        folder = data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))
+        stack = parts.enter_context(local_stack(folder))
         report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
         # The DirectRunner has one thread, so one shard fills batches best.
         options = ("--batch_shards=1", "--gap_delay_seconds=1", *demo_input.coalescing, *pipeline_options)
@@ -178,16 +178,6 @@ def _pipeline_process(stack: LocalStack, options: tuple[str, ...]) -> Iterator["
         yield process
     finally:
         stop_process(process)
-
-
-def _folder(data_dir: Path | None) -> Any:
-    return nullcontext(data_dir) if data_dir else _temporary_folder()
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="rescore-") as folder:
-        yield Path(folder)
 
 
 def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:

@@ -8,9 +8,9 @@ import datetime as dt
 import hashlib
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipeline.local.crm import record_ids
 from pipeline.local.crm.change_events import Commit, JsonObject, flat_event
@@ -30,8 +30,6 @@ from pipeline.local.crm.record_ids import named_record_id
 from pipeline.local.crm.records import CrmRecords
 from schemas.account_context import AccountProfile, Opportunity
 from schemas.change_event import ChangeType
-
-EventOf = Callable[[Opportunity, dt.datetime, int], JsonObject]
 
 STAGES: Final = {
     "Prospecting": ("Prospecting", 10.0),
@@ -100,17 +98,17 @@ def extract_change_events(source: Path | CrmRecords) -> Iterator[JsonObject]:
     crm = load_crm_extract(source) if isinstance(source, Path) else source
     changes = [change for deal in crm.opportunities for change in _changes(deal)]
     changes.sort(key=lambda change: (change[0], change[1].opportunity_id))
-    for replay_id, (moment, deal, event_of) in enumerate(changes, start=_FIRST_REPLAY_ID):
-        yield event_of(deal, moment, replay_id)
+    for replay_id, (moment, deal, change_type) in enumerate(changes, start=_FIRST_REPLAY_ID):
+        yield _event(deal, moment, change_type, replay_id)
 
 
-def _changes(deal: Opportunity) -> Iterator[tuple[dt.datetime, Opportunity, EventOf]]:
+def _changes(deal: Opportunity) -> Iterator[tuple[dt.datetime, Opportunity, ChangeType]]:
     engaged_at = _engaged_at(deal.opportunity_id, deal.engaged_on)
     closed_at = _closed_at(deal.opportunity_id, deal.engaged_on, deal.closed_on) if deal.is_closed else None
     if engaged_at is not None:
-        yield engaged_at, deal, _engagement
+        yield engaged_at, deal, ChangeType.CREATE
     if closed_at is not None:
-        yield closed_at, deal, _close
+        yield closed_at, deal, ChangeType.UPDATE
 
 
 def _account_rows(file: Path) -> dict[str, AccountRow]:
@@ -214,55 +212,49 @@ def _business_moment(day: dt.date, record_id: str) -> dt.datetime:
     return midnight + dt.timedelta(seconds=_BUSINESS_DAY_STARTS + drawn % _BUSINESS_DAY_SECONDS)
 
 
-def _engagement(deal: Opportunity, moment: dt.datetime, replay_id: int) -> JsonObject:
-    stage, probability = STAGES["Engaging"]
+def _event(deal: Opportunity, moment: dt.datetime, change_type: ChangeType, replay_id: int) -> JsonObject:
     owner_id = named_record_id(record_ids.USER, deal.owner or "")
+    of_account = {"AccountId": deal.account_id}
+    is_new = change_type is ChangeType.CREATE
     return flat_event(
         entity="Opportunity",
         record_ids=[deal.opportunity_id],
-        change_type=ChangeType.CREATE,
-        commit=_commit(deal, moment, ChangeType.CREATE),
+        change_type=change_type,
+        commit=Commit(
+            committed_at=moment,
+            transaction_key=str(uuid.uuid5(_NAMESPACE, f"{deal.opportunity_id}/{change_type}")),
+            user_id=owner_id,
+        ),
         replay_id=replay_id,
-        changes={
-            "AccountId": deal.account_id,
-            "Name": deal.name,
-            "StageName": stage,
-            "Probability": probability,
-            "IsClosed": False,
-            "IsWon": False,
-            "Product__c": deal.product,
-            "OwnerId": owner_id,
-            "CreatedDate": moment,
-            "CreatedById": owner_id,
-            "LastModifiedDate": moment,
-            "LastModifiedById": owner_id,
-        },
+        changes=of_account | _engaged_fields(deal, moment, owner_id) if is_new else _closed_fields(deal, moment),
+        enriched=None if is_new else of_account,
     )
 
 
-def _close(deal: Opportunity, moment: dt.datetime, replay_id: int) -> JsonObject:
-    return flat_event(
-        entity="Opportunity",
-        record_ids=[deal.opportunity_id],
-        change_type=ChangeType.UPDATE,
-        commit=_commit(deal, moment, ChangeType.UPDATE),
-        replay_id=replay_id,
-        changes={
-            "StageName": deal.stage,
-            "IsClosed": True,
-            "IsWon": deal.is_won,
-            "CloseDate": deal.closed_on,
-            "Amount": deal.amount,
-            "Probability": deal.probability,
-            "LastModifiedDate": moment,
-        },
-        enriched={"AccountId": deal.account_id},
-    )
+def _engaged_fields(deal: Opportunity, moment: dt.datetime, owner_id: str) -> dict[str, Any]:
+    stage, probability = STAGES["Engaging"]
+    return {
+        "Name": deal.name,
+        "StageName": stage,
+        "Probability": probability,
+        "IsClosed": False,
+        "IsWon": False,
+        "Product__c": deal.product,
+        "OwnerId": owner_id,
+        "CreatedDate": moment,
+        "CreatedById": owner_id,
+        "LastModifiedDate": moment,
+        "LastModifiedById": owner_id,
+    }
 
 
-def _commit(deal: Opportunity, moment: dt.datetime, kind: ChangeType) -> Commit:
-    return Commit(
-        committed_at=moment,
-        transaction_key=str(uuid.uuid5(_NAMESPACE, f"{deal.opportunity_id}/{kind}")),
-        user_id=named_record_id(record_ids.USER, deal.owner or ""),
-    )
+def _closed_fields(deal: Opportunity, moment: dt.datetime) -> dict[str, Any]:
+    return {
+        "StageName": deal.stage,
+        "IsClosed": True,
+        "IsWon": deal.is_won,
+        "CloseDate": deal.closed_on,
+        "Amount": deal.amount,
+        "Probability": deal.probability,
+        "LastModifiedDate": moment,
+    }

@@ -20,7 +20,7 @@ from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind
 from schemas.salesforce_ids import OVERFLOW_RECORD_ID
 from transforms.coalesce.tombstone_deleted import is_deletion
-from transforms.filter.materiality import Immaterial, Materiality
+from transforms.filter.materiality import Materiality
 from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas
 from transforms.parse.parse_change_events import parse_message
@@ -95,9 +95,9 @@ def explain(record: ParsedRecord, materiality: Materiality) -> Explanation:
 
 
 def _of_change(change: AccountChange, materiality: Materiality) -> Explanation:
-    worth = materiality.decide(change)
-    if isinstance(worth, Immaterial):
-        decision, reason = Decision.SKIP, worth.reason.value
+    skip_reason = materiality.skip_reason(change)
+    if skip_reason:
+        decision, reason = Decision.SKIP, skip_reason.value
     elif is_deletion(change):
         decision, reason = Decision.TOMBSTONE, "deleted"
     else:

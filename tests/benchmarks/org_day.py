@@ -20,7 +20,7 @@ from schemas.change_event import AccountChange, SourceMessage
 from schemas.outcome import Outcome, OutcomeKind, dead_lettered
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
 from transforms.coalesce.tombstone_deleted import is_deletion
-from transforms.filter.materiality import Immaterial, Materiality, load_materiality
+from transforms.filter.materiality import Materiality, load_materiality
 from transforms.ledger import Ledger, Received
 from transforms.parse.account_changes import NoChange, Refusal
 from transforms.parse.parse_change_events import parse_message
@@ -111,9 +111,9 @@ class Simulation:
         return self.day
 
     def _decide(self, change: AccountChange) -> None:
-        decision = self._materiality.decide(change)
-        if isinstance(decision, Immaterial):
-            skipped = self._ledger.outcome(Received.of(change), OutcomeKind.SKIPPED, reason=decision.reason)
+        reason = self._materiality.skip_reason(change)
+        if reason:
+            skipped = self._ledger.outcome(Received.of(change), OutcomeKind.SKIPPED, reason=reason)
             self.day.outcomes.append(skipped)
             return
         newest = self.day.newest.get(change.account_id)

@@ -13,7 +13,7 @@ from tests.benchmarks.org_day import ACCOUNTS, DAY_START
 from tests.benchmarks.ratios import report, side_by_side
 from tests.fixtures.changes import payload
 from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, end_window, receive
-from transforms.filter.materiality import Immaterial, Materiality, load_materiality
+from transforms.filter.materiality import Materiality, load_materiality
 from transforms.parse.parse_change_events import parse_message
 
 EVENTS: Final = 10_000
@@ -42,7 +42,7 @@ def run() -> None:
 
     def to_coalesced() -> object:
         (change,) = parse_message(source)
-        if not isinstance(change, AccountChange) or isinstance(materiality.decide(change), Immaterial):
+        if not isinstance(change, AccountChange) or materiality.skip_reason(change):
             raise TypeError("the event is a material change")
         state, _ = receive(NEW_ACCOUNT, change, 0.0, limits)
         return end_window(state, limits)
@@ -74,7 +74,7 @@ def _coalesced(day: list[SourceMessage], materiality: Materiality, limits: Coale
     emitted = 0
     for source in day:
         for change in parse_message(source):
-            if not isinstance(change, AccountChange) or isinstance(materiality.decide(change), Immaterial):
+            if not isinstance(change, AccountChange) or materiality.skip_reason(change):
                 continue
             state, now = states.get(change.account_id, NEW_ACCOUNT), change.committed_at.timestamp()
             if state.is_due(now):

@@ -10,7 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.change_event import AccountChange
 from schemas.outcome import OutcomeKind, SkipReason
-from transforms.filter.materiality import Immaterial, Materiality
+from transforms.filter.materiality import Materiality
 from transforms.ledger import Ledger, Received
 from transforms.outputs import OUTCOMES, TaggedOutcome
 
@@ -45,11 +45,10 @@ class _DropImmaterial(beam.DoFn):
 
     def process(self, change: AccountChange) -> Iterator[AccountChange | TaggedOutcome]:
         self.changes.inc()
-        decision = self.materiality.decide(change)
-        if isinstance(decision, Immaterial):
-            self.skipped[decision.reason].inc()
-            skipped = self.ledger.outcome(Received.of(change), OutcomeKind.SKIPPED, reason=decision.reason)
-            yield TaggedOutput(OUTCOMES, skipped)
-            return
-        self.material.inc()
-        yield change
+        reason = self.materiality.skip_reason(change)
+        if reason:
+            self.skipped[reason].inc()
+            yield TaggedOutput(OUTCOMES, self.ledger.outcome(Received.of(change), OutcomeKind.SKIPPED, reason=reason))
+        else:
+            self.material.inc()
+            yield change

@@ -25,20 +25,6 @@ _GLOB: Final = re.compile(r"[A-Za-z*][\w*]*(?:\.[A-Za-z*][\w*]*)?\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Material:
-    """A change that is worth a score, with the changed fields that make it so; a gap event or a DELETE has none."""
-
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Immaterial:
-    """A change that is not worth a score, with the reason."""
-
-    reason: SkipReason
-
-
-@dataclass(frozen=True)
 class EntityFields:
     """Globs of an entity's material fields; without an include no update of the entity is material."""
 
@@ -77,8 +63,8 @@ class Materiality:
     def _own_clients(self) -> frozenset[str]:
         return frozenset(map(_client_key, self.own_clients))
 
-    def decide(self, change: AccountChange) -> Material | Immaterial:
-        """Return whether a change is worth a score.
+    def skip_reason(self, change: AccountChange) -> SkipReason | None:
+        """Return why a change is not worth a score; None if it is.
 
         Only an UPDATE can be immaterial because of its fields: the other change types say that a record was created,
         deleted, restored or must be read again. Writes of the configured own clients are skipped whatever they change,
@@ -86,9 +72,8 @@ class Materiality:
         """
         is_update = change.change_type is ChangeType.UPDATE
         if (is_update or change.entity_name != ACCOUNT_ENTITY) and self._is_own(change):
-            return Immaterial(SkipReason.OWN_WRITE)
-        fields = self.material_fields(change)
-        return Immaterial(SkipReason.IMMATERIAL) if is_update and not fields else Material(fields)
+            return SkipReason.OWN_WRITE
+        return SkipReason.IMMATERIAL if is_update and not self.material_fields(change) else None
 
     def material_fields(self, change: AccountChange) -> tuple[str, ...]:
         """Return the material fields among the changed ones, in the event's order; their new values may be unknown."""

@@ -18,7 +18,7 @@ from transforms.coalesce.coalesce_by_account import CoalesceByAccount
 from transforms.coalesce.tombstone_deleted import TombstoneDeleted
 from transforms.enrich.add_account_context import AddAccountContext
 from transforms.enrich.reread_gaps import RereadGaps
-from transforms.enrich.skip_unchanged_contexts import SkipUnchangedContexts, scoring_of
+from transforms.enrich.skip_unchanged_contexts import SkipUnchangedContexts
 from transforms.filter.drop_immaterial_changes import DropImmaterialChanges
 from transforms.parse.parse_change_events import ParseChangeEvents
 from transforms.score.prices import Price
@@ -73,7 +73,7 @@ def score_changes(
         project, config.crm_dataset, version, cache=config.cache, outage=config.outage
     )
     known = looked_up.enriched | "Skip unchanged contexts" >> SkipUnchangedContexts(
-        project, dataset, version, scoring_of(config.gemini), config.unchanged_lookback, config.outage
+        project, dataset, version, config.gemini, config.unchanged_lookback, config.outage
     )
     scored = known.changed | "Score accounts" >> scoring(config, config.gemini, config.price)
     results = (

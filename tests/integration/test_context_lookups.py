@@ -22,12 +22,13 @@ from tests.fixtures.hostile_text import hostile_text
 from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from tests.fixtures.redis_server import RedisServer
 from transforms.clients.bigquery import QueryValue, Warehouse
+from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.clients.redis import RedisSettings, RedisStore
 from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.enrich.add_account_context import AddAccountContext, _LookUp
 from transforms.enrich.context_cache import CacheSettings, ContextCache, ProcessStore, Store
-from transforms.enrich.skip_unchanged_contexts import LastScore, Scoring, carried_over, read_last_scores, skip_reason
+from transforms.enrich.skip_unchanged_contexts import LastScore, carried_over, read_last_scores, skip_reason
 from transforms.ledger import Ledger
 
 CRM = generate_crm(accounts=40, seed=5, as_of=COMMITTED_AT)
@@ -219,7 +220,7 @@ def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse)
     """
     hot = _score(1, 1, score=90, scored_at=SCORED_AT - dt.timedelta(minutes=9))
     item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
-    scoring = Scoring("v1", "m")
+    scoring = GeminiSettings("p", model="m", prompt_version="v1")
     last = _last_scores(mirrored, hot)[account_id(1)]
     assert skip_reason(item, last, scoring) == "unchanged_context"
     carried = carried_over(item, last, scoring, Ledger("Skip unchanged contexts", "1")).scored
@@ -245,6 +246,6 @@ def test_a_context_is_recognised_by_the_hash_on_its_row(mirrored: Warehouse) -> 
     """The hash is the same after BigQuery, and differs for another context."""
     item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
     last = _last_scores(mirrored, _score(1, 1))[account_id(1)]
-    assert skip_reason(item, last, Scoring("v1", "m")) == "unchanged_context"
+    assert skip_reason(item, last, GeminiSettings("p", model="m", prompt_version="v1")) == "unchanged_context"
     other = EnrichedChange(item.change, context(1, emails=()))
-    assert skip_reason(other, last, Scoring("v1", "m")) is None
+    assert skip_reason(other, last, GeminiSettings("p", model="m", prompt_version="v1")) is None

@@ -42,14 +42,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """The prompt version and model of a score."""
-
-    prompt_version: str
-    model: str
-
-
-@dataclass(frozen=True)
 class LastScore:
     """The newest row of an account in commit order, and whether Gemini scored the account within the lookback."""
 
@@ -57,12 +49,7 @@ class LastScore:
     is_recent: bool
 
 
-def scoring_of(gemini: GeminiSettings) -> Scoring:
-    """Return the prompt version and model of scores under these settings."""
-    return Scoring(prompt_version=gemini.prompt_version, model=gemini.model)
-
-
-def skip_reason(item: EnrichedChange, last: LastScore | None, scoring: Scoring) -> SkipReason | None:
+def skip_reason(item: EnrichedChange, last: LastScore | None, gemini: GeminiSettings) -> SkipReason | None:
     """Return why a change needs no score; None if it needs one.
 
     A change older than its account's newest row is stale. Otherwise it is skipped if the row is a recent score, not a
@@ -76,19 +63,19 @@ def skip_reason(item: EnrichedChange, last: LastScore | None, scoring: Scoring) 
     is_same = (
         row.status is ScoreStatus.SCORED
         and row.context_hash == context_hash(item.context)
-        and row.prompt_version == scoring.prompt_version
-        and row.model == scoring.model
+        and row.prompt_version == gemini.prompt_version
+        and row.model == gemini.model
     )
     is_revived = item.change.change_type in _REVIVALS
     return SkipReason.UNCHANGED_CONTEXT if is_same and last.is_recent and not is_revived else None
 
 
-def carried_over(item: EnrichedChange, last: LastScore, scoring: Scoring, ledger: Ledger) -> ScoringResult:
+def carried_over(item: EnrichedChange, last: LastScore, gemini: GeminiSettings, ledger: Ledger) -> ScoringResult:
     """Return the last score as the row of a later change that left the context as it was; no tokens are counted."""
     change, row = item.change, last.row
     carried = replace(
         row,
-        score_id=score_id(change.account_id, change.event_id, scoring.prompt_version, scoring.model),
+        score_id=score_id(change.account_id, change.event_id, gemini.prompt_version, gemini.model),
         event_ids=(change.event_id, *change.coalesced),
         change_committed_at=change.committed_at,
         change_sequence=change.sequence_number,
@@ -155,7 +142,7 @@ class SkipUnchangedContexts(beam.PTransform):
     project: str
     dataset: str
     pipeline_version: str
-    scoring: Scoring
+    gemini: GeminiSettings
     lookback: dt.timedelta = dt.timedelta(days=7)
     outage: OutageSettings = field(default_factory=OutageSettings)
 
@@ -188,7 +175,7 @@ class _Skip(beam.DoFn):
         changed = []
         for item in batch:
             last = last_scores.get(item.change.account_id)
-            reason = skip_reason(item, last, self.config.scoring)
+            reason = skip_reason(item, last, self.config.gemini)
             if reason is None or last is None:
                 changed.append(item)
             elif reason is SkipReason.STALE:
@@ -197,7 +184,7 @@ class _Skip(beam.DoFn):
                 yield TaggedOutput(OUTCOMES, self.ledger.outcome(received, OutcomeKind.SKIPPED, reason=reason))
             else:
                 self.unchanged.inc()
-                yield TaggedOutput(CARRIED, carried_over(item, last, self.config.scoring, self.ledger))
+                yield TaggedOutput(CARRIED, carried_over(item, last, self.config.gemini, self.ledger))
         self.changed.inc(len(changed))
         if changed:
             yield changed

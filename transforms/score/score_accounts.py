@@ -4,7 +4,7 @@ import concurrent.futures
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from schemas.failures import Severity
 from schemas.outcome import OutcomeKind, ScoredChange, ScoringResult
 from schemas.score import Score, ScoreStatus, score_id, tier_of
 from transforms.clients.gemini_api import GeminiSettings
+from transforms.clients.outage import ThrottledSeconds
 from transforms.errors import GeminiError
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
@@ -35,9 +36,6 @@ from transforms.score.scoring_engine import (
 
 STAGE: Final = "Score accounts"
 SCORED: Final = "scored"
-THROTTLED_COUNTER: Final = "cumulativeThrottlingSeconds"
-"""Dataflow reads a counter of this name, and adds no workers while it grows."""
-
 _REPORT_SECONDS: Final = 5.0
 """How often throttled seconds are counted while a batch is in progress."""
 _LOG_LEVELS: Final = {
@@ -141,8 +139,7 @@ class _Score(beam.DoFn):
         self.tokens = Metrics.counter(STAGE, "vertex_ai_token_usage_total")
         self.scored = Metrics.counter(STAGE, "scored_total")
         self.failed = Metrics.counter(STAGE, "account_scoring_errors_total")
-        self.throttled = Metrics.counter(STAGE, THROTTLED_COUNTER)
-        self.throttled_fraction = 0.0
+        self.throttled: Callable[[float], None] = ThrottledSeconds(STAGE)
 
     def setup(self) -> None:
         self.engine: ScoringEngine = shared_engine(self.gemini)
@@ -175,10 +172,9 @@ class _Score(beam.DoFn):
         return future.result()
 
     def _report_throttled(self, stats: CallStats, reported: float) -> float:
-        """Count whole seconds, keep the fraction for the next report, and return the seconds reported until now."""
+        """Count the seconds since the last report, and return the seconds reported until now."""
         seconds = max(stats.throttled.seconds, reported)  # read while the event loop may be changing it
-        whole, self.throttled_fraction = divmod(self.throttled_fraction + seconds - reported, 1)
-        self.throttled.inc(int(whole))
+        self.throttled(seconds - reported)
         return seconds
 
     def _scored(self, item: EnrichedChange, answered: Answered) -> ScoringResult:

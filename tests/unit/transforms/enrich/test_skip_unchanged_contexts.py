@@ -15,10 +15,10 @@ from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import to_row
 from schemas.score import Impact, Score, ScoreDriver, ScoreStatus, Tier, score_id
 from tests.fixtures.changes import COMMITTED_AT, NOW, account_id, context, enriched_change
+from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds
 from transforms.enrich.skip_unchanged_contexts import (
     LastScore,
-    Scoring,
     SkipUnchangedContexts,
     _Skip,
     carried_over,
@@ -29,7 +29,7 @@ from transforms.enrich.skip_unchanged_contexts import (
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger
 
-SCORING = Scoring(prompt_version="v1", model="gemini-x")
+GEMINI = GeminiSettings("p", prompt_version="v1", model="gemini-x")
 LEDGER = Ledger("Skip unchanged contexts", "2", now=lambda: NOW)
 BEFORE = COMMITTED_AT - dt.timedelta(hours=1)
 
@@ -72,7 +72,7 @@ def _last(number: int = 1, *, is_recent: bool = True, **fields: Any) -> LastScor
 
 def test_the_same_context_prompt_and_model_need_no_new_score() -> None:
     """Gemini would get the same prompt as for the last score."""
-    assert skip_reason(enriched_change(1), _last(), SCORING) is SkipReason.UNCHANGED_CONTEXT
+    assert skip_reason(enriched_change(1), _last(), GEMINI) is SkipReason.UNCHANGED_CONTEXT
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_the_same_context_prompt_and_model_need_no_new_score() -> None:
 )
 def test_any_difference_makes_the_change_scored(item: EnrichedChange, last: LastScore | None) -> None:
     """No score, another context, prompt or model, a deleted or restored account, or an old score."""
-    assert skip_reason(item, last, SCORING) is None
+    assert skip_reason(item, last, GEMINI) is None
 
 
 @pytest.mark.parametrize(("minutes", "sequence", "expected"), [(1, 1, "stale"), (0, 2, "stale"), (0, 1, None)])
@@ -100,24 +100,24 @@ def test_a_change_older_than_the_row_is_stale(minutes: int, sequence: int, expec
     """Its score could not become the current one; a change of the same order can."""
     later = COMMITTED_AT + dt.timedelta(minutes=minutes)
     last = _last(change_committed_at=later, change_sequence=sequence, context_hash="other")
-    assert skip_reason(enriched_change(1), last, SCORING) == expected
+    assert skip_reason(enriched_change(1), last, GEMINI) == expected
 
 
 def test_an_older_tombstone_does_not_hide_a_change() -> None:
     """An update newer than the deletion means that the account exists."""
-    assert skip_reason(enriched_change(1), _last(status=ScoreStatus.TOMBSTONE), SCORING) is None
+    assert skip_reason(enriched_change(1), _last(status=ScoreStatus.TOMBSTONE), GEMINI) is None
 
 
 def test_a_newer_tombstone_makes_a_change_stale() -> None:
     """The account was deleted after it."""
     gone = _last(status=ScoreStatus.TOMBSTONE, change_committed_at=COMMITTED_AT + dt.timedelta(minutes=1))
-    assert skip_reason(enriched_change(1), gone, SCORING) is SkipReason.STALE
+    assert skip_reason(enriched_change(1), gone, GEMINI) is SkipReason.STALE
 
 
 def test_a_carried_over_row_has_the_last_score_and_the_order_of_the_change() -> None:
     """It has no tokens, and the model of the last score; its outcome is skipped, and it keeps its message."""
     item = enriched_change(1, coalesced=("c" * 32,))
-    result = carried_over(item, _last(), SCORING, LEDGER)
+    result = carried_over(item, _last(), GEMINI, LEDGER)
     assert result.scored
     row, outcome = result.scored.score, result.scored.outcome
     before = _row()
@@ -132,7 +132,7 @@ def test_a_carried_over_row_has_the_last_score_and_the_order_of_the_change() -> 
     assert row.changed_fields == ("Rating",)
     assert (outcome.outcome, outcome.reason) == (OutcomeKind.SKIPPED, SkipReason.UNCHANGED_CONTEXT)
     assert result.scored.source == item.change.source
-    again = carried_over(item, LastScore(row=row, is_recent=True), SCORING, LEDGER)
+    again = carried_over(item, LastScore(row=row, is_recent=True), GEMINI, LEDGER)
     assert again.scored
     assert again.scored.score.flags == row.flags
 
@@ -145,7 +145,7 @@ def test_the_newest_change_is_current_whatever_came_late() -> None:
     """
     hot = _row(score=90)
     skipped = enriched_change(1, committed_at=COMMITTED_AT)
-    carried = carried_over(skipped, LastScore(row=hot, is_recent=True), SCORING, LEDGER).scored
+    carried = carried_over(skipped, LastScore(row=hot, is_recent=True), GEMINI, LEDGER).scored
     late = _row(score=10, change_committed_at=COMMITTED_AT - dt.timedelta(minutes=1), scored_at=NOW, score_id="late")
     assert carried
     for rows in permutations([hot, carried.score, late]):
@@ -191,7 +191,7 @@ def run() -> Callable[..., dict[str, list[Any]]]:
     """Return what runs the step over a batch: outputs by tag."""
 
     def run_step(warehouse: _Rows, batch: list[EnrichedChange], **settings: Any) -> dict[str, list[Any]]:
-        step = _Skip(SkipUnchangedContexts("p", "account_scoring", "2", SCORING, **settings))
+        step = _Skip(SkipUnchangedContexts("p", "account_scoring", "2", GEMINI, **settings))
         step.warehouse = warehouse  # type: ignore[assignment]
         step.outage_gate = OutageGate("test", OutageSettings(deadline_seconds=0, probe_seconds=0.01))
         step.throttled = ThrottledSeconds("test")

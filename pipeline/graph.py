@@ -45,7 +45,9 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
     version = PIPELINE_VERSION
     parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
-    coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(version, **config.coalescing)
+    coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(
+        version, config.coalescing, config.coalesce_state_seconds
+    )
     scored = score_changes(coalesced.changes, parsed.dead_letters, config)
     write_outcomes([parsed.outcomes, dropped.outcomes, coalesced.outcomes, *scored], config)
 

@@ -21,6 +21,7 @@ from transforms.clients.outage import OutageSettings
 from transforms.clients.redis import RedisSettings
 from transforms.clients.salesforce_api import SalesforceSettings
 from transforms.clients.secrets import check_secret, is_secret_name
+from transforms.coalesce.coalescing import CoalescingLimits
 from transforms.enrich.context_cache import CacheSettings
 from transforms.errors import RescoringError
 from transforms.filter.materiality import Materiality, load_materiality
@@ -42,15 +43,6 @@ class RescoringOptions(PipelineOptions):
         for name, default, description in defaults():
             shown = f" (default: {default})" if default not in (None, "") else ""
             parser.add_argument(f"--{name}", help=(description + shown).replace("%", "%%"))
-
-
-class CoalescingOptions(TypedDict):
-    """Arguments of CoalesceByAccount."""
-
-    window_seconds: float
-    max_window_seconds: float
-    state_ttl_seconds: float
-    gap_delay_seconds: float
 
 
 class BatchingOptions(TypedDict):
@@ -88,7 +80,8 @@ class RescoringConfig:
     materiality: Materiality
     schemas: AvroSchemas
     salesforce: SalesforceSettings | None
-    coalescing: CoalescingOptions
+    coalescing: CoalescingLimits
+    coalesce_state_seconds: float
     batching: BatchingOptions
     cache: CacheSettings | None
     outage: OutageSettings
@@ -186,6 +179,7 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
         schemas=problems.of(lambda: load_avro_schemas(settings.schemas)),
         salesforce=problems.of(lambda: _salesforce(settings)),
         coalescing=problems.of(lambda: _coalescing(settings)),
+        coalesce_state_seconds=settings.coalesce_state_hours * 3600,
         batching=BatchingOptions(
             max_batch_size=settings.batch_size,
             max_wait_seconds=settings.batch_wait_seconds,
@@ -200,16 +194,15 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
     return config, problems.lines
 
 
-def _coalescing(settings: Settings) -> CoalescingOptions:
+def _coalescing(settings: Settings) -> CoalescingLimits:
     if settings.coalesce_max_seconds < settings.coalesce_seconds:
         raise ValueError(
             f"coalesce_max_seconds: {settings.coalesce_max_seconds:g} is less than --coalesce_seconds, which is "
             f"{settings.coalesce_seconds:g}: set it to that or more"
         )
-    return CoalescingOptions(
+    return CoalescingLimits(
         window_seconds=settings.coalesce_seconds,
         max_window_seconds=settings.coalesce_max_seconds,
-        state_ttl_seconds=settings.coalesce_state_hours * 3600,
         gap_delay_seconds=0.0 if settings.salesforce_login_url else settings.gap_delay_seconds,
     )
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import apache_beam as beam
@@ -39,22 +39,17 @@ class CoalesceByAccount(beam.PTransform):
     """
 
     pipeline_version: str
-    window_seconds: float = 20.0
-    max_window_seconds: float = 120.0
+    limits: CoalescingLimits = field(default_factory=CoalescingLimits)
     state_ttl_seconds: float = _WEEK_SECONDS
-    max_recent_ids: int = 64
-    max_pending: int = 200
-    gap_delay_seconds: float = 0.0
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        """Check windows and bounds before anything is submitted.
+        """Check the time to live before anything is submitted.
 
         Raises:
-            ValueError: A window or a bound is out of range.
+            ValueError: It is shorter than a burst may last.
         """
-        self._limits()
-        if self.state_ttl_seconds < self.max_window_seconds:
+        if self.state_ttl_seconds < self.limits.max_window_seconds:
             raise ValueError("expected state_ttl_seconds >= max_window_seconds: a burst must not expire")
 
     def expand(self, changes: beam.PCollection[AccountChange]) -> Any:
@@ -63,19 +58,7 @@ class CoalesceByAccount(beam.PTransform):
             changes
             | "Key by account"
             >> beam.Map(lambda change: (change.account_id, change)).with_output_types(tuple[str, AccountChange])
-            | "Merge bursts"
-            >> beam.ParDo(
-                _MergeBursts(self.pipeline_version, self._limits(), self.state_ttl_seconds, self.clock)
-            ).with_outputs(OUTCOMES, main=CHANGES)
-        )
-
-    def _limits(self) -> CoalescingLimits:
-        return CoalescingLimits(
-            window_seconds=self.window_seconds,
-            max_window_seconds=self.max_window_seconds,
-            max_recent_ids=self.max_recent_ids,
-            max_pending=self.max_pending,
-            gap_delay_seconds=self.gap_delay_seconds,
+            | "Merge bursts" >> beam.ParDo(_MergeBursts(self)).with_outputs(OUTCOMES, main=CHANGES)
         )
 
 
@@ -95,13 +78,11 @@ _Outputs = Iterator[AccountChange | TaggedOutcome]
 
 
 class _MergeBursts(beam.DoFn):
-    def __init__(
-        self, pipeline_version: str, limits: CoalescingLimits, state_ttl_seconds: float, clock: Callable[[], float]
-    ) -> None:
-        self.ledger = Ledger(STAGE, pipeline_version)
-        self.limits = limits
-        self.state_ttl_seconds = state_ttl_seconds
-        self.clock = clock
+    def __init__(self, config: CoalesceByAccount) -> None:
+        self.ledger = Ledger(STAGE, config.pipeline_version)
+        self.limits = config.limits
+        self.state_ttl_seconds = config.state_ttl_seconds
+        self.clock = config.clock
         self.received = Metrics.counter(STAGE, "received_total")
         self.emitted = Metrics.counter(STAGE, "emitted_total")
         self.coalesced = Metrics.counter(STAGE, "coalesced_total")

@@ -70,10 +70,9 @@ class Script:
         self.stream = self.stream.advance_watermark_to(seconds)
         return self
 
-    def run(self, check: Check, **settings: Any) -> None:
+    def run(self, check: Check, *, state_ttl_seconds: float = 604_800.0, **limits: float) -> None:
         """Run the stage over the script to its end, and check what came out."""
-        plain: dict[str, Any] = {"clock": stream_clock, "window_seconds": 20.0}
-        stage = CoalesceByAccount("1", **plain | settings)
+        stage = CoalesceByAccount("1", CoalescingLimits(**limits), state_ttl_seconds, stream_clock)  # type: ignore[arg-type]
         with TestPipeline(options=PipelineOptions(["--streaming"])) as pipeline:
             arrivals = pipeline | self.stream.advance_watermark_to_infinity()
             collect(arrivals | beam.Map(_tick).with_output_types(AccountChange) | stage)
@@ -250,7 +249,7 @@ def test_what_goes_on_at_the_end_is_batched() -> None:
 
 def test_the_local_engine_ends_with_its_input() -> None:
     """When a bounded input is over, the DirectRunner ends, and emits a burst whose window would end in an hour."""
-    stage = CoalesceByAccount("1", window_seconds=3_600, max_window_seconds=3_600)
+    stage = CoalesceByAccount("1", CoalescingLimits(window_seconds=3_600, max_window_seconds=3_600))
     with TestPipeline(runner="BundleBasedDirectRunner") as pipeline:
         collect(pipeline | beam.Create([numbered(1), numbered(2)]) | stage)
     merges([[2, 1]])(*collected())
@@ -258,7 +257,9 @@ def test_the_local_engine_ends_with_its_input() -> None:
 
 def test_a_stale_change_is_counted() -> None:
     """Each refusal has its counter."""
-    counters = counted(CoalesceByAccount("1", window_seconds=0), [numbered(2), numbered(1), numbered(2)])
+    counters = counted(
+        CoalesceByAccount("1", CoalescingLimits(window_seconds=0)), [numbered(2), numbered(1), numbered(2)]
+    )
     assert counters == {"received_total": 3, "emitted_total": 1, "stale_total": 1, "duplicates_total": 1}
 
 
@@ -291,7 +292,7 @@ class FakeTimer:
 
 def taken_in(changes: Sequence[AccountChange]) -> tuple[Any, FakeState]:
     """Return the stage's DoFn and an account's state after changes arrived in one moment."""
-    dofn = coalesce_by_account._MergeBursts("1", CoalescingLimits(), 1_000.0, lambda: 0.0)
+    dofn = coalesce_by_account._MergeBursts(CoalesceByAccount("1", clock=lambda: 0.0))
     state = FakeState()
     for item in changes:
         list(dofn.process((item.account_id, item), GlobalWindow(), state, FakeTimer(), FakeTimer()))
@@ -320,14 +321,13 @@ def test_timers_that_fire_twice_or_late_do_no_harm() -> None:
     assert list(dofn.on_expiry(state)) == []
 
 
-@pytest.mark.parametrize("wrong", [{"window_seconds": -1.0}, {"window_seconds": 200.0}, {"state_ttl_seconds": 60.0}])
-def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
-    """When the graph is built, not when a worker has them."""
-    with pytest.raises(ValueError, match="expected"):
-        CoalesceByAccount("1", **wrong)  # type: ignore[arg-type]
+def test_a_state_that_expires_within_a_burst_is_refused() -> None:
+    """When the graph is built, not when a worker has it."""
+    with pytest.raises(ValueError, match="expected state_ttl_seconds"):
+        CoalesceByAccount("1", state_ttl_seconds=60.0)
 
 
 def test_the_stage_can_be_sent_to_a_worker() -> None:
     """It survives pickling with its clock."""
     stage = pickle.loads(pickle.dumps(CoalesceByAccount("1", clock=stream_clock)))  # noqa: S301 - our own bytes
-    assert (stage.clock, stage.window_seconds) == (stream_clock, 20.0)
+    assert (stage.clock, stage.limits.window_seconds) == (stream_clock, 20.0)

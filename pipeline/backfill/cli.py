@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.terminal.exit_codes import ends_in_order, one_line_errors
-from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import Json, Verbose
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_duration, parse_time
@@ -56,8 +55,7 @@ def backfill(
     from pipeline.backfill.runs import Selection, live_progress, render  # noqa: PLC0415 - imports Beam: seconds
     from pipeline.backfill.runs import backfill as backfill_accounts  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order(), live_progress() as on_progress:
+    with command(verbose=verbose), live_progress() as on_progress:
         result = backfill_accounts(
             context.args,
             Selection(everything=everything, file=accounts, where=where),

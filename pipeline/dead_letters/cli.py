@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.terminal.exit_codes import ends_in_order, one_line_errors
-from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import Json, Materiality, Project, Schemas, Verbose
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_since
@@ -58,8 +57,7 @@ def list_(
     from pipeline.dead_letters.list_dead_letters import list_dead_letters, render  # noqa: PLC0415 - imports BigQuery: 1 s
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         chosen = _filter(classes, stages, accounts, models, versions, since, until, not_replayed=not_replayed)
         listing = list_dead_letters(ReplayResources(project, dataset), chosen)
     end_with(listing, render, as_json=as_json)
@@ -80,8 +78,7 @@ def show(
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
     from pipeline.dead_letters.show_dead_letter import render, show_dead_letter  # noqa: PLC0415 - imports Beam: seconds
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         shown = show_dead_letter(
             ReplayResources(project, dataset), dead_letter_id, materiality=materiality, schemas=schemas
         )
@@ -124,8 +121,7 @@ def replay(
     from pipeline.dead_letters.dead_letter_filter import ReplayRequest  # noqa: PLC0415
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         resources = ReplayResources(project, dataset, topic, parking_lot, hold)
         chosen = _filter(classes, stages, accounts, models, versions, since, until, not_replayed=not_replayed)
         request = ReplayRequest(chosen, limit, rate, force, reason)
@@ -158,8 +154,7 @@ def resume(
     from pipeline.dead_letters import replay_session  # noqa: PLC0415 - imports Pub/Sub: 1 s
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order(), replay_session.replay_progress(None) as on_progress:
+    with command(verbose=verbose), replay_session.replay_progress(None) as on_progress:
         resources = ReplayResources(project, dataset, topic, parking_lot, hold)
         session = replay_session.Session(resources, quiet, on_progress)
         result = replay_session.resume(session, replay_id, take_over=take_over)
@@ -179,8 +174,7 @@ def status(
     from pipeline.dead_letters import status as replay_status  # noqa: PLC0415 - imports BigQuery: 1 s
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         found = replay_status.status(ReplayResources(project, dataset), replay_id)
     end_with(found, replay_status.render, as_json=as_json)
 
@@ -193,8 +187,7 @@ def cancel(
     from pipeline.dead_letters import status as replay_status  # noqa: PLC0415 - imports BigQuery: 1 s
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         cancelled = replay_status.cancel(ReplayResources(project, dataset))
     end_with(cancelled, replay_status.render_cancelled, as_json=as_json)
 
@@ -218,8 +211,7 @@ def recover(
     """Have the subscription deliver again from a time on, after a crash of the whole job; see docs/runbooks."""
     from pipeline.dead_letters import recover as recovery  # noqa: PLC0415 - imports Pub/Sub: 1 s
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         time = parse_since(to, dt.datetime.now(dt.UTC), "--to") if to else None
         done = recovery.recover(project=project, to=time, to_snapshot=to_snapshot, subscription=subscription)
     end_with(done, recovery.render, as_json=as_json)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.terminal.exit_codes import ends_in_order, one_line_errors
-from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import Json, Verbose
 from pipeline.terminal.results import end_with
 
@@ -40,7 +39,6 @@ def doctor(
     from pipeline.doctor.diagnosis import deployment_from, diagnose  # noqa: PLC0415 - imports Beam: seconds
     from pipeline.doctor.view import live_view, render  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         diagnosis = diagnose(deployment_from(context.args, persona), live_view)
     end_with(diagnosis, render, as_json=as_json, is_ok=diagnosis.is_ok)

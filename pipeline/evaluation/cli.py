@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.terminal.exit_codes import ends_in_order, one_line_errors
-from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import Json, Project, Verbose
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_duration, parse_time
@@ -50,8 +49,7 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Evaluate the scores of a day by what happened since: AUC, calibration by tier, lift in the top tenth."""
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         require_evaluation()
         from pipeline.evaluation.evaluate import evaluate_scores, render  # noqa: PLC0415 - an extra, and slow to import
         from pipeline.evaluation.experiments import ExperimentTarget  # noqa: PLC0415

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.terminal.exit_codes import ends_in_order, one_line_errors
-from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import Json, Materiality, Project, Schemas, Verbose
 from pipeline.terminal.results import end_with
 
@@ -28,8 +27,7 @@ def explain(
     from pipeline.ledger.explain import explain as explain_events  # noqa: PLC0415 - imports Beam: seconds
     from pipeline.ledger.explain import render  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         explained = explain_events(paths, materiality=materiality, schemas=schemas)
     end_with(explained, render, as_json=as_json)
 
@@ -51,7 +49,6 @@ def reconcile(
     from pipeline.ledger.reconcile import reconcile as reconcile_ledger  # noqa: PLC0415 - imports BigQuery: 1 s
     from pipeline.ledger.reconcile import render  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
+    with command(verbose=verbose):
         result = reconcile_ledger(project=project, dataset=dataset, since=since, grace=grace, limit=limit)
     end_with(result, render, as_json=as_json, is_ok=result.is_ok)

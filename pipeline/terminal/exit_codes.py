@@ -7,6 +7,16 @@ from typing import NoReturn
 
 import typer
 
+from pipeline.terminal.logs import configure_logging
+
+
+@contextmanager
+def command(*, verbose: bool) -> Iterator[None]:
+    """Run a command's body: configure the logs, turn errors into one line, and end in order."""
+    configure_logging(verbose=verbose)
+    with one_line_errors(), ends_in_order():
+        yield
+
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:

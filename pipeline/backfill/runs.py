@@ -1,12 +1,13 @@
 """`rescore backfill`: score accounts as of now, in pipeline runs of bounded size; can be resumed."""
 
 import datetime as dt
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -151,8 +152,8 @@ def backfill(
         before = warehouse.progress(this)
         runs = left_to_do(wanted, done, run_size, RUNS_AT_ONCE)
         left = sum(map(len, runs))
-        following = _Following(warehouse, this, on_progress, before.ended + left)
-        _Runs(options, config, this).run_all(runs, following)
+        look = partial(_look, warehouse, this, on_progress, before.ended + left)
+        _Runs(options, config, this).run_all(runs, look)
         return BackfillResult(
             backfill=this,
             wanted=len(wanted),
@@ -170,21 +171,10 @@ def _last(warehouse: BackfillWarehouse, now: dt.datetime) -> Backfill:
     return last
 
 
-@dataclass
-class _Following:
-    """Reports the progress of a running backfill."""
-
-    warehouse: BackfillWarehouse
-    backfill: Backfill
-    on_progress: OnProgress
-    wanted: int
-
-    def look(self) -> None:
-        try:
-            self.on_progress(self.warehouse.progress(self.backfill), self.wanted)
-        except WarehouseUnavailable:
-            # Only the progress is missing; the pipeline itself waits for BigQuery.
-            return
+def _look(warehouse: BackfillWarehouse, this: Backfill, on_progress: OnProgress, wanted: int) -> None:
+    """Report the progress; it is left out while BigQuery does not answer, for which the pipeline itself waits."""
+    with suppress(WarehouseUnavailable):
+        on_progress(warehouse.progress(this), wanted)
 
 
 @dataclass
@@ -197,34 +187,32 @@ class _Runs:
     failed: list[Exception] = field(default_factory=list)
     _building: threading.Lock = field(default_factory=threading.Lock)
 
-    def run_all(self, runs: Sequence[Sequence[str]], following: _Following) -> None:
-        """Run a pipeline for each list of accounts.
+    def run_all(self, runs: Sequence[Sequence[str]], look: Callable[[], None]) -> None:
+        """Run a pipeline for each list of accounts, and call `look` every few seconds.
 
         Raises:
             RuntimeError: One failed; those that had started have ended.
         """
-        waiting: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
-        for account_ids in runs:
-            waiting.put(account_ids)
+        waiting = deque(runs)
         threads = [threading.Thread(target=self._work, args=(waiting,), daemon=True) for _ in range(RUNS_AT_ONCE)]
         for thread in threads:
             thread.start()
         for thread in threads:
             while thread.is_alive():
                 thread.join(POLL_SECONDS)
-                following.look()
+                look()
         if self.failed:
             kind = type(self.failed[0]).__name__
             raise RuntimeError(
                 f"a pipeline run failed ({kind}): fix the error in its log and continue with --resume"
             ) from self.failed[0]
 
-    def _work(self, waiting: "queue.SimpleQueue[Sequence[str]]") -> None:
+    def _work(self, waiting: deque[Sequence[str]]) -> None:
         """Run one pipeline after the other, until none is left or one has failed."""
         while not self.failed:
             try:
-                account_ids = waiting.get_nowait()
-            except queue.Empty:
+                account_ids = waiting.popleft()
+            except IndexError:
                 return
             try:
                 self._pipeline(account_ids).run().wait_until_finish()

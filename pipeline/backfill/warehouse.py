@@ -5,7 +5,6 @@ contains the time up to which the mirror is assumed to hold every change. A back
 """
 
 import datetime as dt
-import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from more_itertools import divide
+
 from pipeline.backfill.account_filter import AccountFilter
 from pipeline.ledger.reconciliation import final_outcomes
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.outcome import OutcomeKind
 from schemas.views import SHOWN_SCORES
-from transforms.clients.bigquery import QueryValue, Warehouse, dataset_path
+from transforms.clients.bigquery import Warehouse, dataset_path
 from transforms.parse.backfill_events import PREFIX, Backfill
 
 MAX_ACCOUNTS: Final = 200_000
@@ -129,14 +130,14 @@ class BackfillWarehouse:
         """
         condition = f"WHERE {where.condition}" if where else ""
         sql = _ACCOUNTS_SQL.format(**self._names, where=condition, limit=MAX_ACCOUNTS + 1)
-        ids = [row["account_id"] for row in self._ask(sql, dict(where.parameters) if where else {})]
+        ids = [row["account_id"] for row in self._warehouse.query(sql, dict(where.parameters) if where else {})]
         if len(ids) > MAX_ACCOUNTS:
             raise ValueError(f"more than {MAX_ACCOUNTS} accounts: select fewer with --where")
         return ids
 
     def last(self, now: dt.datetime) -> Backfill | None:
         """Return the last backfill; None if there was none within LOOK_BACK."""
-        rows = self._ask(_LAST_SQL.format(**self._names), {"since": now - LOOK_BACK, "prefix": PREFIX})
+        rows = self._warehouse.query(_LAST_SQL.format(**self._names), {"since": now - LOOK_BACK, "prefix": PREFIX})
         return Backfill.from_id(rows[0]["id"]) if rows else None
 
     def done(self, backfill: Backfill) -> frozenset[str]:
@@ -156,10 +157,7 @@ class BackfillWarehouse:
         return BackfillProgress(received=received, outcomes=outcomes, ended=ended)
 
     def _of(self, sql: str, backfill: Backfill) -> list[Mapping[str, Any]]:
-        return self._ask(sql.format(**self._names), {"as_of": backfill.as_of, "prefix": f"{backfill.id}/"})
-
-    def _ask(self, sql: str, parameters: Mapping[str, QueryValue]) -> list[Mapping[str, Any]]:
-        return self._warehouse.query(sql, parameters)
+        return self._warehouse.query(sql.format(**self._names), {"as_of": backfill.as_of, "prefix": f"{backfill.id}/"})
 
 
 def read_account_ids(path: Path) -> list[str]:
@@ -191,6 +189,4 @@ def left_to_do(wanted: Iterable[str], done: frozenset[str], run_size: int, at_on
     count = math.ceil(len(left) / run_size)
     if count > at_once:
         count = math.ceil(count / at_once) * at_once
-    sizes = [len(left) // count + (number < len(left) % count) for number in range(count)]
-    accounts = iter(left)
-    return [tuple(itertools.islice(accounts, size)) for size in sizes if size]
+    return [run for part in divide(max(1, count), left) if (run := tuple(part))]

@@ -5,7 +5,7 @@ keeps every message that is unacknowledged now, and a seek to it undoes the reco
 """
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from google.cloud import pubsub_v1
@@ -27,12 +27,7 @@ class Recovery:
 
     def document(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        return {
-            "subscription": self.subscription,
-            "to": self.to.isoformat() if self.to else None,
-            "to_snapshot": self.to_snapshot,
-            "snapshot": self.snapshot,
-        }
+        return asdict(self) | {"to": self.to.isoformat() if self.to else None}
 
 
 def recover(

@@ -28,6 +28,7 @@ from transforms.errors import (
 )
 
 SERVICE_DISABLED: Final = "SERVICE_DISABLED"
+CREATE_AGAIN: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
 LOG_IN: Final = (
     "log in with gcloud auth application-default login, or have GOOGLE_APPLICATION_CREDENTIALS name a service "
     "account's key file"
@@ -86,15 +87,10 @@ def explain(error: BaseException, advice: Advice) -> tuple[str, str]:
     if isinstance(error, AnswerError) or (isinstance(error, GeminiError) and not _is_refused(error)):
         return str(error), "run it again; if it fails again, choose another --model"
     if isinstance(error, google.auth.exceptions.TransportError):
-        return (
-            f"Google's token endpoint does not answer ({type(error).__name__})",
-            _reach("oauth2.googleapis.com"),
-        )
+        return f"Google's token endpoint does not answer ({type(error).__name__})", _reach("oauth2.googleapis.com")
     if isinstance(error, Unauthenticated):
         return str(error), LOG_IN
-    if isinstance(error, RedisUnavailable):
-        return str(error), advice.missing
-    if isinstance(error, SecretUnavailable) and error.status is None:
+    if isinstance(error, RedisUnavailable) or (isinstance(error, SecretUnavailable) and error.status is None):
         return str(error), advice.missing
     return _explain_refusal(refusal_of(error), advice)
 
@@ -130,10 +126,7 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
             "rescore doctor does not know this error: report it with this line",
         )
     if status in _NO_ANSWER or (status >= _SERVER_FAULTS and status != _NOT_IMPLEMENTED):
-        return (
-            f"{advice.service} does not answer ({refusal.kind})",
-            _reach(advice.api),
-        )
+        return f"{advice.service} does not answer ({refusal.kind})", _reach(advice.api)
     by_status = {
         _MALFORMED: (f"{advice.service} rejects the request as invalid{told}", advice.malformed),
         _UNAUTHENTICATED: (

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -43,13 +43,7 @@ class Diagnosis:
             "ok": self.is_ok,
             "counts": {status.value: self.counts[status] for status in Status},
             "checks": [
-                {
-                    "name": result.name,
-                    "status": result.finding.status.value,
-                    "detail": result.finding.detail,
-                    "remedy": result.finding.remedy,
-                    "seconds": round(result.seconds, 3),
-                }
+                {"name": result.name, **asdict(result.finding), "seconds": round(result.seconds, 3)}
                 for result in self.results
             ],
         }

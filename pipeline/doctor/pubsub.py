@@ -7,7 +7,7 @@ from typing import Any, Final
 from google.api_core import exceptions as api
 from google.cloud import pubsub_v1
 
-from pipeline.doctor.advice import Advice
+from pipeline.doctor.advice import CREATE_AGAIN, Advice
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Shared, Status
 from pipeline.doctor.permissions import (
     CONSUME,
@@ -31,8 +31,6 @@ from pipeline.resources.names import (
     TOPIC,
     TOPICS,
 )
-
-CREATE_AGAIN: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
 
 DELETED_TOPIC: Final = "_deleted-topic_"
 """Pub/Sub's name for the topic of a subscription whose topic was deleted."""

@@ -16,7 +16,7 @@ def schema_drift(expected: Table, actual: TableDefinition) -> list[str]:
     """
     return [
         *_kind_drift("TABLE", actual.kind),
-        *_column_drift("", expected.columns, actual.columns),
+        *(f"column {name} {how or 'is missing'}" for name, how in _differences(expected.columns, actual.columns)),
         *_layout_drift("partitioned by", _partitioning(expected), _partitioning(actual)),
         *_layout_drift("clustered by", ", ".join(expected.clustering), ", ".join(actual.clustering)),
     ]
@@ -24,12 +24,12 @@ def schema_drift(expected: Table, actual: TableDefinition) -> list[str]:
 
 def missing_columns(expected: Table, actual: TableDefinition) -> list[str]:
     """Return the names of the columns that a table lacks; Terraform can add them."""
-    return [name for name, column in _pairs("", expected.columns, actual.columns) if column is None]
+    return [name for name, how in _differences(expected.columns, actual.columns) if how is None]
 
 
 def extra_columns(expected: Table, actual: TableDefinition) -> list[str]:
     """Return the names of the columns that only the table has."""
-    return [name for name, column in _pairs("", actual.columns, expected.columns) if column is None]
+    return [name for name, how in _differences(actual.columns, expected.columns) if how is None]
 
 
 def view_drift(expected: View, actual: TableDefinition, dataset: str) -> list[str]:
@@ -45,29 +45,21 @@ def _kind_drift(expected: str, actual: str) -> list[str]:
     return [] if actual == expected else [f"is a {actual}, not a {expected}"]
 
 
-def _column_drift(prefix: str, expected: Sequence[Column], actual: Sequence[Column]) -> Iterator[str]:
-    by_name = {column["name"].lower(): column for column in actual}
-    for wanted in expected:
-        name, found = f"{prefix}{wanted['name']}", by_name.get(wanted["name"].lower())
-        if found is None:
-            yield f"column {name} is missing"
-            continue
-        if _type(found) != _type(wanted):
-            yield f"column {name} is {_type(found)}, not {_type(wanted)}"
-            continue
-        if _mode(found) != _mode(wanted):
-            yield f"column {name} is {_mode(found)}, not {_mode(wanted)}"
-        yield from _column_drift(f"{name}.", wanted.get("fields", ()), found.get("fields", ()))
-
-
-def _pairs(prefix: str, these: Sequence[Column], those: Sequence[Column]) -> Iterator[tuple[str, Column | None]]:
-    """Yield the name of each of `these` columns, with the column of the same name in `those` or None."""
+def _differences(
+    these: Sequence[Column], those: Sequence[Column], prefix: str = ""
+) -> Iterator[tuple[str, str | None]]:
+    """Yield the name of each of `these` columns that differs in `those`, and how; None: it is missing there."""
     by_name = {column["name"].lower(): column for column in those}
     for column in these:
         name, other = f"{prefix}{column['name']}", by_name.get(column["name"].lower())
-        yield name, other
-        if other is not None:
-            yield from _pairs(f"{name}.", column.get("fields", ()), other.get("fields", ()))
+        if other is None:
+            yield name, None
+        elif _type(other) != _type(column):
+            yield name, f"is {_type(other)}, not {_type(column)}"
+        else:
+            if _mode(other) != _mode(column):
+                yield name, f"is {_mode(other)}, not {_mode(column)}"
+            yield from _differences(column.get("fields", ()), other.get("fields", ()), f"{name}.")
 
 
 def _layout_drift(how: str, expected: str, actual: str) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from pipeline.doctor.advice import Advice
+from pipeline.doctor.advice import CREATE_AGAIN, Advice
 from pipeline.doctor.check import Check, Finding, Shared, Status
 from pipeline.doctor.permissions import READ, ROLES, SEE_TABLE, WRITE, Needs, Persona, grant, judge, needed
 from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
@@ -21,7 +21,6 @@ from schemas.tables import (
 from schemas.views import SCORING_VIEWS, View
 from transforms.clients.bigquery import TableDefinition, Warehouse
 
-CREATE_AGAIN: Final = "terraform apply in infrastructure; on a local stack, start rescore local"
 ADD_COLUMNS: Final = "terraform apply in infrastructure, of this release: it adds the columns"
 REBUILD: Final = (
     "a table's columns can't be changed: copy its rows, drop it, terraform apply in infrastructure, copy them back"
@@ -58,11 +57,7 @@ class BigQuery:
             yield Check(f"dataset {dataset}", partial(self._look_at_dataset, dataset), seeing)
         for dataset, tables in ((self._dataset, SCORING_TABLES), (self._crm_dataset, CRM_TABLES)):
             for table in tables:
-                yield Check(
-                    f"table {dataset}.{table.name}",
-                    partial(self._look_at_table, dataset, table),
-                    seeing,
-                )
+                yield Check(f"table {dataset}.{table.name}", partial(self._look_at_table, dataset, table), seeing)
         for view in SCORING_VIEWS:
             yield Check(f"view {self._dataset}.{view.name}", partial(self._look_at_view, view), seeing)
         yield Check("queries", self._run_query, self._advice(grant("roles/bigquery.jobUser")))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,26 +29,14 @@ _FIELDS_SHOWN: Final = 6
 
 
 @dataclass(frozen=True)
-class ExplainedEvent:
-    """An explanation, and the file of the event."""
-
-    file: Path
-    explanation: Explanation
-
-    def document(self) -> dict[str, Any]:
-        """Return it as `--json` prints it."""
-        return {"file": str(self.file)} | self.explanation.document()
-
-
-@dataclass(frozen=True)
 class Explained:
-    """The explanations of the events of some files, in their order."""
+    """The explanations of the events of some files, in their order, each with its file."""
 
-    events: tuple[ExplainedEvent, ...]
+    events: tuple[tuple[Path, Explanation], ...]
 
     def document(self) -> list[dict[str, Any]]:
         """Return the array that `--json` prints."""
-        return [event.document() for event in self.events]
+        return [{"file": str(file)} | explanation.document() for file, explanation in self.events]
 
 
 def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | None) -> Explained:
@@ -62,7 +51,7 @@ def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | 
     events = [named for path in paths for named in read_named_events(path)]
     return Explained(
         tuple(
-            ExplainedEvent(file, explanation)
+            (file, explanation)
             for file, payload in events
             for explanation in explain_message(payload, rules, registered)
         )
@@ -72,9 +61,9 @@ def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | 
 def render(explained: Explained) -> Group:
     """Return a table for each file, with a row for each event and account, and a count of each decision."""
     parts: list[Text | Table] = []
-    for file, events in groupby(explained.events, key=lambda event: event.file):
-        parts += [plain(str(file), "bold"), _table(event.explanation for event in events)]
-    counts = Counter(event.explanation.decision for event in explained.events)
+    for file, events in groupby(explained.events, key=itemgetter(0)):
+        parts += [plain(str(file), "bold"), _table(explanation for _, explanation in events)]
+    counts = Counter(explanation.decision for _, explanation in explained.events)
     total = ", ".join(f"{_word(decision)} {counts[decision]}" for decision in Decision if counts[decision])
     return Group(*parts, plain(total or "no events", "bold"))
 

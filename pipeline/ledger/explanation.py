@@ -12,7 +12,7 @@ dead_letter   the ErrorClass; such an explanation has a message, too
 """
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -64,18 +64,10 @@ class Explanation:
 
     def document(self) -> dict[str, Any]:
         """Return the explanation as `--json` prints it; only dead letters have a message."""
-        document = {
-            "event_id": self.event_id,
-            "account_id": self.account_id,
-            "decision": self.decision.value,
-            "reason": self.reason,
-            "change_type": self.change_type,
-            "changed_fields": list(self.changed_fields),
-            "material_fields": list(self.material_fields),
-            "nulled_fields": list(self.nulled_fields),
-            "committed_at": self.committed_at.isoformat() if self.committed_at else None,
-        }
-        return document if self.message is None else document | {"message": self.message}
+        document = asdict(self) | {"committed_at": self.committed_at.isoformat() if self.committed_at else None}
+        if self.message is None:
+            del document["message"]
+        return document
 
 
 def explain_message(payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS) -> list[Explanation]:

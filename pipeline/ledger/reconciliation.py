@@ -14,7 +14,7 @@ One query groups the ledger by the recorded outcomes; the functions here judge e
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
@@ -106,8 +106,7 @@ class LedgerEvent:
 
     def document(self) -> dict[str, Any]:
         """Return the event as `--json` prints it."""
-        values = {column.name: getattr(self, column.name) for column in fields(self)}
-        return {name: it.isoformat() if isinstance(it, dt.datetime) else it for name, it in values.items()}
+        return {name: it.isoformat() if isinstance(it, dt.datetime) else it for name, it in asdict(self).items()}
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,9 @@ def test_changed_and_material_fields_are_listed() -> None:
         "decision": "rescore",
         "reason": "material",
         "change_type": "UPDATE",
-        "changed_fields": ["LastModifiedDate", "Rating", "Fax", "Industry"],
-        "material_fields": ["Rating", "Industry"],
-        "nulled_fields": ["Industry"],
+        "changed_fields": ("LastModifiedDate", "Rating", "Fax", "Industry"),
+        "material_fields": ("Rating", "Industry"),
+        "nulled_fields": ("Industry",),
         "committed_at": COMMITTED_AT.isoformat(),
     }
 

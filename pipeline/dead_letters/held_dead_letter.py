@@ -64,14 +64,14 @@ class HeldDeadLetter:
         return f"{self.attributes['error_class']}@{self.attributes.get('pipeline_version', '')}"
 
 
-def replayed_message(held: HeldDeadLetter) -> Message | None:
-    """Return the original message with `replay_count` one higher; None if that exceeds Pub/Sub's limits."""
+def replayed_message(held: HeldDeadLetter) -> Message:
+    """Return the original message with `replay_count` one higher; `parked_because` says if Pub/Sub would take it."""
     attributes = original_attributes(held.attributes) | {
         "replay_count": str(held.replay_count + 1),
         "first_failed_at": held.attributes.get("first_failed_at", held.attributes["failed_at"]),
         REPLAYED_AFTER: held.failure,
     }
-    return Message(held.payload, attributes) if fits_message(held.payload, attributes) else None
+    return Message(held.payload, attributes)
 
 
 def parked_message(held: HeldDeadLetter, because: str, replay_id: str) -> Message:
@@ -88,7 +88,7 @@ def parked_because(held: HeldDeadLetter, *, is_forced: bool = False) -> str | No
         held: A dead letter with its envelope.
         is_forced: Replay it although it was replayed often, or failed again in the same way.
     """
-    if replayed_message(held) is None:
+    if not fits_message(held.payload, replayed_message(held).attributes):
         return NO_ROOM
     if is_forced:
         return None

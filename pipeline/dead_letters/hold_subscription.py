@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from google.api_core.exceptions import DeadlineExceeded, InvalidArgument
 from google.cloud import pubsub_v1
+from more_itertools import chunked
 
 from pipeline.dead_letters.held_dead_letter import HeldDeadLetter
 
@@ -59,7 +60,7 @@ class HoldSubscription:
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         """Remove messages from the subscription."""
-        for part in _parts(ack_ids):
+        for part in chunked(ack_ids, MAX_ACK_IDS):
             with _late_is_no_error():
                 self._client.acknowledge(subscription=self._name, ack_ids=part, timeout=CALL_TIMEOUT_SECONDS)
 
@@ -76,15 +77,11 @@ class HoldSubscription:
         self._client.close()
 
     def _modify_ack_deadline(self, ack_ids: Sequence[str], seconds: int) -> None:
-        for part in _parts(ack_ids):
+        for part in chunked(ack_ids, MAX_ACK_IDS):
             with _late_is_no_error():
                 self._client.modify_ack_deadline(
                     subscription=self._name, ack_ids=part, ack_deadline_seconds=seconds, timeout=CALL_TIMEOUT_SECONDS
                 )
-
-
-def _parts(ack_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ack_ids[start : start + MAX_ACK_IDS] for start in range(0, len(ack_ids), MAX_ACK_IDS))
 
 
 @contextmanager

@@ -13,19 +13,13 @@ from enum import StrEnum
 from typing import Final
 
 from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter
-from pipeline.dead_letters.held_dead_letter import (
-    NO_ROOM,
-    HeldDeadLetter,
-    parked_because,
-    parked_message,
-    replayed_message,
-)
+from pipeline.dead_letters.held_dead_letter import HeldDeadLetter, parked_because, parked_message, replayed_message
 from pipeline.dead_letters.hold_subscription import HoldSubscription
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import LeaseState, ReplayLease
 from pipeline.dead_letters.replay_resources import ReplayResources
 from schemas.replay import DeadLetterReplay, Disposition, JournalEntry, ReplayedDeadLetter
-from transforms.clients.pubsub import Message, MessagePublisher
+from transforms.clients.pubsub import MessagePublisher
 
 MAX_BATCH: Final = 500
 CHECK_SECONDS: Final = 10.0
@@ -237,11 +231,12 @@ class Replay:
     def _publish(self, messages: Sequence[HeldDeadLetter]) -> None:
         """Publish, wait for the message ids, write the journal, acknowledge: in this order only."""
         due = {held.dead_letter_id: held for held in messages}.values()  # a bundle that ran twice wrote it twice
-        reasons = {held.dead_letter_id: why for held in due if (why := self._parked_because(held))}
+        is_forced = self.start.is_forced
+        reasons = {held.dead_letter_id: why for held in due if (why := parked_because(held, is_forced=is_forced))}
         to_replay = [held for held in due if held.dead_letter_id not in reasons]
         to_park = [held for held in due if held.dead_letter_id in reasons]
-        replayed_ids = self._publish_all(self.resources.topic_path, [_replayed(held) for held in to_replay])
-        parked_ids = self._publish_all(
+        replayed_ids = self.publisher.publish(self.resources.topic_path, [replayed_message(it) for it in to_replay])
+        parked_ids = self.publisher.publish(
             self.resources.parking_lot_path,
             [parked_message(held, reasons[held.dead_letter_id], self.start.replay_id) for held in to_park],
         )
@@ -258,12 +253,6 @@ class Replay:
         self._seen |= {held.message_id for held in messages}
         self.totals.replayed += len(to_replay)
         self.totals.parked += len(to_park)
-
-    def _parked_because(self, held: HeldDeadLetter) -> str | None:
-        return parked_because(held, is_forced=self.start.is_forced)
-
-    def _publish_all(self, topic: str, messages: Sequence[Message]) -> list[str]:
-        return self.publisher.publish(topic, messages) if messages else []
 
 
 def batch_size(rate: float, most: int = MAX_BATCH) -> int:
@@ -296,10 +285,3 @@ def journal_entry(held: HeldDeadLetter, published_id: str, parked: str | None) -
         fate=Disposition.PARKED if parked else Disposition.REPLAYED,
         parked_because=parked,
     )
-
-
-def _replayed(held: HeldDeadLetter) -> Message:
-    message = replayed_message(held)
-    if message is None:
-        raise ValueError(NO_ROOM)  # parked_because has parked it already
-    return message

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
@@ -98,7 +98,7 @@ def replay(session: Session, request: ReplayRequest) -> ReplayResult:
     with session.resources.open_warehouse() as warehouse, _lease(warehouse, dataset, start) as lease:
         journal = ReplayJournal(warehouse, dataset)
         journal.write(start, JournalEntry.STARTED)
-        return _run(session, _Begun(journal, lease, start))
+        return _run(session, journal, lease, start)
 
 
 def resume(session: Session, replay_id: str | None, *, take_over: bool) -> ReplayResult:
@@ -124,8 +124,7 @@ def resume(session: Session, replay_id: str | None, *, take_over: bool) -> Repla
             raise ValueError(f"replay {start.replay_id} has finished: start a new one with rescore dead-letters replay")
         with _lease(warehouse, dataset, start, take_over=take_over) as lease:
             journal.write(start, JournalEntry.RESUMED, message=f"by {actor()}")
-            memory, totals = _remembered(journal, start)
-            return _run(session, _Begun(journal, lease, start, memory, totals, is_resumed=True))
+            return _run(session, journal, lease, start, _remembered(journal, start))
 
 
 def actor() -> str:
@@ -136,35 +135,31 @@ def actor() -> str:
         return f"unknown@{socket.gethostname()}"
 
 
-@dataclass(frozen=True)
-class _Begun:
-    journal: ReplayJournal
-    lease: ReplayLease
-    start: DeadLetterReplay
-    memory: Memory = field(default_factory=Memory)
-    totals: Totals = field(default_factory=Totals)
-    is_resumed: bool = False
-
-
-def _run(session: Session, begun: _Begun) -> ReplayResult:
-    resources, start, journal = session.resources, begun.start, begun.journal
+def _run(
+    session: Session,
+    journal: ReplayJournal,
+    lease: ReplayLease,
+    start: DeadLetterReplay,
+    resumed: tuple[Memory, Totals] | None = None,
+) -> ReplayResult:
+    memory, totals = resumed or (Memory(), Totals())
     dead_letter_filter = filter_from_json(start.letter_filter)
     with ExitStack() as connections:
-        hold, publisher = HoldSubscription(resources.hold_path), MessagePublisher()
+        hold, publisher = HoldSubscription(session.resources.hold_path), MessagePublisher()
         connections.callback(hold.close)
         connections.callback(publisher.close)
         # What a killed process had pulled is delivered again when its ack deadline has passed.
-        quiet = max(session.quiet_seconds, hold.ack_deadline_seconds() + 1.0 if begun.is_resumed else 0.0)
+        quiet = max(session.quiet_seconds, hold.ack_deadline_seconds() + 1.0 if resumed else 0.0)
         running = Replay(
             hold=hold,
             publisher=publisher,
             journal=journal,
-            lease=begun.lease,
-            resources=resources,
+            lease=lease,
+            resources=session.resources,
             start=start,
             dead_letter_filter=dead_letter_filter,
-            memory=begun.memory,
-            totals=begun.totals,
+            memory=memory,
+            totals=totals,
             journalled=journal.journalled() if dead_letter_filter.is_not_replayed else frozenset(),
             max_batch=session.max_batch,
             quiet_seconds=quiet,
@@ -175,9 +170,9 @@ def _run(session: Session, begun: _Begun) -> ReplayResult:
         try:
             ending = running.run()
         except (GoogleAPICallError, WarehouseUnavailable) as error:
-            journal.write(start, JournalEntry.FAILED, came_back=begun.totals.came_back, message=type(error).__name__)
+            journal.write(start, JournalEntry.FAILED, came_back=totals.came_back, message=type(error).__name__)
             raise
-        return ReplayResult(start, ending, running.totals, time.monotonic() - began)
+        return ReplayResult(start, ending, totals, time.monotonic() - began)
 
 
 def _remembered(journal: ReplayJournal, start: DeadLetterReplay) -> tuple[Memory, Totals]:

@@ -241,9 +241,7 @@ def _check_after_each_batch(replay: Replay) -> None:
 
 
 def _replayed(of: DeadLetter) -> Message:
-    message = replayed_message(held(of))
-    assert message
-    return message
+    return replayed_message(held(of))
 
 
 def _resumed(fakes: Fakes) -> Replay:

@@ -125,7 +125,7 @@ def message_attributes(dead_letter: DeadLetter, model: str | None = None) -> dic
     others, and the row in `dead_letters` has the envelope's values.
 
     Args:
-        dead_letter: The dead dead_letter.
+        dead_letter: The dead letter.
         model: The model that the pipeline calls; used if the dead letter reached a prompt.
     """
     original = dead_letter.source.attributes
@@ -161,9 +161,11 @@ def dead_letter_id(event_id: str, account_id: str | None, stage: str, failed_at:
 
 def dead_letter_row(dead_letter: DeadLetter, model: str | None = None) -> DeadLetterRow:
     """Return a dead letter as a row of `dead_letters`."""
+    source, failed_at = dead_letter.source, dead_letter.failed_at
+    has_room = len(source.payload) <= MAX_ROW_PAYLOAD_BYTES
     return DeadLetterRow(
         dead_letter_id=dead_letter_id(
-            dead_letter.event_id, dead_letter.account_id, dead_letter.stage, dead_letter.failed_at.isoformat()
+            dead_letter.event_id, dead_letter.account_id, dead_letter.stage, failed_at.isoformat()
         ),
         error_class=dead_letter.error_class,
         stage=dead_letter.stage,
@@ -173,19 +175,13 @@ def dead_letter_row(dead_letter: DeadLetter, model: str | None = None) -> DeadLe
         account_id=dead_letter.account_id,
         replay_count=dead_letter.replay_count,
         first_failed_at=dead_letter.first_failed_at,
-        failed_at=dead_letter.failed_at,
-        payload_base64=(
-            base64.b64encode(dead_letter.source.payload).decode()
-            if len(dead_letter.source.payload) <= MAX_ROW_PAYLOAD_BYTES
-            else None
-        ),
-        payload_sha256=hashlib.sha256(dead_letter.source.payload).hexdigest(),
+        failed_at=failed_at,
+        payload_base64=base64.b64encode(source.payload).decode() if has_room else None,
+        payload_sha256=hashlib.sha256(source.payload).hexdigest(),
         rejected_row=dead_letter.rejected_row,
-        attributes=tuple(
-            Attribute(key=key, value=value) for key, value in sorted(dead_letter.source.attributes.items())
-        ),
-        message_id=dead_letter.source.message_id,
-        published_at=dead_letter.source.published_at,
+        attributes=tuple(Attribute(key=key, value=value) for key, value in sorted(source.attributes.items())),
+        message_id=source.message_id,
+        published_at=source.published_at,
         pipeline_version=dead_letter.pipeline_version,
         prompt_version=dead_letter.prompt_version,
         model=_model_asked(dead_letter, model),

@@ -7,6 +7,7 @@ import datetime as dt
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from schemas.account_context import AccountContext, AccountProfile, Opportunity
@@ -19,7 +20,7 @@ UNKNOWN: Final = "unknown"
 """Name or stage of an opportunity whose event has only the other one."""
 
 _MAX_TEXT: Final = 255  # Salesforce's own limit for all of these fields
-_MAX_NUMBER: Final = 1e18  # currency and numbers have at most 18 digits
+_MAX_NUMBER: Final = 10**18 - 1  # currency and numbers have at most 18 digits
 _MAX_WHOLE: Final = 99_999_999  # NumberOfEmployees has 8 digits
 _FIRST_YEAR: Final = 1000
 _LAST_YEAR: Final = 2100
@@ -202,32 +203,18 @@ def _record_id(value: Any) -> str:
         raise _Unusable("expected a record id") from None
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, least: int = -_MAX_NUMBER, most: int = _MAX_NUMBER) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # Bounds first: an integer of 400 digits is JSON, and no float. NaN is within no bounds.
-    if not is_number or not -_MAX_NUMBER < value < _MAX_NUMBER:
-        raise _Unusable("expected a finite number of at most 18 digits")
+    if not is_number or not least <= value <= most:
+        raise _Unusable(f"expected a number from {least:g} to {most:g}")
     return float(value)
 
 
-def _positive(value: Any) -> float:
-    number = _number(value)
-    if number < 0:
-        raise _Unusable("expected a number of 0 or more")
-    return number
-
-
-def _percent(value: Any) -> float:
-    number = _number(value)
-    if not 0 <= number <= 100:  # noqa: PLR2004 - a percentage
-        raise _Unusable("expected a number from 0 to 100")
-    return number
-
-
 def _whole(value: Any) -> int:
-    number = _number(value)
-    if not number.is_integer() or not 0 <= number <= _MAX_WHOLE:
-        raise _Unusable(f"expected a whole number from 0 to {_MAX_WHOLE}")
+    number = _number(value, 0, _MAX_WHOLE)
+    if not number.is_integer():
+        raise _Unusable("expected a whole number")
     return int(number)
 
 
@@ -282,7 +269,7 @@ _ACCOUNT_COLUMNS: Final[Mapping[str, _Column]] = {
     "Name": _Column("name", _text, required=True),
     "Type": _Column("type", _text),
     "Industry": _Column("industry", _text),
-    "AnnualRevenue": _Column("annual_revenue", _positive),
+    "AnnualRevenue": _Column("annual_revenue", partial(_number, least=0)),
     "NumberOfEmployees": _Column("number_of_employees", _whole),
     "Rating": _Column("rating", _text),
     "Ownership": _Column("ownership", _text),
@@ -300,7 +287,7 @@ _OPPORTUNITY_COLUMNS: Final[Mapping[str, _Column]] = {
     "Name": _Column("name", _text, required=True),
     "StageName": _Column("stage", _text, required=True),
     "Amount": _Column("amount", _number),
-    "Probability": _Column("probability", _percent),
+    "Probability": _Column("probability", partial(_number, least=0, most=100)),
     "CloseDate": _Column("closed_on", _day),
     "IsClosed": _Column("is_closed", _flag, required=True),
     "IsWon": _Column("is_won", _flag, required=True),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import apache_beam as beam
@@ -48,12 +48,8 @@ class WriteShadowScores(beam.PTransform):
         return (
             shadows
             | "Reshuffle shadows" >> beam.Reshuffle()
-            | "Insert shadows" >> InsertRows(self.project, self.dataset, self.table, to_row, _score_id)
+            | "Insert shadows" >> InsertRows(self.project, self.dataset, self.table, to_row, attrgetter("score_id"))
         )
-
-
-def _score_id(score: Score) -> str:
-    return score.score_id
 
 
 @dataclass

@@ -137,14 +137,8 @@ class AccountChange(Record, frozen=True, kw_only=True):
     change_origin: str = ""
     changed_fields: Annotated[tuple[str, ...], Meta(description="Dotted names, in the event's order")] = ()
     nulled_fields: Annotated[tuple[str, ...], Meta(description="Changed fields that are now empty")] = ()
-    values: Annotated[
-        Values,
-        Meta(description="New values of changed fields, as far as they are known"),
-    ] = field(default_factory=dict)
-    enriched: Annotated[
-        Values,
-        Meta(description="Values of enriched fields that did not change"),
-    ] = field(default_factory=dict)
+    values: Annotated[Values, Meta(description="Known new values of changed fields")] = field(default_factory=dict)
+    enriched: Annotated[Values, Meta(description="Values of unchanged fields")] = field(default_factory=dict)
     coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of the changes merged into this one")] = ()
     trace_id: str
     source: SourceMessage

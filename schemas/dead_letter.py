@@ -62,9 +62,7 @@ class DeadLetterRow(Record, frozen=True, kw_only=True):
     published_at: AwareDatetime | None = None
     pipeline_version: str
     prompt_version: str | None = None
-    model: Annotated[
-        str | None, Meta(description="The model that was called; NULL if the failure came before a prompt")
-    ] = None
+    model: Annotated[str | None, Meta(description="The model that was called; NULL if none was")] = None
     schema_version: str
     trace_id: str
 

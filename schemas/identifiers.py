@@ -5,35 +5,47 @@ Address Format Technical Standards Validation" (000384328).
 """
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, StrictStr, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from schemas.salesforce_ids import normalize_account_id
 
 MAX_EMAIL_CHARACTERS: Final = 80
 """The limit of Salesforce's field type Email; RFC 5321 would allow 256."""
 
-_PROJECT: Final = re.compile(
-    r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
-)
-_DATASET: Final = re.compile(r"[A-Za-z0-9_]{1,1024}")
 _EMAIL: Final = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-][A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{0,63}"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 
 
-def _project(text: str) -> str:
-    if not _PROJECT.fullmatch(text):
-        raise ValueError("expected 6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last")
-    return text
+@dataclass(frozen=True)
+class Matches:
+    """Constraint on text: the pattern matches all of it. The JSON schema has the pattern, so that a template has it."""
 
+    pattern: str
+    expected: str
 
-def _dataset(text: str) -> str:
-    if not _DATASET.fullmatch(text):
-        raise ValueError("expected letters, digits and _, 1024 at most")
-    return text
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"pattern": self.pattern}
+
+    def _check(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text, re.ASCII):
+            raise ValueError(f"expected {self.expected}")
+        return text
 
 
 def _email(text: str) -> str:
@@ -42,10 +54,16 @@ def _email(text: str) -> str:
     return text.lower()
 
 
-ProjectId = Annotated[StrictStr, AfterValidator(_project)]
+ProjectId = Annotated[
+    StrictStr,
+    Matches(
+        r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]",
+        "6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last",
+    ),
+]
 """A Google Cloud project; older ones of a domain look like `example.com:my-project`."""
 
-DatasetId = Annotated[StrictStr, AfterValidator(_dataset)]
+DatasetId = Annotated[StrictStr, Matches(r"\w{1,1024}", "letters, digits and _, 1024 at most")]
 CheckedAccountId = Annotated[StrictStr, AfterValidator(normalize_account_id)]
 """A Salesforce Account id of 15 or 18 characters with a valid checksum; converted to 18 characters."""
 

@@ -44,9 +44,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     outcome: OutcomeKind
     reason: Annotated[SkipReason | None, Meta(description="Of a skipped change")] = None
     error_class: Annotated[ErrorClass | None, Meta(description="Of a dead-lettered change")] = None
-    coalesced_into: Annotated[
-        str | None, Meta(description="The event_id of the change that this one was merged into")
-    ] = None
+    coalesced_into: Annotated[str | None, Meta(description="event_id of the change that it was merged into")] = None
     stage: Annotated[str, Meta(description="The label of the step that decided")]
     entity_name: str | None = None
     record_id: Annotated[str | None, Meta(description="In 18 characters; as sent if it is not a record id")] = None
@@ -54,9 +52,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     committed_at: AwareDatetime | None = None
     published_at: Annotated[AwareDatetime | None, Meta(description="When Pub/Sub took the message")] = None
     message_id: str | None = None
-    replay_count: Annotated[
-        int, Meta(description="How often the message was replayed; each replay has its own outcome")
-    ] = 0
+    replay_count: Annotated[int, Meta(description="Replays of the message; each has its own outcome")] = 0
     recorded_at: AwareDatetime
     trace_id: str
     pipeline_version: str
@@ -101,9 +97,7 @@ class ScoredChange(Record, frozen=True, kw_only=True):
 
     score: Score
     outcome: Outcome
-    source: Annotated[
-        SourceMessage, Meta(description="The change's message, for the dead letter if the row is refused")
-    ]
+    source: Annotated[SourceMessage, Meta(description="For the dead letter if the row is refused")]
 
 
 class ScoringResult(Record, frozen=True, kw_only=True):

@@ -34,9 +34,7 @@ class ReplayedDeadLetter(Record, frozen=True, kw_only=True):
     event_id: str
     account_id: str | None = None
     error_class: str
-    replay_count: Annotated[
-        int, Meta(description="Of the published message; one more than the dead letter's if it was replayed")
-    ]
+    replay_count: Annotated[int, Meta(description="Of the published message")]
     letter_message_id: Annotated[str, Meta(description="On the dead-letter topic")]
     published_message_id: Annotated[str, Meta(description="On the topic that `fate` names")]
     fate: Disposition
@@ -58,9 +56,7 @@ class DeadLetterReplay(Record, frozen=True, kw_only=True):
     is_forced: Annotated[bool, Meta(description="With --force: nothing was parked")] = False
     replayed: Annotated[int, Meta(description="In this row")] = 0
     parked: Annotated[int, Meta(description="In this row")] = 0
-    came_back: Annotated[
-        int | None, Meta(description="How many of the replay's dead letters have failed again so far")
-    ] = None
+    came_back: Annotated[int | None, Meta(description="Of the whole replay, how many failed again so far")] = None
     message: Annotated[str | None, Meta(description="Why the replay ended")] = None
     letters: tuple[ReplayedDeadLetter, ...] = ()
 

@@ -137,19 +137,11 @@ class Score(Record, frozen=True, kw_only=True):
     prompt_tokens: Annotated[int | None, Meta(description="This account's share of its call's prompt")] = None
     output_tokens: Annotated[int | None, Meta(description="This account's share of its call's answer")] = None
     cached_tokens: Annotated[int | None, Meta(description="This account's share of the cached prompt")] = None
-    cost_usd: Annotated[
-        float | None,
-        Meta(description="This account's share of the call's price; NULL if the price table lacks the model"),
-    ] = None
+    cost_usd: Annotated[float | None, Meta(description="This account's share of the price; NULL if unknown")] = None
     accounts_in_call: int | None = None
     latency_ms: Annotated[int | None, Meta(description="Of the call")] = None
-    flags: Annotated[
-        tuple[str, ...], Meta(description="What a reader should know, such as suspected_instructions")
-    ] = ()
-    shadow: Annotated[
-        bool | None,
-        Meta(description="True: a second score by another model or prompt, for comparison only"),
-    ] = None
+    flags: Annotated[tuple[str, ...], Meta(description="Remarks such as suspected_instructions")] = ()
+    shadow: Annotated[bool | None, Meta(description="True: by another model or prompt, for comparison")] = None
     trace_id: str
     pipeline_version: str
 

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline.config.settings import Settings, defaults, read_settings
 from pipeline.config.sources import ResolvedOptions, resolve_options
+from pipeline.resources.names import resource_path
 from transforms.admit.token_budget import TokenBudget
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageSettings
@@ -165,9 +166,9 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
     )
     config = RescoringConfig(
         project=settings.project,
-        subscription=_path(settings.project, "subscriptions", settings.subscription),
+        subscription=resource_path(settings.project, "subscriptions", settings.subscription),
         id_label=settings.id_label or None,
-        dead_letter_topic=_path(settings.project, "topics", settings.dead_letter_topic),
+        dead_letter_topic=resource_path(settings.project, "topics", settings.dead_letter_topic),
         dataset=settings.dataset,
         crm_dataset=settings.crm_dataset,
         gemini=gemini,
@@ -288,7 +289,3 @@ def _actions() -> dict[str, argparse.Action]:
 def unknown_flags(arguments: list[str]) -> list[str]:
     """Return the flags that neither Beam nor this pipeline knows; Beam alone drops them with a warning."""
     return [argument for argument in _parser().parse_known_args(arguments)[1] if argument.startswith("-")]
-
-
-def _path(project: str, kind: str, name: str) -> str:
-    return name if "/" in name else f"projects/{project}/{kind}/{name}"

@@ -7,27 +7,15 @@ Rules for names are Google Cloud's: "Creating and managing projects", "Pub/Sub r
 "Bucket naming requirements", "Service account IDs".
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    StrictStr,
-    ValidationError,
-    WithJsonSchema,
-)
-from pydantic_core import CoreSchema, ErrorDetails, core_schema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails
 
 from pipeline.resources.names import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
-from schemas.identifiers import DatasetId, EmailAddress, ProjectId
+from schemas.identifiers import DatasetId, EmailAddress, Matches, ProjectId
 from schemas.validation_errors import problem
 from transforms.admit.token_budget import BudgetAction
 from transforms.clients.gemini_api import DEFAULT_LOCATION, DEFAULT_MODEL
@@ -44,25 +32,6 @@ _QUOTED_CHARACTERS: Final = 60
 _PUBSUB_NAME: Final = r"[A-Za-z][\w.~+%-]{2,254}"
 _PROJECT_PART: Final = r"projects/[a-z0-9:.-]+"
 _SECRET_NAME: Final = rf"{_PROJECT_PART}/secrets/[\w-]+/versions/\w+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+"
-
-
-@dataclass(frozen=True)
-class Matches:
-    """Constraint on text: the pattern matches all of it. The JSON schema has the pattern, so that a template has it."""
-
-    pattern: str
-    expected: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return handler(schema) | {"pattern": self.pattern}
-
-    def _check(self, text: str) -> str:
-        if not re.fullmatch(self.pattern, text, re.ASCII):
-            raise ValueError(f"expected {self.expected}")
-        return text
 
 
 def _pubsub_name(text: str) -> str:
@@ -132,7 +101,6 @@ LoginUrl = Annotated[
 ClientId = Annotated[StrictStr, Matches(r"[\w.-]{0,255}", "the consumer key of a connected app")]
 IdLabel = Annotated[StrictStr, Matches(r"[\w.-]{0,256}", "the name of a message attribute")]
 SalesforceUser = Annotated[EmailAddress, WithJsonSchema({"type": "string", "pattern": r"[^@\s]{1,64}@[^@\s]{1,255}"})]
-Dataset = Annotated[DatasetId, WithJsonSchema({"type": "string", "pattern": r"\w{1,1024}"})]
 
 
 class Settings(BaseModel):
@@ -146,13 +114,13 @@ class Settings(BaseModel):
     staging_location: BucketPath | None = Field(None, description="Bucket path for the job's package")
     service_account_email: ServiceAccount | None = Field(None, description="Service account of the workers")
 
-    subscription: Subscription = Field(
-        SUBSCRIPTION, description="Pub/Sub subscription of the change events: name or path"
-    )
+    subscription: Subscription = Field(SUBSCRIPTION, description="Pub/Sub subscription of change events: name or path")
     id_label: IdLabel = Field("", description="Message attribute by which Dataflow drops duplicates; see docs/adr/061")
     dead_letter_topic: Topic = Field(DEAD_LETTER_TOPIC, description="Pub/Sub topic of the dead letters: name or path")
-    dataset: Dataset = Field(SCORING_DATASET, description="BigQuery dataset of scores, ledger and dead letters")
-    crm_dataset: Dataset = Field(CRM_DATASET, description="BigQuery dataset of the CRM mirror, the source of contexts")
+    dataset: DatasetId = Field(SCORING_DATASET, description="BigQuery dataset of scores, ledger and dead letters")
+    crm_dataset: DatasetId = Field(
+        CRM_DATASET, description="BigQuery dataset of the CRM mirror, source of the contexts"
+    )
     model: Model = Field(DEFAULT_MODEL, description="Gemini model that scores")
     location: Location = Field(DEFAULT_LOCATION, description="Vertex AI location of the model: a region, or global")
     prompt_version: PromptVersion = Field(
@@ -173,9 +141,7 @@ class Settings(BaseModel):
     shadow_model: Model | None = Field(None, description="Gemini model that scores a sample again, for comparison")
     shadow_prompt: PromptVersion | None = Field(None, description="Prompt version that scores a sample again")
     shadow_percent: Percent = Field(5.0, description="Percentage of changes in the sample for the shadow")
-    materiality: Path | None = Field(
-        None, description="YAML file of material fields, replacing the packaged ones by entity"
-    )
+    materiality: Path | None = Field(None, description="YAML file of material fields, replacing defaults by entity")
     schemas: Path | None = Field(None, description="Folder with the Avro schemas that decode field bitmaps")
     coalesce_seconds: Positive = Field(20.0, description="Seconds without a change after which an account's burst ends")
     coalesce_max_seconds: Positive = Field(120.0, description="Maximum length of a burst in seconds")

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.cloud import pubsub_v1
 
-from pipeline.resources.names import SUBSCRIPTION
+from pipeline.resources.names import SUBSCRIPTION, resource_path
 from schemas.clock import Clock, utc_now
 
 CALL_TIMEOUT_SECONDS = 60.0
@@ -53,7 +53,7 @@ def recover(
     """
     if (to is None) == (to_snapshot is None):
         raise ValueError("expected either --to TIMESTAMP or --to-snapshot NAME")
-    path = subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
+    path = resource_path(project, "subscriptions", subscription)
     with pubsub_v1.SubscriberClient() as client:
         settings = client.get_subscription(subscription=path, timeout=CALL_TIMEOUT_SECONDS)
         if to is not None:
@@ -62,9 +62,7 @@ def recover(
         owner = path.split("/")[1]
         snapshot = f"projects/{owner}/snapshots/{name}"
         client.create_snapshot(name=snapshot, subscription=path, timeout=CALL_TIMEOUT_SECONDS)
-        target: dict[str, Any] = {"time": to}
-        if to_snapshot is not None:
-            target = {"snapshot": to_snapshot if "/" in to_snapshot else f"projects/{owner}/snapshots/{to_snapshot}"}
+        target = {"time": to} if to_snapshot is None else {"snapshot": resource_path(owner, "snapshots", to_snapshot)}
         client.seek(request={"subscription": path, **target}, timeout=CALL_TIMEOUT_SECONDS)
     return Recovery(path, to, to_snapshot, snapshot)
 

@@ -4,7 +4,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.resources.datasets import check_dataset, open_warehouse
-from pipeline.resources.names import DEAD_LETTER_HOLD_SUBSCRIPTION, PARKING_LOT_TOPIC, SCORING_DATASET, TOPIC
+from pipeline.resources.names import (
+    DEAD_LETTER_HOLD_SUBSCRIPTION,
+    PARKING_LOT_TOPIC,
+    SCORING_DATASET,
+    TOPIC,
+    resource_path,
+)
 from transforms.clients.bigquery import Warehouse
 
 
@@ -32,21 +38,18 @@ class ReplayResources:
     @property
     def topic_path(self) -> str:
         """`projects/P/topics/NAME` of the topic that dead letters are replayed to."""
-        return self._path("topics", self.topic)
+        return resource_path(self.project, "topics", self.topic)
 
     @property
     def parking_lot_path(self) -> str:
         """`projects/P/topics/NAME` of the parking lot."""
-        return self._path("topics", self.parking_lot)
+        return resource_path(self.project, "topics", self.parking_lot)
 
     @property
     def hold_path(self) -> str:
         """`projects/P/subscriptions/NAME` of the hold subscription."""
-        return self._path("subscriptions", self.hold)
+        return resource_path(self.project, "subscriptions", self.hold)
 
     def open_warehouse(self) -> AbstractContextManager[Warehouse]:
         """Return a connection to the dataset; its errors name the dataset."""
         return open_warehouse(self.project, self.dataset)
-
-    def _path(self, kind: str, name: str) -> str:
-        return name if "/" in name else f"projects/{self.project}/{kind}/{name}"

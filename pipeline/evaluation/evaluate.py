@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ class EvaluationReport:
         return {
             "as_of": self.horizon.as_of.isoformat(),
             "until": self.horizon.until.isoformat(),
-            "evaluations": [it.document() for it in self.evaluations],
+            "evaluations": [asdict(it) for it in self.evaluations],
             "picture": str(self.picture) if self.picture else None,
             "experiment_runs": list(self.runs),
         }

@@ -86,13 +86,4 @@ def read_scores(
     until = backtest_until or as_of
     parameters = {"as_of": as_of, "since": until - HISTORY, "until": until}
     rows = warehouse.query(_SCORES_SQL.format(dataset=dataset_path(warehouse.project, dataset)), parameters)
-    return [
-        ScoredAccount(
-            account_id=row["account_id"],
-            score=row["score"],
-            tier=tier_of(row["score"]),
-            prompt_version=row["prompt_version"],
-            model=row["model"],
-        )
-        for row in rows
-    ]
+    return [ScoredAccount(**dict(row), tier=tier_of(row["score"])) for row in rows]

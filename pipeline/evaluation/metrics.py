@@ -9,9 +9,9 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from sklearn import config_context
 from sklearn.metrics import brier_score_loss, roc_auc_score
@@ -112,10 +112,6 @@ class Evaluation:
     tiers: tuple[TierCalibration, ...]
     brier: float | None
     """Mean squared difference of score/100 from 1 (bought) or 0: 0 is best, a constant score of 50 gives 0.25."""
-
-    def document(self) -> dict[str, Any]:
-        """Return the evaluation as `--json` prints it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

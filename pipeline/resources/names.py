@@ -54,6 +54,11 @@ SUBSCRIPTION_TOPICS: Final[Mapping[str, str]] = {name: topic for name, (topic, _
 """The topic of each subscription."""
 
 
+def resource_path(project: str, kind: str, name: str) -> str:
+    """Return `projects/P/KIND/NAME`; a name that is a path already stays as it is."""
+    return name if "/" in name else f"projects/{project}/{kind}/{name}"
+
+
 def create_topics(project: str) -> None:
     """Create missing topics and subscriptions; existing ones keep their settings."""
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()

@@ -75,11 +75,6 @@ def _with_standard_base64(document: Any) -> Any:
     return [_with_standard_base64(item) for item in document] if isinstance(document, list) else document
 
 
-def register_coders(*models: type[Record]) -> None:
-    """Register RecordCoder with Beam for these models."""
-    for model in models:
-        registry.register_coder(model, RecordCoder)
-
-
 # The graph imports this module, so that every step which declares one of these models has its coder.
-register_coders(AccountChange, DeadLetter, Outcome, Score, ScoredChange, ScoringResult)
+for _model in (AccountChange, DeadLetter, Outcome, Score, ScoredChange, ScoringResult):
+    registry.register_coder(_model, RecordCoder)

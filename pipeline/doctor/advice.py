@@ -6,6 +6,7 @@ Google's reason code are safe to show.
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import google.auth.exceptions
@@ -42,11 +43,7 @@ _REMEDY_OF_REASON: Final = {
 """Values of google.api.ErrorReason that are about the project, where a role on the resource does not help."""
 
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
-_MALFORMED, _UNAUTHENTICATED, _FORBIDDEN, _NOT_FOUND, _EXHAUSTED = 400, 401, 403, 404, 429
 _NO_ANSWER: Final = frozenset({408, 499})
-_SERVER_FAULTS: Final = 500
-_NOT_IMPLEMENTED: Final = 501
-_UNAVAILABLE: Final = 503
 _PLUGIN_FAILED: Final = "metadata from plugin failed"
 """gRPC's message when it got no access token; the status is UNAVAILABLE, as if the server were down."""
 
@@ -125,17 +122,17 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
             f"the check itself failed ({refusal.kind})",
             "rescore doctor does not know this error: report it with this line",
         )
-    if status in _NO_ANSWER or (status >= _SERVER_FAULTS and status != _NOT_IMPLEMENTED):
+    if status in _NO_ANSWER or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED):
         return f"{advice.service} does not answer ({refusal.kind})", _reach(advice.api)
-    by_status = {
-        _MALFORMED: (f"{advice.service} rejects the request as invalid{told}", advice.malformed),
-        _UNAUTHENTICATED: (
+    by_status: dict[int, tuple[str, str]] = {
+        HTTPStatus.BAD_REQUEST: (f"{advice.service} rejects the request as invalid{told}", advice.malformed),
+        HTTPStatus.UNAUTHORIZED: (
             f"{advice.service} does not accept the credentials, or there are none ({refusal.kind})",
             LOG_IN,
         ),
-        _FORBIDDEN: (f"{advice.service} refuses these credentials{told}", advice.refused),
-        _NOT_FOUND: (f"{advice.service} does not have it{told}", advice.missing),
-        _EXHAUSTED: (
+        HTTPStatus.FORBIDDEN: (f"{advice.service} refuses these credentials{told}", advice.refused),
+        HTTPStatus.NOT_FOUND: (f"{advice.service} does not have it{told}", advice.missing),
+        HTTPStatus.TOO_MANY_REQUESTS: (
             f"{advice.service}'s quota is exhausted{told}",
             f"run it again in a minute; if it fails again, ask for more quota of {advice.api}",
         ),
@@ -159,7 +156,7 @@ def _is_refused(error: GeminiError) -> bool:
 def _status_and_reason(error: BaseException) -> tuple[int | None, str | None]:
     if isinstance(error, api.GoogleAPICallError):
         if _PLUGIN_FAILED in error.message:
-            return _UNAUTHENTICATED, None
+            return HTTPStatus.UNAUTHORIZED, None
         return (int(error.code) if error.code else None), error.reason
     if isinstance(error, AccessRefused | SecretUnavailable):
         return error.status, error.reason
@@ -167,15 +164,15 @@ def _status_and_reason(error: BaseException) -> tuple[int | None, str | None]:
 
 
 _STATUS_OF: Final[tuple[tuple[type[BaseException], int], ...]] = (
-    (QuotaExhausted, _EXHAUSTED),
-    (GeminiRefusedPrompt, _MALFORMED),
-    (Unauthenticated, _UNAUTHENTICATED),
-    (ServerFault, _SERVER_FAULTS),
-    (ConnectionLost, _UNAVAILABLE),
-    (GeminiTimeout, _UNAVAILABLE),
-    (google.auth.exceptions.GoogleAuthError, _UNAUTHENTICATED),
-    (requests.exceptions.RequestException, _UNAVAILABLE),
-    (TimeoutError, _UNAVAILABLE),
-    (ConnectionError, _UNAVAILABLE),
+    (QuotaExhausted, HTTPStatus.TOO_MANY_REQUESTS),
+    (GeminiRefusedPrompt, HTTPStatus.BAD_REQUEST),
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (ServerFault, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (ConnectionLost, HTTPStatus.SERVICE_UNAVAILABLE),
+    (GeminiTimeout, HTTPStatus.SERVICE_UNAVAILABLE),
+    (google.auth.exceptions.GoogleAuthError, HTTPStatus.UNAUTHORIZED),
+    (requests.exceptions.RequestException, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TimeoutError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ConnectionError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 """The status to assume for errors without one; the first class that matches counts."""

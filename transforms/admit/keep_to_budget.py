@@ -50,9 +50,9 @@ class KeepToBudget(beam.PTransform):
         if self.budget is None:
             gate, gated = _LetPass(), changes
         elif self.budget.action is BudgetAction.DEAD_LETTER:
-            gate, gated = _Refuse(self.budget, self.pipeline_version, self.count_of), changes
+            gate, gated = _Refuse(self.budget, self), changes
         else:
-            gate, shards = _Hold(self.budget, self.pipeline_version, self.count_of, self.clock), self.shards
+            gate, shards = _Hold(self.budget, self), self.shards
             gated = changes | "Shard by account" >> beam.Map(
                 lambda change: (shard_of(change.account_id, shards), change)
             ).with_output_types(tuple[str, AccountChange])
@@ -67,10 +67,10 @@ class _LetPass(beam.DoFn):
 class _Gate(beam.DoFn):
     """Base of the two ways to keep to a budget."""
 
-    def __init__(self, budget: TokenBudget, pipeline_version: str, count_of: CountOf) -> None:
+    def __init__(self, budget: TokenBudget, config: KeepToBudget) -> None:
         self.budget = budget
-        self.count_of = count_of
-        self.ledger = Ledger(STAGE, pipeline_version)
+        self.count_of, self.clock = config.count_of, config.clock
+        self.ledger = Ledger(STAGE, config.pipeline_version)
         self.admitted = Metrics.counter(STAGE, "admitted_total")
         self.refused = Metrics.counter(STAGE, "budget_exhausted_total")
         self.held = Metrics.counter(STAGE, "held_total")
@@ -106,12 +106,6 @@ class _Hold(_Gate):
     Workers are not blocked meanwhile, and a worker's death loses none. At a drain and at the end of a bounded input the
     accounts that are still held are dead-lettered, as retryable.
     """
-
-    def __init__(
-        self, budget: TokenBudget, pipeline_version: str, count_of: CountOf, clock: Callable[[], float]
-    ) -> None:
-        super().__init__(budget, pipeline_version, count_of)
-        self.clock = clock
 
     def process(
         self,

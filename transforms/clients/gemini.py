@@ -9,6 +9,7 @@ import os
 import time
 import urllib.parse
 import urllib.request
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -28,7 +29,6 @@ from transforms.errors import ConnectionLost
 
 BASE_URL_VARIABLE: Final = "GOOGLE_VERTEX_BASE_URL"
 _MULTI_REGIONS: Final = frozenset({"us", "eu"})
-_HTTP_OK: Final = 200
 _CONNECT_SECONDS: Final = 10.0
 
 
@@ -86,7 +86,7 @@ class RestTransport:
                 body = await response.read()  # also an error's: else its connection is not reused
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise ConnectionLost(f"the connection to Gemini failed ({type(error).__name__})") from None
-        if response.status != _HTTP_OK:
+        if response.status != HTTPStatus.OK:
             raise error_of_status(response.status, response.headers, body)
         return read_response(body, time.monotonic() - started)
 

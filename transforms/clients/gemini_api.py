@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,10 +39,7 @@ OUTPUT_TOKENS_PER_ACCOUNT: Final = 1_500
 _FILTERS: Final = frozenset({"SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR"})
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
 _TOO_LARGE: Final = frozenset({400, 413})
-_UNAUTHENTICATED: Final = 401
-_QUOTA_EXHAUSTED: Final = 429
 _TRANSIENT: Final = frozenset({408, 499})
-_SERVER_FAULTS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -130,11 +128,11 @@ def error_of_status(status: int, headers: Mapping[str, str], body: bytes = b"") 
     """
     if status in _TOO_LARGE:
         return GeminiRefusedPrompt(f"Gemini refused the request as invalid ({status})")
-    if status == _UNAUTHENTICATED:
+    if status == HTTPStatus.UNAUTHORIZED:
         return Unauthenticated("Gemini refused the access token (401)")
-    if status == _QUOTA_EXHAUSTED:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return QuotaExhausted(retry_after(headers.get("Retry-After")))
-    if status >= _SERVER_FAULTS or status in _TRANSIENT:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
         return ServerFault(status, retry_after(headers.get("Retry-After")))
     return AccessRefused(status, reason_of(body))
 

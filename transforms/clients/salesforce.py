@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import requests
@@ -22,6 +23,7 @@ from simple_salesforce.api import Salesforce as Client
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.circuit import CircuitBreaker, CircuitOpen, within
 from transforms.clients.salesforce_api import (
+    API_VERSION,
     AccountRecord,
     ConnectionFailed,
     InvalidAnswer,
@@ -47,8 +49,6 @@ MAX_IDS_A_QUERY: Final = 200
 _CONNECT_SECONDS: Final = 5.0
 _RETRIED_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 _RETRIED_CODES: Final = frozenset({"REQUEST_LIMIT_EXCEEDED", "SERVER_UNAVAILABLE"})
-_HTTP_OK: Final = 200
-_HTTP_UNAUTHORIZED: Final = 401
 _CODE: Final = re.compile(r"[A-Za-z_]{1,60}\Z")
 
 
@@ -150,10 +150,7 @@ class Salesforce:
         except VENDOR_ERRORS as error:
             raise self._mapped(error, ends_at) from None
         self._client = Client(
-            session_id=token.access_token,
-            instance_url=token.instance_url,
-            session=session,
-            version=self._settings.api_version,
+            session_id=token.access_token, instance_url=token.instance_url, session=session, version=API_VERSION
         )
         return self._client
 
@@ -188,7 +185,7 @@ def read_token(answer: requests.Response) -> Token:
         RefusedCall: The login was refused.
         ValidationError: The response has no valid token.
     """
-    if answer.status_code != _HTTP_OK:
+    if answer.status_code != HTTPStatus.OK:
         raise RefusedCall(answer.status_code, _oauth_code(answer))
     return Token.model_validate_json(answer.content)
 
@@ -197,7 +194,7 @@ def map_error(error: Exception) -> SalesforceUnavailable:
     """Return our error for a vendor's, without its text, which can quote URLs and responses."""
     if isinstance(error, vendor.SalesforceError):
         code = _code(error.content)
-        is_expired = error.status == _HTTP_UNAUTHORIZED or code == "INVALID_SESSION_ID"
+        is_expired = error.status == HTTPStatus.UNAUTHORIZED or code == "INVALID_SESSION_ID"
         return (SessionExpired if is_expired else RefusedCall)(error.status, code)
     if isinstance(error, ValidationError | requests.exceptions.JSONDecodeError):
         return InvalidAnswer(f"Salesforce's response is not one of its API ({type(error).__name__})")

@@ -19,13 +19,12 @@ from schemas.salesforce_ids import AccountId
 from transforms.clients.secrets import SecretUnavailable, is_secret_name
 from transforms.errors import SalesforceUnavailable
 
-DEFAULT_API_VERSION: Final = "66.0"
+API_VERSION: Final = "66.0"
 
 _ASSERTION_LIFETIME: Final = dt.timedelta(minutes=3)
 _SHARED_HOSTS: Final = frozenset({"https://login.salesforce.com", "https://test.salesforce.com"})
 _HTTPS_HOST: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?\Z")
 _FIELD: Final = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
-_VERSION: Final = re.compile(r"\d+\.\d\Z")
 
 
 class AuthFlow(StrEnum):
@@ -58,7 +57,6 @@ class SalesforceSettings:
     flow: AuthFlow = AuthFlow.CLIENT_CREDENTIALS
     username: str | None = field(default=None, repr=False)
     audience: str = "https://login.salesforce.com"
-    api_version: str = DEFAULT_API_VERSION
     fields: tuple[str, ...] = PROFILE_FIELDS
     deadline_seconds: float = 20.0
     retry_wait_seconds: float = 0.5
@@ -75,8 +73,6 @@ class SalesforceSettings:
             raise ValueError("login_url: expected https:// and a host, such as https://acme.my.salesforce.com")
         if not is_secret_name(self.secret):
             raise ValueError("secret: name an environment variable, or projects/P/secrets/S/versions/V")
-        if not _VERSION.match(self.api_version):
-            raise ValueError(f"api_version: expected a number such as {DEFAULT_API_VERSION}")
         if not self.fields or not all(_FIELD.match(name) for name in self.fields):
             raise ValueError("fields: expected names of fields, such as Name or Segment__c")
         if self.flow is AuthFlow.JWT_BEARER and not self.username:

@@ -35,7 +35,6 @@ VERSION = "projects/my-project/secrets/salesforce/versions/latest"
         ("secret", "hunter2hunter2"),
         ("secret", "projects/my-project/secrets/salesforce"),
         ("secret", ""),
-        ("api_version", "v66"),
         ("fields", ()),
         ("fields", ("Name", "Id) FROM User --")),
     ],

@@ -72,12 +72,13 @@ def account_filter(text: str) -> AccountFilter:
 def _bind(condition: exp.Expr, parameters: dict[str, FilterValue]) -> None:
     """Check a condition, and replace each of its values by a parameter."""
     operands = list(condition.iter_expressions())
+    used = {name for name, value in condition.args.items() if value}
     if isinstance(condition, exp.And | exp.Or | exp.Not | exp.Paren):
         for operand in operands:
             _bind(operand, parameters)
     elif isinstance(condition, exp.Is) and isinstance(condition.expression, exp.Null):
         _known_column(condition.this)
-    elif isinstance(condition, _COMPARISONS) and len(operands) > 1 and _named(condition) <= _OPERANDS:
+    elif isinstance(condition, _COMPARISONS) and len(operands) > 1 and used <= _OPERANDS:
         if isinstance(condition, _REVERSIBLE):
             operands.sort(key=lambda operand: not isinstance(operand, exp.Column))
         column = _known_column(operands[0])
@@ -89,10 +90,6 @@ def _bind(condition: exp.Expr, parameters: dict[str, FilterValue]) -> None:
         raise FilterRefused(
             "--where may compare columns with values by =, !=, <, <=, >, >=, LIKE, IN, BETWEEN and IS NULL only"
         )
-
-
-def _named(comparison: exp.Expr) -> set[str]:
-    return {name for name, value in comparison.args.items() if value}
 
 
 def _known_column(node: exp.Expr) -> str:

@@ -5,7 +5,6 @@ the cost of a lookup at microseconds. A URL can hold a password, so options name
 error quotes it.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -73,8 +72,6 @@ class RedisSettings:
         """
         if "://" in self.location:
             return self.location
-        if "/" not in self.location and not os.environ.get(self.location):
-            raise RedisUnavailable(f"the environment variable {self.location} is not set")
         try:
             return read_secret(self.location)
         except SecretUnavailable as error:

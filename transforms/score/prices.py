@@ -5,7 +5,6 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,14 +19,29 @@ _MAX_PRICE: Final = 1_000.0
 """US dollars per million tokens; a higher price is taken for a typing error."""
 
 
-@dataclass(frozen=True)
-class Price:
+def _not_above_input(cached_input: float, info: ValidationInfo) -> float:
+    if cached_input > info.data.get("input", cached_input):
+        raise ValueError("higher than input: check whether the two are swapped")
+    return cached_input
+
+
+def _date(value: Any) -> dt.date:
+    try:
+        return value if isinstance(value, dt.date) else dt.date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("expected a date such as 2026-12-31") from None
+
+
+_Dollars = Annotated[float, Field(ge=0, le=_MAX_PRICE, allow_inf_nan=False)]
+
+
+class Price(FileModel):
     """US dollars per million tokens, up to the end of the day `until` (UTC); None: no end is known."""
 
-    input: float
-    cached_input: float
-    output: float
-    until: dt.date | None = None
+    input: _Dollars
+    cached_input: Annotated[_Dollars, AfterValidator(_not_above_input)]
+    output: _Dollars
+    until: Annotated[dt.date | None, BeforeValidator(_date)] = None
 
     def cost_usd(self, on: dt.date, *, prompt_tokens: int, cached_tokens: int, output_tokens: int) -> float | None:
         """Return the cost of tokens in US dollars; None if the price is no longer valid on that day.
@@ -52,9 +66,7 @@ def load_prices(path: Path | None = None) -> Mapping[str, Price]:
         YamlFileError: The file can't be read, or a price in it is wrong.
     """
     files = (_DEFAULTS, path) if path else (_DEFAULTS,)
-    return {
-        model: Price(**dict(price)) for file in files for model, price in read_yaml(file, _PricesFile).models.items()
-    }
+    return {model: price for file in files for model, price in read_yaml(file, _PricesFile).models.items()}
 
 
 def price_of(prices: Mapping[str, Price], model: str) -> Price:
@@ -69,28 +81,5 @@ def price_of(prices: Mapping[str, Price], model: str) -> Price:
     return prices[model]
 
 
-def _not_above_input(cached_input: float, info: ValidationInfo) -> float:
-    if cached_input > info.data.get("input", cached_input):
-        raise ValueError("higher than input: check whether the two are swapped")
-    return cached_input
-
-
-def _date(value: Any) -> dt.date:
-    try:
-        return dt.date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError("expected a date such as 2026-12-31") from None
-
-
-_Dollars = Annotated[float, Field(ge=0, le=_MAX_PRICE, allow_inf_nan=False)]
-
-
-class _ModelPrice(FileModel):
-    input: _Dollars
-    cached_input: Annotated[_Dollars, AfterValidator(_not_above_input)]
-    output: _Dollars
-    until: Annotated[dt.date | None, BeforeValidator(_date)] = None
-
-
 class _PricesFile(FileModel):
-    models: dict[str, _ModelPrice]
+    models: dict[str, Price]

@@ -54,7 +54,7 @@ def test_a_file_replaces_model_by_model(tmp_path: Path) -> None:
         "models:\n  gemini-3.5-flash-lite: {input: 0.2, cached_input: 0.02, output: 2, until: 2027-06-30}\n"
     )
     prices = load_prices(file)
-    assert prices["gemini-3.5-flash-lite"] == Price(0.2, 0.02, 2, dt.date(2027, 6, 30))
+    assert prices["gemini-3.5-flash-lite"] == Price(input=0.2, cached_input=0.02, output=2, until=dt.date(2027, 6, 30))
     assert prices["gemini-3.1-flash-lite"] == load_prices()["gemini-3.1-flash-lite"]
 
 

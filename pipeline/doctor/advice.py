@@ -69,15 +69,6 @@ class Advice:
     malformed: str = "check the names and options given to rescore doctor"
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """What is safe to show of an error: HTTP status, Google's reason code, the error's class."""
-
-    status: int | None
-    reason: str | None
-    kind: str
-
-
 def explain(error: BaseException, advice: Advice) -> tuple[str, str]:
     """Return what is wrong and how to fix it, one line each."""
     error = cause_of(error)
@@ -89,13 +80,7 @@ def explain(error: BaseException, advice: Advice) -> tuple[str, str]:
         return str(error), LOG_IN
     if isinstance(error, RedisUnavailable) or (isinstance(error, SecretUnavailable) and error.status is None):
         return str(error), advice.missing
-    return _explain_refusal(refusal_of(error), advice)
-
-
-def refusal_of(error: BaseException) -> Refusal:
-    """Return what is safe to show of an error."""
-    status, reason = _status_and_reason(error)
-    return Refusal(status, reason if reason and _NAME.match(reason) else None, type(error).__name__)
+    return _explain_refusal(error, advice)
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -106,28 +91,28 @@ def cause_of(error: BaseException) -> BaseException:
     return cause_of(inner) if inner else error
 
 
-def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
-    status = refusal.status
-    told = f" ({status})" if not refusal.reason else f" ({status}, {refusal.reason})"
-    if refusal.reason == SERVICE_DISABLED:
+def _explain_refusal(error: BaseException, advice: Advice) -> tuple[str, str]:
+    kind, (status, reason) = type(error).__name__, _status_and_reason(error)
+    told = f" ({status}, {reason})" if reason else f" ({status})"
+    if reason == SERVICE_DISABLED:
         return (
             f"the API {advice.api} is not enabled in {advice.project}",
             f"gcloud services enable {advice.api} --project {advice.project}",
         )
-    if refusal.reason in _REMEDY_OF_REASON:
-        remedy = _REMEDY_OF_REASON[refusal.reason].format(project=advice.project)
+    if reason in _REMEDY_OF_REASON:
+        remedy = _REMEDY_OF_REASON[reason].format(project=advice.project)
         return f"{advice.service} refuses the project{told}", remedy
     if status is None:
         return (
-            f"the check itself failed ({refusal.kind})",
+            f"the check itself failed ({kind})",
             "rescore doctor does not know this error: report it with this line",
         )
     if status in _NO_ANSWER or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED):
-        return f"{advice.service} does not answer ({refusal.kind})", _reach(advice.api)
+        return f"{advice.service} does not answer ({kind})", _reach(advice.api)
     by_status: dict[int, tuple[str, str]] = {
         HTTPStatus.BAD_REQUEST: (f"{advice.service} rejects the request as invalid{told}", advice.malformed),
         HTTPStatus.UNAUTHORIZED: (
-            f"{advice.service} does not accept the credentials, or there are none ({refusal.kind})",
+            f"{advice.service} does not accept the credentials, or there are none ({kind})",
             LOG_IN,
         ),
         HTTPStatus.FORBIDDEN: (f"{advice.service} refuses these credentials{told}", advice.refused),
@@ -138,7 +123,7 @@ def _explain_refusal(refusal: Refusal, advice: Advice) -> tuple[str, str]:
         ),
     }
     unknown = (
-        f"{advice.service} answers with {refusal.kind}{told}",
+        f"{advice.service} answers with {kind}{told}",
         f"rescore doctor does not know this status: look it up in the documentation of {advice.api}",
     )
     return by_status.get(status, unknown)
@@ -154,6 +139,12 @@ def _is_refused(error: GeminiError) -> bool:
 
 
 def _status_and_reason(error: BaseException) -> tuple[int | None, str | None]:
+    """Return an error's HTTP status, and Google's reason code if it looks like one, as it is shown."""
+    status, reason = _told(error)
+    return status, reason if reason and _NAME.match(reason) else None
+
+
+def _told(error: BaseException) -> tuple[int | None, str | None]:
     if isinstance(error, api.GoogleAPICallError):
         if _PLUGIN_FAILED in error.message:
             return HTTPStatus.UNAUTHORIZED, None

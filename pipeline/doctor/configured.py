@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from pipeline.doctor.advice import Advice
 from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Status
@@ -12,8 +11,6 @@ from transforms.clients.salesforce import Salesforce
 from transforms.clients.salesforce_api import RefusedCall, SalesforceSettings
 from transforms.clients.secrets import SecretUnavailable, is_secret_name, read_secret
 from transforms.errors import SalesforceUnavailable
-
-_ANY_TTL_SECONDS: Final = 1.0
 
 
 def configured_checks(
@@ -38,7 +35,7 @@ def ping(settings: RedisSettings | None) -> Finding:
     """
     if settings is None:
         return Finding(Status.SKIPPED, "--redis_url was not given")
-    RedisStore(settings, _ANY_TTL_SECONDS).ping()
+    RedisStore(settings, ttl_seconds=1.0).ping()
     return Finding(Status.OK, "answers")
 
 

@@ -18,9 +18,6 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from schemas.score import Tier
 
-DEFAULT_HORIZON: Final = dt.timedelta(days=90)
-"""A score is the chance that the account buys in the next 90 days."""
-
 RESAMPLES: Final = 200
 _SEED: Final = 1
 _CONFIDENCE: Final = 0.95
@@ -48,10 +45,13 @@ class LabelledOutcome:
 
 @dataclass(frozen=True)
 class Horizon:
-    """The days after `as_of` whose outcomes count; the score may know those of the day itself."""
+    """The days after `as_of` whose outcomes count; the score may know those of the day itself.
+
+    A score is the chance that the account buys in the next 90 days.
+    """
 
     as_of: dt.date
-    length: dt.timedelta = DEFAULT_HORIZON
+    length: dt.timedelta
 
     @property
     def until(self) -> dt.date:

@@ -42,9 +42,6 @@ _RESCORE_REASONS: Final = {
     ChangeType.DELETE: "deleted",
     ChangeType.UNDELETE: "undeleted",
 }
-GAP: Final = "gap"
-WILDCARD: Final = "wildcard"
-OVERFLOW: Final = "overflow"
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def _of_change(change: AccountChange, materiality: Materiality) -> Explanation:
     elif is_deletion(change):
         decision, reason = Decision.TOMBSTONE, "deleted"
     else:
-        decision, reason = Decision.RESCORE, _RESCORE_REASONS.get(change.change_type, GAP)
+        decision, reason = Decision.RESCORE, _RESCORE_REASONS.get(change.change_type, "gap")
     return Explanation(
         event_id=change.event_id,
         account_id=change.account_id,
@@ -111,7 +108,7 @@ def _of_no_change(record: NoChange) -> Explanation:
     received = record.received
     if record.outcome is OutcomeKind.RESYNC_REQUESTED:
         is_overflow = received.change_type == ChangeType.GAP_OVERFLOW or received.record_id == OVERFLOW_RECORD_ID
-        decision, reason = Decision.RESYNC, OVERFLOW if is_overflow else WILDCARD
+        decision, reason = Decision.RESYNC, "overflow" if is_overflow else "wildcard"
     else:
         decision, reason = Decision.SKIP, record.reason.value if record.reason else ""
     return Explanation(

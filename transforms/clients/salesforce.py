@@ -112,7 +112,7 @@ class Salesforce:
         )
         records: dict[str, AccountRecord] = {}
         for part in chunked(ids, MAX_IDS_A_QUERY):
-            records |= retrying(self._query_with_session, accounts_query(part, self._settings.fields), ends_at)
+            records |= retrying(self._query_with_session, accounts_query(part), ends_at)
         return records
 
     def _query_with_session(self, soql: str, ends_at: float) -> dict[str, AccountRecord]:
@@ -131,7 +131,7 @@ class Salesforce:
                 answer = client.query_more(page.next_url, identifier_is_url=True, timeout=self._timeout(ends_at))
                 page = Page.model_validate(answer)
                 rows += page.records
-            return dict(read_record(row, self._settings.fields) for row in rows)
+            return dict(map(read_record, rows))
         except VENDOR_ERRORS as error:
             raise self._mapped(error, ends_at) from None
 

@@ -24,7 +24,6 @@ API_VERSION: Final = "66.0"
 _ASSERTION_LIFETIME: Final = dt.timedelta(minutes=3)
 _SHARED_HOSTS: Final = frozenset({"https://login.salesforce.com", "https://test.salesforce.com"})
 _HTTPS_HOST: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?\Z")
-_FIELD: Final = re.compile(r"[A-Za-z]\w*\Z", re.ASCII)
 
 
 class AuthFlow(StrEnum):
@@ -45,7 +44,6 @@ class SalesforceSettings:
             (projects/P/secrets/S/versions/latest), that holds the consumer secret or, in PEM, the private key.
         username: The integration user, for JWT bearer.
         audience: Of the JWT; https://test.salesforce.com for a sandbox.
-        fields: Read of an Account. Salesforce refuses the whole query if the user may not read one of them.
         deadline_seconds: For a read with its waits, login and retries.
         circuit_failures: So many failed reads in a row open the circuit.
         circuit_reset_seconds: An open circuit is probed after so long.
@@ -57,7 +55,6 @@ class SalesforceSettings:
     flow: AuthFlow = AuthFlow.CLIENT_CREDENTIALS
     username: str | None = field(default=None, repr=False)
     audience: str = "https://login.salesforce.com"
-    fields: tuple[str, ...] = PROFILE_FIELDS
     deadline_seconds: float = 20.0
     retry_wait_seconds: float = 0.5
     circuit_failures: int = 3
@@ -73,8 +70,6 @@ class SalesforceSettings:
             raise ValueError("login_url: expected https:// and a host, such as https://acme.my.salesforce.com")
         if not is_secret_name(self.secret):
             raise ValueError("secret: name an environment variable, or projects/P/secrets/S/versions/V")
-        if not self.fields or not all(_FIELD.match(name) for name in self.fields):
-            raise ValueError("fields: expected names of fields, such as Name or Segment__c")
         if self.flow is AuthFlow.JWT_BEARER and not self.username:
             raise ValueError("username: JWT bearer needs the integration user's")
         if self.flow is AuthFlow.CLIENT_CREDENTIALS and self.login_url in _SHARED_HOSTS:
@@ -154,14 +149,17 @@ def token_request(settings: SalesforceSettings, secret: str, now: dt.datetime) -
     return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
 
 
-def accounts_query(account_ids: Sequence[str], fields: Sequence[str]) -> str:
-    """Return the SOQL that reads accounts. SOQL has no parameters: the ids must be checked."""
-    columns = ", ".join(dict.fromkeys(("Id", "IsDeleted", MODIFIED_FIELD, *fields)))
+def accounts_query(account_ids: Sequence[str]) -> str:
+    """Return the SOQL that reads accounts. SOQL has no parameters: the ids must be checked.
+
+    Salesforce refuses the whole query if the user may not read one of the fields.
+    """
+    columns = ", ".join(("Id", "IsDeleted", MODIFIED_FIELD, *PROFILE_FIELDS))
     ids = ", ".join(f"'{account_id}'" for account_id in account_ids)
-    return f"SELECT {columns} FROM Account WHERE Id IN ({ids})"  # noqa: S608 - checked ids, and fields of the settings
+    return f"SELECT {columns} FROM Account WHERE Id IN ({ids})"  # noqa: S608 - checked ids
 
 
-def read_record(row: Mapping[str, JsonValue], fields: Sequence[str]) -> tuple[str, AccountRecord]:
+def read_record(row: Mapping[str, JsonValue]) -> tuple[str, AccountRecord]:
     """Return a row of a query's result, by its id.
 
     Raises:
@@ -172,7 +170,7 @@ def read_record(row: Mapping[str, JsonValue], fields: Sequence[str]) -> tuple[st
             "account_id": row.get("Id"),
             "is_deleted": row.get("IsDeleted"),
             "modified_at": row.get(MODIFIED_FIELD),
-            "values": {name: row[name] for name in fields if name in row},
+            "values": {name: row[name] for name in PROFILE_FIELDS if name in row},
         }
     )
     return record.account_id, record

@@ -30,11 +30,6 @@ def is_in_sample(event_id: str, percent: float) -> bool:
     return bucket < percent / 100 * _BUCKETS
 
 
-def shadow_row(score: Score) -> Score:
-    """Return a score with the flag of a shadow."""
-    return replace(score, shadow=True)
-
-
 @dataclass
 class ShadowScores(beam.PTransform):
     """list of EnrichedChange → Score, flagged as a shadow, for `percent` of the changes.
@@ -72,7 +67,7 @@ class _KeepRows(beam.DoFn):
     def process(self, result: ScoringResult) -> Iterator[Score]:
         if result.scored:
             self.scored.inc()
-            yield shadow_row(result.scored.score)
+            yield replace(result.scored.score, shadow=True)
         elif result.dead_letter:
             self.failed.inc()
             _log.warning(

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from schemas.salesforce_fields import PROFILE_FIELDS
 from tests.fixtures.changes import NOW, account_id
 from transforms.clients.salesforce_api import (
     AuthFlow,
@@ -35,8 +36,6 @@ VERSION = "projects/my-project/secrets/salesforce/versions/latest"
         ("secret", "hunter2hunter2"),
         ("secret", "projects/my-project/secrets/salesforce"),
         ("secret", ""),
-        ("fields", ()),
-        ("fields", ("Name", "Id) FROM User --")),
     ],
 )
 def test_settings_that_cannot_work_are_refused(field: str, value: Any) -> None:
@@ -98,8 +97,9 @@ def test_an_invalid_key_is_not_quoted() -> None:
 
 
 def test_a_query_reads_each_field_once() -> None:
-    """The query selects id, deletion and modification time, then the fields, without repetition."""
-    soql = accounts_query([account_id(1), account_id(2)], ("Name", "Id", "Segment__c"))
-    selected, condition = soql.split(" FROM Account ")
-    assert selected == "SELECT Id, IsDeleted, SystemModstamp, Name, Segment__c"
+    """The query selects id, deletion and modification time, then the fields of a profile, without repetition."""
+    selected, condition = accounts_query([account_id(1), account_id(2)]).split(" FROM Account ")
+    columns = selected.removeprefix("SELECT ").split(", ")
+    assert columns == ["Id", "IsDeleted", "SystemModstamp", *PROFILE_FIELDS]
+    assert len(set(columns)) == len(columns)
     assert condition == f"WHERE Id IN ('{account_id(1)}', '{account_id(2)}')"

@@ -102,9 +102,7 @@ def replay(
     not_replayed: NotReplayed = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Dead letters to replay or park, at most.")] = None,
     rate: Rate = 50.0,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Replay; without it, only say what would be done.")
-    ] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="Replay; else only say what would be done.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also replay what would be parked.")] = False,
     reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "not given",
     quiet: Quiet = 10.0,
@@ -140,9 +138,7 @@ def resume(
     *,
     project: Project,
     dataset: Dataset = "account_scoring",
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="Don't wait until the lease of a killed process expires.")
-    ] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Don't wait for a killed process's lease.")] = False,
     quiet: Quiet = 10.0,
     topic: Topic = "account-changes",
     parking_lot: ParkingLot = "account-changes-parking-lot",

@@ -72,18 +72,12 @@ def render(listing: DeadLetterListing) -> Group:
     parts: list[Text | Table] = []
     for group in listing.groups:
         title = Text.assemble(plain(f"{group.error_class}", "bold red"), plain(f"  {group.stage}", "bold"))
+        count = f"{group.dead_letters}, of {group.accounts} accounts; {group.replayed} replayed or parked"
+        retryable = "yes: a replay can succeed without other changes"
         table = fact_table(
-            (
-                "dead letters",
-                f"{group.dead_letters}, of {group.accounts} accounts; {group.replayed} replayed or parked",
-            ),
+            ("dead letters", count),
             ("failed (UTC)", f"{group.first_failed_at:%Y-%m-%d %H:%M:%S} to {group.last_failed_at:%Y-%m-%d %H:%M:%S}"),
-            (
-                "retryable",
-                "yes: a replay can succeed without other changes"
-                if group.retryable
-                else "no: something has to change first",
-            ),
+            ("retryable", retryable if group.retryable else "no: something has to change first"),
             ("example", f"{group.example_id}\n{group.example_message}"),
             ("remedy", remedy_of(group.error_class)),
         )

@@ -91,20 +91,13 @@ def evaluate_scores(
 
 
 def _record(evaluations: Sequence[Evaluation], window: Horizon, target: ExperimentTarget) -> tuple[str, ...]:
-    return tuple(
-        record_run(
-            target,
-            f"{it.prompt_version}-{it.model}-{window.as_of}",
-            {
-                "prompt_version": it.prompt_version,
-                "model": it.model,
-                "as_of": window.as_of.isoformat(),
-                "until": window.until.isoformat(),
-            },
-            metrics_of(it),
-        )
-        for it in evaluations
-    )
+    days = {"as_of": window.as_of.isoformat(), "until": window.until.isoformat()}
+    runs = []
+    for it in evaluations:
+        parameters = {"prompt_version": it.prompt_version, "model": it.model, **days}
+        name = f"{it.prompt_version}-{it.model}-{window.as_of}"
+        runs.append(record_run(target, name, parameters, metrics_of(it)))
+    return tuple(runs)
 
 
 def render(report: EvaluationReport) -> Group:

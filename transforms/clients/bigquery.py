@@ -326,12 +326,7 @@ def _parameter(name: str, value: QueryValue) -> bigquery.ArrayQueryParameter | b
     return bigquery.ScalarQueryParameter(name, kind, value)
 
 
-_PARAMETER_TYPES: Final[Mapping[type, str]] = {
-    str: "STRING",
-    int: "INT64",
-    float: "FLOAT64",
-    dt.datetime: "TIMESTAMP",
-}
+_PARAMETER_TYPES: Final[Mapping[type, str]] = {str: "STRING", int: "INT64", float: "FLOAT64", dt.datetime: "TIMESTAMP"}
 
 
 def _schema(table: Table) -> list[bigquery.SchemaField]:

@@ -30,7 +30,7 @@ def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSch
     if not any(map(_is_bitmap, chain.from_iterable(lists))):
         return event
     schema = find_schema(reference, schemas)
-    if not {field.name for field in schema.fields}.issuperset(event.body):
+    if not {field.name for field in schema}.issuperset(event.body):
         raise UnsupportedEvent(
             "changedFields are raw bitmaps, and the schema found for the event lacks fields that it carries, so it is "
             "another event's: register the schema that the event was written with"
@@ -68,12 +68,12 @@ def _names(entry: str, schema: EventSchema) -> Iterator[str]:
     parent, digits = match.groups()
     bits = int(digits, 16)
     if parent is None:
-        yield from _of_set_bits(bits, [field.name for field in schema.fields], "fields")
+        yield from _of_set_bits(bits, [field.name for field in schema], "fields")
         return
     position = int(parent)
-    if position >= len(schema.fields):
-        raise UnsupportedEvent(f"a bitmap is within field {position}, but the schema has {len(schema.fields)} fields")
-    field = schema.fields[position]
+    if position >= len(schema):
+        raise UnsupportedEvent(f"a bitmap is within field {position}, but the schema has {len(schema)} fields")
+    field = schema[position]
     if not field.parts:
         raise UnsupportedEvent(f"a bitmap is within field {position}, which is not a compound field in the schema")
     yield from _of_set_bits(bits, [f"{field.name}.{part}" for part in field.parts], f"parts of field {position}")

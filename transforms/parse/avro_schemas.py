@@ -39,12 +39,8 @@ class EventField:
     parts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class EventSchema:
-    """The fields of an event's Avro schema in order, whose positions a bitmap counts."""
-
-    fields: tuple[EventField, ...]
-
+EventSchema = tuple[EventField, ...]
+"""The fields of an event's Avro schema in order, whose positions a bitmap counts."""
 
 AvroSchemas = Mapping[str, EventSchema]
 """The registered schemas by id."""
@@ -124,7 +120,7 @@ def parse_event_schema(document: Any) -> EventSchema:
         raise AvroSchemaError(f"not the schema of a change event: expected {_HEADER} as its first field")
     if len(set(names)) < len(names):
         raise AvroSchemaError("two fields have the same name: save the schema as GetSchema returns it")
-    return EventSchema(fields)
+    return fields
 
 
 def _parts(type_: Any) -> tuple[str, ...]:

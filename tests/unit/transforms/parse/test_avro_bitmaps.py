@@ -75,12 +75,12 @@ def test_a_list_mixes_bitmaps_parts_and_names() -> None:
 
 def _encode(names: Iterable[str], schema: EventSchema) -> list[str]:
     """Return the bitmaps of fields as Salesforce describes them: bytes, the most significant first."""
-    top, within = 0, dict.fromkeys(range(len(schema.fields)), 0)
-    positions = {field.name: position for position, field in enumerate(schema.fields)}
+    top, within = 0, dict.fromkeys(range(len(schema)), 0)
+    positions = {field.name: position for position, field in enumerate(schema)}
     for name in names:
         field, _, part = name.partition(".")
         if part:
-            within[positions[field]] += 2 ** schema.fields[positions[field]].parts.index(part)
+            within[positions[field]] += 2 ** schema[positions[field]].parts.index(part)
         else:
             top += 2 ** positions[field]
     digits = [("", top), *((f"{position}-", bits) for position, bits in within.items())]
@@ -103,7 +103,7 @@ _event_schema = st.dictionaries(
 @given(_event_schema, st.data())
 def test_what_was_encoded_is_decoded(schema: EventSchema, data: st.DataObject) -> None:
     """For any fields and parts of a schema, decoding reverses encoding."""
-    names = [name for field in schema.fields for name in (field.name, *(f"{field.name}.{p}" for p in field.parts))]
+    names = [name for field in schema for name in (field.name, *(f"{field.name}.{p}" for p in field.parts))]
     chosen = data.draw(st.sets(st.sampled_from(names)))
     assert set(decode_bitmaps(_encode(chosen, schema), schema)) == chosen
 

@@ -56,11 +56,11 @@ ACCOUNT = avro_schema(ENTITY_FIELDS["Account"])
 def test_parts_are_found_through_unions_and_references() -> None:
     """A compound field has one record in its union, defined there or referred to by name."""
     schema = parse_event_schema(ACCOUNT)
-    fields = {field.name: field.parts for field in schema.fields}
+    fields = {field.name: field.parts for field in schema}
     assert fields["BillingAddress"] == fields["ShippingAddress"] == ADDRESS
     assert fields["Name"] == PERSON_NAME
     assert fields["Rating"] == ()
-    assert [field.name for field in schema.fields] == ["ChangeEventHeader", *ENTITY_FIELDS["Account"]]
+    assert [field.name for field in schema] == ["ChangeEventHeader", *ENTITY_FIELDS["Account"]]
 
 
 def test_references_are_resolved_by_namespace() -> None:
@@ -77,7 +77,7 @@ def test_references_are_resolved_by_namespace() -> None:
         {"name": "Either", "type": ["Address", "other.Address"]},
     ]
     document["fields"][5]["type"]["fields"].append(inner)
-    parts = {field.name: field.parts for field in parse_event_schema(json.dumps(document)).fields}
+    parts = {field.name: field.parts for field in parse_event_schema(json.dumps(document))}
     assert (parts["Here"], parts["There"]) == (ADDRESS, ("A",))
     assert (parts["Dotted"], parts["Within"]) == (("B", "I"), ("C",))
     assert parts["Nested"] == parts["Either"] == ()
@@ -116,7 +116,7 @@ def test_a_deeply_nested_schema_is_read() -> None:
     """Schemas from publishers may be nested as deeply as JSON allows."""
     document = avro_schema(["Rating"])
     document["fields"].append({"name": "Deep", "type": _nested})
-    assert parse_event_schema(json.dumps(document)).fields[-1] == EventField("Deep")
+    assert parse_event_schema(json.dumps(document))[-1] == EventField("Deep")
 
 
 _json = st.recursive(
@@ -141,8 +141,8 @@ def test_any_json_is_a_schema_or_refused(whole: Any, field: Any, type_: Any) -> 
             schema = parse_event_schema(document)
         except AvroSchemaError:
             continue
-        assert schema.fields[0].name == "ChangeEventHeader"
-        assert all(isinstance(part, str) for field in schema.fields for part in (field.name, *field.parts))
+        assert schema[0].name == "ChangeEventHeader"
+        assert all(isinstance(part, str) for field in schema for part in (field.name, *field.parts))
 
 
 def test_a_folder_registers_its_files(tmp_path: Path) -> None:

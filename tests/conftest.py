@@ -1,4 +1,4 @@
-"""What the whole suite shares."""
+"""Fixtures and settings of the whole suite."""
 
 import logging
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from hypothesis import settings
 
 pytest_plugins = ["pytester", "tests.fixtures.leak_check"]
 
-# Timing decides no test: a property holds on a slow machine too.
+# No deadline: a slow machine must not fail a property test.
 settings.register_profile("account-rescoring", deadline=None)
 settings.load_profile("account-rescoring")
 
 
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
-    """Take back what a command made of the process's logs: its handler writes to a stream that is gone by then."""
+    """Restore the root logger after each test: a command's handler writes to a stream that is closed by then."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -29,13 +29,13 @@ SHARED = Path(__file__).parents[2] / "shared"
 def _shared(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
-        pytest.skip(f"../shared/{name} is not here: it holds real input that is no part of the project")
+        pytest.skip(f"../shared/{name} not found: it has real input that is not part of the project")
     return folder
 
 
 @pytest.fixture(scope="session")
 def published_events() -> Path:
-    """Return the folder of change events that other people published."""
+    """Return the folder of real change events, published by others."""
     return _shared("events")
 
 

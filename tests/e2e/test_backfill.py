@@ -51,7 +51,7 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def test_a_backfill_that_was_killed_is_resumed(stack: LocalStack) -> None:
-    """Killed after its first rows and resumed, it scores the others; no row is lost, every event has one outcome."""
+    """A backfill that is killed after its first rows and resumed scores the others; every event has one outcome."""
     begun = subprocess.Popen(
         _command(stack, *SMALL_RUNS), env={**os.environ, **stack.environment}, stdout=subprocess.DEVNULL
     )
@@ -71,7 +71,7 @@ def test_a_backfill_that_was_killed_is_resumed(stack: LocalStack) -> None:
     assert document["already_done"] <= kept
     assert document["without_outcome"] == 0
     (row,) = stack.warehouse.query(
-        f"SELECT COUNT(*) AS n FROM `{stack.project}.{SCORING_DATASET}.current_account_scores`"  # noqa: S608 - ours
+        f"SELECT COUNT(*) AS n FROM `{stack.project}.{SCORING_DATASET}.current_account_scores`"  # noqa: S608 - names of ours
     )
     assert row["n"] == ACCOUNTS
     result = reconcile(project=stack.project, dataset=SCORING_DATASET, since="1h", grace="0m", limit=5)
@@ -114,7 +114,7 @@ def test_help_has_an_example(command: str) -> None:
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, one line says what to install."""
+    """Without the extra `evaluation`, one line says what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ValueError, match=r"pip install .account-rescoring\[evaluation\]"):
         evaluation_cli.require_evaluation()

@@ -63,7 +63,7 @@ def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str)
 
 
 def test_demo_rescores_every_account() -> None:
-    """Generated events flow through all parts; every account is scored, and everything received has its outcome."""
+    """Generated events pass through the whole pipeline; every account is scored, and every event has its outcome."""
     document = _demo("--accounts", "40", "--seed", "7")
     assert document["accounts_scored"] == 40
     assert document["unexplained"] == 0
@@ -87,9 +87,9 @@ def test_demo_accounts_for_published_events(published_events: Path) -> None:
 
 
 def test_demo_replays_a_crm_extract(crm_extract: Path, tmp_path: Path) -> None:
-    """The first deals of a real CRM, with and without an account, rescore every account that they are about.
+    """The first deals of a real CRM, with and without an account, rescore each of their accounts.
 
-    The whole extract takes minutes on the local engine: docs/benchmarks.md has its figures.
+    The whole extract takes minutes on the local runner: docs/benchmarks.md has the figures.
     """
     for name in ("accounts.csv", "products.csv", "sales_teams.csv"):
         (tmp_path / name).write_bytes((crm_extract / name).read_bytes())
@@ -104,16 +104,16 @@ def test_demo_replays_a_crm_extract(crm_extract: Path, tmp_path: Path) -> None:
 
 
 def test_bad_input_reaches_the_dead_letter_topic_byte_for_byte(tmp_path: Path) -> None:
-    """Each kind of bad input is dead-lettered with its class and its bytes; the good event beside it is accounted for.
+    """Each kind of bad input is dead-lettered with its class and its bytes; the valid event has its outcome.
 
-    Nothing of what the messages say is in the log.
+    The log has no text of the messages.
     """
     xml = f"<soapenv:Envelope><sessionId>{SESSION_ID_IN_PAYLOAD}</sessionId></soapenv:Envelope>".encode()
     bad = {
         b"\xff\xfe\x00": "undecodable",
         b"not json": "undecodable",
         xml: "undecodable",
-        # Larger ones can't be pulled from an emulator: Google's client takes no response over 4 MB from one.
+        # Larger messages can't be pulled from an emulator: Google's client accepts responses of at most 4 MB from one.
         b"x" * 3_900_000: "invalid_event",
         b"[" * 10_000: "undecodable",
         b'{"ChangeEventHeader": {"sequenceNumber": NaN}}': "undecodable",
@@ -121,7 +121,7 @@ def test_bad_input_reaches_the_dead_letter_topic_byte_for_byte(tmp_path: Path) -
         payload(changeType="SNAPSHOT"): "unsupported_event",
         payload(recordIds=["wrong"]): "invalid_event",
     }
-    # Files of one event each: a message of a file is the file, byte for byte.
+    # One event in each file: the message is then the file, byte for byte.
     for number, content in enumerate([*bad, payload(recordIds=[account_id(404)])]):
         (tmp_path / f"{number}.bin").write_bytes(content)
     log = tmp_path / "pipeline.log"
@@ -135,8 +135,8 @@ def test_bad_input_reaches_the_dead_letter_topic_byte_for_byte(tmp_path: Path) -
 
 
 def _dead_letters_of(events: Path, log: Path) -> list[Any]:
-    """Run `rescore local`, `publish` and `run` by themselves, and pull what ends on the hold subscription."""
-    from google.cloud import pubsub_v1  # noqa: PLC0415 - after the stack has set where it is
+    """Run `rescore local`, `publish` and `run` as separate commands; return the messages of the hold subscription."""
+    from google.cloud import pubsub_v1  # noqa: PLC0415 - after the stack has set its addresses
 
     with log.open("w") as errors:
         local = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The commands for dead letters, as an operator types them: list, show, replay after the cause was fixed."""
+"""`rescore dead-letters` as an operator types it: list, show, and replay after the cause was fixed."""
 
 import datetime as dt
 import json
@@ -48,7 +48,7 @@ def _document(*arguments: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Return a running stack with a dead letter for each account, of every class in turn."""
+    """Return a running stack with a dead letter for each account; the classes take turns."""
     with local_stack(tmp_path_factory.mktemp("stack")) as running:
         crm = generate_crm(accounts=ACCOUNTS, seed=6, as_of=dt.datetime.now(dt.UTC))
         load_crm(running.warehouse, crm)

@@ -31,7 +31,7 @@ def _doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def test_help_has_an_example_and_says_what_it_costs() -> None:
-    """The user is told of the call to Gemini, which costs money."""
+    """The help mentions the call to Gemini, which costs money."""
     done = _doctor("--help")
     assert done.returncode == 0
     assert "Example: rescore doctor" in done.stdout
@@ -61,7 +61,7 @@ def test_bad_usage_is_one_line_and_exit_2(arguments: list[str], remedy: str) -> 
 
 
 def test_a_healthy_stack_exits_0_with_one_document(stack: LocalStack) -> None:
-    """Standard output has only the document, and standard error is empty."""
+    """Standard output has only the JSON document, and standard error is empty."""
     done = _doctor("--json", **stack.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(done.stdout)
@@ -74,7 +74,7 @@ def test_a_healthy_stack_exits_0_with_one_document(stack: LocalStack) -> None:
 
 
 def test_what_failed_is_named_with_its_remedy_and_exits_1(stack: LocalStack) -> None:
-    """A deleted topic: in the document, and in the report."""
+    """A deleted topic is in the JSON document and in the report."""
     with pubsub_v1.PublisherClient() as publisher:
         publisher.delete_topic(topic=f"projects/{stack.project}/topics/account-changes-parking-lot")
     done = _doctor("--json", **stack.environment)

@@ -59,7 +59,7 @@ def _explained(*arguments: str) -> list[dict[str, Any]]:
 
 
 def test_published_events_are_explained(published_events: Path) -> None:
-    """Each file of published events, in its own shape, has the expected decision."""
+    """Each file of real published events, whatever its shape, has the expected decision."""
     explained: dict[str, list[Decided]] = {}
     for it in _explained(str(published_events)):
         decided = (it["decision"], it["reason"], it["account_id"], it["material_fields"])
@@ -71,7 +71,7 @@ def test_published_events_are_explained(published_events: Path) -> None:
 
 
 def test_own_rules_and_schemas_are_used(tmp_path: Path) -> None:
-    """--materiality decides what matters, --schemas decodes bitmaps; the report is a table."""
+    """--materiality replaces the rules, --schemas decodes bitmaps, and the report is a table."""
     event = {"schemaId": "S1", "payload": json.loads(payload({"Phone": "1"}, changedFields=["0x2"]))}
     (tmp_path / "event.json").write_text(json.dumps(event))
     (tmp_path / "rules.yaml").write_text("entities:\n  Account:\n    include: [Phone]\n")

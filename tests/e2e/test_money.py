@@ -32,9 +32,9 @@ def _rows(data_dir: Path, patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_a_run_with_a_budget_and_a_shadow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The day's tokens are enough for ten accounts: about ten are scored, and the rest can be replayed tomorrow.
+    """With tokens for ten accounts, about ten are scored, and the others are dead letters of the budget.
 
-    Each score has its cost and its shadow; the ledger knows nothing of shadows.
+    Each score has its cost and a shadow score; the ledger has no shadow scores.
     """
     options = ("--daily_token_budget=22500", "--budget_action=dead_letter")
     shadow = ("--shadow_prompt=v1", "--shadow_percent=100")
@@ -45,7 +45,7 @@ def test_a_run_with_a_budget_and_a_shadow(tmp_path: Path, monkeypatch: pytest.Mo
     )
     assert result.unexplained == 0
     outcomes, reasons = result.summary.outcomes, result.summary.reasons
-    # Ten by the estimate; one or two more if the run lasts until the table shows that those cost less.
+    # Ten by the estimate; one or two more if the run lasts until the table shows that the first ones cost less.
     assert 10 <= outcomes[OutcomeKind.SCORED] <= 12
     exhausted = reasons[OutcomeKind.DEAD_LETTERED]["budget_exhausted"]
     assert outcomes[OutcomeKind.SCORED] + exhausted >= ACCOUNTS
@@ -56,6 +56,6 @@ def test_a_run_with_a_budget_and_a_shadow(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(scores) == outcomes[OutcomeKind.SCORED]
     assert {row["prompt_version"] for row in scores} == {"v2"}
     assert {row["prompt_version"] for row in shadows} == {"v1"}
-    # Shadow scores are inserted separately: those of the last second may be missing at the end of the run.
+    # Shadow scores are inserted separately: those of the last second can be missing at the end of the run.
     assert {row["event_ids"][0] for row in shadows} <= {row["event_ids"][0] for row in scores}
     assert all(row["cost_usd"] > 0 for row in rows)

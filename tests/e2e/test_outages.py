@@ -1,4 +1,4 @@
-"""Redis killed, then the warehouse, while events flow: nothing is lost or dead-lettered, and it goes on by itself."""
+"""Redis, then the warehouse, is killed while events flow: no event is lost or dead-lettered, and scoring resumes."""
 
 import datetime as dt
 import os
@@ -44,7 +44,7 @@ def _pipeline(stack: LocalStack, redis: RedisServer, log: Path) -> Iterator["sub
 
 
 def _wait_until(is_true: Callable[[], bool], pipeline: "subprocess.Popen[bytes]", what: str) -> float:
-    """Return after how many seconds something is true; ask BigQuery again where it does not answer."""
+    """Return the seconds until the condition is true; query BigQuery again if it does not answer."""
     started = time.monotonic()
     while time.monotonic() - started < PATIENCE_SECONDS:
         assert pipeline.poll() is None, f"the pipeline ended before {what}"
@@ -58,7 +58,7 @@ def _wait_until(is_true: Callable[[], bool], pipeline: "subprocess.Popen[bytes]"
 
 
 def test_killed_redis_and_killed_warehouse_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every event has one outcome, none is a dead letter of the outage, and scores go on once BigQuery is back."""
+    """Every event has one outcome, the outage causes no dead letter, and scoring resumes when BigQuery is back."""
     crm = generate_crm(accounts=ACCOUNTS, seed=SEED, as_of=utc_now())
     events = list(generate_events(crm, count=EVENTS, seed=SEED, start=utc_now() - dt.timedelta(days=1)))
     log, since = tmp_path / "pipeline.log", utc_now()
@@ -73,7 +73,7 @@ def test_killed_redis_and_killed_warehouse_lose_nothing(tmp_path: Path, capsys: 
 
         def scored() -> int:
             (row,) = stack.warehouse.query(
-                f"SELECT COUNT(*) AS scores FROM `{stack.project}.{SCORING_DATASET}.account_scores`"  # noqa: S608 - ours
+                f"SELECT COUNT(*) AS scores FROM `{stack.project}.{SCORING_DATASET}.account_scores`"  # noqa: S608 - names of ours
             )
             return int(row["scores"])
 

@@ -1,4 +1,4 @@
-"""The whole pipeline with failures whose errors contain secrets: no secret is shown."""
+"""The whole pipeline with failures whose errors contain secrets: no output shows a secret."""
 
 import datetime as dt
 import os
@@ -54,7 +54,7 @@ UNREADABLE = [
 
 
 def _with_hostile_emails(crm: CrmRecords) -> CrmRecords:
-    """Give each account an email with an instruction for the model, on which the stand-in can be told to fail."""
+    """Give each account an email with an instruction for the model, on which the stand-in can fail."""
     emails = tuple(
         Email(
             email_id=f"02s-{number}",
@@ -87,7 +87,7 @@ def _run_until_done(stack: LocalStack, log: Path, messages: int, since: dt.datet
 
 
 def _letters(stack: LocalStack) -> list[Mapping[str, Any]]:
-    sql = f"SELECT error_class, error_message FROM `{stack.project}.{SCORING_DATASET}.dead_letters`"  # noqa: S608 - ours
+    sql = f"SELECT error_class, error_message FROM `{stack.project}.{SCORING_DATASET}.dead_letters`"  # noqa: S608 - names of ours
     return list(stack.warehouse.query(sql))
 
 

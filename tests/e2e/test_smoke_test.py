@@ -1,4 +1,4 @@
-"""The smoke test of a deployment, tried on the local stack: it passes where the pipeline runs, and only there."""
+"""The smoke test of a deployment, on the local stack: it passes if the pipeline runs, and fails if it does not."""
 
 import os
 import subprocess
@@ -31,14 +31,14 @@ def _smoke_test(stack: LocalStack, *arguments: str) -> subprocess.CompletedProce
 
 
 def test_without_a_pipeline_it_says_what_is_missing(stack: LocalStack) -> None:
-    """A change that nobody takes up is a failure, in one line."""
+    """If no pipeline reads the change, the smoke test fails with one line."""
     done = _smoke_test(stack, "--timeout-seconds", "1")
     assert done.returncode == 1, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("smoke test: the change was not scored within 1 s")
 
 
 def test_a_running_pipeline_passes(stack: LocalStack) -> None:
-    """The score comes and, with the account's deletion, goes."""
+    """The account is scored, and its deletion removes the score."""
     pipeline = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run", "--project", stack.project, *WAITING],
         env=os.environ | dict(stack.environment),
@@ -57,7 +57,7 @@ def test_a_running_pipeline_passes(stack: LocalStack) -> None:
 
 
 def test_a_wrong_name_is_one_line_and_exit_2(stack: LocalStack) -> None:
-    """What the user can mend is said in one line."""
+    """An error that the user can fix is one line."""
     done = _smoke_test(stack, "--dataset", "no_such_dataset")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

@@ -42,7 +42,7 @@ def _leads_nowhere(document: Path, link: str) -> bool:
 
 
 def _paths(document: Path) -> Iterator[str]:
-    """Yield the paths in backticks: names of files, and what begins with a folder of the repository."""
+    """Yield the paths in backticks: file names, and text that begins with a folder of the repository."""
     for code in _CODE.findall(_prose(document)):
         for word in code.split():
             name = word.partition(":")[0]

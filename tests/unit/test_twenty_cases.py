@@ -1,6 +1,6 @@
-"""The twenty special cases of Salesforce change events, by their numbers.
+"""The twenty special cases of Salesforce change events, by number.
 
-Each test calls the functions that the pipeline calls; the unit tests of the modules go deeper.
+Each test calls the functions that the pipeline calls; the modules' unit tests have more cases.
 """
 
 import json
@@ -153,7 +153,7 @@ def test_case_14_ids() -> None:
 
 
 def test_case_15_no_changed_fields() -> None:
-    """Events of 2019 have no changedFields: the keys in the body are taken."""
+    """Events of 2019 have no changedFields: the fields of the body count as changed."""
     (update,) = _changes(payload({"Rating": "Hot"}, changedFields=None, nulledFields=None))
     assert update.changed_fields == ("Rating",)
 
@@ -206,14 +206,14 @@ def test_case_18_redelivery_and_reordering() -> None:
     ids=["empty", "utf-8", "5 MB", "nesting", "no json", "nan", "negative", "text number", "placeholder"],
 )
 def test_case_19_garbage(bytes_: bytes) -> None:
-    """It is refused with a reason, and nothing is raised."""
+    """Garbage is refused with a reason, and no exception is raised."""
     (explanation,) = _explain(bytes_)
     assert explanation.decision == "dead_letter"
     assert explanation.message
 
 
 def test_case_20_own_writes() -> None:
-    """A write of an own client is skipped, since scoring it would loop."""
+    """A write by our own client is skipped, since scoring it would loop."""
     own = Materiality(MATERIALITY.entities, own_clients=("rescorer",))
     written = change(change_origin="com/salesforce/api/rest/66.0;client=rescorer")
     assert own.skip_reason(written) is SkipReason.OWN_WRITE

@@ -1,4 +1,4 @@
-"""The table of failure classes."""
+"""The table of error classes."""
 
 import msgspec
 import pytest
@@ -8,7 +8,7 @@ from schemas.failures import ErrorClass, Handling, Severity
 
 @pytest.mark.parametrize("error_class", list(ErrorClass))
 def test_every_class_has_a_whole_row(error_class: ErrorClass) -> None:
-    """An operator reads severity and remedy of any class, the pipeline its handling."""
+    """Every class has a severity, a remedy and a handling."""
     assert error_class.severity in Severity
     assert error_class.handling in Handling
     assert error_class.retryable in {True, False}
@@ -17,7 +17,7 @@ def test_every_class_has_a_whole_row(error_class: ErrorClass) -> None:
 
 
 def test_a_class_is_its_name() -> None:
-    """Rows, attributes and JSON hold the name alone, and it is found by it."""
+    """Rows, attributes and JSON contain the class's name, and the class is found by it."""
     assert ErrorClass("row_rejected") is ErrorClass.ROW_REJECTED
     assert f"{ErrorClass.ROW_REJECTED}" == "row_rejected"
     assert msgspec.json.encode(ErrorClass.ROW_REJECTED) == b'"row_rejected"'
@@ -25,7 +25,7 @@ def test_a_class_is_its_name() -> None:
 
 
 def test_an_outage_is_retryable_and_garbage_is_not() -> None:
-    """A replay helps where time alone can help."""
+    """An error that can pass without a change of the message is retryable."""
     assert ErrorClass.GEMINI_UNAVAILABLE.retryable
     assert ErrorClass.BIGQUERY_UNAVAILABLE.retryable
     assert ErrorClass.MISSING_SCORE.retryable

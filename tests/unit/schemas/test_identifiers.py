@@ -1,4 +1,4 @@
-"""Names and ids from users: what the platforms allow, and nothing else."""
+"""Names and ids from users: exactly what the platforms allow."""
 
 from typing import Any
 
@@ -91,5 +91,5 @@ def test_no_accepted_name_can_end_a_quoted_name(text: str) -> None:
 
 @given(st.from_regex(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", fullmatch=True))
 def test_every_documented_project_id_is_accepted(text: str) -> None:
-    """6 to 30 characters, a letter first, no hyphen last."""
+    """Project ids have 6 to 30 characters, start with a letter and do not end with a hyphen."""
     assert checked(ProjectId, text, "x") == text

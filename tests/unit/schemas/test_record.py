@@ -1,4 +1,4 @@
-"""Records: frozen, with one JSON for equal values, and rows that become records again."""
+"""Records: frozen, with equal JSON for equal values, and convertible to rows and back."""
 
 import copy
 import pickle
@@ -31,7 +31,7 @@ def test_a_record_is_frozen() -> None:
 
 
 def test_equal_records_have_equal_json() -> None:
-    """The order in which a mapping was filled does not show."""
+    """The insertion order of a mapping does not change the JSON."""
     one, other = change(values={"Rating": "Hot", "Type": "x"}), change(values={"Type": "x", "Rating": "Hot"})
     assert one == other
     assert to_json(one) == to_json(other)
@@ -39,14 +39,14 @@ def test_equal_records_have_equal_json() -> None:
 
 
 def test_a_replaced_field_leaves_the_original_alone() -> None:
-    """The copy has the new value, the original the old one."""
+    """The copy has the new value; the original keeps the old one."""
     original = change()
     assert replace(original, trace_id="t") == change(trace_id="t")
     assert original == change()
 
 
 def test_a_record_is_copied_and_pickled_like_any_value() -> None:
-    """Beam copies and pickles values where it has no coder for them."""
+    """Beam copies and pickles values for which it has no coder."""
     assert copy.copy(change()) == change()
     assert pickle.loads(pickle.dumps(change())) == change()  # noqa: S301 - our own bytes
 
@@ -71,7 +71,7 @@ def test_a_row_leaves_empty_columns_out_and_becomes_the_record_again() -> None:
 
 
 def test_a_row_of_another_type_is_refused_without_its_value() -> None:
-    """The error names the column; the value may be text of the CRM."""
+    """The error names the column, not the value, which can be CRM text."""
     with pytest.raises(msgspec.ValidationError, match="event_id") as refusal:
         from_row(Outcome, to_row(_outcome()) | {"event_id": 5_551_234})
     assert "5551234" not in str(refusal.value)

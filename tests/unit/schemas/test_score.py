@@ -1,4 +1,4 @@
-"""Scores: what Gemini may answer, tiers, and identities."""
+"""Scores: range, tiers, ids and the context hash."""
 
 import json
 from typing import Any
@@ -23,14 +23,14 @@ ANSWER: dict[str, Any] = {
 
 @pytest.mark.parametrize("score", [-1, 101, 50.5, "50", True, None])
 def test_a_score_out_of_range_or_type_is_refused(score: object) -> None:
-    """Scores are integers of 0 to 100; nothing is clamped or converted."""
+    """Scores are integers from 0 to 100; values are not clamped or converted."""
     with pytest.raises(ValidationError):
         ScoreAnswer.model_validate_json(json.dumps(ANSWER | {"score": score}))
 
 
 @pytest.mark.parametrize("score", [0, 71, 100])
 def test_a_score_within_range_is_taken(score: int) -> None:
-    """The bounds belong to the range."""
+    """The bounds 0 and 100 are accepted."""
     assert ScoreAnswer.model_validate_json(json.dumps(ANSWER | {"score": score})).score == score
 
 
@@ -39,12 +39,12 @@ def test_a_score_within_range_is_taken(score: int) -> None:
     [(0, Tier.COLD), (24, Tier.COLD), (25, Tier.COOL), (50, Tier.WARM), (74, Tier.WARM), (75, Tier.HOT)],
 )
 def test_tiers_follow_from_the_score(score: int, tier: Tier) -> None:
-    """Each tier starts at its floor."""
+    """Each tier starts at its minimum score."""
     assert tier_of(score) is tier
 
 
 def test_score_id_depends_on_all_its_parts() -> None:
-    """Another account, change, prompt or model is another score; the same four are the same score."""
+    """Another account, change, prompt or model gives another id; the same four give the same id."""
     first = score_id("a", "e", "v1", "m")
     assert first == score_id("a", "e", "v1", "m")
     assert (
@@ -53,7 +53,7 @@ def test_score_id_depends_on_all_its_parts() -> None:
 
 
 def test_context_hash_ignores_when_a_record_was_touched() -> None:
-    """A new SystemModstamp alone is no new context; a new fact is."""
+    """A new SystemModstamp alone does not change the hash; a new value does."""
     first = context()
     touched = first.model_copy(update={"profile": first.profile.model_copy(update={"modified_at": NOW})})
     changed = first.model_copy(update={"profile": first.profile.model_copy(update={"industry": "Media"})})

@@ -1,4 +1,4 @@
-"""Table schemas follow from the models."""
+"""Table schemas are derived from the models."""
 
 import datetime as dt
 import re
@@ -29,7 +29,7 @@ class _Every(Record, frozen=True, kw_only=True):
 
 
 def test_each_type_has_its_column() -> None:
-    """Optional is NULLABLE, a tuple REPEATED, a model RECORD, and descriptions come along."""
+    """An optional is NULLABLE, a tuple REPEATED and a model RECORD; descriptions are kept."""
     columns = {column["name"]: (column["type"], column["mode"]) for column in table_columns(_Every)}
     assert columns == {
         "text": ("STRING", "REQUIRED"),
@@ -55,16 +55,16 @@ def test_partition_and_clustering_columns_exist() -> None:
         assert table.partition_column is None or types[table.partition_column] in {"TIMESTAMP", "DATE"}
 
 
-def test_score_rows_have_the_columns_that_others_read() -> None:
-    """The design's columns of a score row are all there."""
-    wanted = """account_id, score_id, event_ids, change_committed_at, change_sequence, scored_at, status, score, tier,
+def test_score_rows_have_the_columns_that_readers_use() -> None:
+    """A score row has all columns that the design names."""
+    expected = """account_id, score_id, event_ids, change_committed_at, change_sequence, scored_at, status, score, tier,
         confidence, drivers, recommended_action, summary, changed_fields, model, model_version, prompt_version,
         context_hash, prompt_tokens, output_tokens, cached_tokens, accounts_in_call, latency_ms, flags, trace_id,
         pipeline_version"""
-    assert {column["name"] for column in SCORING_TABLES[0].columns} >= set(re.findall(r"\w+", wanted))
+    assert {column["name"] for column in SCORING_TABLES[0].columns} >= set(re.findall(r"\w+", expected))
 
 
 def test_views_read_a_bounded_number_of_partitions() -> None:
-    """A view over history filters on the column that partitions it."""
+    """A view over history filters on the partition column."""
     for view in SCORING_VIEWS:
         assert re.search(r"WHERE\s+scored_at >=", view.query)

@@ -1,4 +1,4 @@
-"""pydantic's errors in plain English, and the path of the value that they are about."""
+"""pydantic's errors in plain English, with the path of the value."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -54,14 +54,14 @@ class _Model(BaseModel):
     ],
 )
 def test_a_problem_says_what_is_expected(content: dict[str, Any], expected: str) -> None:
-    """The text says what is expected and the kind of value that was found, never the value."""
+    """The text says what is expected and which kind of value was found, never the value."""
     with pytest.raises(ValidationError) as error:
         _Model.model_validate(content)
     assert problem(error.value.errors()[0]) == expected
 
 
 def test_a_path_names_keys_and_positions() -> None:
-    """Keys are joined by dots, positions stand in brackets, and a wrong key counts as its own place."""
+    """Keys are joined by dots, positions are in brackets, and an unknown key is part of the path."""
     with pytest.raises(ValidationError) as error:
         _Model.model_validate({"inner": {"a": {"items": ["x", 1]}, 7: {}}})
     assert [key_path(it["loc"]) for it in error.value.errors()] == ["inner.a.items[1]", "inner[7]"]

@@ -1,4 +1,4 @@
-"""How values travel between steps."""
+"""Encoding of values between steps and in state."""
 
 import base64
 import json
@@ -18,15 +18,15 @@ from transforms.coalesce.record_changes import ValueKind
 from transforms.coders import RecordCoder
 
 
-def test_a_change_comes_back_equal_with_its_bytes() -> None:
-    """Encoding loses nothing, whatever bytes the message had."""
+def test_a_decoded_change_is_equal() -> None:
+    """A change with arbitrary payload bytes and non-ASCII attributes is equal after encoding and decoding."""
     value = change(source=SourceMessage(payload=bytes(range(256)), attributes={"a": "ü"}))
     coder = RecordCoder(AccountChange)
     assert coder.decode(coder.encode(value)) == value
 
 
 def test_equal_values_have_equal_bytes() -> None:
-    """The order in which values were put together does not show."""
+    """The insertion order of a mapping does not change the bytes."""
     coder = RecordCoder(AccountChange)
     one = change(values={"Rating": "Hot", "Type": "Customer"})
     other = change(values={"Type": "Customer", "Rating": "Hot"})
@@ -36,25 +36,25 @@ def test_equal_values_have_equal_bytes() -> None:
 
 @pytest.mark.parametrize("model", ["AccountChange", "DeadLetter", "Outcome", "Score", "ScoredChange", "ScoringResult"])
 def test_beam_finds_the_coder_of_each_model(model: str) -> None:
-    """A step that declares a model gets our coder, alone and within lists."""
+    """A step that declares a model gets our coder."""
     classes = {cls.__name__: cls for cls in Record.__subclasses__()}
     assert isinstance(registry.get_coder(classes[model]), RecordCoder)
 
 
 def test_a_coder_can_be_sent_to_a_worker() -> None:
-    """It survives pickling, as Dataflow submits it."""
+    """A coder is equal after pickling, which is how Beam submits it."""
     coder = pickle.loads(pickle.dumps(RecordCoder(AccountChange)))  # noqa: S301 - our own bytes
     assert coder == RecordCoder(AccountChange)
 
 
-def test_the_grouping_step_uses_it() -> None:
-    """Changes that wait in GroupIntoBatches' state are encoded by our coder, not pickled."""
+def test_grouped_changes_use_the_coder() -> None:
+    """Changes in the state of GroupIntoBatches are encoded by our coder, not pickled."""
     hint = beam.typehints.Tuple[str, AccountChange]
     assert isinstance(registry.get_coder(hint).value_coder(), RecordCoder)
 
 
 def test_state_and_messages_of_older_versions_are_read() -> None:
-    """A job that is updated finds what the version before wrote: names in JSON and base64's URL alphabet included."""
+    """An updated job reads what the previous version wrote, including its JSON names and URL-safe base64."""
     lines = (Path(__file__).parents[2] / "fixtures" / "older_state.jsonl").read_bytes().splitlines()
     states = [RecordCoder(AccountState).decode(line) for line in lines[:2]]
     assert all(merged_change(state.pending).event_id == state.pending.newest.event_id for state in states)
@@ -66,7 +66,7 @@ def test_state_and_messages_of_older_versions_are_read() -> None:
     assert in_flight.source.payload == base64.urlsafe_b64decode(json.loads(lines[2])["source"]["payload"])
 
 
-def test_bytes_that_are_no_value_are_refused() -> None:
-    """The second way of reading loosens nothing else."""
+def test_other_json_is_refused() -> None:
+    """The fallback for URL-safe base64 accepts no other JSON."""
     with pytest.raises(msgspec.ValidationError):
         RecordCoder(AccountChange).decode(b'{"event_id": 1}')

@@ -1,4 +1,4 @@
-"""The tree of errors: each of Gemini's has a class and a handling, each class a severity."""
+"""The error tree: each Gemini error has an error class and a handling, each class has a severity."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def _subclasses(kind: type[GeminiError]) -> set[type[GeminiError]]:
 
 
 def test_the_samples_are_complete() -> None:
-    """There is a sample of every error but the two that only group others: what is tested on them holds for all."""
+    """There is a sample of every error except the two base classes, so tests on samples cover all errors."""
     assert {type(error) for error in GEMINI_ERRORS} == _subclasses(GeminiError) - {GeminiError, AnswerError}
 
 
@@ -60,7 +60,7 @@ def test_the_samples_are_complete() -> None:
 def test_each_way_to_fail_has_its_class_and_handling(
     kind: type[GeminiError], error_class: str, handling: Handling
 ) -> None:
-    """The table of what is right for each failure of a call."""
+    """Each failure of a call has the expected error class and handling."""
     assert kind.error_class == error_class
     assert kind.handling is handling
 
@@ -77,13 +77,13 @@ def test_each_way_to_fail_has_its_class_and_handling(
         (BlockedPrompt, Severity.LOW),
     ],
 )
-def test_what_is_got_over_is_no_alarm(kind: type[GeminiError], severity: Severity) -> None:
-    """A 429 is everyday life; a model that is gone, or an outage that lasted too long, is not."""
+def test_severity_follows_from_the_error(kind: type[GeminiError], severity: Severity) -> None:
+    """A 429 is routine; a missing model and an outage past its deadline are not."""
     assert kind.severity is severity
 
 
-def test_a_class_without_an_error_of_its_own_can_be_raised() -> None:
-    """A new failure class needs its row and the place that raises it."""
+def test_a_class_without_its_own_exception_can_be_raised() -> None:
+    """A new error class needs only its row and the code that raises it."""
     error = InvalidEvent("too deep", ErrorClass.UNSUPPORTED_EVENT)
     assert error.error_class is ErrorClass.UNSUPPORTED_EVENT
     assert (error.severity, error.handling) == (ErrorClass.UNSUPPORTED_EVENT.severity, Handling.GIVE_UP)

@@ -14,7 +14,7 @@ LEDGER = Ledger("Score accounts", "1.2.3", now=lambda: NOW)
 
 
 def test_an_outcome_names_change_stage_and_version() -> None:
-    """A row tells which change, who decided, when and why."""
+    """A row has the change, the stage and version that decided, the time and the reason."""
     row = LEDGER.outcome(Received.of(change(3)), OutcomeKind.SKIPPED, reason=SkipReason.IMMATERIAL)
     assert (row.event_id, row.account_id) == (change(3).event_id, change(3).account_id)
     assert (row.stage, row.pipeline_version, row.recorded_at) == ("Score accounts", "1.2.3", NOW)
@@ -22,29 +22,33 @@ def test_an_outcome_names_change_stage_and_version() -> None:
 
 
 def test_a_dead_letter_and_its_row_agree() -> None:
-    """The ledger says of a letter what the letter says."""
-    letter = LEDGER.dead_letter(Received.of(change(3)), InvalidScore("score: out of range"))
-    row = dead_lettered(letter)
+    """The ledger row of a dead letter has the dead letter's values."""
+    dead_letter = LEDGER.dead_letter(Received.of(change(3)), InvalidScore("score: out of range"))
+    row = dead_lettered(dead_letter)
     assert row.outcome is OutcomeKind.DEAD_LETTERED
-    assert (row.event_id, row.account_id, row.error_class) == (letter.event_id, letter.account_id, letter.error_class)
+    assert (row.event_id, row.account_id, row.error_class) == (
+        dead_letter.event_id,
+        dead_letter.account_id,
+        dead_letter.error_class,
+    )
     assert row.change_type == "UPDATE"
-    assert letter.first_failed_at == letter.failed_at == NOW
+    assert dead_letter.first_failed_at == dead_letter.failed_at == NOW
 
 
 def test_a_replay_remembers_its_first_failure() -> None:
-    """Count and first failure come with the message."""
+    """The replay count and the time of the first failure come from the message's attributes."""
     first = NOW - dt.timedelta(days=2)
     source = SourceMessage(payload=b"x", attributes={"replay_count": "2", "first_failed_at": first.isoformat()})
-    letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
-    assert letter.replay_count == 2
-    assert letter.first_failed_at == first
-    assert letter.failed_at == NOW
+    dead_letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
+    assert dead_letter.replay_count == 2
+    assert dead_letter.first_failed_at == first
+    assert dead_letter.failed_at == NOW
 
 
 @pytest.mark.parametrize("count", ["-1", "x", "", "9" * 40, "²", "1.5"])
-def test_attributes_of_strangers_are_no_counts(count: str) -> None:
-    """Any publisher can set any attribute; what is no count counts as none."""
+def test_invalid_counts_are_ignored(count: str) -> None:
+    """Any publisher can set any attribute; a value that is not a count counts as 0."""
     source = SourceMessage(payload=b"x", attributes={"replay_count": count, "first_failed_at": "yesterday"})
-    letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
-    assert letter.replay_count == 0
-    assert letter.first_failed_at == NOW
+    dead_letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
+    assert dead_letter.replay_count == 0
+    assert dead_letter.first_failed_at == NOW

@@ -1,4 +1,4 @@
-"""Objects that are made once a process."""
+"""Objects that are created once per process."""
 
 import pickle
 import threading
@@ -11,14 +11,14 @@ made: list[str] = []
 
 @once_per_process
 def connection(name: str) -> object:
-    """Return a new object; slow, so that threads meet in it."""
+    """Return a new object, slowly, so that threads call it at the same time."""
     made.append(name)
     time.sleep(0.05)
     return object()
 
 
 def test_threads_share_one_object_for_the_same_arguments() -> None:
-    """Ten threads that ask at once get the same object, which was made once; other arguments have another one."""
+    """Ten threads at once get the same object, which is created once; other arguments give another object."""
     forget_shared_objects()
     made.clear()
     got: list[object] = []
@@ -31,13 +31,13 @@ def test_threads_share_one_object_for_the_same_arguments() -> None:
     assert connection("b") is not connection("a")
 
 
-def test_a_new_process_makes_its_own() -> None:
-    """After the objects are forgotten the next call makes another."""
+def test_a_new_process_creates_its_own() -> None:
+    """After the cache is cleared, the next call creates a new object."""
     first = connection("a")
     forget_shared_objects()
     assert connection("a") is not first
 
 
-def test_it_travels_to_workers_by_its_name() -> None:
-    """A step may hold the function: it is pickled by reference, without its lock and what it keeps."""
+def test_the_function_is_pickled_by_name() -> None:
+    """A step may hold the function: it is pickled by reference, without its lock and its objects."""
     assert pickle.loads(pickle.dumps(connection)) is connection  # noqa: S301 - pickled in the line itself

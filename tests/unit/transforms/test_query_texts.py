@@ -1,5 +1,5 @@
 # ruff: noqa: E501, S608 - the strings are hostile on purpose; no query is run
-"""No text from outside becomes part of a query: 10,000 hostile strings in every identifier and value."""
+"""No external text becomes part of a query: 10,000 hostile strings in every identifier and value."""
 
 import datetime as dt
 import random
@@ -30,13 +30,13 @@ PLAIN: Final = "plain_name"
 
 @pytest.fixture(scope="module")
 def hostile() -> list[str]:
-    """Return strings that end quotes, comments and statements, hold placeholders, or look almost valid."""
+    """Return strings that end quotes, comments and statements, contain placeholders, or are almost valid."""
     dice = random.Random(SEED)
     return ["".join(dice.choices(_FRAGMENTS, k=dice.randint(1, 6))) for _ in range(COUNT)]
 
 
 class _Client:
-    """Keeps the text and the parameters of each query, and answers without rows."""
+    """Records the text and the parameters of each query, and returns no rows."""
 
     def __init__(self) -> None:
         self.texts: set[str] = set()
@@ -61,7 +61,7 @@ def _warehouse(client: _Client) -> Warehouse:
 
 
 def test_values_are_bound_and_change_no_text(hostile: list[str]) -> None:
-    """Whatever the ids and values are, the text is the same, and the values arrive as parameters, unchanged."""
+    """For all ids and values the text is the same, and the values are passed as parameters, unchanged."""
     client = _Client()
     warehouse = _warehouse(client)
     for text in hostile:
@@ -75,7 +75,7 @@ def test_values_are_bound_and_change_no_text(hostile: list[str]) -> None:
 
 
 def test_values_of_guarded_queries_change_no_text(hostile: list[str]) -> None:
-    """The guard reads the statement only; a tenth of the strings, since it parses each time."""
+    """The guard reads only the statement. A tenth of the strings, because the guard parses each time."""
     client = _Client()
     warehouse, rules = _warehouse(client), guard_rules("my-project", "account_scoring", "crm")
     for text in hostile[::10]:
@@ -89,10 +89,10 @@ def _words(sql: str) -> list[str]:
 
 
 def test_identifiers_are_refused_or_are_one_name(hostile: list[str]) -> None:
-    """A text that passes as a project or dataset gives a query with the same tokens, apart from that name."""
+    """A text that is accepted as a project or dataset gives a query with the same tokens, except for that name."""
     passed = 0
     for kind in (ProjectId, DatasetId):
-        wanted = _words(f"SELECT * FROM `{PLAIN}` WHERE x")
+        expected = _words(f"SELECT * FROM `{PLAIN}` WHERE x")
         for text in hostile:
             try:
                 name = checked(kind, text, "x")
@@ -100,12 +100,12 @@ def test_identifiers_are_refused_or_are_one_name(hostile: list[str]) -> None:
                 continue
             passed += 1
             found = _words(f"SELECT * FROM `{name}` WHERE x")
-            assert [name if word == PLAIN else word for word in wanted] == found, (SEED, text)
+            assert [name if word == PLAIN else word for word in expected] == found, (SEED, text)
     assert passed > 0
 
 
 def test_account_ids_and_addresses_are_refused_or_plain(hostile: list[str]) -> None:
-    """Only account ids pass as such; no address has a blank, a quotation mark or a control character."""
+    """Only account ids are accepted as such; no accepted address has a blank, a quote or a control character."""
     for text in hostile:
         for kind, allowed in ((CheckedAccountId, str.isalnum), (EmailAddress, lambda it: not set(it) & set(' "\\\n;'))):
             try:
@@ -116,7 +116,7 @@ def test_account_ids_and_addresses_are_refused_or_plain(hostile: list[str]) -> N
 
 
 def test_a_datasets_name_can_not_alter_the_ledgers_query(hostile: list[str]) -> None:
-    """`--dataset` is refused before a query is sent, or the query is the same as for any other name."""
+    """A hostile `--dataset` is refused before a query is sent, or the query is the same as for any other name."""
     (plain,) = _ledger_query(PLAIN)
     taken = 0
     for text in hostile:
@@ -127,11 +127,11 @@ def test_a_datasets_name_can_not_alter_the_ledgers_query(hostile: list[str]) -> 
 
 
 def _ledger_query(dataset: str) -> set[str]:
-    """Return the text of the query that is sent; none if the name is refused."""
+    """Return the text of the query that is sent; None if the name is refused."""
     client = _Client()
     window = Window(since=NOW - dt.timedelta(days=1), until=NOW, grace=dt.timedelta(minutes=1))
     try:
         read_ledger(_warehouse(client), dataset, window, limit=1)
-    except (ValueError, WarehouseUnavailable):  # refused, or sent and answered without a row
+    except (ValueError, WarehouseUnavailable):  # refused, or sent with a result without rows
         return client.texts
     return pytest.fail("there was an answer")

@@ -1,4 +1,4 @@
-"""The Beam side of the first stages: outputs, batches, counters."""
+"""The first stages in Beam: outputs, batches, counters."""
 
 import datetime as dt
 from collections import Counter
@@ -26,7 +26,7 @@ from transforms.parse.parse_change_events import ParseChangeEvents, _ParseMessag
 
 
 def test_parsing_accounts_for_every_message() -> None:
-    """Each message leads to `received` rows and, by what it is, to changes, outcomes and letters; all are counted."""
+    """Each message gives `received` rows and its changes, outcomes or dead letters; counters count them."""
     messages = [
         PubsubMessage(payload(recordIds=[account_id(1), account_id(2)]), {"a": "b"}),
         PubsubMessage(payload({}, entityName="Lead", recordIds=["003ak00000IiFInAAN"]), {}),
@@ -38,9 +38,9 @@ def test_parsing_accounts_for_every_message() -> None:
         kinds = Counter(row.outcome for row in rows)
         assert kinds == {OutcomeKind.RECEIVED: 5, OutcomeKind.SKIPPED: 1}
 
-    def check_letters(letters: list[Any]) -> None:
-        assert sorted(letter.source.payload for letter in letters) == [b"", b"garbage \xff"]
-        assert {letter.source.attributes.get("origin") for letter in letters} == {"x", None}
+    def check_dead_letters(dead_letters: list[Any]) -> None:
+        assert sorted(dead_letter.source.payload for dead_letter in dead_letters) == [b"", b"garbage \xff"]
+        assert {dead_letter.source.attributes.get("origin") for dead_letter in dead_letters} == {"x", None}
 
     def check_changes(changes: list[Any]) -> None:
         assert sorted(change.account_id for change in changes) == [account_id(1), account_id(2)]
@@ -50,7 +50,7 @@ def test_parsing_accounts_for_every_message() -> None:
     parsed = pipeline | beam.Create(messages) | ParseChangeEvents("1")
     assert_that(parsed.changes, check_changes, label="changes")
     assert_that(parsed.outcomes, check_outcomes, label="outcomes")
-    assert_that(parsed.dead_letters, check_letters, label="letters")
+    assert_that(parsed.dead_letters, check_dead_letters, label="dead_letters")
     result = pipeline.run()
     result.wait_until_finish()
     counters = result.metrics().query(MetricsFilter().with_namespace(parse_change_events.STAGE))["counters"]
@@ -59,10 +59,10 @@ def test_parsing_accounts_for_every_message() -> None:
 
 
 def test_a_batch_ends_when_it_is_full_or_old() -> None:
-    """A full batch leaves at once; the rest leaves when its first change has waited long enough."""
+    """A full batch is emitted at once; an incomplete batch is emitted when its first change has waited long enough."""
     changes = [change(number) for number in range(5)]
     stream = TestStream().advance_watermark_to(0).add_elements([TimestampedValue(item, 0) for item in changes])
-    # GroupIntoBatches reads the wall clock, and TestStream's clock starts at 0: this is far beyond any wait.
+    # GroupIntoBatches reads the wall clock, but TestStream's clock starts at 0: advance it past any wait.
     stream = stream.advance_processing_time(2**32).advance_watermark_to_infinity()
 
     def check(batches: list[list[Any]]) -> None:
@@ -75,7 +75,7 @@ def test_a_batch_ends_when_it_is_full_or_old() -> None:
 
 
 def test_a_shard_is_the_same_everywhere() -> None:
-    """A change's shard follows from its id alone, and the shards are used evenly, also by changes of one account."""
+    """A change's shard depends on its event id only; shards are used evenly, also by changes of one account."""
     shards = Counter(shard_of(f"{number:032x}", 4) for number in range(1_000))
     assert set(shards) == {"0", "1", "2", "3"}
     assert min(shards.values()) > 150
@@ -83,7 +83,7 @@ def test_a_shard_is_the_same_everywhere() -> None:
 
 
 def test_the_pubsub_clients_times_are_encoded() -> None:
-    """Streaming sources give publish times as a subclass of datetime, which no coder of ours would take."""
+    """Publish times of streaming sources are a subclass of datetime, which our coder would not encode."""
     published = DatetimeWithNanoseconds(  # type: ignore[no-untyped-call] # google-api-core has no annotations here
         2026, 3, 2, 9, 30, 0, tzinfo=dt.UTC, nanosecond=123_456_789
     )

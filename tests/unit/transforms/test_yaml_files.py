@@ -23,7 +23,7 @@ def _write(folder: Path, content: str | bytes) -> Path:
 
 
 def test_a_file_becomes_its_model(tmp_path: Path) -> None:
-    """Values keep the types that YAML gives them; a date stays text, and a byte order mark is skipped."""
+    """Values have YAML's types, except that a date stays text; a byte order mark is skipped."""
     path = _write(tmp_path, b"\xef\xbb\xbfinner:\n  a: {items: [x, 'Yes'], day: 2026-12-31}\n")
     assert read_yaml(path, _File) == _File(inner={"a": _Inner(items=["x", "Yes"], day="2026-12-31")})
 
@@ -46,7 +46,7 @@ def test_a_file_becomes_its_model(tmp_path: Path) -> None:
     ],
 )
 def test_an_unusable_file_is_named(tmp_path: Path, content: str | bytes, problem: str) -> None:
-    """The line says where and what is wrong; line and column are those of YAML's own errors."""
+    """The line says where and what is wrong, with line and column for YAML's own errors."""
     path = _write(tmp_path, content)
     with pytest.raises(YamlFileError) as error:
         read_yaml(path, _File)

@@ -1,4 +1,4 @@
-"""The Beam side of coalescing: timers, the end of the input, late data, expiry, counters."""
+"""Coalescing in Beam: timers, the end of the input, late data, expiry, counters."""
 
 import datetime as dt
 import pickle
@@ -33,7 +33,7 @@ Check = Callable[[list[AccountChange], list[Outcome]], None]
 
 
 def stream_clock() -> float:
-    """Return the time of the stream's clock, which `_tick` keeps."""
+    """Return the time of the stream's clock, which `_tick` sets."""
     return _clock[0]
 
 
@@ -43,20 +43,20 @@ def _tick(arrival: Arrival) -> AccountChange:
 
 
 def numbered(number: int, *, account: int = 1, second: int | None = None) -> AccountChange:
-    """Return an event of an account; by default the later the higher its number."""
+    """Return an event of an account; by default, a higher number is a later event."""
     committed_at = COMMITTED_AT + dt.timedelta(seconds=number if second is None else second)
     return change(account, event_id=f"{number:032x}", committed_at=committed_at)
 
 
 @dataclass
 class Script:
-    """A TestStream whose processing time is told in seconds from its start."""
+    """A TestStream whose processing time is given in seconds from its start."""
 
     stream: Any = field(default_factory=lambda: TestStream().advance_watermark_to(0))
     now: float = 0.0
 
     def at(self, now: float, *changes: AccountChange, event_time: float = 0.0) -> "Script":
-        """Advance the clock, and let changes arrive."""
+        """Advance the clock and add changes."""
         if now > self.now:
             self.stream = self.stream.advance_processing_time(now - self.now)
             self.now = now
@@ -71,7 +71,7 @@ class Script:
         return self
 
     def run(self, check: Check, *, state_ttl_seconds: float = 604_800.0, **limits: float) -> None:
-        """Run the stage over the script to its end, and check what came out."""
+        """Run the stage over the script to its end, and check the outputs."""
         stage = CoalesceByAccount("1", CoalescingLimits(**limits), state_ttl_seconds, stream_clock)  # type: ignore[arg-type]
         with TestPipeline(options=PipelineOptions(["--streaming"])) as pipeline:
             arrivals = pipeline | self.stream.advance_watermark_to_infinity()
@@ -80,19 +80,19 @@ class Script:
 
 
 def _put(item: Any) -> None:
-    # A function of this module, and no lambda: that would be pickled with a list of its own.
+    # A function of this module, not a lambda, which would be pickled with its own list.
     _outputs.append(item)
 
 
 def collect(outputs: Any) -> None:
-    """Collect both outputs of the stage; `assert_that` would not see what a timer emits at the end of a stream."""
+    """Collect both outputs of the stage; `assert_that` does not see what a timer emits at the end of a stream."""
     del _outputs[:]
     outputs.changes | "Collect changes" >> beam.Map(_put)
     outputs.outcomes | "Collect outcomes" >> beam.Map(_put)
 
 
 def collected() -> tuple[list[AccountChange], list[Outcome]]:
-    """Return what was collected."""
+    """Return the collected outputs."""
     changes = [item for item in _outputs if isinstance(item, AccountChange)]
     return changes, [item for item in _outputs if isinstance(item, Outcome)]
 
@@ -113,12 +113,12 @@ def numbers(event_ids: Sequence[str]) -> list[int]:
 
 
 def merged(changes: Sequence[AccountChange]) -> list[list[int]]:
-    """Return for each change the numbers of the events that it stands for, its own first."""
+    """Return the numbers of the events that each change merges, its own first."""
     return sorted(numbers((item.event_id, *item.coalesced)) for item in changes)
 
 
 def merges(expected: list[list[int]]) -> Check:
-    """Return the check that the changes stand for these events, and that all others have their outcome."""
+    """Return a check that the changes merge these events, and that all others have their outcome."""
 
     def check(changes: list[AccountChange], outcomes: list[Outcome]) -> None:
         assert merged(changes) == expected
@@ -128,7 +128,7 @@ def merges(expected: list[list[int]]) -> Check:
 
 
 def test_a_burst_becomes_one_change_an_account() -> None:
-    """The bursts of two accounts that arrive interleaved become a change each; the rest are coalesced into those."""
+    """Interleaved bursts of two accounts become one change for each account; other changes are coalesced into it."""
 
     def check(changes: list[AccountChange], outcomes: list[Outcome]) -> None:
         assert merged(changes) == [[3, 1], [4, 2]]
@@ -145,19 +145,19 @@ def test_a_burst_becomes_one_change_an_account() -> None:
 
 
 def test_a_pause_ends_a_burst() -> None:
-    """What arrives after the window has ended is a change of its own."""
+    """A change that arrives after the window has ended is not merged."""
     script = Script().at(0, numbered(1), numbered(2)).at(21).at(22, numbered(3)).at(43)
     script.run(merges([[2, 1], [3]]))
 
 
 def test_each_arrival_extends_the_window() -> None:
-    """Changes that follow each other more closely than the window is long are one burst."""
+    """Changes whose distance is shorter than the window are one burst."""
     script = Script().at(0, numbered(1)).at(15, numbered(2)).at(30, numbered(3)).at(60)
     script.run(merges([[3, 2, 1]]))
 
 
 def test_a_burst_that_does_not_end_is_cut() -> None:
-    """A burst is never waited for longer than the longest window; what comes after is the next one."""
+    """A burst ends after `max_window_seconds` at the latest; later changes are the next burst."""
     script = Script()
     for number, now in enumerate((0, 15, 30, 41, 55), start=1):
         script.at(now, numbered(number))
@@ -165,11 +165,11 @@ def test_a_burst_that_does_not_end_is_cut() -> None:
 
 
 def test_a_change_after_the_longest_window_is_not_kept_waiting_by_a_late_timer() -> None:
-    """Where the timer is late, the arrival itself ends the window, and nothing is emitted twice."""
+    """If the timer is late, the arrival ends the window, and no change is emitted twice."""
     _clock[0] = 0.0
     stream = TestStream().advance_watermark_to(0)
     stream = stream.add_elements([TimestampedValue((0, numbered(1)), 0)])
-    # The workers' clock is ahead of the runner's, whose timers have not fired yet.
+    # The worker's clock is ahead of the runner's, whose timers have not fired yet.
     stream = stream.add_elements([TimestampedValue((500, numbered(2)), 0)])
     stream = stream.add_elements([TimestampedValue((501, numbered(3)), 0)])
     script = Script(stream.advance_processing_time(1_000))
@@ -177,7 +177,7 @@ def test_a_change_after_the_longest_window_is_not_kept_waiting_by_a_late_timer()
 
 
 def test_without_a_window_changes_pass_at_once() -> None:
-    """A window of 0 seconds merges nothing, and still stops what is repeated or overtaken."""
+    """A window of 0 seconds merges nothing, and still drops repeated and overtaken changes."""
 
     def check(changes: list[AccountChange], outcomes: list[Outcome]) -> None:
         assert merged(changes) == [[2], [3]]
@@ -188,13 +188,13 @@ def test_without_a_window_changes_pass_at_once() -> None:
 
 
 def test_late_data_are_not_dropped() -> None:
-    """A message that the watermark has passed is coalesced like any other."""
+    """A change behind the watermark is coalesced like any other."""
     script = Script().at(0, numbered(1), event_time=0).watermark(3_600).at(5, numbered(2), event_time=10).at(60)
     script.run(merges([[2, 1]]))
 
 
-def test_an_expired_account_is_forgotten() -> None:
-    """Until the state expires a repeated event is a duplicate; after it, a new one."""
+def test_an_account_expires() -> None:
+    """A repeated event is a duplicate until the state expires, and a new event after that."""
 
     def script(silence: float) -> Script:
         first = Script().at(0, numbered(1)).at(30)
@@ -208,8 +208,8 @@ def test_an_expired_account_is_forgotten() -> None:
     script(1_001).run(merges([[1], [1]]), state_ttl_seconds=1_000)
 
 
-def test_each_new_change_puts_expiry_off() -> None:
-    """An account that lives is not forgotten."""
+def test_each_new_change_extends_expiry() -> None:
+    """The state of an account that keeps changing does not expire."""
     script = Script().at(0, numbered(1)).at(30).watermark(800).at(800, numbered(2), event_time=800).at(830)
     script = script.watermark(1_500).at(1_500, numbered(1), event_time=1_500)
 
@@ -221,7 +221,7 @@ def test_each_new_change_puts_expiry_off() -> None:
 
 
 def test_a_bounded_input_ends_with_nothing_pending() -> None:
-    """At the end of a batch run what is pending goes on once, though both timers fire; everything is counted."""
+    """At the end of a bounded input a pending burst is emitted once, although both timers fire; counters count it."""
     burst = [numbered(number, account=1 + number % 2) for number in range(1, 9)]
 
     def check(changes: list[AccountChange], outcomes: list[Outcome]) -> None:
@@ -236,8 +236,8 @@ def test_a_bounded_input_ends_with_nothing_pending() -> None:
     assert counters == {"received_total": 9, "emitted_total": 2, "coalesced_total": 6, "duplicates_total": 1}
 
 
-def test_what_goes_on_at_the_end_is_batched() -> None:
-    """The next stage's timers still fire for what this one emits at the end of a bounded input."""
+def test_changes_emitted_at_the_end_are_batched() -> None:
+    """The next stage's timers still fire for changes that this stage emits at the end of a bounded input."""
     del _outputs[:]
     burst = [numbered(number, account=1 + number % 5) for number in range(20)]
     with TestPipeline(runner=FnApiRunner()) as pipeline:
@@ -248,7 +248,7 @@ def test_what_goes_on_at_the_end_is_batched() -> None:
 
 
 def test_the_local_engine_ends_with_its_input() -> None:
-    """When a bounded input is over, the DirectRunner ends, and emits a burst whose window would end in an hour."""
+    """At the end of a bounded input the DirectRunner ends, and emits a burst whose window would end in an hour."""
     stage = CoalesceByAccount("1", CoalescingLimits(window_seconds=3_600, max_window_seconds=3_600))
     with TestPipeline(runner="BundleBasedDirectRunner") as pipeline:
         collect(pipeline | beam.Create([numbered(1), numbered(2)]) | stage)
@@ -256,7 +256,7 @@ def test_the_local_engine_ends_with_its_input() -> None:
 
 
 def test_a_stale_change_is_counted() -> None:
-    """Each refusal has its counter."""
+    """Stale changes and duplicates have separate counters."""
     counters = counted(
         CoalesceByAccount("1", CoalescingLimits(window_seconds=0)), [numbered(2), numbered(1), numbered(2)]
     )
@@ -264,22 +264,22 @@ def test_a_stale_change_is_counted() -> None:
 
 
 class FakeState:
-    """A state cell that keeps bytes, as a runner does."""
+    """A state cell that stores encoded bytes, as a runner does."""
 
     def __init__(self) -> None:
         self.coder = RecordCoder(AccountState)
         self.encoded: bytes | None = None
 
     def read(self) -> AccountState | None:
-        """Return what was written last."""
+        """Return the last value that was written."""
         return None if self.encoded is None else self.coder.decode(self.encoded)
 
     def write(self, value: AccountState) -> None:
-        """Keep the value's bytes."""
+        """Store the value's bytes."""
         self.encoded = self.coder.encode(value)
 
     def clear(self) -> None:
-        """Forget them."""
+        """Drop the bytes."""
         self.encoded = None
 
 
@@ -291,7 +291,7 @@ class FakeTimer:
 
 
 def taken_in(changes: Sequence[AccountChange]) -> tuple[Any, FakeState]:
-    """Return the stage's DoFn and an account's state after changes arrived in one moment."""
+    """Return the stage's DoFn and an account's state after changes that arrived at the same time."""
     dofn = coalesce_by_account._MergeBursts(CoalesceByAccount("1", clock=lambda: 0.0))
     state = FakeState()
     for item in changes:
@@ -299,8 +299,8 @@ def taken_in(changes: Sequence[AccountChange]) -> tuple[Any, FakeState]:
     return dofn, state
 
 
-def test_what_is_written_to_state_is_deterministic() -> None:
-    """Equal states have equal bytes: however the events came, and however a runner orders a message's attributes."""
+def test_state_bytes_are_deterministic() -> None:
+    """Equal states have equal bytes, in any order of events and of a message's attributes."""
     source = change().source
     one, other = ({"a": "1", "b": "2"}, {"b": "2", "a": "1"})
     last = [replace(numbered(3), source=replace(source, attributes=attributes)) for attributes in (one, other)]
@@ -311,7 +311,7 @@ def test_what_is_written_to_state_is_deterministic() -> None:
 
 
 def test_timers_that_fire_twice_or_late_do_no_harm() -> None:
-    """A burst goes on once, whichever timers fire in whichever order, and nothing comes of an account forgotten."""
+    """A burst is emitted once, in any order of timers; an expired account emits nothing."""
     dofn, state = taken_in([numbered(1)])
     assert len(list(dofn.on_burst_end(state))) == 1
     assert list(dofn.on_burst_end(state)) == []
@@ -322,12 +322,12 @@ def test_timers_that_fire_twice_or_late_do_no_harm() -> None:
 
 
 def test_a_state_that_expires_within_a_burst_is_refused() -> None:
-    """When the graph is built, not when a worker has it."""
+    """The setting is refused when the graph is built, not on the workers."""
     with pytest.raises(ValueError, match="expected state_ttl_seconds"):
         CoalesceByAccount("1", state_ttl_seconds=60.0)
 
 
 def test_the_stage_can_be_sent_to_a_worker() -> None:
-    """It survives pickling with its clock."""
+    """The stage can be pickled with its clock."""
     stage = pickle.loads(pickle.dumps(CoalesceByAccount("1", clock=stream_clock)))  # noqa: S301 - our own bytes
     assert (stage.clock, stage.limits.window_seconds) == (stream_clock, 20.0)

@@ -1,4 +1,4 @@
-"""Duplicates, overtaken changes, replays, deletions, and how long a burst is waited for."""
+"""Duplicates, overtaken changes, replays, deletions, and the length of a burst."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from transforms.coders import RecordCoder
 
 
 def test_a_repeated_event_is_a_duplicate() -> None:
-    """Whether the first delivery is pending or has gone on, by itself or within another."""
+    """An event is a duplicate whether its first delivery is pending, was emitted, or was merged into another."""
     older, newer = event(1, 1), event(2, 2)
     account = Account().take(older, newer, redelivered(older), redelivered(newer)).end()
     account.take(redelivered(older), redelivered(newer)).end()
@@ -26,22 +26,22 @@ def test_a_repeated_event_is_a_duplicate() -> None:
     assert len(account.emitted) == 1
 
 
-def test_what_was_overtaken_is_stale() -> None:
-    """A change that comes after a newer one went on ends there; so does its repetition."""
+def test_an_overtaken_change_is_stale() -> None:
+    """A change that arrives after a newer one was emitted is stale; so is its repetition."""
     late = event(1, 1)
     account = Account().take(event(2, 2)).end().take(late, redelivered(late)).end()
     assert account.reasons() == [SkipReason.STALE] * 2
 
 
 def test_a_simultaneous_change_is_not_overtaken() -> None:
-    """Changes of two records in one second are both new, whichever comes first and whatever their ids are."""
+    """Changes of two records in the same second are both new, in any order of arrival and of ids."""
     for first, second in ((1, 2), (2, 1)):
         account = Account().take(related(first, 1)).end().take(related(second, 1, record=2)).end()
         assert [item.event_id for item in account.emitted] == [f"{first:032x}", f"{second:032x}"]
 
 
 def test_a_replay_goes_on_again_until_it_is_overtaken() -> None:
-    """An operator's replay is no duplicate, each count once; once a newer change went on it is stale."""
+    """Each replay of an event is emitted again, once per replay count; after a newer change it is stale."""
     original = event(1, 1)
     replays = [redelivered(original, count) for count in (1, 1, 0, 2, 3)]
     account = Account().take(original).end()
@@ -53,8 +53,8 @@ def test_a_replay_goes_on_again_until_it_is_overtaken() -> None:
 
 
 @pytest.mark.parametrize("other", [[], [event(2, 2)], [event(2, 0)]])
-def test_of_a_pending_event_the_latest_replay_is_kept(other: list[AccountChange]) -> None:
-    """Replayed while it waits, an event is what the replay says, and the delivery before it a duplicate."""
+def test_the_latest_replay_of_a_pending_event_is_kept(other: list[AccountChange]) -> None:
+    """If a pending event is replayed, the replay replaces it, and the earlier delivery is a duplicate."""
     original = event(1, 1)
     replay = redelivered(original, 1)
     account = Account().take(original, *other, replay).end()
@@ -67,7 +67,7 @@ def test_of_a_pending_event_the_latest_replay_is_kept(other: list[AccountChange]
 
 @pytest.mark.parametrize("deletion", [ChangeType.DELETE, ChangeType.GAP_DELETE])
 def test_a_deleted_account_stays_deleted_for_its_records(deletion: ChangeType) -> None:
-    """A cascade's later events of opportunities don't hide that the account is gone, nor does an older update."""
+    """Neither later events of cascade-deleted opportunities nor an older update hide that the account is deleted."""
     gone = event(2, 2, change_type=deletion, changed_fields=(), values={})
     account = Account().take(related(3, 3), gone, event(1, 1)).end()
     (merged,) = account.emitted
@@ -77,7 +77,7 @@ def test_a_deleted_account_stays_deleted_for_its_records(deletion: ChangeType) -
 
 @pytest.mark.parametrize("kind", [ChangeType.CREATE, ChangeType.UNDELETE, ChangeType.GAP_UNDELETE, ChangeType.UPDATE])
 def test_a_newer_event_of_the_account_revives_it(kind: ChangeType) -> None:
-    """What was deleted and then written is alive; unless it is a gap, what a related record says stands again."""
+    """An account that is written after its deletion exists; unless it is a gap, related records' events count again."""
     gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
     back = event(2, 2, change_type=kind)
     assert Account().take(back, gone).end().emitted[0].change_type is kind
@@ -95,7 +95,7 @@ def test_a_newer_event_of_the_account_revives_it(kind: ChangeType) -> None:
     ],
 )
 def test_an_update_does_not_close_a_gap(gap: ChangeType, merged_type: ChangeType) -> None:
-    """The account must be read again, whatever is known since; an update after a GAP_DELETE says that it is there."""
+    """After a gap the account must be read again despite updates; after a GAP_DELETE an update shows that it exists."""
     before, missed = event(1, 1), event(2, 2, change_type=gap, changed_fields=(), values={})
     update = event(3, 3, changed_fields=("Type",), values={"Type": "Customer"})
     for newer in ([], [related(4, 4)]):
@@ -105,7 +105,7 @@ def test_an_update_does_not_close_a_gap(gap: ChangeType, merged_type: ChangeType
 
 
 def test_the_whole_record_closes_a_gap() -> None:
-    """After a CREATE or an UNDELETE nothing needs to be read again."""
+    """After a CREATE or an UNDELETE the account need not be read again."""
     missed = event(2, 2, change_type=ChangeType.GAP_UPDATE, changed_fields=(), values={})
     for kind in (ChangeType.CREATE, ChangeType.UNDELETE):
         (merged,) = Account().take(missed, event(3, 3, change_type=kind), event(4, 4)).end().emitted
@@ -113,7 +113,7 @@ def test_the_whole_record_closes_a_gap() -> None:
 
 
 def test_fields_of_two_records_are_kept_apart() -> None:
-    """An opportunity's name is not the account's, nor another opportunity's."""
+    """An opportunity's name is neither the account's nor another opportunity's."""
     account = event(3, 3, changed_fields=("Name",), values={"Name": "Acme"})
     deals = [
         related(number, number, record=number, changed_fields=("Name", "StageName"), values={"Name": "Renewal"})
@@ -126,8 +126,8 @@ def test_fields_of_two_records_are_kept_apart() -> None:
     assert merged.changed_fields == ("Name", "StageName", "Opportunity.Name", "Opportunity.StageName")
 
 
-def test_a_value_that_was_given_up_is_not_replaced_by_an_older_one() -> None:
-    """A record that comes back after its values were given up is not believed of the time before that."""
+def test_an_evicted_value_is_not_replaced_by_an_older_one() -> None:
+    """After a record's values were evicted, its events from before the eviction do not set them."""
     given_up = related(5, 5, record=1, changed_fields=("Name",), values={"Name": "newer"})
     others = [related(6, 6, record=2), related(7, 7, record=3)]
     back = related(9, 9, record=1, changed_fields=("Amount",), values={"Amount": 1})
@@ -138,7 +138,7 @@ def test_a_value_that_was_given_up_is_not_replaced_by_an_older_one() -> None:
 
 
 def test_the_account_is_known_however_many_records_are_not() -> None:
-    """Values of related records are given up for others, the account's own never, late as they may come."""
+    """Values of related records may be evicted; those of the account never are, even if they arrive late."""
     records = [related(number, number, record=number - 4) for number in (5, 6, 7)]
     late = event(1, 1, changed_fields=("Type",), values={"Type": "Customer"})
     account = Account(CoalescingLimits(max_records=2)).take(*records, event(8, 8), late).end()
@@ -146,7 +146,7 @@ def test_the_account_is_known_however_many_records_are_not() -> None:
 
 
 def ends(arrivals_at: Sequence[float], limits: CoalescingLimits) -> list[float]:
-    """Return when the window ends, as it is set at each arrival."""
+    """Return the end of the window after each arrival."""
     account, times = Account(limits), []
     for number, now in enumerate(arrivals_at):
         account.take(event(number, number), now=now)
@@ -156,14 +156,14 @@ def ends(arrivals_at: Sequence[float], limits: CoalescingLimits) -> list[float]:
 
 
 def test_a_window_grows_with_each_arrival_up_to_its_longest() -> None:
-    """It ends so long after the last change, and never later than so long after the first."""
+    """A window ends `window_seconds` after the last change, at most `max_window_seconds` after the first."""
     limits = CoalescingLimits(window_seconds=20, max_window_seconds=50)
     assert ends([100, 110, 125, 140, 149], limits) == [120, 130, 145, 150, 150]
     assert ends([100, 90], limits) == [120, 120]  # another worker's clock is behind
 
 
-def test_what_changes_nothing_does_not_lengthen_the_window() -> None:
-    """A repeated event is no reason to wait."""
+def test_a_duplicate_does_not_extend_the_window() -> None:
+    """A repeated event leaves the end of the window as it is."""
     first = event(1, 1)
     account = Account().take(first, now=0).take(redelivered(first), now=10)
     assert account.state.is_due(20)
@@ -171,12 +171,12 @@ def test_what_changes_nothing_does_not_lengthen_the_window() -> None:
 
 
 def test_without_a_window_a_change_is_due_at_once() -> None:
-    """A window of 0 seconds ends with the arrival."""
+    """A window of 0 seconds ends when the change arrives."""
     assert Account(CoalescingLimits(window_seconds=0)).take(event(1, 1), now=7).state.is_due(7)
 
 
 def test_the_state_of_an_endless_burst_is_bounded() -> None:
-    """A mass update of an account's contacts, in large messages, keeps one message and facts of a fixed number."""
+    """A mass update of an account's contacts, in large messages, keeps one message and a bounded number of values."""
     sizes, account = [], Account()
     for number in range(600):
         large = SourceMessage(payload=b"x" * 20_000, message_id=str(number))
@@ -200,14 +200,14 @@ def test_the_state_of_an_endless_burst_is_bounded() -> None:
         {"max_records": 1},
     ],
 )
-def test_limits_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
-    """Before anything runs."""
+def test_invalid_limits_are_refused(wrong: dict[str, Any]) -> None:
+    """Invalid limits raise an error when they are created."""
     with pytest.raises(ValueError, match="expected"):
         CoalescingLimits(**wrong)
 
 
 def test_a_gap_waits_for_the_mirror() -> None:
-    """A burst with a gap ends no sooner than the mirror needs to catch up, whatever the windows are."""
+    """A burst with a gap waits at least `gap_delay_seconds`, so that the mirror can catch up, for any window."""
     limits = CoalescingLimits(window_seconds=1, max_window_seconds=2, gap_delay_seconds=60)
     state, _ = receive(AccountState(), change(event_id="a"), 0, limits)
     assert state.pending

@@ -1,4 +1,4 @@
-"""Whatever arrives, however often and in whatever order: one change a burst, one outcome a delivery."""
+"""For any deliveries in any order: one change for each burst, one outcome for each delivery."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ NO_VALUES = {ChangeType.DELETE, *(kind for kind in ChangeType if kind.is_gap)}
 
 @st.composite
 def events(draw: st.DrawFn) -> list[AccountChange]:
-    """Draw events of an account and of its records, with equal times among them, as parsing makes them."""
+    """Draw events of an account and of its related records as parsing returns them, some with equal times."""
     drawn = []
     for number in range(draw(st.integers(1, 7))):
         record_id = draw(st.sampled_from(list(RECORDS)))
@@ -48,7 +48,7 @@ def events(draw: st.DrawFn) -> list[AccountChange]:
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> tuple[list[AccountChange], list[AccountChange]]:
-    """Draw two orders in which the same deliveries arrive: some events repeated, some replayed."""
+    """Draw two orders of the same deliveries, with some events repeated and some replayed."""
     deliveries = []
     for item in draw(events()):
         repeats = draw(st.lists(st.integers(0, 2), max_size=2))
@@ -56,16 +56,16 @@ def arrivals(draw: st.DrawFn) -> tuple[list[AccountChange], list[AccountChange]]
     return draw(st.permutations(deliveries)), draw(st.permutations(deliveries))
 
 
-def rank(item: AccountChange) -> tuple[Any, ...]:
-    """Return the position that an event claims."""
+def position(item: AccountChange) -> tuple[Any, ...]:
+    """Return an event's position."""
     return (*item.order, item.event_id)
 
 
 def read_in_order(items: Iterable[AccountChange]) -> dict[str, Any]:
-    """Return what a reader of a record knows who had its events in their order, and nothing else."""
+    """Return the record's fields after applying its events in commit order: the expected result."""
     known: dict[str, tuple[str, Any]] = {}
     changed: set[str] = set()
-    for item in sorted(items, key=rank):
+    for item in sorted(items, key=position):
         if item.change_type is not ChangeType.UPDATE:
             known.clear()
         said = {name: ("value", value) for name, value in {**item.enriched, **item.values}.items()}
@@ -85,11 +85,11 @@ def read_in_order(items: Iterable[AccountChange]) -> dict[str, Any]:
     }
 
 
-def account_standing(items: Iterable[AccountChange]) -> ChangeType | None:
-    """Return what an orderly reader makes of the account's own events; a gap stays until all of it was sent."""
+def expected_change_type(items: Iterable[AccountChange]) -> ChangeType | None:
+    """Return the expected change type of the account's own events; a gap stays until the whole record was sent."""
     reading: ChangeType | None = None
     gap: ChangeType | None = None
-    for item in sorted(items, key=rank):
+    for item in sorted(items, key=position):
         if item.entity_name != "Account":
             continue
         if item.change_type is ChangeType.UPDATE:
@@ -103,8 +103,8 @@ def account_standing(items: Iterable[AccountChange]) -> ChangeType | None:
 
 
 @given(arrivals())
-def test_the_order_of_arrival_decides_nothing(orders: tuple[list[AccountChange], list[AccountChange]]) -> None:
-    """The same deliveries within a window lead to the same state, byte for byte, and to the same change."""
+def test_the_order_of_arrival_does_not_matter(orders: tuple[list[AccountChange], list[AccountChange]]) -> None:
+    """The same deliveries in one window give the same state, byte for byte, and the same change in any order."""
     one, other = (Account().take(*order) for order in orders)
     assert RecordCoder(AccountState).encode(one.state) == RecordCoder(AccountState).encode(other.state)
     assert one.end().emitted == other.end().emitted
@@ -112,10 +112,10 @@ def test_the_order_of_arrival_decides_nothing(orders: tuple[list[AccountChange],
 
 
 @given(arrivals())
-def test_a_burst_goes_on_once_and_accounts_for_the_rest(
+def test_a_burst_becomes_one_change_and_each_delivery_has_an_outcome(
     orders: tuple[list[AccountChange], list[AccountChange]],
 ) -> None:
-    """One change goes on; of the others each event is coalesced into it once, each further delivery a duplicate."""
+    """One change is emitted; every other event is coalesced into it once, and further deliveries are duplicates."""
     account = Account().take(*orders[0]).end().end()
     ids = {item.event_id for item in orders[0]}
     (emitted,) = account.emitted
@@ -134,11 +134,11 @@ def test_a_burst_goes_on_once_and_accounts_for_the_rest(
 
 
 @given(events())
-def test_a_merged_change_says_what_an_orderly_reader_knows(burst: list[AccountChange]) -> None:
-    """Values, clears and enrichment are those of one who read the shown record's events in commit order."""
+def test_a_merged_change_equals_the_events_in_commit_order(burst: list[AccountChange]) -> None:
+    """Values, cleared and enriched fields are those after applying the record's events in commit order."""
     (merged,) = Account().take(*burst).end().emitted
-    newest = max(burst, key=rank)
-    account = account_standing(burst)
+    newest = max(burst, key=position)
+    account = expected_change_type(burst)
     is_account = account in NO_VALUES
     shown = newest.account_id if is_account else newest.record_id
     expected = read_in_order(item for item in burst if item.record_id == shown)
@@ -148,16 +148,16 @@ def test_a_merged_change_says_what_an_orderly_reader_knows(burst: list[AccountCh
     assert (merged.event_id, merged.source) == (newest.event_id, newest.source)
     assert (merged.record_id, merged.entity_name) == (shown, RECORDS[shown])
     assert merged.change_type == (account if is_account else newest.change_type)
-    assert merged.coalesced == tuple(item.event_id for item in sorted(burst, key=rank, reverse=True)[1:])
+    assert merged.coalesced == tuple(item.event_id for item in sorted(burst, key=position, reverse=True)[1:])
 
 
 @given(events())
 def test_changed_fields_are_the_union(burst: list[AccountChange]) -> None:
-    """Newest event's first, without duplicates; those of other records under their entity's name."""
+    """The newest event's fields come first, without duplicates; other records' fields have their entity's name."""
     (merged,) = Account().take(*burst).end().emitted
     names = [
         name if item.record_id == merged.record_id else f"{item.entity_name}.{name}"
-        for item in sorted(burst, key=rank, reverse=True)
+        for item in sorted(burst, key=position, reverse=True)
         for name in item.changed_fields
     ]
     assert merged.changed_fields == tuple(dict.fromkeys(names))
@@ -165,17 +165,17 @@ def test_changed_fields_are_the_union(burst: list[AccountChange]) -> None:
 
 @given(events())
 def test_a_change_alone_is_not_altered(burst: list[AccountChange]) -> None:
-    """What had no company goes on as it came."""
+    """The only change of a burst is emitted unchanged."""
     for item in burst:
         assert Account().take(item).end().emitted == [item]
 
 
 @given(arrivals(), st.data(), st.sampled_from([LIMITS, NARROW]))
-def test_over_many_windows_nothing_older_follows(
+def test_over_many_windows_no_older_change_follows(
     orders: tuple[list[AccountChange], list[AccountChange]], data: st.DataObject, limits: CoalescingLimits
 ) -> None:
-    """Wherever windows end: no emitted change is older than one before it, the last is the newest received, and every
-    delivery has one outcome, also where little is remembered.
+    """For any ends of windows, emitted changes are in commit order, the last one is the newest received, and every
+    delivery has one outcome, also with a small memory.
     """
     account = Account(limits)
     for item in orders[0]:
@@ -191,7 +191,7 @@ def test_over_many_windows_nothing_older_follows(
 
 
 def assert_coalesced_ends_in_emitted(account: Account) -> None:
-    """Check that whoever follows coalesced_into comes to an event that went on, and is the newer one each time."""
+    """Check that following `coalesced_into` leads to ever newer events, and ends at an emitted one."""
     items = {item.event_id: item for item in account.received}
     emitted = {item.event_id for item in account.emitted}
     into = {
@@ -200,14 +200,14 @@ def assert_coalesced_ends_in_emitted(account: Account) -> None:
         if decision.coalesced_into is not None
     }
     for event_id, survivor in into.items():
-        assert rank(items[survivor]) > rank(items[event_id])
+        assert position(items[survivor]) > position(items[event_id])
         assert survivor in emitted or survivor in into
 
 
 @given(events())
-def test_a_narrow_memory_knows_less_but_nothing_wrong(burst: list[AccountChange]) -> None:
-    """Where values are given up to keep the state small, those that are left are the newest; a carried one may count
-    as no change, as its change was given up.
+def test_a_small_memory_loses_values_but_keeps_no_wrong_ones(burst: list[AccountChange]) -> None:
+    """If values are evicted to bound the state, those that are left are the newest; an enriched field may not count
+    as changed, because its change was evicted.
     """
     (merged,) = Account(NARROW).take(*burst).end().emitted
     (full,) = Account(LIMITS).take(*burst).end().emitted

@@ -1,4 +1,4 @@
-"""Field by field, the newest event that says something wins; what is no longer known is not guessed."""
+"""The newest event that lists a field decides it; a value that is no longer known is not guessed."""
 
 import datetime as dt
 import itertools
@@ -12,14 +12,14 @@ from transforms.coalesce.record_changes import RecordChanges
 
 
 def said(second: int, *changed: str, kind: ChangeType = ChangeType.UPDATE, **fields: Any) -> AccountChange:
-    """Return an event of a second, whose values are of fields that it changed."""
+    """Return an event at a second; its values are of fields that it changed."""
     committed_at = COMMITTED_AT + dt.timedelta(seconds=second)
     plain = {"values": {}, "event_id": f"{second:032x}", "change_type": kind}
     return change(1, committed_at=committed_at, changed_fields=changed, **plain | fields)
 
 
 def fields_of(*events: AccountChange) -> dict[str, object]:
-    """Return what events say together, having checked that it is the same in every order of arrival."""
+    """Merge events, after checking that the result is the same in every order of arrival."""
     results = []
     for arrival in itertools.permutations(events):
         record = RecordChanges.of(arrival[0])
@@ -48,7 +48,7 @@ def test_clearing_and_setting_undo_each_other() -> None:
 
 
 def test_an_unknown_new_value_removes_the_older_one() -> None:
-    """A field that an event lists without a value is not what it was, and not cleared either."""
+    """A field that an event lists without a value has an unknown value: not the old one, and not cleared."""
     for older in (said(1, "Rating", values={"Rating": "Hot"}), said(1, "Rating", nulled_fields=("Rating",))):
         assert fields_of(older, said(2, "Rating")) == {"values": {}, "nulled_fields": (), "enriched": {}}
 
@@ -71,13 +71,13 @@ def test_an_unknown_new_value_removes_the_older_one() -> None:
 def test_the_whole_and_its_parts_overtake_each_other(
     older: dict[str, Any], newer: AccountChange, values: dict[str, Any], nulled: tuple[str, ...]
 ) -> None:
-    """A compound field's older value falls with any newer part, and older parts with the newer whole; siblings stay."""
+    """A newer part removes a compound field's older value, a newer whole removes older parts; siblings stay."""
     fields = fields_of(said(1, *older, values=older), newer)
     assert (fields["values"], fields["nulled_fields"]) == (values, nulled)
 
 
-def test_a_carried_value_is_no_change_unless_something_changed_it() -> None:
-    """Enrichment stays enrichment; of a field that an older event changed it brings the newer value."""
+def test_an_enriched_field_counts_as_changed_only_if_an_event_changed_it() -> None:
+    """An enriched field stays enriched; if an older event changed it, it supplies the newer value."""
     older = said(1, "Rating", values={"Rating": "Cold"}, enriched={"Industry": "Energy"})
     newer = said(2, "Type", values={"Type": "Customer"}, enriched={"Rating": "Hot", "Industry": "Mining"})
     assert fields_of(older, newer) == {
@@ -89,7 +89,7 @@ def test_a_carried_value_is_no_change_unless_something_changed_it() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in ChangeType if kind is not ChangeType.UPDATE])
 def test_only_an_update_leaves_older_values_standing(kind: ChangeType) -> None:
-    """A gap, a deletion, a creation or a revival makes older values unknown, never cleared; newer ones stand."""
+    """A gap, deletion, creation or undeletion makes older values unknown, never cleared; newer ones stay."""
     older = said(1, "Rating", "Fax", values={"Rating": "Cold"}, nulled_fields=("Fax",), enriched={"Industry": "Energy"})
     newer = said(3, "Type", values={"Type": "Customer"})
     assert fields_of(older, said(2, kind=kind)) == {"values": {}, "nulled_fields": (), "enriched": {}}
@@ -99,13 +99,13 @@ def test_only_an_update_leaves_older_values_standing(kind: ChangeType) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in ChangeType if kind.is_gap])
 def test_a_gap_event_says_no_values(kind: ChangeType) -> None:
-    """Whatever it was given, a gap event has a header only."""
+    """Values of a gap event are ignored: it has only a header."""
     gap = said(1, "Rating", kind=kind, values={"Rating": "Hot"}, nulled_fields=("Fax",), enriched={"Type": "Customer"})
     assert fields_of(gap) == {"values": {}, "nulled_fields": (), "enriched": {}}
 
 
-def test_a_deletion_says_what_it_carries() -> None:
-    """A DELETE has no values; its enrichment tells what the record was."""
+def test_a_deletion_keeps_its_enriched_fields() -> None:
+    """A DELETE has no values; its enriched fields describe the record."""
     deletion = said(2, kind=ChangeType.DELETE, values={"Rating": "Hot"}, enriched={"Industry": "Energy"})
     older = said(1, "Rating", values={"Rating": "Cold"})
     assert fields_of(older, deletion) == {"values": {}, "nulled_fields": (), "enriched": {"Industry": "Energy"}}

@@ -1,4 +1,4 @@
-"""Deleted accounts leave the current scores without a call to Gemini."""
+"""Deleted accounts are removed from the current scores without a call to Gemini."""
 
 import pytest
 from apache_beam import Create
@@ -14,8 +14,8 @@ from transforms.coalesce.tombstone_deleted import TombstoneDeleted, is_deletion,
 from transforms.ledger import Ledger
 
 
-def test_a_tombstone_has_its_place_and_no_score() -> None:
-    """The row stands where the DELETE stands in commit order, and says nothing of a score."""
+def test_a_tombstone_has_the_deletions_position_and_no_score() -> None:
+    """The row has the DELETE's position in commit order, and no score."""
     deleted = change(change_type=ChangeType.DELETE, coalesced=("older",))
     row = tombstone(deleted, Ledger("s", "1", now=lambda: NOW)).scored
     assert row
@@ -37,12 +37,12 @@ def test_a_tombstone_has_its_place_and_no_score() -> None:
     ],
 )
 def test_only_the_accounts_own_deletion_counts(entity: str, change_type: ChangeType, expected: bool) -> None:  # noqa: FBT001 - a case
-    """A deleted opportunity changes its account, it does not end it."""
+    """A deleted opportunity changes its account, but does not delete it."""
     assert is_deletion(change(entity_name=entity, change_type=change_type)) is expected
 
 
 def test_deleted_accounts_are_parted_from_the_living() -> None:
-    """The deletion leads to a tombstone, the other change goes on."""
+    """The deletion becomes a tombstone; the other change is emitted."""
 
     def check_living(changes: list[AccountChange]) -> None:
         assert [living.account_id for living in changes] == [account_id(1)]

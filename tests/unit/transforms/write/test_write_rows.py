@@ -1,4 +1,4 @@
-"""What reaches the tables and the dead-letter topic."""
+"""Rows and dead-letter messages."""
 
 import json
 
@@ -25,7 +25,7 @@ LETTER = LEDGER.dead_letter(
 
 
 def test_a_dead_letter_is_the_original_message() -> None:
-    """The payload is byte for byte what was published, with the original attributes beside the envelope's."""
+    """The payload equals the published bytes; the original attributes are kept beside the envelope's."""
     message = dead_letter_message(LETTER)
     assert message.payload == b"\x00\xff<"
     assert message.attributes["origin"] == "x"
@@ -34,7 +34,7 @@ def test_a_dead_letter_is_the_original_message() -> None:
 
 
 def test_rows_are_json_with_iso_dates_and_known_columns() -> None:
-    """A row can be sent as it is, and has no column that its table lacks."""
+    """A row is JSON, and has no column that its table lacks."""
     for table, record in (
         (DEAD_LETTERS, dead_letter_row(LETTER)),
         (CHANGE_OUTCOMES, LEDGER.outcome(Received.of(change()), OutcomeKind.RECEIVED)),
@@ -48,14 +48,14 @@ def test_rows_are_json_with_iso_dates_and_known_columns() -> None:
 
 
 def test_bigquerys_reasons_are_kept_without_their_text() -> None:
-    """Reason and column are facts; the message can quote a value."""
+    """Reason and column are kept; the message is not, because it can quote a value."""
     errors = [{"reason": "invalid", "location": "score", "message": "Cannot convert SECRET"}, {"reason": "stopped"}]
     assert refusal_reasons(errors) == "invalid at score, stopped at the row"
 
 
 @given(st.lists(st.text(max_size=40), max_size=30), st.integers(50, 200))
-def test_requests_hold_every_row_once_and_no_more_than_they_may(texts: list[str], max_bytes: int) -> None:
-    """Rows are parted into requests by their size; one that is larger than any request stands alone."""
+def test_requests_have_every_row_once_within_the_size_limit(texts: list[str], max_bytes: int) -> None:
+    """Rows are split into requests by size; a row larger than the limit gets its own request."""
     rows = [(str(number), {"text": text}) for number, text in enumerate(texts)]
     requests = list(insert_requests(rows, max_bytes=max_bytes))
     assert [item for request in requests for item in request.items()] == rows

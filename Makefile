@@ -12,7 +12,7 @@ help: ## Show the targets
 
 install: $(STAMP) ## Set up .venv with every pinned dependency and the command rescore
 
-# uv comes from the same hash-checked pins as all else, and then installs the rest.
+# pip installs uv from the pinned hashes; uv installs the rest.
 $(STAMP): requirements.txt setup.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/# via/p' requirements.txt > $(VENV)/uv.txt
@@ -21,7 +21,7 @@ $(STAMP): requirements.txt setup.py
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: install ## Rescore 200 generated accounts on a local stack and report
+demo: install ## Rescore 200 generated accounts on a local stack, and print a report
 	@$(BIN)/rescore demo
 
 test: install ## Run every test
@@ -30,25 +30,25 @@ test: install ## Run every test
 infra-check: install ## Check the infrastructure: Terraform's format, types and tests, checkov's rules
 	@infrastructure/check.sh
 
-coverage: install ## Run every test, and ask that 85 % of the code was run
+coverage: install ## Run every test; fail if coverage is below 85 %
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 900 \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=85
 
-check: install ## Lint, check types, the direction of imports, and for weaknesses
+check: install ## Check lint, format, types, the direction of imports, and security
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory security
 
-security: install ## Look for weaknesses in the code and the workflows, and for what GitHub would not understand
+security: install ## Scan the code and the workflows for weaknesses; validate GitHub's files
 	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml schemas transforms pipeline infrastructure setup.py
 	@$(BIN)/zizmor --quiet --offline .github
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 
-audit: install ## Look for known vulnerabilities of the dependencies; asks a public database
+audit: install ## Look for known vulnerabilities of the dependencies in a public database
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement infrastructure/flex_template/requirements.txt
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
@@ -59,15 +59,15 @@ images: ## Build the Flex Template's images as archives in build/images (WORKER_
 	  $(if $(WORKER_USER),--build-arg WORKER_USER=$(WORKER_USER)) \
 	  --file infrastructure/flex_template/Dockerfile --output type=oci,dest=build/images/$$target.tar . || exit 1; done
 
-generate: install ## Write what follows from the code: schemas and metadata for the infrastructure, the job graph
+generate: install ## Write generated files: schemas and template metadata for the infrastructure, the job graph
 	@$(BIN)/python -m pipeline.resources.table_schemas infrastructure/schemas
 	@$(BIN)/python -m pipeline.config.template_metadata infrastructure/flex_template/metadata.json
 	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
 
-bench: install ## Measure what docs/benchmarks.md reports
+bench: install ## Run the coder, parsing and scoring benchmarks of docs/benchmarks.md
 	@$(BIN)/python -m tests.benchmarks
 
-lock: install ## Pin the dependencies anew
+lock: install ## Pin the newest allowed versions of the dependencies
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" --extra local --extra evaluation --extra dev setup.py -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --python-version 3.11.9 --python-platform x86_64-manylinux_2_28 --generate-hashes \

@@ -47,11 +47,11 @@ setup(
         "uvloop>=0.21",
     ],
     extras_require={
-        # The local stack: the BigQuery emulator and what the Gemini stand-in and the token endpoint stand on.
+        # The local stack: the BigQuery emulator, and libraries of the Gemini stand-in and the token endpoint.
         "local": [
             "bqemulator==1.4.0",
             "cryptography>=44",
-            # bqemulator needs one DuckDB, with the spatial extension of the same version shipped as a wheel.
+            # bqemulator needs this DuckDB, and the spatial extension of the same version as a wheel.
             "duckdb==1.5.5",
             "duckdb-extensions==1.5.5",
             "duckdb-extension-spatial==1.5.5",
@@ -59,14 +59,14 @@ setup(
             "starlette>=0.50",
             "uvicorn[standard]>=0.40",
         ],
-        # `rescore evaluate`: how well scores rank accounts, as figures and as a picture.
+        # `rescore evaluate`: metrics and a plot.
         "evaluation": ["matplotlib>=3.10", "scikit-learn>=1.7"],
         "dev": [
             "bandit>=1.9",
             "check-jsonschema>=0.37",
             "fakeredis>=2.33",
             "gcp-storage-emulator>=2025",
-            # Google's own client: the transport to Gemini is tested against it (docs/adr/010).
+            # Google's own client: the conformance test compares our transport to Gemini with it (docs/adr/010).
             "google-genai>=2.30,<3",
             "httpx>=0.28",
             "hypothesis>=6.150",

@@ -1,4 +1,4 @@
-"""`make bench`: measures what docs/benchmarks.md reports."""
+"""`make bench`: the coder, parsing and scoring benchmarks of docs/benchmarks.md."""
 
 from pipeline.terminal.logs import configure_logging
 from tests.benchmarks import coders, parsing

@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.backfill [ACCOUNTS] [OPTION…]`: a backfill of the whole generated CRM, timed.
 
-The command runs as a user types it, against the local stack; the Gemini stand-in answers after a second in the mean
-(the 95th percentile is two), and 64 calls are in flight at most. Options are passed on to `rescore backfill`.
+The command runs against the local stack. The Gemini stand-in answers after one second on average (two at the 95th
+percentile), and at most 64 calls are in flight. Options are passed on to `rescore backfill`.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ TARGET_SECONDS: Final = 60.0
 
 
 def run(accounts: int, options: list[str]) -> None:
-    """Print how long a backfill takes, and how much of that Gemini would take if nothing else did."""
+    """Print the duration of a backfill, and the part of it that Gemini's calls alone would take."""
     now = dt.datetime.now(dt.UTC)
     latency = {"mean_seconds": MEAN_SECONDS, "p95_seconds": P95_SECONDS}
     with (
@@ -38,18 +38,18 @@ def run(accounts: int, options: list[str]) -> None:
         started = time.monotonic()
         document = _backfill(stack, options)
         elapsed = time.monotonic() - started
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the command alone: the stack has not ended yet
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # only the command: the stack is still running
         gemini = stack.gemini.stats()
         rows = _rows(stack)
     stand_ins = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # What the calls take at the least: all of their seconds, 64 at a time.
+    # The least that the calls can take: the sum of their seconds, 64 at a time.
     at_least = gemini["latency_seconds_sum"] / CALLS_IN_FLIGHT
-    print(f"a backfill of {accounts:,} accounts, load of the machine before it {load:.1f}")  # noqa: T201
-    print(f"  {elapsed:.1f} s as a command, {document['elapsed_seconds']} s without its start")  # noqa: T201
+    print(f"backfill of {accounts:,} accounts, load average before it {load:.1f}")  # noqa: T201
+    print(f"  {elapsed:.1f} s as a command, {document['elapsed_seconds']} s without startup")  # noqa: T201
     print(f"  {_cpu(used):.1f} s of CPU in the command, {used.ru_maxrss / 1024:,.0f} MB")  # noqa: T201
-    print(f"  {_cpu(stand_ins) - _cpu(used):.1f} s of CPU in the stand-ins, the load of the CRM included")  # noqa: T201
+    print(f"  {_cpu(stand_ins) - _cpu(used):.1f} s of CPU in the stand-ins, including loading the CRM")  # noqa: T201
     print(f"  {document['outcomes']}, without outcome {document['without_outcome']}, rows {rows:,}")  # noqa: T201
-    print(f"  {gemini['calls']:,} calls, {gemini['peak_in_flight']} in flight at the most")  # noqa: T201
+    print(f"  {gemini['calls']:,} calls, {gemini['peak_in_flight']} in flight at most")  # noqa: T201
     print(f"  Gemini alone: {at_least:.1f} s, {at_least / elapsed:.0%} of the time")  # noqa: T201
     print(f"  target {TARGET_SECONDS:.0f} s: {'reached' if elapsed < TARGET_SECONDS else 'missed'}")  # noqa: T201
 
@@ -67,7 +67,7 @@ def _cpu(usage: resource.struct_rusage) -> float:
 
 
 def _rows(stack: LocalStack) -> int:
-    sql = f"SELECT COUNT(*) AS n FROM `{stack.project}.{SCORING_DATASET}.current_account_scores`"  # noqa: S608 - ours
+    sql = f"SELECT COUNT(*) AS n FROM `{stack.project}.{SCORING_DATASET}.current_account_scores`"  # noqa: S608 - our own names
     (row,) = stack.warehouse.query(sql)
     count: int = row["n"]
     return count

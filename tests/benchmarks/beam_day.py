@@ -1,9 +1,8 @@
-"""`python -m tests.benchmarks.beam_day [stages|graph]`: the day of 100,000 deliveries through Beam, in a batch run.
+"""`python -m tests.benchmarks.beam_day [stages|graph]`: a day of 100,000 deliveries through Beam, as a batch run.
 
-`stages` are those from parsing to coalescing alone, for their CPU, the median of five runs; `graph` is all of it:
-BigQuery emulator, Gemini stand-in, embedded Pub/Sub, and `rescore reconcile` over the ledger that came out. A batch run
-has no pauses, so that each account's changes become one: the share that reaches Gemini in a day of streaming is
-reconciled_day.py's.
+`stages` measures the CPU of parsing to coalescing, the median of five runs. `graph` runs the whole pipeline with the
+BigQuery emulator, the Gemini stand-in and the embedded Pub/Sub, and then `rescore reconcile`. A batch run has no
+pauses, so each account's changes become one; reconciled_day.py has the share that reaches Gemini in a day of streaming.
 """
 
 import base64
@@ -38,7 +37,7 @@ from transforms.parse.parse_change_events import ParseChangeEvents
 
 BEAMS_CACHE_MEGABYTES: Final = worker_handlers.STATE_CACHE_SIZE_MB
 CACHED_EVENTS: Final = 20_000
-"""With Beam's cache of state on, as many are enough."""
+"""Events of the runs that compare Beam's state cache: enough, because the cache makes a run slow."""
 
 SEED: Final = 1
 _NEWEST: Final = """
@@ -50,27 +49,27 @@ GROUP BY account_id
 
 
 def read_day(path: str) -> Iterator[PubsubMessage]:
-    """Yield the messages of a file of base64 lines; what a graph holds itself, Beam compresses at length."""
+    """Yield the messages of a file of base64 lines. Beam would compress messages in the graph, which takes long."""
     with Path(path).open("rb") as lines:
         for number, line in enumerate(lines):
             yield PubsubMessage(base64.b64decode(line), {}, str(number))
 
 
 def write_day(file: Path, came: list[Arrival]) -> None:
-    """Write messages as `read_day` reads them."""
+    """Write messages to a file for `read_day`."""
     file.write_bytes(b"".join(base64.b64encode(arrival.payload) + b"\n" for arrival in came))
 
 
 def set_state_cache(megabytes: int) -> None:
-    """Have FnApiRunner's embedded worker keep that much state: it takes no option, and reads a constant of Beam's.
+    """Set the size of the state cache of FnApiRunner's embedded worker, which reads a constant of Beam and no option.
 
-    On other workers it is --max_cache_memory_usage_mb; docs/adr/005 says why it is 0.
+    For other workers the option is --max_cache_memory_usage_mb; docs/adr/005 says why it is 0.
     """
     worker_handlers.STATE_CACHE_SIZE_MB = megabytes
 
 
 def to_coalesced(path: str) -> float:
-    """Return the CPU seconds of a batch run from bytes to coalesced changes, reading and starting included."""
+    """Return the CPU seconds of a batch run from bytes to coalesced changes, including reading and startup."""
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
     parsed = _messages(pipeline, path) | "Parse change events" >> ParseChangeEvents("1")
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(load_materiality(), "1")
@@ -83,7 +82,7 @@ def to_coalesced(path: str) -> float:
 
 
 def whole_graph(path: str) -> float:
-    """Run the pipeline over a day; return the seconds it took."""
+    """Run the pipeline over a day, and return the seconds."""
     options = PipelineOptions([f"--project={PROJECT}", "--batch_size=100"])
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
     build_graph(_messages(pipeline, path), config_from(options))
@@ -93,7 +92,7 @@ def whole_graph(path: str) -> float:
 
 
 def overtaken(warehouse: Warehouse, came: list[Arrival]) -> int:
-    """Return how many accounts have another newest change in account_scores than came for them."""
+    """Return how many accounts have, in account_scores, another newest change than was delivered."""
     expected = {
         account_id: (round(change.committed_at.timestamp() * 1000), change.sequence_number)
         for account_id, change in simulate(came).newest.items()
@@ -104,7 +103,7 @@ def overtaken(warehouse: Warehouse, came: list[Arrival]) -> int:
 
 
 def run_stages(path: str, came: list[Arrival], folder: Path) -> None:
-    """Print what the stages up to coalescing take of one core, and what they take with Beam's cache of state on."""
+    """Print the events per CPU second of the stages up to coalescing, without and with Beam's state cache."""
     rates = [len(came) / to_coalesced(path) for _ in range(ROUNDS)]
     print(f"bytes to coalesced, FnApiRunner: {statistics.median(rates):,.0f} events/s of CPU")  # noqa: T201 - a report
     some = folder / "some"
@@ -113,12 +112,12 @@ def run_stages(path: str, came: list[Arrival], folder: Path) -> None:
     set_state_cache(BEAMS_CACHE_MEGABYTES)
     cached = CACHED_EVENTS / to_coalesced(str(some))
     set_state_cache(0)
-    print(f"{CACHED_EVENTS:,} events: {without:,.0f} events/s, with Beam's cache of state {cached:,.0f}")  # noqa: T201
+    print(f"{CACHED_EVENTS:,} events: {without:,.0f} events/s, with Beam's state cache {cached:,.0f}")  # noqa: T201
     keep("a day through Beam, events/s of CPU", {"day": rates, "some": without, "some, state cached": cached})
 
 
 def run_graph(path: str, came: list[Arrival], folder: Path) -> None:
-    """Print what a day's batch run takes, and what its ledger says."""
+    """Print the duration of a day's batch run, and the result of reconciling its ledger."""
     with local_stack(folder) as stack:
         load_crm(stack.warehouse, generate_crm(accounts=ACCOUNTS, seed=SEED, as_of=DAY_START))
         seconds = whole_graph(path)

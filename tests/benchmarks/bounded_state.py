@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.bounded_state`: the memory that a million changes leave behind; some three minutes."""
+"""`python -m tests.benchmarks.bounded_state`: the memory of the states after a million changes; about three minutes."""
 
 import datetime as dt
 import random
@@ -18,11 +18,11 @@ LIMITS = CoalescingLimits()
 
 
 def run() -> None:
-    """Print, ten times on the way, what the accounts' states hold and what the process has taken at most."""
+    """Print, ten times during the run, the size of the accounts' states and the process's peak memory."""
     dice = random.Random(1)
     plain = [change(account) for account in range(ACCOUNTS)]
     states: dict[str, AccountState] = {account_id(account): AccountState() for account in range(ACCOUNTS)}
-    print("events     states, MB   peak of the process, MB")  # noqa: T201 - a report for people
+    print("events     states, MB   process peak, MB")  # noqa: T201 - a report for people
     for number in range(EVENTS):
         now = number / 10
         came = replace(

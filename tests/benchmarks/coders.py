@@ -1,4 +1,4 @@
-"""The coder of the models against the pickle that Beam would use."""
+"""RecordCoder compared with the pickle that Beam would use."""
 
 import pickle
 

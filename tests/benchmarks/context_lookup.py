@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.context_lookup [SEED]`: what looking contexts up costs, with and without cache; minutes.
+"""`python -m tests.benchmarks.context_lookup [SEED]`: the cost of context lookups, with and without cache; minutes.
 
-Against the BigQuery emulator with a CRM of 8,803 accounts and, where it is installed, a real Redis. Hit rates are of a
-day of 100,000 deliveries (tests/benchmarks/org_day.py), with the rule that the pipeline's cache follows.
+Uses the BigQuery emulator with a CRM of 8,803 accounts and, if it is installed, a real Redis. Hit rates are those of a
+day of 100,000 deliveries (tests/benchmarks/org_day.py), by the freshness rule of the pipeline's cache.
 """
 
 import datetime as dt
@@ -61,7 +61,7 @@ class _Counted:
 
 def _step(warehouse: _Counted, stores: Sequence[Store]) -> _LookUp:
     step = _LookUp(AddAccountContext(PROJECT, CRM_DATASET, "benchmark"))
-    step.warehouse = warehouse  # type: ignore[assignment] # counts, and passes on
+    step.warehouse = warehouse  # type: ignore[assignment] # counts and delegates
     step.outage_gate = OutageGate("benchmark", OutageSettings())
     step.throttled = ThrottledSeconds("benchmark")
     step.cache = ContextCache(stores, "crm", CACHE) if stores else None
@@ -150,7 +150,7 @@ def _bytes(contexts: Sequence[AccountContext]) -> dict[str, float]:
 
 
 def _hit_rate(day: Day) -> dict[str, Any]:
-    """Return how many of a day's lookups the cache would answer: each at the time its change was emitted."""
+    """Return how many of a day's lookups the cache would answer, each at the time when its change was emitted."""
     read: dict[str, dt.datetime] = {}
     lookups = hits = 0
     lag = dt.timedelta(seconds=CACHE.mirror_lag_seconds)
@@ -175,9 +175,9 @@ _TEMPLATE: Final = change(1)
 
 
 def _drained(came: Sequence[Arrival]) -> list[Arrival]:
-    """Return a day's deliveries as they come when the day is over: the pipeline was gone, and takes its backlog."""
+    """Return a day's deliveries as a backlog that is read after the day, as when the pipeline was down."""
     start = came[-1].at
-    return [replace(arrival, at=start + place / BACKLOG_EVENTS_A_SECOND) for place, arrival in enumerate(came)]
+    return [replace(arrival, at=start + index / BACKLOG_EVENTS_A_SECOND) for index, arrival in enumerate(came)]
 
 
 def run(seed: int) -> None:

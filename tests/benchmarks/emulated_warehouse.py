@@ -1,4 +1,4 @@
-"""The BigQuery emulator with the service's tables, for benchmarks that need a warehouse and nothing else."""
+"""The BigQuery emulator with the pipeline's tables, for benchmarks that need only a warehouse."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from transforms.clients.bigquery import Warehouse
 
 @contextmanager
 def emulated_warehouse() -> Iterator[Warehouse]:
-    """Yield a connection to an emulator of its own, tables empty; the environment names it meanwhile."""
+    """Yield a connection to a new emulator with empty tables; the environment names it until the end."""
     with (
         tempfile.TemporaryDirectory() as folder,
         pytest.MonkeyPatch.context() as environment,

@@ -1,7 +1,7 @@
 """A day of a large organisation: 100,000 deliveries over 8,803 accounts, through the functions that the stages call.
 
-Time is simulated, so that a day takes minutes: arrivals and the ends of windows happen in order of their times. What
-comes out is a ledger, which `rescore reconcile` checks in the BigQuery emulator (tests/benchmarks/reconciled_day.py).
+Time is simulated, so that a day takes minutes: arrivals and the ends of windows happen in order of their times. The
+result is a ledger, which `rescore reconcile` checks in the BigQuery emulator (tests/benchmarks/reconciled_day.py).
 """
 
 import datetime as dt
@@ -37,7 +37,7 @@ LIMITS: Final = CoalescingLimits()
 
 @dataclass(order=True)
 class Arrival:
-    """A message, and when it comes: epoch seconds."""
+    """A message and its time of arrival in epoch seconds."""
 
     at: float
     number: int
@@ -45,7 +45,7 @@ class Arrival:
 
 
 def arrivals(seed: int) -> list[Arrival]:
-    """Return a day's deliveries in the order in which they come: repeated, late, and some of them garbage."""
+    """Return a day's deliveries in order of arrival; some are repeated, late or garbage."""
     dice = random.Random(seed)
     crm = generate_crm(accounts=ACCOUNTS, seed=seed, as_of=DAY_START)
     numbers = count()
@@ -70,16 +70,16 @@ def arrivals(seed: int) -> list[Arrival]:
 
 @dataclass
 class Day:
-    """What became of a day's deliveries."""
+    """The outcomes of a day's deliveries."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     emitted: list[AccountChange] = field(default_factory=list)
     newest: dict[str, AccountChange] = field(default_factory=dict)
-    """The newest material change that came for each account, by commit order."""
+    """The newest material change of each account, by commit order."""
 
 
 class Simulation:
-    """The stages from parsing to coalescing, on a clock of its own."""
+    """The stages from parsing to coalescing, with a simulated clock."""
 
     def __init__(self, materiality: Materiality | None = None) -> None:
         self.day = Day()
@@ -90,7 +90,7 @@ class Simulation:
         self._ledger = Ledger("simulation", "0", now=lambda: dt.datetime.fromtimestamp(self.now, dt.UTC))
 
     def deliver(self, arrival: Arrival) -> None:
-        """Take a message at its time, after every window that ended before."""
+        """Process a message at its time of arrival, after all windows that end before it."""
         self._end_windows(before=arrival.at)
         self.now = arrival.at
         source = SourceMessage(payload=arrival.payload, message_id=str(arrival.number))
@@ -131,7 +131,7 @@ class Simulation:
             at, account_id = heapq.heappop(self._timers)
             state = self.states[account_id]
             if not state.pending or state.pending.ends_at > at:
-                continue  # a later change has moved the window's end, and set a timer of its own
+                continue  # a later change has extended the window and set another timer
             self.now = at
             self.states[account_id], change, decisions = end_window(state, LIMITS)
             self._record_all(decisions)
@@ -151,7 +151,7 @@ class Simulation:
 
 
 def simulate(came: list[Arrival]) -> Day:
-    """Return what becomes of deliveries, in the order in which they come."""
+    """Return the outcomes of deliveries, in order of arrival."""
     simulation = Simulation()
     for arrival in came:
         simulation.deliver(arrival)
@@ -159,9 +159,9 @@ def simulate(came: list[Arrival]) -> Day:
 
 
 def overtaken_accounts(day: Day) -> Iterator[str]:
-    """Yield the accounts whose last emitted change is older than the newest that came for them.
+    """Yield the accounts whose last emitted change is older than the newest one that was delivered.
 
-    Two changes of one commit order (two transactions within a second) are both the newest.
+    Two changes with equal commit order (two transactions within a second) both count as the newest.
     """
     last = {change.account_id: change for change in day.emitted}
     for account_id, newest in day.newest.items():

@@ -1,4 +1,4 @@
-"""Ratios between ways of doing the same work, measured side by side: these machines are noisy, ratios are less so."""
+"""Ratios between ways of doing the same work, measured side by side: ratios vary less than times on noisy machines."""
 
 import gc
 import json
@@ -14,7 +14,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Measurement:
-    """Microseconds of CPU a piece of work took, the median of some rounds, and its ratio to the first of its table."""
+    """CPU microseconds of one call, the median of `ROUNDS` rounds, and the ratio to the first row of the table."""
 
     name: str
     microseconds: float
@@ -22,7 +22,7 @@ class Measurement:
 
 
 def side_by_side(work: Mapping[str, Callable[[], object]], *, repeat: int) -> list[Measurement]:
-    """Measure each callable `repeat` times a round, in turns, and return medians of `ROUNDS` rounds of CPU time."""
+    """Call each callable `repeat` times per round, in turns, and return the medians of `ROUNDS` rounds."""
     rounds: dict[str, list[float]] = {name: [] for name in work}
     gc.disable()
     for _ in range(ROUNDS):
@@ -38,7 +38,7 @@ def side_by_side(work: Mapping[str, Callable[[], object]], *, repeat: int) -> li
 
 
 def report(title: str, measurements: list[Measurement]) -> None:
-    """Print a table, and keep it as JSON under build/."""
+    """Print a table, and write it to build/benchmarks.json."""
     print(f"\n{title}")  # noqa: T201 - a report for people
     for row in measurements:
         print(f"  {row.name:44} {row.microseconds:>9.2f} us  x{row.ratio:.2f}")  # noqa: T201 - a report for people
@@ -46,7 +46,7 @@ def report(title: str, measurements: list[Measurement]) -> None:
 
 
 def keep(title: str, figures: object) -> None:
-    """Keep figures under their title in build/benchmarks.json."""
+    """Add figures under their title to build/benchmarks.json."""
     BUILD.mkdir(exist_ok=True)
     file = BUILD / "benchmarks.json"
     kept = json.loads(file.read_text()) if file.exists() else {}

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.reconciled_day [SEED]`: a day of 100,000 deliveries, reconciled; some three minutes."""
+"""`python -m tests.benchmarks.reconciled_day [SEED]`: reconcile a day of 100,000 deliveries; about three minutes."""
 
 import datetime as dt
 import resource
@@ -14,7 +14,7 @@ from tests.benchmarks.org_day import DAY_START, arrivals, overtaken_accounts, si
 
 
 def reconcile(outcomes: list[Outcome]) -> Reconciliation:
-    """Return what `rescore reconcile` finds in a ledger of these rows."""
+    """Return the result of `rescore reconcile` for a ledger with these rows."""
     with emulated_warehouse() as warehouse:
         warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, outcomes)
         window = Window(DAY_START - dt.timedelta(days=1), DAY_START + dt.timedelta(days=3), dt.timedelta(minutes=15))
@@ -25,7 +25,7 @@ def reconcile(outcomes: list[Outcome]) -> Reconciliation:
 
 
 def run(seed: int) -> None:
-    """Print what becomes of a day, and what it cost."""
+    """Print a day's outcomes, its CPU time and its memory."""
     came = arrivals(seed)
     started = time.process_time()
     day = simulate(came)

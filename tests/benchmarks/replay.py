@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.replay scored|rates|payloads [NUMBER]`: dead letters by the ten thousand.
+"""`python -m tests.benchmarks.replay scored|rates|payloads [NUMBER]`: replays of ten thousand dead letters and more.
 
-scored     dead letters of every class, replayed (and the replay killed on its way), then scored by the graph
-rates      dead letters a second against the rate asked for, and the maximum
+scored     replay dead letters of every class, with kills of the replay, then score them with the graph
+rates      dead letters per second at each requested rate, and the maximum
 payloads   SHA-256 of arbitrary payloads before and after, on our broker and on Google's emulator
 """
 
@@ -30,26 +30,26 @@ from tests.integration.pubsub_targets import Target, embedded, google_emulator
 from tests.integration.replay_resources import ReplayTopics, replay_topics_on
 
 SEED: Final = 6
-LETTERS: Final = {"scored": 10_000, "rates": 10_000, "payloads": 20_000}
+DEAD_LETTERS: Final = {"scored": 10_000, "rates": 10_000, "payloads": 20_000}
 RATES: Final = (10.0, 100.0, 1_000.0, 100_000.0)
 SECONDS_A_RATE: Final = 10.0
 QUIET_SECONDS: Final = 2.0
 
 
 def rates(count: int) -> None:
-    """Print how fast letters go at each rate that is asked for; the last one asks for more than there is."""
-    print("rate asked for   letters   letters/s")  # noqa: T201 - a report for people
+    """Print the dead letters per second for each requested rate; the last rate is out of reach."""
+    print("requested rate   dead letters   dead letters/s")  # noqa: T201 - a report for people
     with emulated_warehouse() as warehouse, _broker(embedded()) as target:
         for rate in RATES:
             number = int(min(count, rate * SECONDS_A_RATE))
             topics = replay_topics_on(target, warehouse, ack_deadline_seconds=60)
             topics.hold(dead_letter(one) for one in range(number))
             reached = _replay(topics, rate, number)
-            print(f"{rate:>14,.0f}   {number:>7,}   {reached:>9,.1f}")  # noqa: T201 - a report for people
+            print(f"{rate:>14,.0f}   {number:>12,}   {reached:>14,.1f}")  # noqa: T201 - a report for people
 
 
 def payloads(count: int) -> None:
-    """Print whether every payload came back as it was, on each broker."""
+    """Print how many payloads were replayed unchanged, on each broker."""
     with tempfile.TemporaryDirectory() as folder, emulated_warehouse() as warehouse:
         for running in (embedded(), google_emulator(Path(folder))):
             with _broker(running) as target:
@@ -71,11 +71,11 @@ def _compare(topics: ReplayTopics, count: int) -> None:
     came = Counter(_digest(message.data) for message in topics.taken(topics.changes))
     same = sum((came & sent).values())
     verdict = f"{same:,} of {count:,} payloads equal, {came.total() - same} more, {len(topics.left())} left"
-    print(f"{topics.target.name}: seed {SEED}: {verdict}; {reached:,.0f} letters/s")  # noqa: T201 - a report for people
+    print(f"{topics.target.name}: seed {SEED}: {verdict}; {reached:,.0f} dead letters/s")  # noqa: T201 - a report for people
 
 
 def _replay(topics: ReplayTopics, rate: float, count: int) -> float:
-    """Replay all, and return letters a second from the first pull to the last acknowledgement."""
+    """Replay all, and return the dead letters per second from the first pull to the last acknowledgement."""
     moments: list[float] = []
     request = ReplayRequest(DeadLetterFilter(), count, rate, is_forced=False, reason="a benchmark")
     session = Session(topics.resources, QUIET_SECONDS, lambda _totals: moments.append(time.monotonic()))
@@ -100,12 +100,12 @@ def _digest(payload: bytes) -> str:
 
 if __name__ == "__main__":
     what = sys.argv[1] if len(sys.argv) > 1 else ""
-    if what not in LETTERS:
+    if what not in DEAD_LETTERS:
         sys.exit(__doc__)
-    # google-auth reads this one as it is imported, which has happened: the run is begun again with it.
+    # google-auth reads this variable when it is imported, which has happened already: start again with it.
     if os.environ.get("GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED") != "false":
         again = [sys.executable, "-m", "tests.benchmarks.replay", *sys.argv[1:]]
         sys.exit(subprocess.call(again, env={**os.environ, "GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED": "false"}))
-    number_of_dead_letters = int(sys.argv[2]) if len(sys.argv) > 2 else LETTERS[what]
+    number_of_dead_letters = int(sys.argv[2]) if len(sys.argv) > 2 else DEAD_LETTERS[what]
     work: dict[str, Callable[[int], None]] = {"scored": scored, "rates": rates, "payloads": payloads}
     work[what](number_of_dead_letters)

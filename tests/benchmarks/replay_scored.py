@@ -1,4 +1,4 @@
-"""Letters of every class, replayed after their causes are mended, and scored: the whole way, by the commands."""
+"""Dead letters of every class, replayed by the commands after their causes were fixed, and scored by the graph."""
 
 import datetime as dt
 import json
@@ -47,26 +47,26 @@ AGAIN_SHARE: Final = 0.05
 POLL_SECONDS: Final = 0.5
 MIN_RATE: Final = 20
 SECONDS: Final = 10
-"""That the replay takes at the rate it is asked for, at least."""
+"""The least duration of the replay; its rate is set accordingly."""
 
 VERSION_BEFORE: Final = "0.0.9"
 
 
 def scored(count: int) -> None:
-    """Print what became of so many letters, an account each, of every class in turn."""
+    """Print the outcomes of this number of dead letters, one for each account; the classes take turns."""
     with tempfile.TemporaryDirectory() as folder, local_stack(Path(folder)) as stack:
-        _say(f"{count:,} letters of {len(ErrorClass)} classes, seed {SEED}")
+        _say(f"{count:,} dead letters of {len(ErrorClass)} classes, seed {SEED}")
         crm = generate_crm(accounts=count, seed=SEED, as_of=dt.datetime.now(dt.UTC))
         load_crm(stack.warehouse, crm)
         hold_dead_letters(stack, [account.account_id for account in crm.accounts])
         _replay_and_kill(stack, count)
         outcomes, seconds = score(stack)
-        _say(f"what became of them: {outcomes}; {seconds:.0f} s, {sum(outcomes.values()) / seconds:.0f} letters/s")
+        _say(f"outcomes: {outcomes}; {seconds:.0f} s, {sum(outcomes.values()) / seconds:.0f} dead letters/s")
         _report(stack, count)
 
 
 def hold_dead_letters(stack: LocalStack, accounts: list[str]) -> None:
-    """Write a letter for each account, as an earlier version did that failed: message, row, and ledger."""
+    """Write a dead letter for each account, as an earlier version would: message, row and ledger rows."""
     now = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=30)
     publisher = MessagePublisher()
     dead_letters, received = [], []
@@ -85,7 +85,7 @@ def hold_dead_letters(stack: LocalStack, accounts: list[str]) -> None:
 
 
 def _errors() -> list[RescoringError]:
-    """Return an error of each class, as the tree of errors has them, and those that share a class with another."""
+    """Return one error of each error class."""
     kinds: list[type[RescoringError]] = [RescoringError]
     for kind in kinds:
         kinds += kind.__subclasses__()
@@ -93,17 +93,17 @@ def _errors() -> list[RescoringError]:
     missing = set(ErrorClass) - set(by_class)
     if missing:
         raise RuntimeError(f"no error has the class {', '.join(sorted(missing))}")
-    return [by_class[error_class]("was not mended yet") for error_class in ErrorClass]
+    return [by_class[error_class]("was not fixed yet") for error_class in ErrorClass]
 
 
 def _received(source: SourceMessage, error: RescoringError) -> Received:
-    """Return what was known of a message: of one that could not be read, its bytes alone."""
+    """Return what the pipeline knew of a message: only its bytes if it could not be read."""
     if isinstance(error, RefusedEvent):
         identity = payload_event_id(source.payload)
         return Received(event_id=identity, source=source, trace_id=identity)
     (change,) = parse_message(source)
     if not isinstance(change, AccountChange):
-        raise TypeError("a letter of an account's change is wanted")
+        raise TypeError("expected an account change")
     return Received.of(change)
 
 
@@ -114,7 +114,7 @@ def _insert(stack: LocalStack, table: Any, rows: Iterator[tuple[str, Record]]) -
 
 
 def _replay_and_kill(stack: LocalStack, count: int) -> None:
-    """Replay by the command, which is killed now and then, and resumed."""
+    """Replay with the command, which is killed several times and resumed."""
     dice = random.Random(SEED)
     journal = ReplayJournal(stack.warehouse, SCORING_DATASET)
     rate = max(MIN_RATE, count // SECONDS)
@@ -128,13 +128,13 @@ def _replay_and_kill(stack: LocalStack, count: int) -> None:
         time.sleep(dice.uniform(0, 1))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        _say(f"killed when the journal had {_replayed(journal):,} letters")
+        _say(f"killed when the journal had {_replayed(journal):,} dead letters")
         asked = ["resume", "--take-over"]
     process = _command(stack, *asked, "--json")
     output, _ = process.communicate()
     document = json.loads(output)
     counts = f"replayed {document['replayed']:,}, parked {document['parked']}"
-    _say(f"replay: {document['state']}, {counts}, {time.monotonic() - started:.0f} s with its kills and waits")
+    _say(f"replay: {document['state']}, {counts}, {time.monotonic() - started:.0f} s including kills and waits")
 
 
 def _replayed(journal: ReplayJournal) -> int:
@@ -152,12 +152,12 @@ def _command(stack: LocalStack, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def score(stack: LocalStack) -> tuple[dict[str, int], float]:
-    """Run the graph over all messages of the subscription at once, on FnApiRunner, and say what became of the letters.
+    """Run the graph over all messages of the subscription at once, on FnApiRunner, and return the outcomes.
 
-    The DirectRunner, which `rescore run` uses here, takes an hour for ten thousand. Some messages come twice.
+    The DirectRunner, the default of `rescore run`, would take an hour for ten thousand. Some messages are repeated.
 
     Returns:
-        Letters of the last replay by their outcome, and the seconds that the run took.
+        The number of dead letters of the last replay by outcome, and the seconds of the run.
     """
     options = PipelineOptions([f"--project={stack.project}"])
     messages = _received_messages(stack)
@@ -174,7 +174,7 @@ def score(stack: LocalStack) -> tuple[dict[str, int], float]:
 
 
 def _received_messages(stack: LocalStack) -> list[PubsubMessage]:
-    """Return all messages of the subscription, acknowledged as the DirectRunner does it."""
+    """Pull and acknowledge all messages of the subscription, as the DirectRunner does."""
     name = f"projects/{stack.project}/subscriptions/{SUBSCRIPTION}"
     messages: list[PubsubMessage] = []
     with pubsub_v1.SubscriberClient() as subscriber:
@@ -185,22 +185,22 @@ def _received_messages(stack: LocalStack) -> list[PubsubMessage]:
 
 
 def _again(messages: list[PubsubMessage]) -> list[PubsubMessage]:
-    """Return some messages a second time, as a replay leaves them that is killed between publishing and journal."""
+    """Return copies of some messages, as from a replay that is killed between publishing and writing the journal."""
     some = random.Random(SEED).sample(messages, int(len(messages) * AGAIN_SHARE))
     return [PubsubMessage(it.data, it.attributes, f"{it.message_id}-again", it.publish_time) for it in some]
 
 
 def scores_in_view(stack: LocalStack) -> tuple[int, int]:
-    """Return the rows of the view, and the accounts that they are of."""
+    """Return the number of rows of the view, and the number of their accounts."""
     (view,) = stack.warehouse.query(
-        f"SELECT COUNT(*) AS scores, COUNT(DISTINCT account_id) AS accounts "  # noqa: S608 - names of ours
+        f"SELECT COUNT(*) AS scores, COUNT(DISTINCT account_id) AS accounts "  # noqa: S608 - our own names
         f"FROM `{stack.project}.{SCORING_DATASET}.current_account_scores`"
     )
     return view["scores"], view["accounts"]
 
 
 def reconciled(stack: LocalStack) -> dict[str, Any]:
-    """Return what `rescore reconcile` finds."""
+    """Return the result of `rescore reconcile`."""
     return reconcile(project=stack.project, dataset=SCORING_DATASET, since="24h", grace="1s", limit=5).document()
 
 
@@ -210,7 +210,7 @@ def _report(stack: LocalStack, count: int) -> None:
     _say(f"reconcile: ok {result['ok']}, {result['events']:,} events, {counts}")
     _say(f"delivered again: {result['counts'].get('skipped:duplicate', 0)}")
     scores, accounts = scores_in_view(stack)
-    _say(f"view: {scores:,} scores of {accounts:,} accounts; {count:,} are wanted")
+    _say(f"view: {scores:,} scores of {accounts:,} accounts; expected {count:,}")
     _say(f"Gemini calls: {stack.gemini.stats()['calls']:,}")
 
 

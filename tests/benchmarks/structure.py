@@ -1,4 +1,4 @@
-"""The size of the product's rooms: lines, the longest files and functions, and the number of files a folder.
+"""The size of the product: lines, the longest files and functions, and the number of files in each folder.
 
 python -m tests.benchmarks.structure [CHECKOUT]
 """

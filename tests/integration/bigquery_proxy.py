@@ -1,7 +1,7 @@
 """A proxy in front of the BigQuery emulator that refuses, fails and stalls as BigQuery does.
 
-The emulator takes any row; BigQuery does not. Faults are told to the proxy, each for so many calls; what no fault meets
-is passed on. The shapes of the answers are those of the REST reference: tabledata.insertAll, "Error messages".
+The emulator accepts any row; BigQuery does not. Tests give the proxy faults, each for a number of calls; other calls
+are passed on. The responses have the shapes of BigQuery's REST reference: tabledata.insertAll, "Error messages".
 """
 
 import http.client
@@ -26,11 +26,11 @@ _NOT_PASSED_ON: Final = frozenset({"host", "content-length", "connection", "tran
 
 @dataclass
 class Fault:
-    """What happens to calls whose path has `on` in it, `times` times.
+    """A fault for the next `times` calls whose path contains `on`.
 
     `kind` is one of: status (the call as a whole is refused with `status` and `reason`), rows (the rows whose insert
-    ids are listed are refused with `reason`, the others passed on), silence (no answer for `seconds`), cut_off (the
-    answer ends in its midst), dripping (it comes byte by byte, one each `seconds`), dropped (the connection ends).
+    ids are listed are refused with `reason`, the others passed on), silence (no response for `seconds`), cut_off (the
+    response ends half-way), dripping (one byte every `seconds`), dropped (the connection is closed).
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Fault:
 
 
 class BigQueryProxy:
-    """The proxy on a free port of loopback; a context manager."""
+    """The proxy on a free loopback port; a context manager."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream).netloc
@@ -58,11 +58,11 @@ class BigQueryProxy:
 
     @property
     def url(self) -> str:
-        """What BIGQUERY_EMULATOR_HOST takes."""
+        """The value for BIGQUERY_EMULATOR_HOST."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def fault_for(self, path: str) -> Fault | None:
-        """Return the fault that meets a call, and count it."""
+        """Return the fault for a call, and count the call."""
         with self._lock:
             self.calls.append(path)
             for fault in self.faults:
@@ -72,7 +72,7 @@ class BigQueryProxy:
         return None
 
     def count(self, part: str) -> int:
-        """Return how many calls had a path with `part` in it."""
+        """Return how many calls had a path that contains `part`."""
         return sum(part in path for path in self.calls)
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class _Server(ThreadingHTTPServer):
     proxy: BigQueryProxy
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that gave up is no fault of the test's."""
+        """Ignore errors: a client that gave up is expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_any  # noqa: N815 - names that http.server looks up
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: the calls are counted."""
+        """Log nothing."""
 
     def _passed_on(self, body: bytes) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self.server.proxy.upstream, timeout=60)

@@ -16,13 +16,13 @@ from transforms.process import forget_shared_objects
 
 @pytest.fixture(scope="module", autouse=True)
 def _new_process() -> None:
-    """Start each module without connections: its servers have other addresses than those of the module before."""
+    """Start each module without connections: its servers have new addresses."""
     forget_shared_objects()
 
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[pytest.MonkeyPatch]:
-    """Return what sets environment variables for a module's tests."""
+    """Return a MonkeyPatch that sets environment variables for a module's tests."""
     with pytest.MonkeyPatch.context() as patch:
         yield patch
 

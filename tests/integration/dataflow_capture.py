@@ -1,6 +1,6 @@
-"""A capture of the Dataflow API: it takes the job that a client submits, and answers as the service would.
+"""A capture of the Dataflow API: it records the job that a client submits, and answers as the service would.
 
-Beam's client speaks REST to an endpoint whose name has `localhost` in it. Only what a submission calls is here.
+Beam's client uses REST if the endpoint's name contains `localhost`. Only the methods that a submission calls exist.
 """
 
 import json
@@ -19,7 +19,7 @@ _MESSAGES: Final = re.compile(_JOB.pattern + r"/messages")
 
 @dataclass
 class DataflowCapture:
-    """The jobs that were submitted, newest last, and the calls that brought them; `running` says which are listed."""
+    """The submitted jobs, newest last, and all calls; `running` are the jobs that are listed as active."""
 
     created: list[dict[str, Any]] = field(default_factory=list)
     running: list[dict[str, Any]] = field(default_factory=list)
@@ -39,11 +39,11 @@ class DataflowCapture:
 
     @property
     def endpoint(self) -> str:
-        """What `--dataflow_endpoint` is to say."""
+        """The value for `--dataflow_endpoint`."""
         return f"http://localhost:{self._server.server_port}"
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Return status and answer of a call; a client that goes round in circles is refused in the end."""
+        """Return status and response of a call; a client that calls without end is refused."""
         self.calls.append(f"{method} {path}")
         if len(self.calls) > self.most_calls:
             return 403, {"error": {"message": "too many calls", "status": "PERMISSION_DENIED"}}
@@ -60,7 +60,7 @@ class DataflowCapture:
     def _create(self, job: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         replaced = job.get("replaceJobId")
         for other in self.running:
-            # The service answers a name that is taken with the job that has it.
+            # If the name is taken, the service returns the job that has it.
             if other["name"] == job["name"] and other["id"] != replaced:
                 return 200, other
         created = job | {"id": f"2026-11-25_00_00_00-{len(self.created)}", "currentState": "JOB_STATE_RUNNING"}
@@ -90,6 +90,6 @@ class DataflowCapture:
             do_GET = do_POST = do_PUT = _respond  # noqa: N815 - the names that http.server calls
 
             def log_message(self, *_arguments: object) -> None:
-                """Say nothing: the calls are recorded."""
+                """Log nothing."""
 
         return Handler

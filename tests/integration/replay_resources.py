@@ -1,4 +1,4 @@
-"""Topics and subscriptions of a replay on a broker, and rows of its table."""
+"""Topics and subscriptions of a replay on a broker, and the rows of `dead_letters`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class ReplayTopics:
     parked: str
 
     def hold(self, dead_letters: Iterable[DeadLetter]) -> None:
-        """Publish dead letters as the pipeline does, so that the hold subscription has them."""
+        """Publish dead letters as the pipeline does, so that the hold subscription gets them."""
         messages = [dead_letter_message(dead_letter) for dead_letter in dead_letters]
         self.hold_messages([{"data": it.payload, "attributes": it.attributes} for it in messages])
 
     def hold_messages(self, messages: Sequence[dict[str, Any]]) -> None:
-        """Publish messages to the dead-letter topic, in as few requests as they fit in."""
+        """Publish messages to the dead-letter topic, in as few requests as possible."""
         request: list[dict[str, Any]] = []
         size = 0
         for message in messages:
@@ -59,7 +59,7 @@ class ReplayTopics:
         return received
 
     def left(self) -> list[Any]:
-        """Pull and acknowledge what is left on the hold subscription."""
+        """Pull and acknowledge the messages that are left on the hold subscription."""
         return self.taken(self.resources.hold)
 
 

@@ -1,6 +1,6 @@
-"""A stand-in for Salesforce: its login and its queries over https on loopback, faults on demand.
+"""A stand-in for Salesforce: login and queries over https on loopback, with faults on demand.
 
-It has a certificate of its own, which clients trust if REQUESTS_CA_BUNDLE names `ca_file`. The responses of faults
+Clients trust its certificate if REQUESTS_CA_BUNDLE names `ca_file`. The responses of faults
 quote the request's credentials, so that a test can tell whether a client repeats an error's text.
 """
 
@@ -51,7 +51,7 @@ _QUERY: Final = re.compile(r"SELECT (?P<fields>[\w, ]+) FROM Account WHERE Id IN
 
 @dataclass(frozen=True)
 class Fault:
-    """How the next `times` calls fail: with an HTTP status and a code, or in the way that `kind` names."""
+    """A fault for the next `times` calls: an HTTP status and a code, or the fault that `kind` names."""
 
     status: int = 200
     code: str = ""
@@ -276,7 +276,7 @@ def settings_for(stand_in: SalesforceStandIn, **fields: Any) -> SalesforceSettin
 
 
 def secrets_of(stand_in: SalesforceStandIn) -> Iterable[str]:
-    """Return the texts that no log, error or repr may have: secrets, client id, user, assertions and sessions."""
+    """Return the texts that no log, error or repr may contain: secrets, client id, user, assertions and sessions."""
     key_lines = [line for line in stand_in.private_key.splitlines() if not line.startswith("-----")]
     return [
         SALESFORCE_CLIENT_ID,

@@ -74,7 +74,7 @@ def _reconciled(warehouse: Warehouse) -> Reconciliation:
 
 
 def test_every_account_is_scored_and_accounted_for(empty: Warehouse, gemini: GeminiStandIn) -> None:
-    """In runs of five: each account has its score as of the time, each run makes one call, the ledger reconciles."""
+    """In runs of five, each with one call: each account has its score as of the time, and the ledger reconciles."""
     seen: list[int] = []
     result = backfill(
         ["--project=account-scoring-local"],
@@ -99,7 +99,7 @@ def test_every_account_is_scored_and_accounted_for(empty: Warehouse, gemini: Gem
 
 
 def test_a_filter_names_the_accounts(empty: Warehouse) -> None:
-    """Only accounts of the mirror that match are scored."""
+    """Only matching accounts of the mirror are scored."""
     industry = CRM.accounts[0].industry
     result = _backfill(Selection(where=f"industry = '{industry}'"))
     assert result.wanted == sum(profile.industry == industry for profile in CRM.accounts)
@@ -107,22 +107,22 @@ def test_a_filter_names_the_accounts(empty: Warehouse) -> None:
 
 
 def test_an_account_that_the_mirror_lacks_fails_alone_and_can_be_replayed(empty: Warehouse, tmp_path: Path) -> None:
-    """It is dead-lettered with a message that is parsed as the same event; the others are scored."""
+    """The account is dead-lettered with a message that parses as the same event; the others are scored."""
     unknown = account_id(999)
     file = tmp_path / "accounts.txt"
     file.write_text(f"{CRM.accounts[0].account_id}\n{unknown}\n", "utf-8")
     result = _backfill(Selection(file=file))
     assert result.document()["outcomes"] == {"scored": 1, "dead_lettered:account_not_found": 1}
     assert not result.is_ok
-    (letter,) = empty.query("SELECT * FROM `account-scoring-local.account_scoring.dead_letters`")
-    (change,) = parse_message(SourceMessage(payload=base64.b64decode(letter["payload_base64"])))
+    (dead_letter,) = empty.query("SELECT * FROM `account-scoring-local.account_scoring.dead_letters`")
+    (change,) = parse_message(SourceMessage(payload=base64.b64decode(dead_letter["payload_base64"])))
     assert isinstance(change, AccountChange)
-    assert (change.account_id, change.event_id) == (unknown, letter["event_id"])
+    assert (change.account_id, change.event_id) == (unknown, dead_letter["event_id"])
     assert _reconciled(empty).is_ok
 
 
 def test_a_newer_change_wins_whenever_it_comes(empty: Warehouse) -> None:
-    """A change after the backfill's time replaces its score, an earlier one does not."""
+    """A change after the backfill's time replaces its score; an earlier change does not."""
     newer, older = (CRM.accounts[number].account_id for number in (0, 1))
     known = [_scored(newer, NOW - dt.timedelta(minutes=1)), _scored(older, NOW - dt.timedelta(hours=1))]
     empty.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, known)
@@ -133,7 +133,7 @@ def test_a_newer_change_wins_whenever_it_comes(empty: Warehouse) -> None:
 
 
 def test_a_backfill_is_resumed(empty: Warehouse, gemini: GeminiStandIn, tmp_path: Path) -> None:
-    """Accounts that were scored since it started, or failed, are skipped; the rest are scored as of its time."""
+    """Accounts that the backfill scored or that failed are skipped; the others are scored as of its time."""
     half = tmp_path / "half.txt"
     half.write_text("\n".join([account_id(998), *(profile.account_id for profile in CRM.accounts[:6])]), "utf-8")
     first = _backfill(Selection(file=half))
@@ -151,8 +151,8 @@ def test_a_backfill_is_resumed(empty: Warehouse, gemini: GeminiStandIn, tmp_path
     assert _reconciled(empty).is_ok
 
 
-def test_a_score_whose_row_was_lost_is_repeated(empty: Warehouse) -> None:
-    """An account with an outcome and no score row is scored again, and counts once."""
+def test_an_account_whose_score_row_is_missing_is_scored_again(empty: Warehouse) -> None:
+    """An account with an outcome but no score row is scored again, and counts once."""
     _backfill()
     empty.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
     resumed = _backfill(resume=True)
@@ -164,9 +164,9 @@ def test_a_score_whose_row_was_lost_is_repeated(empty: Warehouse) -> None:
 
 
 def test_a_score_without_its_outcome_gets_one(empty: Warehouse, gemini: GeminiStandIn) -> None:
-    """A crash can leave score rows without ledger rows: the backfill is found by the score rows, and adds the others.
+    """A crash can leave score rows without ledger rows: resuming finds the score rows, and adds the ledger rows.
 
-    The same context was scored already, so that Gemini is not asked again.
+    The same context was scored already, so Gemini is not called again.
     """
     first = _backfill()
     calls = gemini.stats().calls

@@ -72,7 +72,7 @@ class _Counted:
 def _worker(
     warehouse: _Counted, monkeypatch: pytest.MonkeyPatch, server: RedisServer, *, has_own_tier: bool = True
 ) -> _LookUp:
-    """Return the step as a new worker process has it: an empty cache of its own, and Redis behind it."""
+    """Return the step as in a new worker process: with an empty cache, and Redis behind it."""
     monkeypatch.setenv("TEST_REDIS_URL", server.url)
     step = _LookUp(AddAccountContext(PROJECT, CRM_DATASET, "1"))
     step.warehouse = warehouse  # type: ignore[assignment]
@@ -93,7 +93,7 @@ def _in_context(step: _LookUp) -> list[EnrichedChange]:
 def test_workers_share_what_they_read(
     mirrored: Warehouse, monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
 ) -> None:
-    """The second worker needs no query, and has the same contexts; Redis has a password."""
+    """The second worker gets the same contexts without a query, from a Redis with a password."""
     warehouse = _Counted(mirrored)
     first = _in_context(_worker(warehouse, monkeypatch, redis_server))
     assert (len(first), redis_server.keys()) == (40, 40)
@@ -108,7 +108,7 @@ def test_redis_dies_and_comes_back(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If it is killed, contexts are queried; once it is back, it is used again; its password is in no log."""
+    """If Redis is killed, contexts are queried; when it is back, it is used again; no log has its password."""
     monkeypatch.setattr("transforms.clients.redis._RESET_SECONDS", 0.2)
     warehouse = _Counted(mirrored)
     step = _worker(warehouse, monkeypatch, redis_server, has_own_tier=False)
@@ -124,27 +124,27 @@ def test_redis_dies_and_comes_back(
     assert _in_context(step) == expected
     assert warehouse.queries == 7
     captured = capfd.readouterr()
-    told = captured.out + captured.err + caplog.text
-    assert told.count("circuit is open") == 1
-    assert REDIS_PASSWORD not in told
+    output = captured.out + captured.err + caplog.text
+    assert output.count("circuit is open") == 1
+    assert REDIS_PASSWORD not in output
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(hostile_text, min_size=250, max_size=250))
 def test_hostile_ids_are_looked_up_as_text(mirrored: Warehouse, values: list[str]) -> None:
-    """2,000 hostile strings beside a real id: both queries run, and find the real one's rows alone."""
+    """With 2,000 hostile strings and a real id, both queries run, and find only the real account's rows."""
     real = CRM.accounts[0].account_id
-    wanted = sorted({real, *values})
+    account_ids = sorted({real, *values})
     until = COMMITTED_AT + dt.timedelta(days=1)
     found = read_account_contexts(
-        mirrored, CRM_DATASET, wanted, since=COMMITTED_AT, until=until, bounds=ContextBounds()
+        mirrored, CRM_DATASET, account_ids, since=COMMITTED_AT, until=until, bounds=ContextBounds()
     )
     assert set(found) == {real}
-    assert read_last_scores(mirrored, SCORING_DATASET, wanted, since=COMMITTED_AT, until=until) == {}
+    assert read_last_scores(mirrored, SCORING_DATASET, account_ids, since=COMMITTED_AT, until=until) == {}
 
 
-def test_hostile_text_of_a_record_comes_back_as_it_is(mirrored: Warehouse) -> None:
-    """It passes through BigQuery, the context and the cache's bytes unchanged."""
+def test_hostile_text_of_a_record_is_unchanged(mirrored: Warehouse) -> None:
+    """Hostile text is unchanged after BigQuery, the context and the cache's bytes."""
     hostile = ["'); DROP TABLE crm.accounts; --", "`{crm}` @since \\' \u202e \u2028", '"""', "\U0001f4a5%s${x}"]
     rows = [
         AccountProfile(account_id=account_id(900 + number), name=name, industry=name, modified_at=COMMITTED_AT)
@@ -191,7 +191,7 @@ def _last_scores(warehouse: Warehouse, *rows: Score) -> dict[str, LastScore]:
 
 
 def test_the_last_score_is_the_newest_by_commit_order(mirrored: Warehouse) -> None:
-    """In any order of the rows; its drivers, times and flags are as they were written."""
+    """For any order of rows, the newest by commit order is the last score; drivers, times and flags are unchanged."""
     newest = _score(1, 9, flags=("suspected_instruction",))
     last = _last_scores(mirrored, _score(1, 5), newest, _score(1, 1), _score(2, 3))
     assert set(last) == {account_id(1), account_id(2)}
@@ -199,14 +199,14 @@ def test_the_last_score_is_the_newest_by_commit_order(mirrored: Warehouse) -> No
 
 
 def test_a_tombstone_is_the_last_row_of_a_deleted_account(mirrored: Warehouse) -> None:
-    """Also if the score has the same commit time, so that the next change is scored."""
+    """The tombstone is last also if the score has the same commit time, so the next change is scored."""
     gone = _score(1, 5, status=ScoreStatus.TOMBSTONE, score=None, context_hash=None, drivers=(), score_id="gone")
     last = _last_scores(mirrored, _score(1, 5), gone)
     assert last[account_id(1)].row.status is ScoreStatus.TOMBSTONE
 
 
 def test_a_carried_over_row_does_not_make_a_score_recent(mirrored: Warehouse) -> None:
-    """A score older than the lookback is made again, however often it was carried over since."""
+    """An account whose score is older than the lookback is scored again, even if the score was carried over since."""
     long_ago = _score(1, 1, scored_at=SCORED_AT - dt.timedelta(days=8))
     carried = _score(1, 5, flags=("unchanged_context",))
     assert _last_scores(mirrored, long_ago, carried)[account_id(1)].is_recent is False
@@ -214,9 +214,9 @@ def test_a_carried_over_row_does_not_make_a_score_recent(mirrored: Warehouse) ->
 
 
 def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse) -> None:
-    """Hot, Cold, Hot again: the last one is skipped, and the row of the second arrives after it; the account is Hot.
+    """Hot, Cold, Hot again: the third is carried over, and the row of the second arrives last; the account is Hot.
 
-    In the view, and whatever the times at which the rows were written.
+    The view shows this for any times at which the rows were written.
     """
     hot = _score(1, 1, score=90, scored_at=SCORED_AT - dt.timedelta(minutes=9))
     item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
@@ -234,7 +234,7 @@ def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse)
     )
     assert (row["score"], row["flags"]) == (90, ["unchanged_context"])
     assert row["change_committed_at"] == item.change.committed_at
-    # And the next change is compared with the carried row, which is the newest.
+    # The next change is compared with the carried-over row, which is the newest.
     since, until = SCORED_AT - dt.timedelta(days=7), SCORED_AT + dt.timedelta(days=1)
     newest = read_last_scores(mirrored, SCORING_DATASET, [account_id(1)], since=since, until=until)[account_id(1)]
     assert newest.row.score_id == carried.score.score_id
@@ -243,7 +243,7 @@ def test_a_late_older_score_does_not_become_the_current_one(mirrored: Warehouse)
 
 
 def test_a_context_is_recognised_by_the_hash_on_its_row(mirrored: Warehouse) -> None:
-    """The hash is the same after BigQuery, and differs for another context."""
+    """The context hash is unchanged after BigQuery, and differs for another context."""
     item = EnrichedChange(change=change(1, committed_at=COMMITTED_AT + dt.timedelta(minutes=5)), context=context(1))
     last = _last_scores(mirrored, _score(1, 1))[account_id(1)]
     assert skip_reason(item, last, GeminiSettings("p", model="m", prompt_version="v1")) == "unchanged_context"

@@ -26,7 +26,7 @@ BUCKET: Final = "my-project-staging"
 LAUNCHER: Final = ROOT / "infrastructure" / "flex_template" / "launch.py"
 STREAMING_JOB: Final = 2
 
-# What a deployment says of the workers, as infrastructure/job.tf does.
+# The worker options of a deployment, as in infrastructure/job.tf.
 WORKERS: Final = (
     "--service_account_email=rescoring-worker@my-project.iam.gserviceaccount.com",
     "--no_use_public_ips",
@@ -43,17 +43,17 @@ WORKERS: Final = (
 
 @dataclass
 class Cloud:
-    """The two APIs, and the options that lead commands to them."""
+    """The Dataflow and storage APIs, and the options that direct commands to them."""
 
     dataflow: DataflowCapture
     storage_url: str
 
     def submit(self, *arguments: str, expected: int = 0) -> str:
-        """Submit as a user would, and return what went to standard error."""
+        """Submit with `rescore run`, and return its standard error."""
         return self.start("-m", "pipeline", "run", "--no_wait_until_finish", *arguments, expected=expected)
 
     def start(self, *command: str, expected: int = 0) -> str:
-        """Run a Python command with the options that lead to the two APIs."""
+        """Run a Python command with the options of the two APIs, and return its standard error."""
         where = (
             "--runner=DataflowRunner",
             "--project=my-project",
@@ -119,7 +119,7 @@ class Submitted:
 
 @pytest.fixture(scope="module")
 def submitted(cloud: Cloud) -> Submitted:
-    """Return the job of a submission with all options of a deployment; it stays active."""
+    """Return a job that was submitted with all options of a deployment; it stays active."""
     cloud.submit(*WORKERS, f"--setup_file={ROOT / 'setup.py'}", "--id_label=event_uuid")
     (job,) = cloud.dataflow.created
     (pool,) = job["environment"]["workerPools"]
@@ -150,7 +150,7 @@ def test_workers_are_as_the_deployment_says(submitted: Submitted) -> None:
 
 
 def test_console_shows_the_steps_of_the_graph(submitted: Submitted) -> None:
-    """The runner's own replacements keep the names of the steps."""
+    """The runner's own replacements of transforms keep the names of the steps."""
     shown = [step.unique_name for step in top_steps(submitted.graph).values()]
     local = pipeline_proto(PipelineOptions(["--streaming", "--project=my-project"]))
     assert shown == [step.unique_name for step in top_steps(local).values()]
@@ -230,9 +230,9 @@ def test_staged_package_installs_and_its_functions_unpickle(submitted: Submitted
 def test_second_job_of_the_name_is_refused(cloud: Cloud, submitted: Submitted) -> None:
     """Two jobs on one subscription would share its messages; the message says what to do instead."""
     before = len(cloud.dataflow.created)
-    said = cloud.submit(expected=2)
-    assert f"already active job named {submitted.job['name']}" in said
-    assert "--update" in said
+    stderr = cloud.submit(expected=2)
+    assert f"already active job named {submitted.job['name']}" in stderr
+    assert "--update" in stderr
     assert len(cloud.dataflow.created) == before
 
 
@@ -247,10 +247,10 @@ def test_update_takes_over_the_job_of_the_name(cloud: Cloud, submitted: Submitte
 
 
 def test_update_without_a_job_says_so(storage_url: str) -> None:
-    """Beam alone would poll the list of jobs for ever; the command ends after one request."""
+    """Beam would poll the list of jobs forever; the command ends after one request."""
     with DataflowCapture() as empty:
-        said = Cloud(empty, storage_url).submit("--update", expected=2)
-        assert "no job account-rescoring runs in europe-west1" in said
+        stderr = Cloud(empty, storage_url).submit("--update", expected=2)
+        assert "no job account-rescoring runs in europe-west1" in stderr
         assert len(empty.calls) == 1
 
 

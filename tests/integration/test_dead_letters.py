@@ -83,7 +83,7 @@ def _counts(resources: ReplayResources, **fields: Any) -> dict[str, tuple[int, i
 
 
 def test_dead_letters_are_listed_by_class_and_stage(resources: ReplayResources) -> None:
-    """With count, times, an example and the remedy; the largest group first."""
+    """Each group has its count, times, an example and the remedy; the largest group comes first."""
     (timeouts, undecodable) = list_dead_letters(resources, DeadLetterFilter()).document()["groups"]
     assert (timeouts["error_class"], timeouts["stage"]) == ("gemini_timeout", "Score accounts")
     assert (timeouts["letters"], timeouts["accounts"], timeouts["replayed"], timeouts["retryable"]) == (3, 3, 1, True)
@@ -111,7 +111,7 @@ def test_dead_letters_are_listed_by_class_and_stage(resources: ReplayResources) 
 def test_each_filter_narrows_the_list(
     resources: ReplayResources, fields: dict[str, Any], counts: dict[str, tuple[int, int]]
 ) -> None:
-    """In SQL and for messages alike."""
+    """Each filter gives the same dead letters in SQL and for messages."""
     assert _counts(resources, **fields) == counts
     journalled = {dead_letter_row(TIMEOUTS[0]).dead_letter_id}
     messages = [held(of, model="gemini-x") for of in (UNDECODABLE, *TIMEOUTS)]
@@ -122,7 +122,7 @@ def test_each_filter_narrows_the_list(
 
 
 def test_a_dead_letter_is_shown_whole(resources: ReplayResources, warehouse: Warehouse) -> None:
-    """With the payload, decoded and original, the decision about it now, its replays, and its ledger rows."""
+    """Show has the payload, decoded and original, the current disposition, the replays and the ledger rows."""
     of = TIMEOUTS[0]
     row = dead_letter_row(of)
     rows = [
@@ -143,8 +143,8 @@ def test_a_dead_letter_is_shown_whole(resources: ReplayResources, warehouse: War
     assert _text(render_dead_letter(shown)).count(row.dead_letter_id) == 1
 
 
-def test_bytes_that_are_no_text_are_shown_and_do_nothing(resources: ReplayResources) -> None:
-    """As base64; control characters of the sender are not printed."""
+def test_bytes_that_are_not_text_are_shown_safely(resources: ReplayResources) -> None:
+    """Bytes that are not text are shown as base64; a publisher's control characters are not printed."""
     shown = show_dead_letter(resources, dead_letter_row(UNDECODABLE).dead_letter_id, materiality=None, schemas=None)
     assert shown.document()["payload"] == {"base64": "//4="}
     assert [it.reason for it in shown.explanations] == ["undecodable"]
@@ -168,7 +168,7 @@ def _request(**fields: Any) -> ReplayRequest:
 
 
 def test_a_plan_says_how_many_of_which_and_what_they_may_cost(resources: ReplayResources, warehouse: Warehouse) -> None:
-    """Only what would be scored costs tokens; what was replayed before is not counted."""
+    """Only dead letters that would be scored cost tokens; those replayed before are not counted."""
     scores = [_score(number, tokens) for number, tokens in enumerate((800, 1_200))]
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, scores)
     document = plan(resources, _request(), materiality=None, schemas=None).document()
@@ -182,7 +182,7 @@ def test_a_plan_says_how_many_of_which_and_what_they_may_cost(resources: ReplayR
 
 
 def test_a_plan_says_what_would_be_parked(resources: ReplayResources, warehouse: Warehouse) -> None:
-    """By the replay's own rule, unless it is forced."""
+    """The plan parks dead letters by the replay's own rule, unless it is forced."""
     often = dead_letter(20, replay_count=3)
     attributes = {"replay_count": "1", "replayed_after": "gemini_timeout@1.0.0"}
     same = dead_letter(21, replay_count=1, source=SourceMessage(payload=payload(), attributes=attributes))
@@ -196,7 +196,7 @@ def test_a_plan_says_what_would_be_parked(resources: ReplayResources, warehouse:
 
 
 def test_one_of_many_processes_gets_the_lease(warehouse: Warehouse) -> None:
-    """All try at once; the others are told who has it. Then it is free again."""
+    """Of many that try at once one gets the lease; the others learn who holds it, and it is free afterwards."""
     leases = [ReplayLease(warehouse, SCORING_DATASET) for _ in range(6)]
 
     def take(number: int) -> str:
@@ -219,7 +219,7 @@ def test_one_of_many_processes_gets_the_lease(warehouse: Warehouse) -> None:
 
 
 def test_a_lease_expires_or_is_taken_over(warehouse: Warehouse) -> None:
-    """A dead process does not block replays for ever; one that comes back has lost the lease."""
+    """A dead process does not block replays forever; one that continues later has lost the lease."""
     gone = ReplayLease(warehouse, SCORING_DATASET, seconds=-1)
     gone.take("gone")
     heir = ReplayLease(warehouse, SCORING_DATASET)
@@ -234,7 +234,7 @@ def test_a_lease_expires_or_is_taken_over(warehouse: Warehouse) -> None:
 
 
 def test_a_replay_that_runs_is_cancelled(resources: ReplayResources, warehouse: Warehouse) -> None:
-    """Its holder sees it when it renews the lease; without a running replay nothing is cancelled."""
+    """The holder sees the cancellation when it renews the lease; without a running replay nothing is cancelled."""
     assert cancel(resources).document() == {"replay_id": None, "cancelled": False}
     lease = ReplayLease(warehouse, SCORING_DATASET)
     lease.take("r1")
@@ -250,7 +250,7 @@ def test_a_replay_that_runs_is_cancelled(resources: ReplayResources, warehouse: 
 def test_status_has_the_outcomes_of_dead_letters_that_could_not_be_read(
     resources: ReplayResources, warehouse: Warehouse
 ) -> None:
-    """Once they can be read, their events have other ids: they are found by the published message."""
+    """When they can be read, their events get other ids, so they are found by the published message."""
     start = _journal(warehouse, "r2", UNDECODABLE)
     rows = [
         ledger_row("received", "f" * 32, replay_count=1, message_id="p1"),

@@ -121,7 +121,7 @@ def _shown(diagnosis: Diagnosis) -> str:
 
 @pytest.mark.usefixtures("stack")
 def test_a_healthy_stack_passes_every_check(gemini: GeminiStandIn) -> None:
-    """All checks run, in order; permissions that an emulator does not tell don't fail; Gemini is called once."""
+    """All checks run, in order; permissions that an emulator does not report don't fail; Gemini is called once."""
     diagnosis = _doctor()
     assert _failed(diagnosis) == {}
     assert tuple(result.name for result in diagnosis.results) == NAMES
@@ -147,7 +147,7 @@ def test_a_deleted_topic_is_found_with_its_subscription(stack: tuple[EmbeddedPub
 
 
 def test_drifted_tables_are_found(stack: tuple[EmbeddedPubSub, Warehouse]) -> None:
-    """A table without a column, with another type, without partitions; and a missing table."""
+    """A table that lacks a column, has another type or no partitions, and a missing table are found."""
     _, warehouse = stack
     crm = f"`{PROJECT}.crm"
     statements = (

@@ -1,4 +1,4 @@
-"""Evaluation by real outcomes: accounts scored as of a day, and the deals that closed after it."""
+"""Evaluation by real outcomes: accounts scored as of a day, and the deals that closed afterwards."""
 
 import datetime as dt
 import io
@@ -38,7 +38,7 @@ def labels_of(folder: Path, after: dt.date) -> Iterator[LabelledOutcome]:
             yield LabelledOutcome(deal.account_id, deal.is_won, deal.closed_on)
 
 
-def test_scores_of_a_real_crm_are_evaluated_by_what_happened_after(
+def test_scores_of_a_real_crm_are_evaluated_by_later_deals(
     crm_extract: Path, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     """The mirror as of mid 2017, its 85 accounts scored as of then, and the outcomes of the next 90 days.
@@ -79,7 +79,7 @@ def test_scores_of_a_real_crm_are_evaluated_by_what_happened_after(
 
 
 def test_a_score_made_later_does_not_count(warehouse: Warehouse, tmp_path: Path) -> None:
-    """Of each version the newest score of the day counts: not one made later, and not one of a later change."""
+    """For each version the newest score as of the day counts: not one made later, nor one of a later change."""
     day = (NOW - dt.timedelta(days=30)).date()
     before, after = NOW - dt.timedelta(days=40), NOW - dt.timedelta(days=5)
     rows = [
@@ -101,7 +101,7 @@ def test_a_score_made_later_does_not_count(warehouse: Warehouse, tmp_path: Path)
 
 
 def test_the_command_prints_one_document(warehouse: Warehouse, tmp_path: Path) -> None:
-    """As a user types it; the default is the last day that the labels cover."""
+    """The command prints one JSON document; the default is the last day that the labels cover."""
     warehouse.replace_rows(
         SCORING_DATASET,
         ACCOUNT_SCORES,
@@ -120,8 +120,8 @@ def test_the_command_prints_one_document(warehouse: Warehouse, tmp_path: Path) -
     assert "accounts that bought" in shown.getvalue()
 
 
-def test_a_picture_of_another_format_is_refused_first(tmp_path: Path) -> None:
-    """Before BigQuery is called; the message names the formats."""
+def test_a_plot_in_another_format_is_refused_first(tmp_path: Path) -> None:
+    """The format is refused before BigQuery is called; the message names the formats."""
     with pytest.raises(ValueError, match=r"must end in .png or .svg"):
         evaluate_report(tmp_path / "none.csv", as_of=DAY, picture=tmp_path / "x.gif")
 

@@ -184,7 +184,7 @@ def test_both_map_each_fault_to_the_same_error(
 
 
 @pytest.mark.parametrize("connect", TRANSPORTS)
-def test_both_pass_on_what_the_server_asks_to_wait(gemini: GeminiStandIn, connect: Connect) -> None:
+def test_both_pass_on_retry_after(gemini: GeminiStandIn, connect: Connect) -> None:
     """The error has the seconds of Retry-After."""
     gemini.configure(max_concurrency=0, retry_after_seconds=7)
     with pytest.raises(QuotaExhausted) as failure:

@@ -60,7 +60,7 @@ def test_a_row_that_was_inserted_twice_counts_once(warehouse: Warehouse, repeate
 
 @pytest.mark.parametrize("missing", [1, 3, 5])
 def test_a_run_is_not_done_before_each_delivery_has_its_outcome(warehouse: Warehouse, missing: int) -> None:
-    """Also of a second delivery."""
+    """A second delivery needs an outcome too."""
     rows = [row for number, row in enumerate(ROWS) if number != missing]
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [_score()])

@@ -70,10 +70,8 @@ def test_an_empty_ledger_is_ok(warehouse: Warehouse) -> None:
     ],
 )
 @pytest.mark.parametrize("account", [account_id(1), None])
-def test_what_was_received_and_has_an_outcome_is_explained(
-    warehouse: Warehouse, final: str, account: str | None
-) -> None:
-    """One outcome is expected of every event, with an account or without."""
+def test_an_event_with_an_outcome_is_explained(warehouse: Warehouse, final: str, account: str | None) -> None:
+    """Every event needs one outcome, with an account or without."""
     document = _reconcile(warehouse, _row("received", account_id=account), _row(final, account_id=account))
     assert _totals(document) == (0, 0, 0, True)
     assert document["events"] == 1
@@ -81,10 +79,10 @@ def test_what_was_received_and_has_an_outcome_is_explained(
 
 
 @pytest.mark.parametrize("account", [account_id(1), None])
-def test_what_was_received_and_has_no_outcome_is_unexplained_after_the_grace_period(
+def test_an_event_without_an_outcome_is_unexplained_after_the_grace_period(
     warehouse: Warehouse, account: str | None
 ) -> None:
-    """Before that it is pending; the listing has what the ledger knows of it."""
+    """Before that it is pending; the listing has its ledger rows' values."""
     received = _row("received", account_id=account, entity_name="Account", change_type="UPDATE", message_id="m1")
     document = _reconcile(warehouse, received, _row("received", 2, account_id=account, recorded_at=JUST_NOW))
     assert _totals(document) == (1, 1, 0, False)
@@ -136,7 +134,7 @@ def test_two_different_outcomes_are_a_double(warehouse: Warehouse, account: str 
 
 
 def test_a_double_is_reported_before_the_grace_period_is_over(warehouse: Warehouse) -> None:
-    """Waiting does not help."""
+    """A double outcome is an error at once."""
     rows = (_row(it, recorded_at=JUST_NOW) for it in ("received", "scored", "coalesced"))
     assert _totals(_reconcile(warehouse, *rows)) == (0, 0, 1, False)
 
@@ -157,7 +155,7 @@ def test_another_dead_letter_beside_a_score_is_a_double(warehouse: Warehouse) ->
 
 @pytest.mark.parametrize("account", [account_id(1), None])
 def test_a_duplicate_is_not_a_second_outcome(warehouse: Warehouse, account: str | None) -> None:
-    """It is the outcome of a second delivery, and is counted separately."""
+    """A duplicate is the outcome of a second delivery, and is counted separately."""
     rows = (_row(it, account_id=account) for it in ("received", "received", "scored", "skipped:duplicate"))
     document = _reconcile(warehouse, *rows)
     assert _totals(document) == (0, 0, 0, True)
@@ -172,7 +170,7 @@ def test_a_duplicate_alone_is_not_an_outcome(warehouse: Warehouse, account: str 
     assert document["oldest_unexplained"][0]["outcomes"] == ("skipped:duplicate",)
 
 
-def test_what_was_received_before_the_window_is_ok(warehouse: Warehouse) -> None:
+def test_an_event_received_before_the_window_is_ok(warehouse: Warehouse) -> None:
     """An outcome in the window counts, although `received` is older; a longer window gives the same."""
     before = WINDOW.since - dt.timedelta(hours=1)
     rows = (_row("received", recorded_at=before), _row("scored"), _row("skipped:duplicate", 2))

@@ -1,4 +1,4 @@
-"""Recovery of a subscription: what was published since a time is delivered again, and nothing older is lost."""
+"""Recovery of a subscription: messages published since a time are delivered again, and no older one is lost."""
 
 import datetime as dt
 import time
@@ -41,7 +41,7 @@ def _taken(target: Target, subscription: str, count: int) -> set[str]:
     return bodies
 
 
-def test_what_was_acknowledged_since_comes_again_and_what_waited_is_kept(broker: Target) -> None:
+def test_acknowledged_messages_come_again_and_unread_ones_are_kept(broker: Target) -> None:
     """A seek drops older messages, read or not; the snapshot taken before brings them back."""
     topic = broker.topic()
     subscription = broker.subscription(topic, retain_acked_messages=True)
@@ -71,13 +71,13 @@ def test_what_was_acknowledged_since_comes_again_and_what_waited_is_kept(broker:
         (NOW - dt.timedelta(hours=1), False, "does not retain"),
     ],
 )
-def test_a_time_that_loses_messages_or_brings_none_back_is_refused(to: dt.datetime, retains: Any, remedy: str) -> None:
-    """Before anything is changed."""
+def test_a_time_that_loses_messages_or_restores_none_is_refused(to: dt.datetime, retains: Any, remedy: str) -> None:
+    """The time is refused before anything is changed."""
     with pytest.raises(ValueError, match=remedy):
         check_target(to, NOW, WEEK, retains=retains)
 
 
 def test_a_recovery_needs_one_target() -> None:
-    """Not none, and not two."""
+    """Exactly one of the targets is accepted."""
     with pytest.raises(ValueError, match="either --to"):
         recover(project="demo-project")

@@ -1,4 +1,4 @@
-"""BigQuery that refuses rows, fails or stalls: no row is lost, nothing is dead-lettered before the deadline."""
+"""BigQuery refuses rows, fails or stalls: no row is lost, and none is dead-lettered before the deadline."""
 
 import json
 import time
@@ -44,7 +44,7 @@ OUTAGE = OutageSettings(deadline_seconds=60, probe_seconds=0.1)
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiStandIn) -> Iterator[BigQueryEmulator]:
-    """Return an emulator; the Gemini stand-in brings the credentials."""
+    """Return an emulator; the Gemini stand-in provides the credentials."""
     folder: Path = tmp_path_factory.mktemp("bigquery")
     with BigQueryEmulator(folder) as started:
         yield started
@@ -52,7 +52,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, gemini: GeminiStandIn) ->
 
 @pytest.fixture(scope="module")
 def behind(emulator: BigQueryEmulator, environment: pytest.MonkeyPatch) -> Iterator[BigQueryProxy]:
-    """Return the proxy in front of the emulator, which this process's client uses, with tables behind it."""
+    """Return the proxy in front of an emulator with tables; this process's client uses it."""
     with BigQueryProxy(emulator.url) as proxy:
         environment.setenv("BIGQUERY_EMULATOR_HOST", proxy.url)
         warehouse = Warehouse(PROJECT)
@@ -71,7 +71,7 @@ def proxy(behind: BigQueryProxy) -> Iterator[BigQueryProxy]:
 
 @pytest.fixture
 def warehouse(proxy: BigQueryProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
-    """Return a connection through the proxy, whose own retries are few."""
+    """Return a connection through the proxy, with few retries."""
     connection = Warehouse(PROJECT)
     connection.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [])
     yield connection
@@ -115,7 +115,7 @@ class Written:
 
 
 def _write(outage: OutageSettings = OUTAGE, items: list[ScoredChange] | None = None) -> Written:
-    """Write six scores, or others, with the step that inserts them."""
+    """Write six scores, or the given ones, with the step that inserts them."""
     written = Written()
     step = _InsertScores(WriteScores(PROJECT, SCORING_DATASET, ACCOUNT_SCORES, "1", outage=outage))
     step.throttled = written.wait  # type: ignore[assignment]
@@ -133,7 +133,10 @@ def _in_table(warehouse: Warehouse) -> Counter[str]:
 
 
 def test_a_row_that_is_in_the_table_is_scored(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """Six rows are inserted with one request, under their score ids, and recorded; a refused one is dead-lettered."""
+    """Six rows are sent in one request: five are recorded as scored, and the refused one is dead-lettered.
+
+    Insert ids are the score ids.
+    """
     proxy.faults = [Fault("rows", on=INSERTS, reason="invalid", rows=IDS[:1])]
     taken = sorted(it.outcome.event_id for it in ITEMS[1:])
 
@@ -141,14 +144,14 @@ def test_a_row_that_is_in_the_table_is_scored(warehouse: Warehouse, proxy: BigQu
         assert sorted(it.event_id for it in outcomes) == taken
         assert {it.outcome for it in outcomes} == {OutcomeKind.SCORED}
 
-    def check_letters(dead_letters: list[DeadLetter]) -> None:
+    def check_dead_letters(dead_letters: list[DeadLetter]) -> None:
         assert [it.source for it in dead_letters] == [ITEMS[0].source]
 
     pipeline = TestPipeline(runner=FnApiRunner())
     scored = pipeline | beam.Create(ITEMS).with_output_types(ScoredChange)
     written = scored | WriteScores(PROJECT, SCORING_DATASET, ACCOUNT_SCORES, "1", outage=OUTAGE)
     assert_that(written.outcomes, check_outcomes, label="outcomes")
-    assert_that(written.dead_letters, check_letters, label="dead_letters")
+    assert_that(written.dead_letters, check_dead_letters, label="dead_letters")
     result = pipeline.run()
     result.wait_until_finish()
     counters = result.metrics().query(MetricsFilter().with_namespace(SCORES_STAGE))["counters"]
@@ -161,8 +164,7 @@ def test_a_row_that_is_in_the_table_is_scored(warehouse: Warehouse, proxy: BigQu
 def test_refused_rows_are_dead_letters_with_event_and_row(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
     """Two rows are refused: each has one outcome, and its dead letter has the event's bytes and the row.
 
-    The others are in the table. Nothing is sent a second time, and BigQuery's own words, which can quote a value, stay
-    behind.
+    The others are in the table. No row is sent twice, and BigQuery's message, which can quote a value, is not kept.
     """
     proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason="invalid", rows=IDS[:2])]
     written = _write()
@@ -189,7 +191,7 @@ def test_a_score_that_comes_twice_is_one_row(warehouse: Warehouse, proxy: BigQue
 
 
 def test_rows_refused_for_a_passing_reason_are_sent_again_alone(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """A row that is in the table is not sent again, and nothing is dead-lettered."""
+    """Rows that are in the table are not sent again, and no row is dead-lettered."""
     proxy.faults = [Fault("rows", on=INSERTS, times=2, reason="backendError", rows=IDS[:2])]
     written = _write()
     assert (len(written.outcomes), written.dead_letters) == (6, [])
@@ -198,7 +200,7 @@ def test_rows_refused_for_a_passing_reason_are_sent_again_alone(warehouse: Wareh
 
 
 def test_rows_that_never_pass_can_be_replayed(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """After the deadline they are dead letters of a retryable class; retries end."""
+    """After the deadline the rows become dead letters of a retryable class, and retries end."""
     proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason="backendError", rows=IDS[:1])]
     written = _write(OutageSettings(deadline_seconds=0.5, probe_seconds=0.1))
     assert len(written.outcomes) == 5
@@ -228,7 +230,7 @@ def test_hiccups_of_an_insert_are_retried(warehouse: Warehouse, proxy: BigQueryP
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "accessDenied"), (404, "notFound"), (400, "invalid")])
-def test_a_request_refused_as_a_whole_is_held_and_not_its_rows_fault(
+def test_rows_of_a_refused_request_are_held(
     warehouse: Warehouse, proxy: BigQueryProxy, status: int, reason: str
 ) -> None:
     """If a permission or a table is missing, the rows are held until an operator has fixed it: no dead letter."""
@@ -241,14 +243,14 @@ def test_a_request_refused_as_a_whole_is_held_and_not_its_rows_fault(
 
 
 def test_past_the_deadline_an_insert_fails_its_bundle(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """The runner repeats the bundle: paid scores wait in it, and are not dead-lettered."""
+    """The runner repeats the bundle: it has paid scores, which are not dead-lettered."""
     proxy.faults = [Fault("status", on=INSERTS, status=403, reason="accessDenied", times=ALWAYS)]
     with pytest.raises(WarehouseUnavailable, match=r"insert into account_scoring\.account_scores: Forbidden 403"):
         _write(OutageSettings(deadline_seconds=0.3, probe_seconds=0.1))
 
 
 def test_ledger_rows_are_held_too(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
-    """An outage loses no row of the ledger."""
+    """Rows of the ledger are held during an outage, and none is lost."""
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, [])
     proxy.faults = [Fault("status", on=INSERTS, status=403, reason="accessDenied", times=3)]
     outcomes = [item.outcome for item in ITEMS]
@@ -263,10 +265,10 @@ def test_ledger_rows_are_held_too(warehouse: Warehouse, proxy: BigQueryProxy) ->
 
 
 @pytest.mark.parametrize(("reason", "is_repeated"), [("invalid", False), ("backendError", True)])
-def test_a_ledger_row_that_is_refused_blocks_nothing_and_one_held_back_is_not_lost(
+def test_a_refused_ledger_row_is_logged_and_a_held_one_fails_the_bundle(
     warehouse: Warehouse, proxy: BigQueryProxy, reason: str, *, is_repeated: bool
 ) -> None:
-    """The first is logged, and the bundle is done; for the second the bundle fails, and the runner repeats it."""
+    """A refused row is logged, and the bundle succeeds; a row held past the deadline fails it, and it is repeated."""
     outcomes = [item.outcome for item in ITEMS]
     proxy.faults = [Fault("rows", on=INSERTS, times=ALWAYS, reason=reason, rows=[outcome_id(outcomes[0])])]
     outage = OutageSettings(deadline_seconds=0.3, probe_seconds=0.1)
@@ -307,7 +309,7 @@ def mirrored(warehouse: Warehouse, proxy: BigQueryProxy) -> Warehouse:
     ids=["503", "429", "dropped", "cut off"],
 )
 def test_hiccups_of_a_lookup_are_retried(mirrored: Warehouse, proxy: BigQueryProxy, fault: Fault) -> None:
-    """The lookup has its result."""
+    """A lookup succeeds after transient faults."""
     proxy.faults = [fault]
     assert _look_up(mirrored) == {account_id(1)}
     assert proxy.count(QUERIES) > 1
@@ -327,7 +329,7 @@ def test_refusals_of_a_lookup_are_not_retried(mirrored: Warehouse, proxy: BigQue
 def test_no_lookup_outlasts_its_deadline(
     mirrored: Warehouse, proxy: BigQueryProxy, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Neither silence nor an answer that arrives byte by byte, each in time, holds a batch for longer."""
+    """Neither silence nor a response that arrives byte by byte delays a batch past the deadline."""
     monkeypatch.setattr(warehouse_module, "LOOKUP_DEADLINE_SECONDS", 1.0)
     proxy.faults = [Fault(kind, on=QUERIES, times=ALWAYS, seconds=30.0 if kind == "silence" else 0.05)]
     started = time.monotonic()

@@ -56,7 +56,7 @@ MAX_BATCHES_TO_KILL = 4
 def broker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
 ) -> Iterator[Target]:
-    """Yield each broker in turn; Google's clients find it."""
+    """Yield each broker in turn, with the environment set for Google's clients."""
     running = embedded() if request.param == "embedded" else google_emulator(tmp_path_factory.mktemp("pubsub"))
     with running as target:
         environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
@@ -65,7 +65,7 @@ def broker(
 
 @pytest.fixture
 def topics(broker: Target, warehouse: Warehouse) -> ReplayTopics:
-    """Return topics and subscriptions for this test; the table of dead letters is empty, and the lease free."""
+    """Return topics and subscriptions for this test, with an empty table of dead letters and a free lease."""
     replace_dead_letters(warehouse, [])
     warehouse.replace_rows(SCORING_DATASET, DEAD_LETTER_REPLAY_LEASE, [])
     return replay_topics_on(broker, warehouse)
@@ -81,7 +81,7 @@ def _digests(payloads: Iterator[bytes]) -> Counter[str]:
     return Counter(hashlib.sha256(payload).hexdigest() for payload in payloads)
 
 
-def test_every_byte_string_comes_back_as_it_was(topics: ReplayTopics) -> None:
+def test_every_payload_is_replayed_unchanged(topics: ReplayTopics) -> None:
     """Each of 1,000 arbitrary payloads is published again with the same SHA-256 and attributes.
 
     `python -m tests.benchmarks.replay payloads` does so with 20,000.
@@ -112,7 +112,7 @@ def test_every_byte_string_comes_back_as_it_was(topics: ReplayTopics) -> None:
 
 
 def test_dead_letters_that_don_t_match_stay_and_delay_no_others(topics: ReplayTopics) -> None:
-    """Those that match come last, behind many that are nacked."""
+    """Matching dead letters come last, behind many that are nacked."""
     others = [dead_letter(number, error_class=ErrorClass.UNDECODABLE) for number in range(300)]
     matching = [dead_letter(number) for number in range(1_000, 1_030)]
     topics.hold(others)
@@ -126,7 +126,7 @@ def test_dead_letters_that_don_t_match_stay_and_delay_no_others(topics: ReplayTo
 
 
 def test_a_hold_that_delivers_exactly_once_is_replayed(broker: Target, warehouse: Warehouse) -> None:
-    """Such a subscription reports ids whose ack deadline is over; the request applies to the others."""
+    """With exactly-once delivery, ids whose ack deadline is over are reported, and the others are acknowledged."""
     replace_dead_letters(warehouse, [])
     topics = replay_topics_on(broker, warehouse, enable_exactly_once_delivery=True)
     topics.hold(dead_letter(number) for number in range(3))
@@ -144,7 +144,7 @@ def test_a_hold_that_delivers_exactly_once_is_replayed(broker: Target, warehouse
 
 
 def test_the_journal_says_who_why_and_what(topics: ReplayTopics, warehouse: Warehouse) -> None:
-    """The status shows a replay with the outcomes of its dead letters; then another replay may run."""
+    """The status shows a replay with the outcomes of its dead letters; afterwards another replay may run."""
     topics.hold(dead_letter(number) for number in range(25))
     chosen = DeadLetterFilter(since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
     result = _replay(topics, chosen, max_dead_letters=20, reason="fixed")
@@ -159,7 +159,7 @@ def test_the_journal_says_who_why_and_what(topics: ReplayTopics, warehouse: Ware
 
 def test_poison_ends_in_the_parking_lot_after_three_rounds(topics: ReplayTopics) -> None:
     """A dead letter that fails in another version each time is parked after three replays, one that fails in the same
-    way after its first; the dead letters beside them are replayed in every round.
+    way after its first; the other dead letters are replayed in every round.
     """
     poison = [
         _refused(dead_letter(number, source=SourceMessage(payload=b"\xff poison %d" % number))) for number in (1, 2)
@@ -190,7 +190,7 @@ def test_poison_ends_in_the_parking_lot_after_three_rounds(topics: ReplayTopics)
 def test_a_replay_stops_when_its_dead_letters_fail_again(
     topics: ReplayTopics, warehouse: Warehouse, monkeypatch: Any
 ) -> None:
-    """The table shows it while dead letters are left; they stay on the subscription."""
+    """The table shows the new failures while dead letters are left; these stay on the subscription."""
     monkeypatch.setattr("pipeline.dead_letters.replay.CHECK_SECONDS", 0.0)
     later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
     topics.hold(dead_letter(number) for number in range(100))
@@ -222,7 +222,7 @@ def test_a_replay_killed_at_random_loses_nothing(topics: ReplayTopics, warehouse
             kill_at=KillAt(dice.randint(1, MAX_BATCHES_TO_KILL), dice.uniform(0.0, 0.02)),
         )
     assert status(topics.resources, None).document()["replayed"] < len(dead_letters)
-    # What the last one had pulled is delivered again when its ack deadline has passed.
+    # Messages that the last process had pulled are delivered again when their ack deadline has passed.
     result = resume(Session(topics.resources, ACK_DEADLINE_SECONDS + QUIET_SECONDS), None, take_over=True)
     assert result.ending.entry is JournalEntry.FINISHED
     published = topics.taken(topics.changes)
@@ -255,7 +255,7 @@ def _refused(of: DeadLetter, version: str | None = None) -> DeadLetter:
 
 
 class KillAt(NamedTuple):
-    """When to kill a replay: counted in batches, so that it is killed during its work on slow machines, too."""
+    """When to kill a replay; counted in batches, so that a replay on a slow machine is killed during its work too."""
 
     batches: int
     seconds_later: float

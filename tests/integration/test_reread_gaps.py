@@ -143,19 +143,19 @@ def test_secrets_and_sessions_stay_hidden(
     capfd: pytest.CaptureFixture[str],
     flow: AuthFlow,
 ) -> None:
-    """No log at any level, no error with its traceback, no repr and no pickled step has them, though refusals do."""
+    """No log, traceback, repr or pickled step has secrets or sessions, although Salesforce's refusals quote them."""
     if flow is AuthFlow.JWT_BEARER:
         monkeypatch.setenv(VARIABLE, stand_in.private_key)
     settings = settings_for(stand_in, flow=flow, circuit_failures=99)
     salesforce = Salesforce(settings)
-    told = [repr(settings), str(settings), repr(salesforce), repr(RereadGaps(settings))]
+    texts = [repr(settings), str(settings), repr(salesforce), repr(RereadGaps(settings))]
     with caplog.at_level(logging.DEBUG):
         for at in ("query_faults", "login_faults"):
             for fault in FAULTS:
                 setattr(stand_in, at, [fault])
                 with pytest.raises(SalesforceUnavailable) as refusal:
                     Salesforce(settings).read_accounts(IDS)
-                told += [repr(refusal.value), *traceback.format_exception(refusal.value)]
+                texts += [repr(refusal.value), *traceback.format_exception(refusal.value)]
                 setattr(stand_in, at, [])
         salesforce.read_accounts(IDS)
         stand_in.query_faults = [Fault(403, "API_DISABLED_FOR_ORG")]
@@ -163,8 +163,8 @@ def test_secrets_and_sessions_stay_hidden(
         step.setup()
         list(step.process([_gap(0)]))
     captured = capfd.readouterr()
-    told += [caplog.text, captured.out, captured.err]
-    text = "\n".join(told)
+    texts += [caplog.text, captured.out, captured.err]
+    text = "\n".join(texts)
     assert "API_DISABLED_FOR_ORG" in text
     assert len(stand_in.issued) > 1
     assert [secret for secret in secrets_of(stand_in) if secret in text] == []

@@ -85,7 +85,7 @@ def test_every_account_of_a_batch_is_scored(engine: ScoringEngine, gemini: Gemin
 
 
 def test_a_score_does_not_depend_on_its_neighbours(engine: ScoringEngine) -> None:
-    """An account that is asked about alone gets the score it got among others."""
+    """An account that is scored alone gets the same score as among others."""
     together = {r.scored.score.account_id: r.scored.score.score for r in _score(engine) if r.scored}
     alone = {r.scored.score.account_id: r.scored.score.score for r in _score(engine, accounts_per_call=1) if r.scored}
     assert alone == together
@@ -125,7 +125,7 @@ def test_a_score_does_not_depend_on_its_neighbours(engine: ScoringEngine) -> Non
 def test_a_transient_fault_costs_calls_and_no_score(
     engine: ScoringEngine, gemini: GeminiStandIn, kind: str, limit: int
 ) -> None:
-    """Each occurrence costs one call: a repetition, or a call for the account whose entry was invalid."""
+    """Each occurrence costs one more call: a retry, or a call for the account whose entry was invalid."""
     gemini.configure(faults=[Fault(kind=FaultKind(kind), limit=limit)])
     assert _counts(_score(engine)) == {"scored": 10}
     assert gemini.stats().calls == 2 + limit
@@ -163,15 +163,15 @@ def test_a_poison_account_ends_alone(engine: ScoringEngine, gemini: GeminiStandI
     gemini.configure(faults=[Fault(kind=FaultKind(kind), match=POISON)])
     results = _score(engine)
     assert _counts(results) == {"scored": 9, error_class: 1}
-    (letter,) = [result.dead_letter for result in results if result.dead_letter]
-    assert letter.account_id == BATCH[3].change.account_id
-    assert letter.source.payload == BATCH[3].change.source.payload
-    assert "Company" not in letter.error_message
+    (dead_letter,) = [result.dead_letter for result in results if result.dead_letter]
+    assert dead_letter.account_id == BATCH[3].change.account_id
+    assert dead_letter.source.payload == BATCH[3].change.source.payload
+    assert "Company" not in dead_letter.error_message
     assert gemini.stats().calls - 2 <= 2 * math.log2(5) + 1
 
 
 def test_swapped_entries_are_rejected(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
-    """Two accounts answered under each other's id are both rejected, and asked for again alone."""
+    """Two accounts whose entries were swapped are both rejected, and each gets a call of its own."""
     clean = {r.scored.score.account_id: r.scored.score.score for r in _score(engine) if r.scored}
     gemini.reset()
     gemini.configure(faults=[Fault(kind=FaultKind.ITEMS_SWAPPED)])
@@ -267,7 +267,7 @@ def test_the_servers_cap_is_found(engine: ScoringEngine, gemini: GeminiStandIn) 
 
 
 def test_each_account_ends_once(engine: ScoringEngine, gemini: GeminiStandIn) -> None:
-    """With mixed faults on a tenth of the calls, scores and dead letters are exactly the accounts of the batches."""
+    """With mixed faults on a tenth of the calls, each account of the batches has exactly one score or dead letter."""
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)  # noqa: T201 - pytest shows it where the test fails
     dice = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Shadows and the day's tokens in a real BigQuery: what readers of `account_scores` see."""
+"""Shadow scores and the day's tokens in `account_scores`, in the BigQuery emulator."""
 
 import datetime as dt
 from typing import Any
@@ -50,10 +50,10 @@ def rows(warehouse: Warehouse) -> list[Score]:
     return rows
 
 
-def test_a_shadow_is_no_current_score(warehouse: Warehouse, rows: list[Score]) -> None:
-    """The view has the newest score that is none, though the shadow's change is newer."""
+def test_a_shadow_is_not_a_current_score(warehouse: Warehouse, rows: list[Score]) -> None:
+    """The view has the newest score that is not a shadow, although the shadow's change is newer."""
     view = f"`{PROJECT}.{SCORING_DATASET}.current_account_scores`"
-    current = list(warehouse.query(f"SELECT account_id, score, cost_usd FROM {view} ORDER BY account_id"))  # noqa: S608 - a name of ours
+    current = list(warehouse.query(f"SELECT account_id, score, cost_usd FROM {view} ORDER BY account_id"))  # noqa: S608 - our own name
     assert [(row["account_id"], row["score"]) for row in current] == [
         ("001000000000001AAA", 2),
         ("001000000000003AAA", 5),
@@ -62,7 +62,7 @@ def test_a_shadow_is_no_current_score(warehouse: Warehouse, rows: list[Score]) -
 
 
 def test_the_days_tokens_are_those_of_every_row(warehouse: Warehouse, rows: list[Score]) -> None:
-    """Shadows cost as much as scores, tombstones nothing, and other days are other days'."""
+    """Shadow scores count like scores, tombstones cost nothing, and other days are not counted."""
     (row,) = warehouse.query(
         usage_query(f"{PROJECT}.{SCORING_DATASET}.account_scores"), {"since": utc_now() - dt.timedelta(hours=12)}
     )
@@ -70,7 +70,7 @@ def test_the_days_tokens_are_those_of_every_row(warehouse: Warehouse, rows: list
 
 
 def test_a_worker_counts_from_the_table(warehouse: Warehouse, rows: list[Score]) -> None:
-    """A process's count knows what others spent since midnight; one that has nothing left admits nobody."""
+    """A process counts what all workers spent since midnight; with nothing left it admits no account."""
     spent = sum((row.prompt_tokens or 0) + (row.output_tokens or 0) for row in rows if _is_today(row))
     counts = {
         left: shared_count(TokenBudget(spent + left, BudgetAction.WAIT, PROJECT, SCORING_DATASET))

@@ -1,4 +1,4 @@
-"""The views over the history of scores, in the BigQuery emulator: what they show does not depend on arrival."""
+"""The views over the history of scores, in the BigQuery emulator: they do not depend on the order of arrival."""
 
 import datetime as dt
 import random
@@ -20,13 +20,13 @@ from transforms.clients.bigquery import Warehouse
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DATASET = f"account-scoring-local.{SCORING_DATASET}"
 ACCOUNTS = 60
-"""Accounts an example: a round trip to the emulator tries as many histories at once."""
+"""Accounts in each example: one query of the emulator tests as many histories."""
 
 
 def _row(
     account: int, *, minute: int, sequence: int = 1, tombstone: bool = False, scored: int = 0, **fields: Any
 ) -> Score:
-    """Return a row whose content follows from its change and from when it was scored, as a real one's does."""
+    """Return a row whose content depends on its change and on its scoring time, as in a real row."""
     defaults: dict[str, Any] = {
         "account_id": account_id(account),
         "score_id": f"{account}-{minute}-{sequence}-{'gone' if tombstone else fields.get('model', 'm')}",
@@ -60,12 +60,12 @@ _HISTORIES = st.lists(
 
 
 def _of(account: int, rows: Sequence[Score]) -> list[Score]:
-    """Return an account's rows: their identities are its own."""
+    """Return the rows as rows of this account, with its own ids."""
     return [replace(row, account_id=account_id(account), score_id=f"{account}{row.score_id}") for row in rows]
 
 
 def _newest(rows: Sequence[Score]) -> Score:
-    """Return the row that stands, by the plain rule."""
+    """Return the current row by the plain rule."""
     by_id = sorted(rows, key=lambda row: row.score_id)
     return max(
         by_id,
@@ -79,7 +79,7 @@ def _newest(rows: Sequence[Score]) -> Score:
 
 
 def _arrived(histories: Sequence[Sequence[Score]], dice: random.Random) -> list[Score]:
-    """Return all rows as they may arrive: in any order, some of them several times."""
+    """Return all rows in a random order, some of them several times."""
     rows = [row for history in histories for row in history]
     rows += dice.choices(rows, k=len(rows) // 2)
     dice.shuffle(rows)
@@ -99,7 +99,7 @@ def _shown(row: Score) -> tuple[Any, ...]:
 def test_the_current_scores_do_not_depend_on_arrival(
     warehouse: Warehouse, histories: list[list[Score]], seed: int
 ) -> None:
-    """Sixty histories in any order and with any repetition: the newest change's score each, tombstones out."""
+    """For sixty histories, in any order and with repetitions, the view has the newest change's score, no tombstone."""
     histories = [_of(account, rows) for account, rows in enumerate(histories)]
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, _arrived(histories, random.Random(seed)))
     newest = [_newest(rows) for rows in histories]
@@ -111,7 +111,7 @@ def test_the_current_scores_do_not_depend_on_arrival(
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories=_HISTORIES, seed=st.integers(0, 2**32))
 def test_the_movements_do_not_depend_on_arrival(warehouse: Warehouse, histories: list[list[Score]], seed: int) -> None:
-    """Each score once, beside the one before it in commit order."""
+    """The view has each score once, with the previous one in commit order."""
     histories = [_of(account, rows) for account, rows in enumerate(histories)]
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, _arrived(histories, random.Random(seed)))
     expected: dict[str, str | None] = {}
@@ -135,7 +135,7 @@ def test_the_movements_do_not_depend_on_arrival(warehouse: Warehouse, histories:
 def test_merged_scores_are_the_views(
     warehouse: Warehouse, histories: list[list[Score]], seed: int, cuts: list[int]
 ) -> None:
-    """However the rows are spread over runs of the scheduled query, the small table ends as the view is."""
+    """The table of merged scores equals the view, however the rows are spread over runs of the scheduled query."""
     warehouse.create_table(SCORING_DATASET, LATEST_ACCOUNT_SCORES)
     warehouse.replace_rows(SCORING_DATASET, LATEST_ACCOUNT_SCORES, [])
     rows = _arrived([_of(account, rows) for account, rows in enumerate(histories)], random.Random(seed))
@@ -147,7 +147,7 @@ def test_merged_scores_are_the_views(
 
 
 def test_a_movement_says_why(warehouse: Warehouse) -> None:
-    """Difference, changed fields, drivers, versions and times stand beside each score, with what caused it."""
+    """A movement has the difference, changed fields, drivers, versions, times and the cause."""
     driver = ScoreDriver(factor="Deal close to signature", impact=Impact.POSITIVE, evidence="opportunity")
     rows = [
         _row(1, minute=0, score=40, tier=Tier.COOL, context_hash="a"),
@@ -176,7 +176,7 @@ def test_a_movement_says_why(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize("view", ["current_account_scores", "score_movements"])
 def test_history_beyond_the_bound_is_not_read(warehouse: Warehouse, view: str) -> None:
-    """Rows of partitions that the views leave out are in none."""
+    """Rows in partitions before the bound are in no view."""
     old, young = NOW - dt.timedelta(days=HISTORY_DAYS + 1), NOW - dt.timedelta(days=HISTORY_DAYS - 1)
     rows = [_row(1, minute=1, scored_at=old), _row(2, minute=1, scored_at=young)]
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, rows)
@@ -184,7 +184,7 @@ def test_history_beyond_the_bound_is_not_read(warehouse: Warehouse, view: str) -
 
 
 def test_the_merge_reads_recent_days_only(warehouse: Warehouse) -> None:
-    """A scheduled query that runs each day reads two days, whatever history holds."""
+    """A daily scheduled query reads two days, for any length of history."""
     warehouse.create_table(SCORING_DATASET, LATEST_ACCOUNT_SCORES)
     warehouse.replace_rows(SCORING_DATASET, LATEST_ACCOUNT_SCORES, [])
     old = NOW - dt.timedelta(days=MERGE_WINDOW_DAYS, hours=1)
@@ -195,7 +195,7 @@ def test_the_merge_reads_recent_days_only(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize("view", ["current_account_scores", "score_movements"])
 def test_scores_in_the_shadow_are_in_no_view(warehouse: Warehouse, view: str) -> None:
-    """A version that is tried out moves no score that anybody reads, however new its rows are."""
+    """Shadow scores are in no view, even if their rows are newest."""
     rows = [_row(1, minute=1), _row(1, minute=2, shadow=True), _row(1, minute=3, tombstone=True, shadow=True)]
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, rows)
     assert [row["score_id"] for row in _view(warehouse, view)] == [rows[0].score_id]

@@ -31,12 +31,12 @@ def _look_up(
 
 
 def test_contexts_are_the_records_that_were_loaded(warehouse: Warehouse) -> None:
-    """Each account has its own profile and its newest records, within the bounds of number and time."""
+    """Each account has its profile and its newest records, within the bounds of number and time."""
     crm = generate_crm(accounts=30, seed=3, as_of=COMMITTED_AT)
     load_crm(warehouse, crm)
-    wanted = [profile.account_id for profile in crm.accounts[:20]]
-    contexts = _look_up(warehouse, *wanted, bounds=ContextBounds(opportunities=2, emails=3, calls=1))
-    assert set(contexts) == set(wanted)
+    account_ids = [profile.account_id for profile in crm.accounts[:20]]
+    contexts = _look_up(warehouse, *account_ids, bounds=ContextBounds(opportunities=2, emails=3, calls=1))
+    assert set(contexts) == set(account_ids)
     for profile in crm.accounts[:20]:
         context = contexts[profile.account_id]
         assert isinstance(context, AccountContext)
@@ -50,7 +50,7 @@ def test_contexts_are_the_records_that_were_loaded(warehouse: Warehouse) -> None
 
 
 def test_an_account_that_the_mirror_lacks_is_missing(warehouse: Warehouse) -> None:
-    """It has no context, and raises nothing."""
+    """An account without a mirror row has no context, and no error is raised."""
     warehouse.replace_rows(CRM_DATASET, ACCOUNTS, [_profile(1)])
     assert set(_look_up(warehouse, account_id(1), account_id(2))) == {account_id(1)}
 
@@ -87,21 +87,21 @@ def test_history_before_the_window_is_not_read(warehouse: Warehouse) -> None:
     assert [deal.opportunity_id for deal in context.opportunities] == ["1"]
 
 
-def test_replacing_by_no_rows_empties_a_table(warehouse: Warehouse) -> None:
+def test_replacing_with_no_rows_empties_a_table(warehouse: Warehouse) -> None:
     """No row is left."""
     assert warehouse.replace_rows(CRM_DATASET, EMAILS, []) == 0
     assert list(warehouse.query("SELECT * FROM `account-scoring-local.crm.emails`")) == []
 
 
 @pytest.mark.parametrize("sql", ["SELECT * FROM nowhere.nothing", "SELECT no_such_function(1)", "SELEC 1"])
-def test_a_query_that_fails_is_no_empty_result(warehouse: Warehouse, sql: str) -> None:
-    """It raises, so that no account is taken for missing because of a wrong statement."""
+def test_a_failed_query_raises_an_error(warehouse: Warehouse, sql: str) -> None:
+    """A failed query is not an empty result, so no account counts as missing because of a wrong statement."""
     with pytest.raises(WarehouseUnavailable):
         list(warehouse.query(sql))
 
 
 def test_the_newest_change_is_the_current_score(warehouse: Warehouse) -> None:
-    """Whatever the order of arrival, the newest change wins; a tombstone removes the account."""
+    """The newest change wins in any order of arrival; a tombstone removes the account."""
     now = dt.datetime.now(dt.UTC)
     rows = [
         _score(1, minutes=5, score=50, scored_at=now),
@@ -148,7 +148,7 @@ def _score(number: int, *, minutes: int, score: int | None, scored_at: dt.dateti
 
 
 def test_a_composed_query_runs_as_the_guard_says(warehouse: Warehouse) -> None:
-    """It gets a LIMIT; BigQuery's estimate and the time it took are logged, the statement is not."""
+    """The query gets a LIMIT; BigQuery's estimate and the duration are logged, the statement is not."""
     now = dt.datetime.now(dt.UTC)
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [_score(1, minutes=1, score=10, scored_at=now)])
     rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
@@ -164,7 +164,7 @@ def test_a_composed_query_runs_as_the_guard_says(warehouse: Warehouse) -> None:
 
 
 def test_a_refused_query_does_not_reach_bigquery(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither its estimate nor the query is asked for."""
+    """Neither the dry run nor the query is sent."""
     rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
     monkeypatch.setattr(warehouse, "_send", lambda *_, **__: pytest.fail("it was sent"))
     with pytest.raises(QueryRefused, match="partitioned by scored_at"):
@@ -172,8 +172,8 @@ def test_a_refused_query_does_not_reach_bigquery(warehouse: Warehouse, monkeypat
 
 
 @pytest.mark.parametrize("sql", ["SELECT no_such_function(1)", "SELECT no_column FROM crm.accounts"])
-def test_a_composed_query_that_fails_is_no_empty_result(warehouse: Warehouse, sql: str) -> None:
-    """The estimate fails already."""
+def test_a_failed_composed_query_raises_an_error(warehouse: Warehouse, sql: str) -> None:
+    """The dry run fails, and raises the error."""
     rules = guard_rules(warehouse.project, SCORING_DATASET, CRM_DATASET)
     with pytest.raises(WarehouseUnavailable, match="query estimate"):
         warehouse.guarded_query(sql, rules=rules)

@@ -1,4 +1,4 @@
-"""What a letter is promised: its message is published whatever happens behind it, or its bundle stops."""
+"""A dead letter's message is published even if its row can't be written; if it can't be, the bundle fails."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,24 +23,24 @@ from transforms.write.write_rows import WriteDeadLetters
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 
 RUNNERS = {"direct": BundleBasedDirectRunner, "fn_api": FnApiRunner}
-PROJECT = "letters-that-are-written"
-"""Of its own: a process keeps its connection to a project's warehouse."""
+PROJECT = "dead-letters-that-are-written"
+"""A separate project: a process keeps its connection to a project's warehouse."""
 
 
 @pytest.fixture(scope="module")
 def broker(environment: pytest.MonkeyPatch) -> Iterator[Target]:
-    """Return our broker, which Google's clients find."""
+    """Return our broker, with the environment set for Google's clients."""
     with embedded() as target:
         environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
         yield target
 
 
-def _write(runner: str, topic: str, *letters: DeadLetter, dataset: str) -> None:
+def _write(runner: str, topic: str, *dead_letters: DeadLetter, dataset: str) -> None:
     options = PipelineOptions([f"--project={PROJECT}"])
     with beam.Pipeline(runner=RUNNERS[runner](), options=options) as pipeline:
         outcomes = (
             pipeline
-            | beam.Create(letters).with_output_types(DeadLetter)
+            | beam.Create(dead_letters).with_output_types(DeadLetter)
             | WriteDeadLetters(PROJECT, dataset, DEAD_LETTERS, topic, "gemini-x", OutageSettings(deadline_seconds=1))
         )
         _ = outcomes | beam.Map(_note).with_output_types(Outcome)
@@ -69,22 +69,24 @@ def _messages(target: Target, subscription: str, count: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_letter_is_published_though_its_row_can_t_be_written(
+def test_a_dead_letter_is_published_even_if_its_row_can_t_be_written(
     runner: str, broker: Target, warehouse: Warehouse
 ) -> None:
-    """The dataset is not there: the bundle that writes the row fails, and the message is on the topic all the same."""
+    """Without the dataset, the bundle that writes the row fails, but the message is on the topic."""
     topic = broker.topic()
     subscription = broker.subscription(topic)
-    letters = [dead_letter(number) for number in range(5)]
+    dead_letters = [dead_letter(number) for number in range(5)]
     with pytest.raises(Exception, match="BigQuery: "):
-        _write(runner, topic, *letters, dataset="nowhere")
-    messages = _messages(broker, subscription, len(letters))
-    assert {it.data for it in messages} == {it.source.payload for it in letters}
+        _write(runner, topic, *dead_letters, dataset="nowhere")
+    messages = _messages(broker, subscription, len(dead_letters))
+    assert {it.data for it in messages} == {it.source.payload for it in dead_letters}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_letter_that_can_t_be_published_stops_its_bundle(runner: str, broker: Target, warehouse: Warehouse) -> None:
-    """The topic is not there: the pipeline fails, and nothing says that the letter was dead-lettered."""
+def test_a_dead_letter_that_can_t_be_published_fails_its_bundle(
+    runner: str, broker: Target, warehouse: Warehouse
+) -> None:
+    """Without the topic, the pipeline fails, and the ledger has no row for the dead letter."""
     RECORDED.clear()
     with pytest.raises(Exception, match=r"not found|NotFound"):
         _write(runner, broker.name_of("topics"), dead_letter(1), dataset="nowhere")
@@ -93,7 +95,7 @@ def test_a_letter_that_can_t_be_published_stops_its_bundle(runner: str, broker: 
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_attributes_of_any_name_are_published(runner: str, broker: Target, warehouse: Warehouse) -> None:
-    """Also those that are parameters of Google's client, by which Beam's WriteToPubSub loses or refuses them."""
+    """Attributes named like parameters of Google's client are published; Beam's WriteToPubSub loses or refuses them."""
     topic = broker.topic()
     subscription = broker.subscription(topic)
     attributes = {"timeout": "5", "retry": "no", "topic": "x", "data": "y", "ordering_key": "k", "self": "me"}

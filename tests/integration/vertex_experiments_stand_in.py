@@ -1,7 +1,7 @@
 """The part of Vertex AI's metadata service that experiments use, over REST, on loopback.
 
-It keeps metadata stores and contexts as the API does: 404 for what is not there, 409 for what is there already, and a
-PATCH that changes the fields of its mask alone.
+It stores metadata stores and contexts like the API: 404 for a missing one, 409 for an existing one, and a PATCH changes
+only the fields of its mask.
 """
 
 import json
@@ -20,7 +20,7 @@ _SUBGRAPH: Final[dict[str, Any]] = {"artifacts": [], "executions": [], "events":
 
 
 class VertexExperiments:
-    """What was recorded: contexts by name. `refuse` is a status that every call is answered with."""
+    """The recorded contexts, by name. If `refuse` is set, every call gets this HTTP status."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -87,7 +87,7 @@ class VertexExperiments:
 
 @contextmanager
 def vertex_experiments() -> Iterator[VertexExperiments]:
-    """Serve from a thread of its own until left."""
+    """Serve on a thread until the context is left."""
     service = VertexExperiments()
     lock = threading.Lock()
 

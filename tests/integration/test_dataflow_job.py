@@ -178,6 +178,7 @@ import transforms.coders
 from apache_beam.internal import pickler
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as api
+from apache_beam.runners.pipeline_context import PipelineContext
 from pathlib import Path
 graph = api.Pipeline.FromString(Path(graph_file).read_bytes())
 fns = []
@@ -186,14 +187,17 @@ for transform in graph.components.transforms.values():
         fn = api.ParDoPayload.FromString(transform.spec.payload).do_fn
         assert fn.urn == python_urns.PICKLED_DOFN_INFO, fn.urn
         fns.append(type(pickler.loads(fn.payload)[0]).__module__)
+context = PipelineContext(graph.components)
+records = [coder.model.__name__ for coder in map(context.coders.get_by_id, graph.components.coders)
+           if isinstance(coder, transforms.coders.RecordCoder)]
 files = [sys.modules[name].__file__ for name in ("schemas", "transforms")]
 data = [importlib.resources.files("transforms").joinpath(*name.split("/")).is_file()
         for name in ("filter/materiality.yaml", "enrich/account_contexts.sql", "prompt/versions/v1/instruction.md")]
-print(json.dumps({"fns": fns, "files": files, "data": data}))
+print(json.dumps({"fns": fns, "records": records, "files": files, "data": data}))
 """
 
 
-def test_staged_package_installs_and_its_functions_unpickle(submitted: Submitted, tmp_path: Path) -> None:
+def test_staged_package_installs_and_its_functions_and_coders_unpickle(submitted: Submitted, tmp_path: Path) -> None:
     """A worker with the dependencies and the staged package, but without this checkout, can run every step."""
     (tmp_path / "workflow.tar.gz").write_bytes(submitted.package)
     (tmp_path / "pipeline.pb").write_bytes(submitted.graph.SerializeToString())
@@ -219,6 +223,7 @@ def test_staged_package_installs_and_its_functions_unpickle(submitted: Submitted
     seen = json.loads(done.stdout)
     assert all(Path(file).is_relative_to(target) for file in seen["files"]), seen["files"]
     assert all(seen["data"])
+    assert {"AccountChange", "AccountState", "DeadLetter", "Outcome", "ScoredChange"} <= set(seen["records"])
     ours = {module for module in seen["fns"] if module.split(".")[0] in {"transforms", "pipeline"}}
     assert {
         "transforms.parse.parse_change_events",

@@ -8,7 +8,8 @@ from pathlib import Path
 import apache_beam as beam
 import msgspec
 import pytest
-from apache_beam.coders import registry
+from apache_beam.coders import Coder, registry
+from apache_beam.runners.pipeline_context import PipelineContext
 
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.record import Record
@@ -45,6 +46,12 @@ def test_a_coder_can_be_sent_to_a_worker() -> None:
     """A coder is equal after pickling, which is how Beam submits it."""
     coder = pickle.loads(pickle.dumps(RecordCoder(AccountChange)))  # noqa: S301 - our own bytes
     assert coder == RecordCoder(AccountChange)
+
+
+def test_a_coder_is_equal_after_the_job_graph() -> None:
+    """A coder is equal after Beam's proto, from which workers decode it."""
+    coder, context = RecordCoder(AccountState), PipelineContext()
+    assert Coder.from_runner_api(coder.to_runner_api(context), context) == coder
 
 
 def test_grouped_changes_use_the_coder() -> None:

@@ -14,6 +14,7 @@ from schemas.change_event import AccountChange
 from schemas.outcome import SkipReason
 from tests.fixtures.changes import account_id, change
 from transforms.coalesce.coalesce_by_account import CoalesceByAccount
+from transforms.coalesce.coalescing import CoalescingLimits
 
 HARNESS = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
 
@@ -33,7 +34,7 @@ def test_changes_and_state_are_decoded_in_a_new_process() -> None:
     runner = FnApiRunner(default_environment=SubprocessSDKEnvironment(command_string=HARNESS))
     with beam.Pipeline(runner=runner) as pipeline:
         deliveries = pipeline | beam.Create([change(1), change(1), change(2)]).with_output_types(AccountChange)
-        coalesced = deliveries | beam.Reshuffle() | CoalesceByAccount("1", window_seconds=0)
+        coalesced = deliveries | beam.Reshuffle() | CoalesceByAccount("1", CoalescingLimits(window_seconds=0))
         emitted = coalesced.changes | "Shuffle changes" >> beam.Reshuffle()
         assert_that(emitted | beam.Map(lambda it: (it.account_id, os.getpid())), check_changes, label="changes")
         assert_that(coalesced.outcomes, check_outcomes, label="outcomes")

@@ -75,4 +75,4 @@ lock: install ## Pin the newest allowed versions of the dependencies
 	  setup.py -o infrastructure/flex_template/requirements.txt
 
 clean: ## Remove .venv, builds and caches
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage*
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

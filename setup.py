@@ -75,7 +75,6 @@ setup(
             "pip-audit>=2.10",
             "pre-commit>=4",
             "pytest>=9",
-            "pytest-benchmark>=5.1",
             "pytest-cov>=7",
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.8",

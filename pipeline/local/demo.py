@@ -120,7 +120,7 @@ def run_demo(
         folder = data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))
         stack = parts.enter_context(local_stack(folder))
         report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
-        # The DirectRunner has one thread, so one shard fills batches best.
+        # The runner has one thread, so one shard fills batches best.
         options = ("--batch_shards=1", "--gap_delay_seconds=1", *demo_input.coalescing, *pipeline_options)
         with _pipeline_process(stack, options) as pipeline:
             on_progress("loading the CRM", Progress(), 0)

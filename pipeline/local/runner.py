@@ -4,7 +4,8 @@ Beam's bundle-based DirectRunner runs streaming pipelines on one thread, but it 
 every step for bundles without elements, pickles and sets up each DoFn for each bundle, and polls an idle subscription
 without a pause. 250 messages cost 5,000 evaluations of steps. This subclass changes these four things, and leaves
 windows, watermarks, state, timers and retries alone. Like the DirectRunner it acknowledges messages before it processes
-them, so it is for development: a killed process loses what was in flight.
+them, so it is for development: a killed process loses what was in flight. Bounded pipelines, such as a backfill, run on
+the FnApiRunner.
 
 It uses Beam's internals; tests/unit/pipeline/local/test_runner.py lists them, and fails when a new Beam changes one.
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from apache_beam import Pipeline, PTransform
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.options.value_provider import RuntimeValueProvider
 from apache_beam.pipeline import AppliedPTransform
 from apache_beam.runners.direct.bundle_factory import BundleFactory
@@ -35,6 +36,7 @@ from apache_beam.runners.direct.transform_evaluator import (
 )
 from apache_beam.runners.direct.util import TransformResult
 from apache_beam.runners.direct.watermark_manager import WatermarkManager
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.core import ParDo
 from apache_beam.transforms.timeutil import TimeDomain
@@ -53,7 +55,9 @@ class LocalRunner(BundleBasedDirectRunner):
     """Runs a pipeline in this process, like BundleBasedDirectRunner with less work for each message."""
 
     def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
-        """Start a pipeline on a thread of its own."""
+        """Start a pipeline: a streaming one on a thread of its own, a bounded one on the FnApiRunner."""
+        if not options.view_as(StandardOptions).streaming:
+            return FnApiRunner().run_pipeline(pipeline, options)
         pipeline.replace_all(_get_transform_overrides(options))
         graph = ConsumerTrackingPipelineVisitor()
         pipeline.visit(graph)

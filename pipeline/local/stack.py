@@ -18,6 +18,8 @@ from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
 from transforms.clients.bigquery import Warehouse
 
 PROJECT: Final = "account-scoring-local"
+RUNNER: Final = "pipeline.local.runner.LocalRunner"
+"""The name by which Beam finds the runner; importing it would import Beam."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) 
             "PUBSUB_EMULATOR_HOST": pubsub_host,
             "BIGQUERY_EMULATOR_HOST": bigquery.url,
             "GOOGLE_VERTEX_BASE_URL": gemini.url,
+            "RESCORE_RUNNER": RUNNER,
             **credentials_environment(key_file),
         }
         parts.enter_context(_environment(environment))

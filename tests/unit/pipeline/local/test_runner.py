@@ -11,6 +11,7 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import RunnerResult
 from apache_beam.runners.runner import PipelineState, create_runner
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that, equal_to
@@ -24,6 +25,7 @@ from pipeline.local import runner as local_runner
 from pipeline.local.publishing import publish_events
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.runner import MAX_BUNDLE_MESSAGES, LocalRunner
+from pipeline.local.stack import RUNNER
 
 RUNNERS: tuple[type[BundleBasedDirectRunner], ...] = (BundleBasedDirectRunner, LocalRunner)
 SECONDS = 30
@@ -164,8 +166,17 @@ def _parameters(function: Callable[..., Any]) -> Iterator[str]:
 
 
 def test_beam_finds_the_runner_by_its_name() -> None:
-    """The class name works as --runner."""
-    assert isinstance(create_runner("pipeline.local.runner.LocalRunner"), LocalRunner)
+    """The name that the local stack exports works as --runner."""
+    assert isinstance(create_runner(RUNNER), LocalRunner)
+
+
+def test_a_bounded_pipeline_runs_on_the_fn_api_runner() -> None:
+    """The stack's variables name this runner to a backfill too, which keeps its own."""
+    pipeline = beam.Pipeline(runner=LocalRunner(), options=PipelineOptions([]))
+    assert_that(pipeline | beam.Create([1, 2]) | beam.CombineGlobally(sum), equal_to([3]))
+    result = pipeline.run()
+    assert result.wait_until_finish() == PipelineState.DONE
+    assert isinstance(result, RunnerResult)
 
 
 CALLS: list[str] = []

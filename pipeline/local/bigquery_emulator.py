@@ -31,13 +31,17 @@ class BigQueryEmulator:
         Raises:
             RuntimeError: It ended, or did not answer within a minute; the message names its log.
         """
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start the emulator without waiting; its address is known from now on."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         # bqemulator needs DuckDB's spatial extension: taken from its wheel, or DuckDB would download it.
         duckdb_extensions.import_extension("spatial")
         self._ports = self._ports or _free_ports(2)
         rest_port, grpc_port = self._ports
-        log_path = self.data_dir / "bqemulator.log"
-        self._log = log_path.open("ab")
+        self._log = self._log_path.open("ab")
         self._process = start_module(
             *("bqemulator", "start", "--log-level", "error"),
             *("--rest-port", str(rest_port), "--grpc-port", str(grpc_port)),
@@ -46,12 +50,23 @@ class BigQueryEmulator:
             stderr=self._log,
         )
         self.url = f"http://127.0.0.1:{rest_port}"
+
+    def wait_until_ready(self) -> None:
+        """Wait until the launched emulator answers.
+
+        Raises:
+            RuntimeError: It ended, or did not answer within a minute; the message names its log.
+        """
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not _answers(f"{self.url}/healthz"):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"the BigQuery emulator did not start: see {log_path}")
+                raise RuntimeError(f"the BigQuery emulator did not start: see {self._log_path}")
             time.sleep(0.05)
+
+    @property
+    def _log_path(self) -> Path:
+        return self.data_dir / "bqemulator.log"
 
     def stop(self) -> None:
         """Stop the emulator; its data stays in the data folder."""

@@ -24,7 +24,7 @@ from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.crm.sample_events import generate_events
 from pipeline.local.publishing import publish_events
-from pipeline.local.stack import LocalStack, load_crm, local_stack
+from pipeline.local.stack import LocalStack, load_crm, starting_stack
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.clock import utc_now
 from schemas.outcome import OutcomeKind
@@ -118,11 +118,12 @@ def run_demo(
     on_progress("starting the local stack", Progress(), 0)
     with ExitStack() as parts:
         folder = data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))
-        stack = parts.enter_context(local_stack(folder))
+        stack = parts.enter_context(starting_stack(folder))
         report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
         # The runner has one thread, so one shard fills batches best.
         options = ("--batch_shards=1", "--gap_delay_seconds=1", *demo_input.coalescing, *pipeline_options)
         with _pipeline_process(stack, options) as pipeline:
+            stack.wait_until_ready()  # while the pipeline starts
             on_progress("loading the CRM", Progress(), 0)
             load_crm(stack.warehouse, demo_input.crm)
             topic = f"projects/{stack.project}/topics/{TOPIC}"

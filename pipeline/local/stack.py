@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,15 @@ class LocalStack:
     bigquery: BigQueryEmulator
     warehouse: Warehouse
 
+    def wait_until_ready(self) -> None:
+        """Wait until BigQuery answers, and create the missing tables.
+
+        Raises:
+            RuntimeError: The BigQuery emulator did not start.
+        """
+        self.bigquery.wait_until_ready()
+        create_tables(self.warehouse)
+
 
 @contextmanager
 def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) -> Iterator[LocalStack]:
@@ -45,15 +53,24 @@ def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) 
         data_dir: Folder of the warehouse and the credentials.
         gemini_config: Fields of the stand-in's configuration.
     """
+    with starting_stack(data_dir, gemini_config=gemini_config) as stack:
+        stack.wait_until_ready()
+        yield stack
+
+
+@contextmanager
+def starting_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) -> Iterator[LocalStack]:
+    """Like `local_stack`, but enter the context while BigQuery is starting, until `wait_until_ready`.
+
+    Topics and subscriptions exist, so a pipeline can start meanwhile if nothing is published.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as parts:
         bigquery, gemini = BigQueryEmulator(data_dir), GeminiProcess(gemini_config)
-        with ThreadPoolExecutor(2) as starters:
-            starting = [starters.submit(part.start) for part in (bigquery, gemini)]
-            parts.callback(bigquery.stop)
-            parts.callback(gemini.stop)
-            for start in starting:
-                start.result()
+        parts.callback(bigquery.stop)
+        parts.callback(gemini.stop)
+        bigquery.launch()
+        gemini.start()
         pubsub_host = os.environ.get("PUBSUB_EMULATOR_HOST") or parts.enter_context(EmbeddedPubSub()).host
         key_file = write_service_account_file(data_dir / "credentials.json", gemini.token_url, PROJECT)
         environment = {
@@ -68,7 +85,6 @@ def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) 
         warehouse = Warehouse(PROJECT)
         parts.callback(warehouse.close)
         create_topics(PROJECT)
-        create_tables(warehouse)
         yield LocalStack(PROJECT, data_dir, environment, gemini, bigquery, warehouse)
 
 

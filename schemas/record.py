@@ -51,7 +51,7 @@ def from_row(model: type[_R], row: Mapping[str, Any]) -> _R:
     """Return a row of a table as its record.
 
     Raises:
-        msgspec.ValidationError: A column is missing or has another type; the message names the column, not the value.
+        msgspec.ValidationError: A column is missing or has another type; the message names the column.
     """
     return msgspec.convert(dict(row), model)
 

@@ -18,12 +18,16 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "greater_than_equal": "{ge:,.15g} or more",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of 64 bits",
     "int_type": "a whole number",
     "less_than": "less than {lt:,.15g}",
     "less_than_equal": "{le:,.15g} or less",
     "list_type": "a list",
     "model_type": "a mapping",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_too_short": "text of at least {min_length} characters",
     "string_type": "text",
+    "too_short": "at least {min_length} entries",
     "tuple_type": "a list",
 }
 """What a value should have been, by pydantic's type of error."""

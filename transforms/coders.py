@@ -68,11 +68,18 @@ def _with_standard_base64(document: Any) -> Any:
     when a job is updated.
     """
     if isinstance(document, dict):
-        fixed = {name: _with_standard_base64(value) for name, value in document.items()}
-        if fixed.keys() == _MESSAGE_FIELDS:
-            fixed["payload"] = fixed["payload"].replace("-", "+").replace("_", "/")
-        return fixed
+        return {
+            name: _standard_message(value) if name == "source" else _with_standard_base64(value)
+            for name, value in document.items()
+        }
     return [_with_standard_base64(item) for item in document] if isinstance(document, list) else document
+
+
+def _standard_message(source: Any) -> Any:
+    """Return a SourceMessage's document with its payload in standard base64; anything else as it is."""
+    if not isinstance(source, dict) or source.keys() != _MESSAGE_FIELDS or not isinstance(source["payload"], str):
+        return source
+    return source | {"payload": source["payload"].replace("-", "+").replace("_", "/")}
 
 
 # The graph imports this module, so that every step which declares one of these models has its coder.

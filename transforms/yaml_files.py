@@ -79,6 +79,8 @@ def load_yaml(path: Path | Traversable) -> Any:
         raise YamlFileError(f"{path}{where}: {cause}: {_remedy(cause)}") from None
     except yaml.reader.ReaderError as error:
         raise YamlFileError(f"{path}: control character U+{error.character:04X}: remove it") from None
+    except RecursionError:
+        raise YamlFileError(f"{path}: nested too deeply: remove the nesting") from None
     except ValueError as error:
         raise YamlFileError(f"{path}: {error}") from None  # such as a number of more digits than Python converts
 

@@ -98,7 +98,7 @@ def command_line(arguments: Sequence[str], environment: Mapping[str, str] = os.e
     """
     line = resolve_options(arguments, environment, _actions())
     unknown = (
-        f"{flag} is not an option of this pipeline or of Beam: see rescore run --list-options"
+        f"{flag.partition('=')[0]} is not an option of this pipeline or of Beam: see rescore run --list-options"
         for flag in unknown_flags(line.arguments)
     )
     return replace(line, problems=[*line.problems, *unknown])

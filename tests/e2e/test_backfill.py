@@ -86,7 +86,7 @@ def test_a_backfill_that_was_killed_is_resumed(stack: LocalStack) -> None:
     [
         ((), "expected exactly one of --all"),
         (("--where", "industri = 'Energy'"), "--where names an unknown column"),
-        (("--all", "--modle=x"), "--modle=x is not an option"),
+        (("--all", "--modle=x"), "--modle is not an option"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], remedy: str) -> None:

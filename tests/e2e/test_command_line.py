@@ -46,7 +46,7 @@ def test_help_has_an_example(command: str) -> None:
     ("arguments", "remedy"),
     [
         (["run"], "--project is missing"),
-        (["run", "--project=my-project", "--modle=x"], "--modle=x is not an option"),
+        (["run", "--project=my-project", "--modle=x"], "--modle is not an option"),
         (["demo", "--events", "/does/not/exist"], "does not exist"),
         (["demo", "--crm", "/does/not/exist"], "/does/not/exist"),
         (["demo", "--crm", "a", "--events", "b"], "can't be combined"),

@@ -176,7 +176,9 @@ class Warehouse:
             rows = self._send(sql, limits, parameters)
             if not rows.schema and rows.job_id:
                 # No columns: a statement without a result, or a failed query that came back without rows.
-                self._client.get_job(rows.job_id, location=rows.location, timeout=CALL_TIMEOUT_SECONDS).result()
+                self._client.get_job(rows.job_id, location=rows.location, timeout=CALL_TIMEOUT_SECONDS).result(
+                    timeout=CALL_TIMEOUT_SECONDS
+                )
             return list(rows)
 
     def _send(

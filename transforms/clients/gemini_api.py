@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from schemas.score import ScoreAnswers
@@ -153,10 +153,10 @@ def retry_after(value: str | None) -> float | None:
     if value.strip().isdecimal():
         return float(value)
     try:
-        due = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        due = email.utils.parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(due.timestamp() - time.time(), 0.0)
+    return max(due - time.time(), 0.0)
 
 
 class _Wire(BaseModel):
@@ -183,11 +183,15 @@ class _PromptFeedback(_Wire):
     block_reason: str | None = None
 
 
+Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""A count that counters and columns can hold."""
+
+
 class _Usage(_Wire):
-    prompt_token_count: int = 0
-    candidates_token_count: int = 0
-    thoughts_token_count: int = 0
-    cached_content_token_count: int = 0
+    prompt_token_count: Tokens = 0
+    candidates_token_count: Tokens = 0
+    thoughts_token_count: Tokens = 0
+    cached_content_token_count: Tokens = 0
 
 
 class _Response(_Wire):

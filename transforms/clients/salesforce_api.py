@@ -4,6 +4,7 @@ Without simple_salesforce, which imports a SOAP stack: options and commands need
 """
 
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,7 +161,7 @@ def accounts_query(account_ids: Sequence[str]) -> str:
 
 
 def read_record(row: Mapping[str, JsonValue]) -> tuple[str, AccountRecord]:
-    """Return a row of a query's result, by its id.
+    """Return a row of a query's result, by its id; a field whose value no JSON can hold is left out.
 
     Raises:
         ValidationError: It is not an Account's.
@@ -170,7 +171,16 @@ def read_record(row: Mapping[str, JsonValue]) -> tuple[str, AccountRecord]:
             "account_id": row.get("Id"),
             "is_deleted": row.get("IsDeleted"),
             "modified_at": row.get(MODIFIED_FIELD),
-            "values": {name: row[name] for name in PROFILE_FIELDS if name in row},
+            "values": {name: row[name] for name in PROFILE_FIELDS if name in row and _is_encodable(row[name])},
         }
     )
     return record.account_id, record
+
+
+def _is_encodable(value: JsonValue) -> bool:
+    """Return whether coders take a value: Python's json reads lone surrogates, NaN and infinity, which they refuse."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:  # UnicodeEncodeError is one
+        return False
+    return True

@@ -77,3 +77,12 @@ def test_other_json_is_refused() -> None:
     """The fallback for URL-safe base64 accepts no other JSON."""
     with pytest.raises(msgspec.ValidationError):
         RecordCoder(AccountChange).decode(b'{"event_id": 1}')
+
+
+def test_reading_older_bytes_changes_payloads_only() -> None:
+    """Field values that look like a message keep their text."""
+    lines = (Path(__file__).parents[2] / "fixtures" / "older_state.jsonl").read_bytes().splitlines()
+    document = json.loads(lines[2])
+    look_alike: dict[str, object] = {"payload": "a-b_c=", "attributes": {}, "message_id": "", "published_at": None}
+    document["values"] = {"Look__c": look_alike}
+    assert RecordCoder(AccountChange).decode(json.dumps(document).encode()).values == {"Look__c": look_alike}

@@ -98,7 +98,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: p
     assert f"{file}: modle is not an option: did you mean model?" in told
     assert f"{file}: labels: expected text, a number, or a list of them" in told
     assert "the variable RESCORE_SHADOW_PERCENTS sets no option: did you mean RESCORE_SHADOW_PERCENT?" in told
-    assert "--colour=blue is not an option of this pipeline or of Beam: see rescore run --list-options" in told
+    assert "--colour is not an option of this pipeline or of Beam: see rescore run --list-options" in told
     assert len(told.splitlines()) == 12
 
 

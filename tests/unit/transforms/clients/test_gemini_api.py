@@ -177,3 +177,18 @@ def test_a_refusal_may_have_no_reason(body: bytes) -> None:
     error = error_of_status(403, {}, body)
     assert isinstance(error, AccessRefused)
     assert error.reason is None
+
+
+@pytest.mark.parametrize("count", [-1, 2**31, 2**80])
+def test_a_token_count_that_no_counter_holds_is_refused(count: int) -> None:
+    """Such a response is not what the API defines; a bundle must not fail on it after the call was paid."""
+    with pytest.raises(InvalidResponse):
+        read_response(_response(usageMetadata={"promptTokenCount": count}), 0)
+
+
+@pytest.mark.parametrize(
+    "value", ["Mon, 01 Jan 2026 00:00:00 +99999999999999999999", "1 Jan 2026 99999999999:0:0", "01 Jan 9" + "9" * 19]
+)
+def test_a_retry_after_that_overflows_is_ignored(value: str) -> None:
+    """The header is a proxy's or a server's text: no value of it may fail a bundle."""
+    assert retry_after(value) is None

@@ -15,6 +15,7 @@ from transforms.clients.salesforce_api import (
     AuthFlow,
     SalesforceSettings,
     accounts_query,
+    read_record,
     token_request,
 )
 from transforms.clients.secrets import SecretUnavailable
@@ -103,3 +104,11 @@ def test_a_query_reads_each_field_once() -> None:
     assert columns == ["Id", "IsDeleted", "SystemModstamp", *PROFILE_FIELDS]
     assert len(set(columns)) == len(columns)
     assert condition == f"WHERE Id IN ('{account_id(1)}', '{account_id(2)}')"
+
+
+@pytest.mark.parametrize("value", ["cut \ud83d", float("nan"), float("inf"), {"\ud800": 1}])
+def test_a_value_that_no_coder_takes_is_left_out(value: Any) -> None:
+    """One field of one record may not stop the stream; the record's other fields are known."""
+    row = {"Id": account_id(), "IsDeleted": False, "SystemModstamp": NOW.isoformat(), "Rating": "Hot", "Type": value}
+    _, record = read_record(row)
+    assert record.values == {"Rating": "Hot"}

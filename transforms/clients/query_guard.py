@@ -1,5 +1,7 @@
 """Query guard: check SQL that a person or a client of the API composed, before it runs. Pure.
 
+No command composes SQL today; `Warehouse.guarded_query` is for the API.
+
 The statement is parsed, checked, and written anew from the checked tree, so that what runs is what was checked: no
 comment, quote or encoding can hide another statement. See docs/adr/040.
 """

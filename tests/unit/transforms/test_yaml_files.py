@@ -33,6 +33,7 @@ def test_a_file_becomes_its_model(tmp_path: Path) -> None:
     [
         ("", ": the file is empty: add inner"),
         ("# only a comment\n", ": the file is empty"),
+        ("inner: " + "[" * 3_000 + "]" * 3_000, ": nested too deeply: remove the nesting"),
         ("inner: {a: {items: [x, 1]}}", ": inner.a.items[1]: expected text, found a number"),
         ("inner: {a: {items: [x], colour: red}}", ": inner.a: unknown key 'colour': expected items, day"),
         ("inner: {a: {item: [x]}}", ": inner.a: unknown key 'item': did you mean items?"),

@@ -92,7 +92,7 @@ def _remedy(cause: str) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would keep the last; leaves dates to the models."""
+    """Refuses duplicate keys, of which plain YAML keeps the last; leaves dates to the models."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         keys = set()

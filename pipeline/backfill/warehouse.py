@@ -141,7 +141,7 @@ class BackfillWarehouse:
         return Backfill.from_id(rows[0]["id"]) if rows else None
 
     def done(self, backfill: Backfill) -> frozenset[str]:
-        """Return the accounts that a backfill need not score any more, also those scored by a change since."""
+        """Return the accounts that need no score: done by the backfill, or scored by a newer change."""
         return frozenset(row["account_id"] for row in self._of(_DONE_SQL, backfill))
 
     def progress(self, backfill: Backfill) -> BackfillProgress:

@@ -192,7 +192,7 @@ class Replay:
         return max(0.0, self._paid_until + count / self.start.rate - self.clock())
 
     def _spend(self, count: int) -> None:
-        """Charge published dead letters against the rate; of an idle time, two batches' worth is kept."""
+        """Charge published dead letters against the rate; after idling, at most two batches may burst."""
         saved = self.clock() - 2 * self._batch / self.start.rate
         self._paid_until = max(self._paid_until, saved) + count / self.start.rate
 

@@ -50,7 +50,7 @@ class ReplayStatus:
 
 
 def state_of(progress: ReplayProgress) -> str:
-    """Return the state of a replay that is not running; one that was killed has written no last entry."""
+    """Return the state of a replay that is not running; a killed one has no closing row."""
     ended = {JournalEntry.FINISHED, JournalEntry.STOPPED, JournalEntry.CANCELLED, JournalEntry.FAILED}
     return progress.last.value if progress.last in ended else "broken off"
 

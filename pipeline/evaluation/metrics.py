@@ -45,7 +45,7 @@ class LabelledOutcome:
 
 @dataclass(frozen=True)
 class Horizon:
-    """The days after `as_of` whose outcomes count; the score may know those of the day itself.
+    """The days after `as_of` whose outcomes count; the score may already reflect those of `as_of` itself.
 
     A score is the chance that the account buys in the next 90 days.
     """

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import jwt
 
 TOKEN_PREFIX: Final = "local-access-token."  # noqa: S105 - not a secret: it gives access to nothing
-"""Marks the tokens of the local stack, so that one is recognised where it does not belong."""
+"""Marks the tokens of the local stack, so that a leaked one is recognised."""
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _CLAIMS: Final = ("iss", "aud", "exp")

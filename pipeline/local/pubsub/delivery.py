@@ -59,7 +59,7 @@ class Entry:
 
     published: Published
     failures: int = 0
-    delivery: int = 0  # part of the ack id: raising it invalidates earlier ack ids
+    delivery: int = 0  # delivery number, part of the ack id: incrementing it invalidates earlier ack ids
     deadline: int = 0  # of the lease; 0 when the message is not leased
     not_before: int = 0
     acknowledged: bool = False

@@ -151,7 +151,7 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return float(value.strip())
     try:
         due = email.utils.parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):

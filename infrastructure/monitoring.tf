@@ -1,8 +1,16 @@
-# Alerts. Each has its section in docs/monitoring.md; a test compares them, and checks that each counter exists in the code.
+# Alerts. Each links its section of docs/monitoring.md; a test compares them, and checks that each counter exists in the code.
 # The queries are PromQL: Dataflow's counters are gauges of a running total.
 
 locals {
-  runbook = "See docs/monitoring.md, section"
+  # The runbook that goes on where an alert's section of docs/monitoring.md ends.
+  runbooks = {
+    "job-is-not-running"  = { title = "Runbook: recovery after a crash", path = "runbooks/recover.md" }
+    "job-failed"          = { title = "Runbook: recovery after a crash", path = "runbooks/recover.md" }
+    "many-dead-letters"   = { title = "Runbook: dead letters", path = "runbooks/dead-letters.md" }
+    "dead-letters-wait"   = { title = "Runbook: dead letters", path = "runbooks/dead-letters.md" }
+    "dead-letters-expire" = { title = "Runbook: dead letters", path = "runbooks/dead-letters.md#4-replay" }
+    "parking-lot-fills"   = { title = "Runbook: the parking lot", path = "runbooks/dead-letters.md#5-the-parking-lot" }
+  }
 
   # The pipeline's counters in a window. An update restarts them from zero, so only increases count.
   counted = "dataflow_googleapis_com:job_user_counter{monitored_resource=\"dataflow_job\",job_name=\"${local.job_name}\",metric_name=\"%s\"}"
@@ -135,7 +143,21 @@ resource "google_monitoring_alert_policy" "of" {
   documentation {
     mime_type = "text/markdown"
     subject   = each.value.title
-    content   = "${local.runbook} `${each.key}`, for its meaning and what to do."
+    content   = "[What it means and what to do](${var.docs_url}/monitoring.md#${each.key})"
+
+    links {
+      display_name = "What it means and what to do"
+      url          = "${var.docs_url}/monitoring.md#${each.key}"
+    }
+
+    dynamic "links" {
+      for_each = contains(keys(local.runbooks), each.key) ? [local.runbooks[each.key]] : []
+
+      content {
+        display_name = links.value.title
+        url          = "${var.docs_url}/${links.value.path}"
+      }
+    }
   }
 
   depends_on = [google_project_service.used]

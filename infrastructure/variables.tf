@@ -134,6 +134,16 @@ variable "notification_channels" {
   default     = []
 }
 
+variable "docs_url" {
+  description = "Web address of the folder docs of your copy of this repository: alerts link their runbooks there."
+  type        = string
+
+  validation {
+    condition     = can(regex("^https://[^[:space:]]+[^/[:space:]]$", var.docs_url))
+    error_message = "The address of the folder docs starts with https:// and has no slash at its end."
+  }
+}
+
 variable "alert_thresholds" {
   description = "Thresholds of alerts; docs/monitoring.md says what to do when one fires."
   type = object({

@@ -1,6 +1,7 @@
 # Production. Replace the names with `example`.
 project_id  = "example-rescoring-production"
 environment = "production"
+docs_url    = "https://github.com/example/account-rescoring/blob/main/docs"
 
 workers = {
   min = 2

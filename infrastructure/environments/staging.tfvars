@@ -1,6 +1,7 @@
 # Staging: small, and can be deleted. Replace the names with `example`.
 project_id          = "example-rescoring-staging"
 environment         = "staging"
+docs_url            = "https://github.com/example/account-rescoring/blob/main/docs"
 deletion_protection = false
 
 workers = {

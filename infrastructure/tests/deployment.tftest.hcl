@@ -22,6 +22,7 @@ mock_provider "google-beta" {}
 variables {
   project_id  = "example-rescoring"
   environment = "staging"
+  docs_url    = "https://example.com/docs"
   images = {
     launcher = "europe-west1-docker.pkg.dev/p/account-rescoring/launcher@sha256:0000000000000000000000000000000000000000000000000000000000000000"
     worker   = "europe-west1-docker.pkg.dev/p/account-rescoring/worker@sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -177,12 +178,23 @@ run "salesforce_needs_cloud_nat" {
   }
 }
 
-run "every_alert_says_what_to_do" {
+run "every_alert_links_its_runbook" {
   command = plan
 
   assert {
-    condition     = alltrue([for key, policy in google_monitoring_alert_policy.of : strcontains(policy.documentation[0].content, key)])
-    error_message = "An alert names its section of docs/monitoring.md."
+    condition = alltrue([
+      for key, policy in google_monitoring_alert_policy.of :
+      policy.documentation[0].links[0].url == "https://example.com/docs/monitoring.md#${key}" && strcontains(policy.documentation[0].content, policy.documentation[0].links[0].url)
+    ])
+    error_message = "An alert links its section of docs/monitoring.md."
+  }
+  assert {
+    condition     = google_monitoring_alert_policy.of["dead-letters-expire"].documentation[0].links[1].url == "https://example.com/docs/runbooks/dead-letters.md#4-replay"
+    error_message = "An alert about dead letters links their runbook."
+  }
+  assert {
+    condition     = length(setsubtract(keys(local.runbooks), keys(local.alerts))) == 0
+    error_message = "Every runbook belongs to an alert."
   }
   assert {
     condition     = length(jsondecode(google_monitoring_dashboard.rescoring.dashboard_json).mosaicLayout.tiles) == length(local.tiles)
@@ -228,4 +240,14 @@ run "pubsub_keeps_a_month_at_most" {
   }
 
   expect_failures = [var.retention]
+}
+
+run "links_of_alerts_have_a_scheme" {
+  command = plan
+
+  variables {
+    docs_url = "github.com/acme/account-rescoring/blob/main/docs"
+  }
+
+  expect_failures = [var.docs_url]
 }

@@ -35,7 +35,8 @@ def _anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def _leads_nowhere(document: Path, link: str) -> bool:
+def leads_nowhere(document: Path, link: str) -> bool:
+    """Whether a document's link leads to no file or folder, or its anchor to no heading."""
     path, _, anchor = link.partition("#")
     target = document.parent / path if path else document
     return not target.exists() or bool(anchor and anchor not in _anchors(target))
@@ -62,7 +63,7 @@ def _exists(name: str) -> bool:
 def test_relative_links_resolve(document: str) -> None:
     """A link leads to a file or folder of the repository, and its anchor to a heading."""
     links = [link for link in _LINK.findall(_prose(ROOT / document)) if not re.match(r"[a-z]+:", link)]
-    assert [link for link in links if _leads_nowhere(ROOT / document, link)] == []
+    assert [link for link in links if leads_nowhere(ROOT / document, link)] == []
 
 
 @pytest.mark.parametrize("document", WITH_PATHS)
@@ -77,9 +78,9 @@ def test_missing_paths_and_anchors_are_noticed() -> None:
         assert _exists(name)
     for name in ("transforms/pars", "reread_gap.py", "pipeline/graph", "tests/*/no_such_*.py"):
         assert not _exists(name)
-    assert _leads_nowhere(ROOT / "README.md", "docs/benchmarks.md#no-such-heading")
-    assert _leads_nowhere(ROOT / "README.md", "docs/no-such-file.md")
-    assert not _leads_nowhere(ROOT / "README.md", "docs/benchmarks.md#scoring")
+    assert leads_nowhere(ROOT / "README.md", "docs/benchmarks.md#no-such-heading")
+    assert leads_nowhere(ROOT / "README.md", "docs/no-such-file.md")
+    assert not leads_nowhere(ROOT / "README.md", "docs/benchmarks.md#scoring")
 
 
 def test_the_index_lists_every_adr() -> None:

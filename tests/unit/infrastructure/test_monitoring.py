@@ -1,8 +1,10 @@
-"""Alerts use counters that the pipeline has, and each alert has its section in the docs."""
+"""Alerts use counters that the pipeline has, and link a section of their own and runbooks that exist."""
 
 import ast
 import re
 from pathlib import Path
+
+from tests.unit.test_docs import leads_nowhere
 
 ROOT = Path(__file__).parents[3]
 ALERTS = (ROOT / "infrastructure" / "monitoring.tf").read_text(encoding="utf-8")
@@ -22,6 +24,20 @@ def test_every_alert_has_its_section_and_no_section_is_left() -> None:
     page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
     assert len(alerts) > 10
     assert set(re.findall(r"^### ([a-z-]+)$", page, flags=re.MULTILINE)) == alerts
+
+
+def test_every_alert_links_its_section_and_a_runbook_that_exists() -> None:
+    """Links lead to a document in docs/ and, after #, to one of its headings."""
+    links = re.findall(r'"\$\{var\.docs_url\}/([^"]+)"', ALERTS)
+    assert set(links) == {"monitoring.md#${each.key}", "${links.value.path}"}
+    alerts = re.findall(r'^    "([a-z-]+)" = \{$', ALERTS, flags=re.MULTILINE)
+    runbooks = dict(
+        re.findall(r'^    "([a-z-]+)" += \{ title = "[^"]+", path = "([^"]+)" \}$', ALERTS, flags=re.MULTILINE)
+    )
+    assert len(runbooks) > 3
+    assert set(runbooks) <= set(alerts)
+    targets = [*(f"monitoring.md#{alert}" for alert in alerts), *runbooks.values()]
+    assert [target for target in targets if leads_nowhere(ROOT / "docs" / "monitoring.md", target)] == []
 
 
 def _counters() -> set[str]:

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test coverage check security audit infra-check images generate bench lock clean
+.PHONY: help install demo shell test coverage check security audit infra-check images generate bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,10 @@ $(STAMP): requirements.txt setup.py
 
 demo: install ## Rescore 200 generated accounts on a local stack, and print a report
 	@$(BIN)/rescore demo
+
+shell: install ## Open a shell in which the command rescore is found; exit ends it
+	@echo "rescore --help lists the commands; exit leaves this shell" >&2
+	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" "$${SHELL:-bash}" || true
 
 test: install ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -59,10 +63,11 @@ images: ## Build the Flex Template's images as archives in build/images (WORKER_
 	  $(if $(WORKER_USER),--build-arg WORKER_USER=$(WORKER_USER)) \
 	  --file infrastructure/flex_template/Dockerfile --output type=oci,dest=build/images/$$target.tar . || exit 1; done
 
-generate: install ## Write generated files: schemas and template metadata for the infrastructure, the job graph
+generate: install ## Write generated files: schemas and template metadata for the infrastructure, job graph, bill
 	@$(BIN)/python -m pipeline.resources.table_schemas infrastructure/schemas
 	@$(BIN)/python -m pipeline.config.template_metadata infrastructure/flex_template/metadata.json
 	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
+	@$(BIN)/python -m tests.benchmarks.bill docs/sizing-and-cost.md
 
 bench: install ## Run the coder, parsing and scoring benchmarks of docs/benchmarks.md
 	@$(BIN)/python -m tests.benchmarks

@@ -8,6 +8,10 @@ from typing import Final
 
 import pytest
 
+from schemas.score import UNCHANGED_CONTEXT_FLAG, Flag, tier_of
+from schemas.tables import ACCOUNT_SCORES
+from schemas.views import SCORING_VIEWS
+
 ROOT: Final = Path(__file__).parents[2]
 _FOLDERS: Final = ("schemas", "transforms", "pipeline", "tests", "infrastructure", "docs", ".github")
 _FILES: Final = sorted(
@@ -81,6 +85,30 @@ def test_missing_paths_and_anchors_are_noticed() -> None:
     assert leads_nowhere(ROOT / "README.md", "docs/benchmarks.md#no-such-heading")
     assert leads_nowhere(ROOT / "README.md", "docs/no-such-file.md")
     assert not leads_nowhere(ROOT / "README.md", "docs/benchmarks.md#scoring")
+
+
+def test_columns_of_scores_exist() -> None:
+    """A column that docs/what-a-score-is.md names is one of the scores' table or views."""
+    page = (ROOT / "docs" / "what-a-score-is.md").read_text(encoding="utf-8")
+    rows = "".join(re.findall(r"^\| `.*\n", page, flags=re.MULTILINE))
+    views = {view.name: set(re.findall(r"\w+", view.query)) for view in SCORING_VIEWS}
+    known = {column["name"] for column in ACCOUNT_SCORES.columns} | {ACCOUNT_SCORES.name, *views}.union(*views.values())
+    flags = {Flag.SUSPECTED_INSTRUCTIONS.value, UNCHANGED_CONTEXT_FLAG}
+    named = {code for code in _CODE.findall(rows) if re.fullmatch(r"[a-z_]+", code)}
+    assert len(named) > 20
+    assert named <= known | flags
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/what-a-score-is.md"])
+def test_tiers_begin_where_the_documents_say(document: str) -> None:
+    """Each tier's first score, such as `hot from 75`."""
+    floors = re.findall(r"\b(hot|warm|cool)\s+from (\d+)", (ROOT / document).read_text(encoding="utf-8"))
+    assert [(tier_of(int(floor)), tier_of(int(floor) - 1)) for _, floor in floors] == [
+        ("hot", "warm"),
+        ("warm", "cool"),
+        ("cool", "cold"),
+    ]
+    assert [tier for tier, _ in floors] == ["hot", "warm", "cool"]
 
 
 def test_the_index_lists_every_adr() -> None:

@@ -1,0 +1,73 @@
+"""README: its table has every command with options that exist; its make targets exist."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import typer
+from apache_beam.options.pipeline_options import PipelineOptions
+from typer.core import TyperGroup
+
+from pipeline.cli import app
+from pipeline.config.settings import Settings
+
+ROOT: Final = Path(__file__).parents[2]
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+_CODE: Final = re.compile(r"`([^`]+)`")
+
+
+def _commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each command with its name, such as `dead-letters list`."""
+    if not isinstance(command, TyperGroup):
+        yield name, command
+        return
+    for part, member in command.commands.items():
+        yield from _commands(member, f"{name} {part}".strip())
+
+
+COMMANDS: Final = dict(_commands(typer.main.get_command(app)))
+
+
+def _rows() -> Iterator[tuple[str, set[str]]]:
+    """Yield each row of the table of commands with the commands that it names.
+
+    The first cell has `rescore GROUP NAME`, then names of its group's other commands; the second cell may have more.
+    """
+    for row in re.findall(r"^\| (`rescore .*) \|$", README, flags=re.MULTILINE):
+        head, _, rest = row.replace(r"\|", "/").partition(" | ")
+        # `rescore recover --to TIME` is recover, and `show ID` is show.
+        first, *others = [re.split(r" [A-Z-]", code)[0] for code in _CODE.findall(head)]
+        name = first.removeprefix("rescore ")
+        group = name.rpartition(" ")[0]
+        mentioned = {f"{group} {code.split()[0]}" for code in _CODE.findall(rest)} & set(COMMANDS)
+        yield row, {name, *(f"{group} {other}" for other in others), *mentioned}
+
+
+ROWS: Final = list(_rows())
+
+
+def test_the_table_lists_every_command() -> None:
+    """A command without a row, and a row without a command, is noticed."""
+    listed = [name for _, names in ROWS for name in names]
+    assert sorted(listed) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize(("row", "names"), ROWS, ids=[min(names) for _, names in ROWS])
+def test_options_in_the_table_exist(row: str, names: set[str]) -> None:
+    """An option is one of the row's commands, or one that they pass on to the pipeline and to Beam."""
+    known = {option for name in names for parameter in COMMANDS[name].params for option in parameter.opts}
+    if any(COMMANDS[name].context_settings.get("ignore_unknown_options") for name in names):
+        passed_on = {*Settings.model_fields, *PipelineOptions([]).get_all_options(), "config"}
+        known |= {f"--{name}" for name in passed_on}
+    assert [option for option in re.findall(r"--[a-z][\w-]*", row) if option not in known] == []
+
+
+def test_make_targets_exist() -> None:
+    """Each `make TARGET` of the README is a target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    named = set(re.findall(r"(?:^    |`)make ([a-z-]+)", README, flags=re.MULTILINE))
+    assert named >= {"demo", "test", "shell"}
+    assert named <= targets

@@ -1,5 +1,7 @@
-"""README: its table has every command with options that exist; its make targets exist."""
+"""Commands in documents: README's table has all of `rescore`; commands, options, modules and make targets exist."""
 
+import functools
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typer.core import TyperGroup
 
 from pipeline.cli import app
 from pipeline.config.settings import Settings
+from tests.unit.test_docs import WITH_PATHS
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +51,36 @@ def _rows() -> Iterator[tuple[str, set[str]]]:
 ROWS: Final = list(_rows())
 
 
+def _unknown_options(line: str, names: set[str]) -> list[str]:
+    """Return the options of a line that none of the commands has or passes on to the pipeline and to Beam."""
+    known = {option for name in names for parameter in COMMANDS[name].params for option in parameter.opts}
+    if any(COMMANDS[name].context_settings.get("ignore_unknown_options") for name in names):
+        known |= _passed_on()
+    return [option for option in re.findall(r"(?<!\S)[`']?(--[a-z][\w-]*)", line) if option not in known]
+
+
+@functools.cache
+def _passed_on() -> set[str]:
+    """Return the options of the pipeline and of Beam; argparse writes a switch that is on by default as --no_NAME."""
+    names = {*Settings.model_fields, *PipelineOptions([]).get_all_options(), "config"}
+    return {f"--{prefix}{name}" for name in names for prefix in ("", "no_")}
+
+
+def _uses(document: str) -> Iterator[str]:
+    """Yield what follows `rescore` in the code of a document; a backslash at its end continues a line."""
+    text = re.sub(r"\\\n\s*", " ", (ROOT / document).read_text(encoding="utf-8"))
+    code = (*_CODE.findall(text), *re.findall(r"^ {4,}(.*)$", text, flags=re.MULTILINE))
+    for line in code:
+        for use in re.findall(r"\brescore ([a-z][^|#;&]*)", line):
+            yield " ".join(use.split())
+
+
+def _command_of(use: str) -> str | None:
+    """Return the longest name of a command with which a use begins."""
+    words = re.split(r"[ ,:)]", use)
+    return next((name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS), None)
+
+
 def test_the_table_lists_every_command() -> None:
     """A command without a row, and a row without a command, is noticed."""
     listed = [name for _, names in ROWS for name in names]
@@ -57,11 +90,18 @@ def test_the_table_lists_every_command() -> None:
 @pytest.mark.parametrize(("row", "names"), ROWS, ids=[min(names) for _, names in ROWS])
 def test_options_in_the_table_exist(row: str, names: set[str]) -> None:
     """An option is one of the row's commands, or one that they pass on to the pipeline and to Beam."""
-    known = {option for name in names for parameter in COMMANDS[name].params for option in parameter.opts}
-    if any(COMMANDS[name].context_settings.get("ignore_unknown_options") for name in names):
-        passed_on = {*Settings.model_fields, *PipelineOptions([]).get_all_options(), "config"}
-        known |= {f"--{name}" for name in passed_on}
-    assert [option for option in re.findall(r"--[a-z][\w-]*", row) if option not in known] == []
+    assert _unknown_options(row, names) == []
+
+
+@pytest.mark.parametrize("document", WITH_PATHS)
+def test_commands_in_documents_exist(document: str) -> None:
+    """Code such as `rescore run --update` names a command and its options; `python -m` names a module."""
+    uses = {use: _command_of(use) for use in _uses(document)}
+    groups = {name.partition(" ")[0] for name in COMMANDS}
+    assert [use for use, name in uses.items() if name is None and use not in groups] == []
+    assert [use for use, name in uses.items() if name and _unknown_options(use, {name})] == []
+    modules = re.findall(r"python -m\s+([\w.]+)", (ROOT / document).read_text(encoding="utf-8"))
+    assert [module for module in modules if not importlib.util.find_spec(module)] == []
 
 
 def test_make_targets_exist() -> None:

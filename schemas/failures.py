@@ -5,7 +5,7 @@ transforms/errors.py), and test the place that raises it. Dead letters, `dead-le
 """
 
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 
 class Handling(StrEnum):
@@ -204,3 +204,13 @@ class ErrorClass(StrEnum):
         retryable=True,
         remedy="The token budget is spent. Raise it or wait for the next period, then replay.",
     )
+
+
+DEAD_LETTER_STAGES: Final = (
+    "Parse change events",
+    "Keep to budget",
+    "Add account context",
+    "Score accounts",
+    "Write scores",
+)
+"""Labels of the steps that write dead letters, in the order of the graph."""

@@ -14,7 +14,7 @@ app = typer.Typer()
 dead_letters = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="List, show and replay dead letters; watch, cancel and resume replays.",
+    help="List, show and replay dead letters; list, watch, cancel and resume replays.",
 )
 app.add_typer(dead_letters, name="dead-letters")
 
@@ -29,6 +29,7 @@ Versions = Annotated[list[str] | None, typer.Option("--pipeline-version", help="
 Since = Annotated[str | None, typer.Option(help="Failed at or after: 24h, 7d, or an ISO time, UTC if it has no zone.")]
 Until = Annotated[str | None, typer.Option(help="Failed before: as --since.")]
 NotReplayed = Annotated[bool, typer.Option("--not-replayed", help="Leave out those that were replayed or parked.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Rows of the list, at most: the newest.")]
 Rate = Annotated[float, typer.Option(min=0.1, max=100_000, help="Dead letters a second, at most.")]
 Quiet = Annotated[float, typer.Option(min=0.5, help="End when no new dead letter has come for so many seconds.")]
 ReplayId = Annotated[str | None, typer.Argument(help="A replay; default: the last one.")]
@@ -37,7 +38,7 @@ ParkingLot = Annotated[str, typer.Option(help="Topic of dead letters that were r
 Hold = Annotated[str, typer.Option(help="Subscription of the dead-letter topic.")]
 
 
-@dead_letters.command("list", epilog="Example: `rescore dead-letters list --since 24h --not-replayed`")
+@dead_letters.command("list", epilog="Example: `rescore dead-letters list --since 24h`, or with --each")
 def list_(
     *,
     project: Project,
@@ -50,16 +51,50 @@ def list_(
     models: Models = None,
     versions: Versions = None,
     not_replayed: NotReplayed = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that were replayed and scored, or ended otherwise.")
+    ] = False,
+    each: Annotated[bool, typer.Option("--each", help="List each dead letter, and what became of it.")] = False,
+    limit: Limit = 100,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """List dead letters by class and stage: how many, since when, an example, and what to do."""
-    from pipeline.dead_letters.list_dead_letters import list_dead_letters, render  # noqa: PLC0415 - imports BigQuery: 1 s
+    """List dead letters by class and stage: how many, since when, an example, and what to do.
+
+    Leaves out those that were replayed and scored.
+    """
+    from pipeline.dead_letters.list_dead_letters import (  # noqa: PLC0415 - imports BigQuery: 1 s
+        known_filter,
+        list_dead_letters,
+        render,
+    )
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
     with command(verbose=verbose):
         chosen = _filter(classes, stages, accounts, models, versions, since, until, not_replayed=not_replayed)
-        listing = list_dead_letters(ReplayResources(project, dataset), chosen)
+        resources = ReplayResources(project, dataset)
+        known = known_filter(resources, chosen)
+        listing = list_dead_letters(resources, known, with_ended=everything, each=limit if each else None)
+    end_with(listing, render, as_json=as_json)
+
+
+@dead_letters.command(epilog="Example: `rescore dead-letters replays --since 7d`")
+def replays(
+    *,
+    project: Project,
+    dataset: Dataset = "account_scoring",
+    since: Annotated[str, typer.Option(help="Replays since then: 24h, 7d, or an ISO time.")] = "90d",
+    limit: Limit = 20,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """List past replays: who asked for them, when, why, and how many dead letters they replayed and parked."""
+    from pipeline.dead_letters.list_replays import list_replays, render  # noqa: PLC0415 - imports BigQuery: 1 s
+    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+
+    with command(verbose=verbose):
+        start = parse_since(since, dt.datetime.now(dt.UTC))
+        listing = list_replays(ReplayResources(project, dataset), start, limit)
     end_with(listing, render, as_json=as_json)
 
 
@@ -104,7 +139,7 @@ def replay(
     rate: Rate = 50.0,
     execute: Annotated[bool, typer.Option("--execute", help="Replay; else only say what would be done.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also replay what would be parked.")] = False,
-    reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "not given",
+    reason: Annotated[str, typer.Option(help="Why, for the journal; required with --execute.")] = "",
     quiet: Quiet = 10.0,
     materiality: Materiality = None,
     schemas: Schemas = None,
@@ -117,12 +152,15 @@ def replay(
     """Publish dead letters again with their original payload and attributes; a dry run unless --execute is given."""
     from pipeline.dead_letters import replay_plan, replay_session  # noqa: PLC0415 - imports Beam: seconds
     from pipeline.dead_letters.dead_letter_filter import ReplayRequest  # noqa: PLC0415
+    from pipeline.dead_letters.list_dead_letters import known_filter  # noqa: PLC0415
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
     with command(verbose=verbose):
+        if execute and not reason.strip():
+            raise ValueError("--reason is missing: say why, for the journal, such as --reason 'latency is back'")
         resources = ReplayResources(project, dataset, topic, parking_lot, hold)
         chosen = _filter(classes, stages, accounts, models, versions, since, until, not_replayed=not_replayed)
-        request = ReplayRequest(chosen, limit, rate, force, reason)
+        request = ReplayRequest(known_filter(resources, chosen), limit, rate, force, reason)
         if not execute:
             planned = replay_plan.plan(resources, request, materiality=materiality, schemas=schemas)
             end_with(planned, replay_plan.render, as_json=as_json)

@@ -2,13 +2,14 @@
 
 import datetime as dt
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 import orjson
 
 from pipeline.dead_letters.held_dead_letter import HeldDeadLetter
-from schemas.failures import ErrorClass
+from pipeline.terminal.choices import did_you_mean, one_of
+from schemas.failures import DEAD_LETTER_STAGES, ErrorClass
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.bigquery import QueryValue
 
@@ -47,9 +48,8 @@ class DeadLetterFilter:
     is_not_replayed: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.error_classes:
-            if name not in set(ErrorClass):
-                raise ValueError(f"--class is {name!r}: expected one of {', '.join(ErrorClass)}")
+        classes = tuple(one_of("--class", name, [*map(str, ErrorClass)]) for name in self.error_classes)
+        object.__setattr__(self, "error_classes", classes)
         if self.since and self.until and self.since >= self.until:
             raise ValueError("--since is not before --until: no dead letter could match")
         object.__setattr__(self, "accounts", tuple(_account_id(text) for text in self.accounts))
@@ -91,6 +91,22 @@ class DeadLetterFilter:
             conditions.append("NOT is_journalled")
         return " AND ".join(conditions) or "TRUE", parameters
 
+    def among(self, stored: "StoredValues") -> "DeadLetterFilter":
+        """Return the filter with stages, models and versions as they are stored.
+
+        Raises:
+            ValueError: No step has such a label, or no dead letter such a model or version; the message has the others.
+        """
+        stages = [*DEAD_LETTER_STAGES, *sorted(stored.stages - {*DEAD_LETTER_STAGES})]
+        return replace(
+            self,
+            stages=tuple(one_of("--stage", name, stages) for name in self.stages),
+            models=tuple(_stored("--model", name, stored.models, stored) for name in self.models),
+            pipeline_versions=tuple(
+                _stored("--pipeline-version", name, stored.pipeline_versions, stored) for name in self.pipeline_versions
+            ),
+        )
+
     def document(self) -> dict[str, Any]:
         """Return the fields that are not empty as JSON values."""
         values = {name: value for name, value in asdict(self).items() if value}
@@ -99,6 +115,15 @@ class DeadLetterFilter:
     def as_json(self) -> str:
         """Return the filter as the journal stores it."""
         return orjson.dumps(self.document()).decode()
+
+
+@dataclass(frozen=True)
+class StoredValues:
+    """The stages, models and pipeline versions of the dead letters that are stored."""
+
+    stages: AbstractSet[str] = frozenset()
+    models: AbstractSet[str] = frozenset()
+    pipeline_versions: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -136,6 +161,15 @@ def filter_from_json(text: str) -> DeadLetterFilter:
         elif isinstance(value, str):
             document[name] = dt.datetime.fromisoformat(value)
     return DeadLetterFilter(**document)
+
+
+def _stored(flag: str, value: str, known: AbstractSet[str], stored: StoredValues) -> str:
+    """Return a value that dead letters have; any value if there are no dead letters."""
+    if value in known or not stored.stages:
+        return value
+    names = sorted(known)
+    have = f"they have {', '.join(names)}{did_you_mean(value, names)}" if names else "they have none"
+    raise ValueError(f"{flag} is {value[:60]!r}: no dead letter has it, {have}")
 
 
 def _account_id(text: str) -> str:

@@ -13,7 +13,7 @@ from schemas.outcome import OutcomeKind
 from schemas.record import from_row, to_row
 from schemas.replay import DeadLetterReplay, Disposition, JournalEntry, ReplayedDeadLetter
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
-from transforms.clients.bigquery import Warehouse
+from transforms.clients.bigquery import QueryValue, Warehouse
 from transforms.errors import WarehouseUnavailable
 
 _PROGRESS_SQL: Final = """
@@ -33,6 +33,27 @@ FROM `{journal}`
 WHERE entry = 'started' AND {condition}
 ORDER BY recorded_at DESC
 LIMIT 1
+"""
+_REPLAYS_SQL: Final = """
+SELECT
+  replay_id,
+  MAX_BY(entry, recorded_at) AS last,
+  MAX(recorded_at) AS last_at,
+  MAX_BY(IFNULL(message, ''), recorded_at) AS message,
+  SUM(replayed) AS replayed,
+  SUM(parked) AS parked,
+  MAX(came_back) AS came_back,
+  COUNT(*) OVER () AS replays
+FROM `{journal}`
+WHERE recorded_at >= @since
+GROUP BY replay_id
+ORDER BY MIN(recorded_at) DESC, replay_id DESC
+LIMIT {limit}
+"""
+_STARTS_SQL: Final = """
+SELECT * EXCEPT (letters)
+FROM `{journal}`
+WHERE entry = 'started' AND replay_id IN UNNEST(@replay_ids)
 """
 _DEAD_LETTERS_SQL: Final = """
 SELECT DISTINCT letter.dead_letter_id, letter.event_id, letter.account_id, letter.replay_count, letter.fate
@@ -146,16 +167,18 @@ class ReplayJournal:
         for row in starts:
             start = from_row(DeadLetterReplay, row)
             (sums,) = self._query(_PROGRESS_SQL, replay_id=start.replay_id)
-            return ReplayProgress(
-                start=start,
-                last=JournalEntry(sums["last"]),
-                last_at=sums["last_at"],
-                message=sums["message"] or None,
-                replayed=sums["replayed"] or 0,
-                parked=sums["parked"] or 0,
-                came_back=sums["came_back"] or 0,
-            )
+            return _progress(start, sums)
         return None
+
+    def replays(self, since: dt.datetime, limit: int) -> tuple[list[ReplayProgress], int]:
+        """Return the replays with entries since a time, the last one first, and how many there are beyond the limit."""
+        rows = self._query(_REPLAYS_SQL, limit=limit, since=since)
+        ids = [row["replay_id"] for row in rows]
+        starts = self._query(_STARTS_SQL, replay_ids=ids) if ids else []
+        # A replay that was killed before its first batch may have written its first row twice: either will do.
+        started = {row["replay_id"]: from_row(DeadLetterReplay, row) for row in starts}
+        found = [_progress(started[row["replay_id"]], row) for row in rows if row["replay_id"] in started]
+        return found, rows[0]["replays"] if rows else 0
 
     def dead_letters(self, replay_id: str) -> Iterable[Mapping[str, Any]]:
         """Return the dead letters that a replay has taken."""
@@ -177,5 +200,19 @@ class ReplayJournal:
         known = [*OutcomeKind, PENDING]
         return {name: counts[name] for name in known if name in counts}
 
-    def _query(self, sql: str, *, condition: str = "TRUE", **parameters: str | dt.datetime) -> list[Mapping[str, Any]]:
-        return list(self._warehouse.query(sql.format(**self._tables, condition=condition), parameters))
+    def _query(
+        self, sql: str, *, condition: str = "TRUE", limit: int = 1, **parameters: QueryValue
+    ) -> list[Mapping[str, Any]]:
+        return list(self._warehouse.query(sql.format(**self._tables, condition=condition, limit=limit), parameters))
+
+
+def _progress(start: DeadLetterReplay, sums: Mapping[str, Any]) -> ReplayProgress:
+    return ReplayProgress(
+        start=start,
+        last=JournalEntry(sums["last"]),
+        last_at=sums["last_at"],
+        message=sums["message"] or None,
+        replayed=sums["replayed"] or 0,
+        parked=sums["parked"] or 0,
+        came_back=sums["came_back"] or 0,
+    )

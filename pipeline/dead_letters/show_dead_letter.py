@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import orjson
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.dead_letters.dead_letter_table import DeadLetterTable
 from pipeline.dead_letters.list_dead_letters import remedy_of
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.ledger.explanation import Explanation, explain_message
-from pipeline.terminal.tables import fact_table, lines_of, plain
+from pipeline.terminal.tables import Facts, fact_table, lines_of, plain
+from pipeline.terminal.times import moment
 from schemas.dead_letter import DeadLetterRow
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
@@ -36,7 +36,7 @@ class ShownDeadLetter:
     def document(self) -> dict[str, Any]:
         """Return the dead letter as `--json` prints it: the whole row, with the payload decoded as well."""
         return {
-            **msgspec.to_builtins(self.row),
+            **msgspec.structs.asdict(self.row),
             "attributes": {attribute.key: attribute.value for attribute in self.row.attributes},
             "payload": None if self.payload is None else decoded_payload(self.payload),
             "explained": [explanation.document() for explanation in self.explanations],
@@ -87,15 +87,16 @@ def render(shown: ShownDeadLetter) -> Group:
     return Group(title, _row(shown.row), _history(shown), Text("payload", "bold"), _payload(shown))
 
 
-def _row(row: DeadLetterRow) -> Table:
+def _row(row: DeadLetterRow) -> Facts:
     return fact_table(
         ("class", f"{row.error_class}: {row.error_message}"),
         ("stage", row.stage),
-        ("failed (UTC)", f"{row.failed_at:%Y-%m-%d %H:%M:%S}, first {row.first_failed_at:%Y-%m-%d %H:%M:%S}"),
+        ("failed (UTC)", f"{moment(row.failed_at)}, first {moment(row.first_failed_at)}"),
         ("retryable", "yes" if row.retryable else "no"),
-        ("event, account", f"{row.event_id}, {row.account_id or 'no account'}"),
+        ("event", row.event_id),
+        ("account", row.account_id or "none"),
         ("replayed before", str(row.replay_count)),
-        ("message", f"{row.message_id or 'unknown'}, published {row.published_at or 'unknown'}"),
+        ("message", f"{row.message_id or 'unknown'}, {_published(row)}"),
         (
             "versions",
             f"pipeline {row.pipeline_version}, prompt {row.prompt_version or 'none'}, model {row.model or '-'}",
@@ -107,18 +108,22 @@ def _row(row: DeadLetterRow) -> Table:
     )
 
 
-def _history(shown: ShownDeadLetter) -> Table:
+def _published(row: DeadLetterRow) -> str:
+    return f"published {moment(row.published_at)} UTC" if row.published_at else "published at an unknown time"
+
+
+def _history(shown: ShownDeadLetter) -> Facts:
     now = [
         f"{it.account_id or 'no account'}: {it.decision}, {it.reason}{f': {it.message}' if it.message else ''}"
         for it in shown.explanations
     ]
     replays = [
-        f"{it['recorded_at']:%Y-%m-%d %H:%M:%S} {it['fate']} by {it['actor']} ({it['replay_id']}): {it['reason']}"
+        f"{moment(it['recorded_at'])} {it['fate']} by {it['actor']} ({it['replay_id']}): {it['reason']}"
         f"{'; ' + it['parked_because'] if it['parked_because'] else ''}"
         for it in shown.replays
     ]
     outcomes = [
-        f"{it['recorded_at']:%Y-%m-%d %H:%M:%S} {it['outcome']}{': ' + it['why'] if it['why'] else ''}"
+        f"{moment(it['recorded_at'])} {it['outcome']}{': ' + it['why'] if it['why'] else ''}"
         f" at {it['stage']}, replay {it['replay_count']}, pipeline {it['pipeline_version']}"
         for it in shown.outcomes
     ]

@@ -12,6 +12,7 @@ from pipeline.dead_letters.replay_journal import ReplayJournal, ReplayProgress
 from pipeline.dead_letters.replay_lease import LeaseHolder, ReplayLease
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.terminal.tables import fact_table, plain
+from pipeline.terminal.times import moment
 from schemas.replay import JournalEntry
 
 
@@ -59,11 +60,14 @@ def status(resources: ReplayResources, replay_id: str | None) -> ReplayStatus:
     """Return how far a replay is; the last one if none is named.
 
     Raises:
+        ValueError: There is no replay of that id.
         WarehouseUnavailable: BigQuery did not answer.
     """
     with resources.open_warehouse() as warehouse:
         journal = ReplayJournal(warehouse, resources.dataset)
         progress = journal.progress(replay_id)
+        if progress is None and replay_id:
+            raise ValueError(f"no replay {replay_id[:60]!r}: `rescore dead-letters replays` lists them")
         if progress is None:
             return ReplayStatus(None, None)
         holder = ReplayLease(warehouse, resources.dataset).current()
@@ -106,14 +110,14 @@ def render(status: ReplayStatus) -> Group:
         return Group(Text("no replay has run yet"))
     outcomes = ", ".join(f"{name} {count}" for name, count in document["outcomes"].items())
     facts = fact_table(
-        ("asked for", f"by {document['actor']}, {document['started_at']:%Y-%m-%d %H:%M:%S} UTC: {document['reason']}"),
-        ("filter", json.dumps(document["filter"], default=str)),
+        ("asked for", f"by {document['actor']}, {moment(document['started_at'])} UTC: {document['reason']}"),
+        ("filter", json.dumps(document["filter"])),
         ("limit, rate", f"{document['limit'] or 'none'}, {document['rate']:g} dead letters a second"),
         ("replayed", str(document["replayed"])),
         ("parked", str(document["parked"])),
         ("came back", str(document["came_back"])),
         ("outcomes", outcomes or "none yet"),
-        ("last entry", f"{document['last_at']:%Y-%m-%d %H:%M:%S} UTC{_message(document['message'])}"),
+        ("last entry", f"{moment(document['last_at'])} UTC{_message(document['message'])}"),
     )
     return Group(plain(f"replay {document['replay_id']}: {document['state']}", "bold"), facts)
 

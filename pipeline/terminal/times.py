@@ -1,4 +1,4 @@
-"""Times and durations as users type them."""
+"""Times and durations as users type and read them."""
 
 import datetime as dt
 import re
@@ -6,6 +6,7 @@ from typing import Final
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
+_LENGTHS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 def parse_duration(text: str) -> dt.timedelta:
@@ -45,3 +46,18 @@ def parse_time(text: str, flag: str) -> dt.datetime:
         return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{flag} is {text!r}: expected a time such as 2026-03-02T09:30Z") from None
+
+
+def ago(time: dt.datetime, now: dt.datetime) -> str:
+    """Return how long ago a time is, for people: 5 minutes ago, 2 days ago; `in 2 days` if it is to come."""
+    seconds = (now - time).total_seconds()
+    for length, unit in _LENGTHS:
+        if count := int(abs(seconds) // length):
+            text = f"{count} {unit}{'' if count == 1 else 's'}"
+            return f"{text} ago" if seconds > 0 else f"in {text}"
+    return "just now"
+
+
+def moment(time: dt.datetime) -> str:
+    """Return a time to the second in UTC, for people who compare it with logs."""
+    return f"{time.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}"

@@ -24,7 +24,7 @@ from pipeline.resources.names import SCORING_DATASET
 from schemas.failures import ErrorClass
 from tests.benchmarks.replay_scored import hold_dead_letters, reconciled, score, scores_in_view
 
-COMMANDS = ("list", "show", "replay", "resume", "status", "cancel")
+COMMANDS = ("list", "show", "replays", "replay", "resume", "status", "cancel")
 ACCOUNTS = len(ErrorClass)
 DEADLINE_SECONDS = 120
 
@@ -70,6 +70,10 @@ def test_help_has_an_example(command: str) -> None:
     [
         (["dead-letters", "list", "--class", "oops"], "--class is 'oops'"),
         (["dead-letters", "list", "--until", "later"], "--until is 'later'"),
+        (["dead-letters", "list", "--class", "gemini-timeuot"], "did you mean 'gemini_timeout'?"),
+        (["dead-letters", "replay", "--execute"], "--reason is missing"),
+        (["dead-letters", "replay", "--execute", "--reason", " "], "--reason is missing"),
+        (["dead-letters", "replays", "--since", "banana"], "--since is 'banana'"),
         (["dead-letters", "replay", "--account", "123"], "--account '123': not a record id: expected 15 or 18"),
         (["dead-letters", "list", "--dataset", "a`b"], "--dataset is 'a`b'"),
         (["recover"], "either --to"),
@@ -85,7 +89,10 @@ def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str)
 
 
 def test_dead_letters_of_every_class_are_replayed_and_scored(stack: LocalStack) -> None:
-    """List, plan, replay until Ctrl-C, then to the end; every account is scored, and the ledger reconciles."""
+    """List, plan, replay until Ctrl-C, then to the end; every account is scored, and the ledger reconciles.
+
+    Then the list is empty, and the replays are listed.
+    """
     listed = _document("list")
     assert {group["error_class"] for group in listed["groups"]} == set(ErrorClass)
     assert listed["letters"] == ACCOUNTS
@@ -110,11 +117,22 @@ def test_dead_letters_of_every_class_are_replayed_and_scored(stack: LocalStack) 
     assert reconciled(stack)["counts"]["scored"] == ACCOUNTS
     assert scores_in_view(stack) == (ACCOUNTS, ACCOUNTS)
     assert list_dead_letters(resources, DeadLetterFilter(is_not_replayed=True)).dead_letters == 0
+    left = _document("list")
+    assert (left["letters"], left["left_out"]) == (0, ACCOUNTS)
+    each = _document("list", "--all", "--each")["each"]
+    assert {it["state"] for it in each} == {"scored"}
+    assert len({it["dead_letter_id"] for it in each}) == ACCOUNTS
+    past = _document("replays")["replays"]
+    assert [(it["replay_id"], it["reason"]) for it in past] == [
+        (rest["replay_id"], "fixed"),
+        (interrupted["replay_id"], "a try"),
+    ]
+    assert sum(it["replayed"] for it in past) == ACCOUNTS
 
 
 def _interrupted(stack: LocalStack) -> dict[str, Any]:
     """Replay slowly, press Ctrl-C when the journal has entries, and return the command's document."""
-    process = _start("dead-letters", "replay", "--execute", "--rate", "4", "--json")
+    process = _start("dead-letters", "replay", "--execute", "--reason", "a try", "--rate", "4", "--json")
     journal = ReplayJournal(stack.warehouse, SCORING_DATASET)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not ((progress := journal.progress()) and progress.replayed):

@@ -1,10 +1,14 @@
 """Ledger rows and dead letters."""
 
 import datetime as dt
+import re
+from pathlib import Path
 
 import pytest
 
+import transforms
 from schemas.change_event import SourceMessage
+from schemas.failures import DEAD_LETTER_STAGES
 from schemas.outcome import OutcomeKind, SkipReason, dead_lettered
 from tests.fixtures.changes import NOW, change
 from transforms.errors import InvalidScore
@@ -52,3 +56,11 @@ def test_invalid_counts_are_ignored(count: str) -> None:
     dead_letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
     assert dead_letter.replay_count == 0
     assert dead_letter.first_failed_at == NOW
+
+
+def test_the_stages_of_dead_letters_are_known() -> None:
+    """`--stage` of `rescore dead-letters` takes the labels of the steps that write dead letters, and of no other."""
+    sources = {path: path.read_text(encoding="utf-8") for path in Path(transforms.__path__[0]).glob("*/*.py")}
+    writing = {path: text for path, text in sources.items() if "ledger.dead_letter(" in text}
+    labels = {re.findall(r'^(?:SCORES_)?STAGE: Final = "(.*)"$', text, re.MULTILINE)[0] for text in writing.values()}
+    assert labels == set(DEAD_LETTER_STAGES)

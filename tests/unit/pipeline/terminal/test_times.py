@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from pipeline.terminal.times import parse_duration, parse_since, parse_time
+from pipeline.terminal.times import ago, moment, parse_duration, parse_since, parse_time
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 
@@ -52,3 +52,29 @@ def test_an_error_names_the_flag() -> None:
         parse_since("later", NOW, "--until")
     with pytest.raises(ValueError, match="--as-of is 'later': expected a time such as"):
         parse_time("later", "--as-of")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "just now"),
+        (59.9, "just now"),
+        (60, "1 minute ago"),
+        (3_599, "59 minutes ago"),
+        (7_200, "2 hours ago"),
+        (86_400, "1 day ago"),
+        (400 * 86_400, "400 days ago"),
+        (-7_200, "in 2 hours"),
+        (-5, "just now"),
+    ],
+)
+def test_people_read_how_long_ago_a_time_is(seconds: float, text: str) -> None:
+    """In the largest unit of which it is at least one, rounded down."""
+    assert ago(NOW - dt.timedelta(seconds=seconds), NOW) == text
+
+
+def test_a_moment_is_in_utc() -> None:
+    """Logs are, too."""
+    assert moment(dt.datetime(2026, 3, 2, 10, 30, 1, 999, tzinfo=dt.timezone(dt.timedelta(hours=1)))) == (
+        "2026-03-02 09:30:01"
+    )

@@ -21,11 +21,14 @@ _HISTORY: Final = f"scored_at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {HI
 SHOWN_SCORES: Final = "shadow IS NOT TRUE"
 """Excludes shadow scores, which the history holds and no view shows."""
 
-# Commit order, independent of the order of arrival. Salesforce's commit times have whole seconds: of two changes with
-# the same time and sequence number a deletion counts as the later one, since only an UNDELETE can follow it. If one
-# change was scored several times, the latest score counts.
-_NEWEST_FIRST: Final = """\
+NEWEST_FIRST: Final = """\
 change_committed_at DESC, change_sequence DESC, IF(status = 'tombstone', 1, 0) DESC, scored_at DESC, score_id"""
+"""Commit order, independent of the order of arrival.
+
+Salesforce's commit times have whole seconds: of two changes with the same time and sequence number a deletion counts as
+the later one, since only an UNDELETE can follow it. If one change was scored several times, the latest score counts.
+"""
+
 _OLDEST_FIRST: Final = """\
 change_committed_at, change_sequence, IF(status = 'tombstone', 1, 0), scored_at, score_id DESC"""
 
@@ -34,7 +37,7 @@ SELECT * EXCEPT (recency)
 FROM (
   SELECT
     *,
-    ROW_NUMBER() OVER (PARTITION BY account_id ORDER BY {_NEWEST_FIRST}) AS recency
+    ROW_NUMBER() OVER (PARTITION BY account_id ORDER BY {NEWEST_FIRST}) AS recency
   FROM `{{dataset}}.account_scores`
   WHERE {{since}} AND {SHOWN_SCORES}
 )

@@ -93,7 +93,7 @@ def replays(
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
     with command(verbose=verbose):
-        start = parse_since(since, dt.datetime.now(dt.UTC))
+        start = parse_since(since, dt.datetime.now(dt.UTC), "--since")
         listing = list_replays(ReplayResources(project, dataset), start, limit)
     end_with(listing, render, as_json=as_json)
 

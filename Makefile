@@ -4,8 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -n 2
 
-.PHONY: help install demo shell test coverage check security audit infra-check images generate bench lock clean
+# Where this is set, as in many images, each process compiles all of Beam again before it starts: for seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help install demo shell unit test test-slow coverage check security audit infra-check images generate bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,14 +32,21 @@ shell: install ## Open a shell in which the command rescore is found; exit ends 
 	@echo "rescore --help lists the commands; exit leaves this shell" >&2
 	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" "$${SHELL:-bash}" || true
 
-test: install ## Run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+unit: install ## Run the unit tests: within a minute on two cores
+	@$(PYTEST) --dist worksteal -m "not slow" tests/unit
+
+test: install ## Run every test; those with random input draw the same each time, and few examples
+	@$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-slow: install ## Run tests with random input on many new examples, and long ones; SEED=N draws those of an earlier run
+	@$(PYTEST) --dist worksteal --timeout 900 -m "hypothesis or seeded or slow" \
+	  --hypothesis-profile slow $(if $(SEED),--hypothesis-seed $(SEED))
 
 infra-check: install ## Check the infrastructure: Terraform's format, types and tests, checkov's rules
 	@infrastructure/check.sh
 
-coverage: install ## Run every test; fail if coverage is below 85 %
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 900 \
+coverage: install ## Run the tests of `make test`; fail if coverage is below 85 %
+	@$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not slow" --timeout 900 \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 check: install ## Check lint, format, types, the direction of imports, and security

@@ -5,13 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-pytest_plugins = ["pytester", "tests.fixtures.leak_check"]
-
-# No deadline: a slow machine must not fail a property test.
-settings.register_profile("account-rescoring", deadline=None)
-settings.load_profile("account-rescoring")
+pytest_plugins = ["pytester", "tests.fixtures.examples", "tests.fixtures.leak_check"]
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from pipeline.local.crm.generator import generate_crm
@@ -18,6 +18,7 @@ from schemas.record import to_row
 from schemas.score import Impact, Score, ScoreDriver, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
+from tests.fixtures.examples import examples
 from tests.fixtures.hostile_text import hostile_text
 from tests.fixtures.planted_secrets import REDIS_PASSWORD
 from tests.fixtures.redis_server import RedisServer
@@ -129,7 +130,7 @@ def test_redis_dies_and_comes_back(
     assert REDIS_PASSWORD not in output
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(HealthCheck.function_scoped_fixture, ordinary=4, slow=60)
 @given(st.lists(hostile_text, min_size=250, max_size=250))
 def test_hostile_ids_are_looked_up_as_text(mirrored: Warehouse, values: list[str]) -> None:
     """With 2,000 hostile strings and a real id, both queries run, and find only the real account's rows."""

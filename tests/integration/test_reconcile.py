@@ -18,6 +18,7 @@ from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from schemas.tables import CHANGE_OUTCOMES
 from tests.fixtures.changes import account_id
+from tests.fixtures.examples import of_this_run
 from tests.fixtures.ledger import grouped, ledger_row
 from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
@@ -228,10 +229,10 @@ def test_listings_are_bounded_and_have_the_oldest(warehouse: Warehouse) -> None:
     assert [listed["event_id"] for listed in document["doubles"]] == [f"{n:032x}" for n in (130, 129, 128, 127)]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_query_groups_as_its_model_does(warehouse: Warehouse, seed: int) -> None:
+@pytest.mark.parametrize("number", range(of_this_run(ordinary=3, slow=30)))
+def test_the_query_groups_as_its_model_does(warehouse: Warehouse, number: int, run_seed: int) -> None:
     """For arbitrary ledgers the warehouse and a simple model of the query give the same result."""
-    rows = list(_anything(random.Random(seed), 400))
+    rows = list(_anything(random.Random(run_seed + number), 400))
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
 
     def judged(groups: Iterable[Any]) -> Reconciliation:

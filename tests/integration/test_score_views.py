@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from schemas.score import Impact, Score, ScoreDriver, ScoreStatus, Tier
 from schemas.tables import ACCOUNT_SCORES, LATEST_ACCOUNT_SCORES
 from schemas.views import HISTORY_DAYS, MERGE_LATEST_SCORES, MERGE_WINDOW_DAYS
 from tests.fixtures.changes import account_id
+from tests.fixtures.examples import examples
 from transforms.clients.bigquery import Warehouse
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -94,7 +95,7 @@ def _shown(row: Score) -> tuple[Any, ...]:
     return row.account_id, row.score_id, row.scored_at, row.score
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(HealthCheck.function_scoped_fixture, ordinary=8, slow=100)
 @given(histories=_HISTORIES, seed=st.integers(0, 2**32))
 def test_the_current_scores_do_not_depend_on_arrival(
     warehouse: Warehouse, histories: list[list[Score]], seed: int
@@ -108,7 +109,7 @@ def test_the_current_scores_do_not_depend_on_arrival(
     assert [(row["account_id"], row["score_id"], row["scored_at"], row["score"]) for row in current] == expected
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(HealthCheck.function_scoped_fixture, ordinary=4, slow=50)
 @given(histories=_HISTORIES, seed=st.integers(0, 2**32))
 def test_the_movements_do_not_depend_on_arrival(warehouse: Warehouse, histories: list[list[Score]], seed: int) -> None:
     """The view has each score once, with the previous one in commit order."""
@@ -130,7 +131,7 @@ def test_the_movements_do_not_depend_on_arrival(warehouse: Warehouse, histories:
     assert len(movements) == len(expected)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(HealthCheck.function_scoped_fixture, ordinary=4, slow=30)
 @given(histories=_HISTORIES, seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 600), max_size=2))
 def test_merged_scores_are_the_views(
     warehouse: Warehouse, histories: list[list[Score]], seed: int, cuts: list[int]

@@ -5,11 +5,12 @@ import datetime as dt
 
 import pytest
 import sqlglot
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.backfill.account_filter import MAX_FILTER_CHARACTERS, FilterRefused, account_filter
 from schemas.tables import ACCOUNTS
+from tests.fixtures.examples import examples
 
 COLUMNS = {column["name"] for column in ACCOUNTS.columns}
 
@@ -116,7 +117,7 @@ def test_a_filter_is_bounded() -> None:
         account_filter("industry = 'x' OR " * MAX_FILTER_CHARACTERS)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(ordinary=100, slow=5_000)
 @given(
     st.lists(
         st.sampled_from(["industry", "name", "=", "!=", "<", "LIKE", "IN", "(", ")", "'x'", "5", "AND", "OR", "NOT", ";",

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.options import OptionError, command_line, config_from
+from tests.fixtures.examples import examples
 
 
 def _file(folder: Path, text: str) -> Path:
@@ -31,6 +32,7 @@ def test_the_nearest_word_counts(tmp_path: Path, is_typed: bool, is_in_environme
     assert config.batching["max_batch_size"] == expected
 
 
+@examples(ordinary=30, slow=500)
 @given(st.dictionaries(st.sampled_from(["typed", "environment", "file"]), st.integers(1, 500)))
 def test_one_source_never_hides_another_s_other_options(said: dict[str, int]) -> None:
     """The sources are merged option by option."""

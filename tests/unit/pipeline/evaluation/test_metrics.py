@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.evaluation.labels import read_labels
@@ -128,7 +128,6 @@ _SAMPLES = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(_SAMPLES)
 def test_the_area_is_that_of_all_pairs(samples: list[tuple[int, int, int]]) -> None:
     """For any scores: the share of (good, other) pairs in which the good one has the higher score; ties count half."""
@@ -142,7 +141,6 @@ def test_the_area_is_that_of_all_pairs(samples: list[tuple[int, int, int]]) -> N
     assert area == pytest.approx(wins / (len(good) * len(other)))
 
 
-@settings(max_examples=100, deadline=None)
 @given(_SAMPLES, st.randoms())
 def test_the_top_tenth_does_not_depend_on_the_order(samples: list[tuple[int, int, int]], dice: object) -> None:
     """A share between 0 and 1, the same for any order of the accounts."""

@@ -14,13 +14,14 @@ import requests
 from google.api_core import exceptions as api
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from schemas.identifiers import DatasetId, ProjectId, checked
 from schemas.tables import ACCOUNTS
 from tests.fixtures.changes import COMMITTED_AT
+from tests.fixtures.examples import examples
 from tests.fixtures.hostile_text import hostile_text
 from transforms.clients.bigquery import (
     LOOKUP_DEADLINE_SECONDS,
@@ -73,17 +74,17 @@ def _texts_sent(values: list[str]) -> set[str]:
 PLAIN = _texts_sent(["001000000000001AAA"])
 
 
-@settings(max_examples=100)
+@examples(ordinary=10, slow=200)
 @given(st.lists(hostile_text, min_size=100, max_size=100))
 def test_no_value_changes_a_querys_text(values: list[str]) -> None:
-    """10,000 hostile strings: the texts of a batch's two queries do not change, the strings are parameters."""
+    """For any batch of a hundred hostile strings the texts of its two queries are the same, the strings parameters."""
     assert _texts_sent(values) == PLAIN
 
 
-@settings(max_examples=100)
+@examples(ordinary=10, slow=200)
 @given(st.lists(hostile_text, min_size=100, max_size=100))
 def test_no_accepted_name_can_change_a_query(names: list[str]) -> None:
-    """10,000 hostile strings as names of project and dataset: accepted ones have no special character of SQL."""
+    """Of hostile strings as names of project and dataset, those that are accepted have no special character of SQL."""
     for name in names:
         for kind in (ProjectId, DatasetId):
             try:

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import sqlglot
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlglot import exp
 
 from schemas.tables import CRM_TABLES, SCORING_TABLES
+from tests.fixtures.examples import examples
 from transforms.clients.query_guard import MAX_SQL_CHARACTERS, QueryRefused, guard_query, guard_rules
 
 RULES = guard_rules("my-project", "account_scoring", "crm")
@@ -326,7 +327,7 @@ def _queries(draw: st.DrawFn, depth: int = 2) -> str:
     return f"SELECT * FROM {source} WHERE {where}"
 
 
-@settings(max_examples=300, deadline=None)
+@examples(ordinary=60, slow=2_000)
 @given(_queries())
 def test_whatever_the_shape_every_partitioned_table_is_filtered(sql: str) -> None:
     """What the guard lets run it lets run unchanged, and each partitioned table stands beside a filter of its own."""
@@ -350,7 +351,7 @@ _PIECES = ["SELECT", "FROM", "crm.accounts", SCORES, ";", "DROP TABLE", "DELETE"
            "r'", "'''", "EXECUTE IMMEDIATE", "LIMIT", "CALL", "EXPORT DATA", "."]  # fmt: skip
 
 
-@settings(max_examples=1_000, deadline=None)
+@examples(ordinary=200, slow=10_000)
 @example("FROM SELECT 0")
 @given(st.lists(st.sampled_from(_PIECES) | st.text(max_size=3), max_size=14).map(" ".join))
 def test_any_text_is_refused_or_becomes_one_query(text: str) -> None:

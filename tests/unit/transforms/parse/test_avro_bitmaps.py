@@ -18,6 +18,7 @@ from pipeline.local.crm.entity_fields import COMPOUND_FIELDS, ENTITY_FIELDS
 from pipeline.local.crm.event_shapes import as_avro_json_bitmaps
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from tests.fixtures.changes import COMMITTED_AT, account_id, event
+from tests.fixtures.examples import examples
 from tests.unit.transforms.parse.test_avro_schemas import ACCOUNT, ADDRESS, SCHEMA_ID, avro_schema
 from transforms.errors import UnsupportedEvent
 from transforms.parse.account_changes import Refusal
@@ -100,6 +101,7 @@ _event_schema = st.dictionaries(
 )
 
 
+@examples(ordinary=20, slow=500)
 @given(_event_schema, st.data())
 def test_what_was_encoded_is_decoded(schema: EventSchema, data: st.DataObject) -> None:
     """For any fields and parts of a schema, decoding reverses encoding."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.change_event import AccountChange, ChangeType, SourceMessage, payload_event_id
@@ -15,6 +15,7 @@ from schemas.failures import ErrorClass
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import to_json
 from tests.fixtures.changes import COMMITTED_AT, account_id, payload
+from tests.fixtures.examples import examples
 from tests.fixtures.planted_secrets import SESSION_ID_IN_PAYLOAD
 from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
 from transforms.parse.parse_change_events import parse_message
@@ -218,7 +219,7 @@ def _mutated(draw: st.DrawFn) -> bytes:
     return bytes(bytes_[: draw(st.integers(1, len(bytes_)))]) if draw(st.booleans()) else bytes(bytes_)
 
 
-@settings(max_examples=20_000, deadline=None)
+@examples(ordinary=300, slow=20_000)
 @given(st.one_of(_mutated(), st.binary(max_size=300), _json.map(lambda value: json.dumps(value).encode())))
 @example(b'{"ChangeEventHeader":' * 400)
 @example(b'"' * 3)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.crm.change_events import Commit, JsonObject, flat_event
@@ -224,7 +224,6 @@ def test_a_gap_event_has_a_header_only() -> None:
 TEXT_FIELDS = st.sampled_from(["Name", "Rating", "Website", "Description", "BillingAddress.City", "SLA__c"])
 
 
-@settings(deadline=None)
 @given(changes=st.dictionaries(TEXT_FIELDS, st.none() | st.text(max_size=20)))
 def test_no_shape_alters_the_event_it_is_given(changes: dict[str, str | None]) -> None:
     """Shapes are pure: the event is not changed, and the bytes repeat."""
@@ -234,7 +233,6 @@ def test_no_shape_alters_the_event_it_is_given(changes: dict[str, str | None]) -
     assert event == untouched
 
 
-@settings(deadline=None)
 @given(changes=st.dictionaries(TEXT_FIELDS, st.text(min_size=1, max_size=20), min_size=1))
 def test_every_shape_carries_every_value(changes: dict[str, str]) -> None:
     """Each shape holds the changed text once it is decoded."""

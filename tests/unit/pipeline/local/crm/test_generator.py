@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.crm.company import WINDOW, company_name_and_industry
@@ -48,7 +48,6 @@ def test_the_same_arguments_give_the_same_records() -> None:
     assert generate_crm(accounts=20, seed=4, as_of=AS_OF) != first
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, few=st.integers(0, 6), more=st.integers(0, 6))
 def test_an_account_does_not_depend_on_how_many_there_are(seed: int, few: int, more: int) -> None:
     """A larger CRM of the same seed starts with every record of the smaller one."""
@@ -60,7 +59,6 @@ def test_an_account_does_not_depend_on_how_many_there_are(seed: int, few: int, m
     assert large.calls[: len(small.calls)] == small.calls
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_every_record_is_what_its_schema_allows(seed: int) -> None:
     """Each generated row passes its schema unchanged, under any seed."""

@@ -1,7 +1,7 @@
 """Ids that are made up."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.crm import record_ids
@@ -11,7 +11,6 @@ from schemas.salesforce_ids import normalize_account_id, normalize_record_id
 PREFIXES = st.sampled_from(["001", "003", "005", "006", "00Q", "00T", "00U", "02s"])
 
 
-@settings(deadline=None)
 @given(prefix=PREFIXES, number=st.integers(0, 62**5 - 1), seed=st.integers(0, 2**70))
 def test_a_numbered_id_is_valid(prefix: str, number: int, seed: int) -> None:
     """Any number under any seed gives an 18-character id of that object, with a right checksum."""
@@ -20,7 +19,6 @@ def test_a_numbered_id_is_valid(prefix: str, number: int, seed: int) -> None:
     assert record_id.startswith(prefix)
 
 
-@settings(deadline=None)
 @given(first=st.integers(0, 62**5 - 1), second=st.integers(0, 62**5 - 1), seed=st.integers(0, 1000))
 def test_two_numbers_never_share_an_id(first: int, second: int, seed: int) -> None:
     """Ids are equal where the numbers are, and nowhere else."""
@@ -28,7 +26,6 @@ def test_two_numbers_never_share_an_id(first: int, second: int, seed: int) -> No
     assert (ids[0] == ids[1]) == (first == second)
 
 
-@settings(deadline=None)
 @given(name=st.text())
 def test_a_name_hashes_to_a_valid_id(name: str) -> None:
     """Any text names an account's id, and always the same one."""

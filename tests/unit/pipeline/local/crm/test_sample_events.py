@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.crm.change_events import JsonObject
@@ -73,7 +73,6 @@ def shape_of(payload: bytes) -> str:
     }[keys]
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, count=st.integers(40, 160))
 def test_every_account_is_changed_where_there_are_events_enough(seed: int, count: int) -> None:
     """With at least as many events as accounts, each account has a material change, however tight it is."""
@@ -82,7 +81,6 @@ def test_every_account_is_changed_where_there_are_events_enough(seed: int, count
     assert materially_changed(events) >= ACCOUNT_IDS
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, count=st.integers(0, 30), share=st.floats(0, 1))
 def test_there_are_as_many_payloads_as_asked_for(seed: int, count: int, share: float) -> None:
     """Hostile payloads are part of the count, and their share is exact."""
@@ -103,7 +101,6 @@ def test_the_same_arguments_give_the_same_payloads() -> None:
     assert first != other
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_every_header_is_one_that_salesforce_could_send(seed: int) -> None:
     """Headers pass the schema, ids have right checksums, and accounts are those of the CRM."""
@@ -117,7 +114,6 @@ def test_every_header_is_one_that_salesforce_could_send(seed: int) -> None:
         assert account_id is None or normalize_account_id(account_id) in ACCOUNT_IDS
 
 
-@settings(deadline=None)
 @given(seed=SEEDS)
 def test_commits_never_go_back_and_positions_are_unique(seed: int) -> None:
     """Time never falls, replay ids rise with holes, and (transaction, sequence number) names one event."""

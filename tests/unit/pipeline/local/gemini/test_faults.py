@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.gemini.config import Fault
@@ -32,7 +32,6 @@ def _chosen(fault: Fault, calls: int, *, seed: int = 0, prompt: str = "", accoun
     return hit
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(), st.floats(0, 1))
 def test_the_same_seed_chooses_the_same_calls(seed: int, rate: float) -> None:
     """The choice depends on seed and call number alone."""
@@ -144,7 +143,6 @@ def test_nan_is_written_as_the_token() -> None:
         orjson.loads(text)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.sampled_from(sorted(ITEM_FAULTS)), st.integers(1, 5), st.integers(0, 4))
 def test_an_item_fault_spares_the_other_items(kind: FaultKind, count: int, index: int) -> None:
     """At most the item and, for a swap, the one after it change."""

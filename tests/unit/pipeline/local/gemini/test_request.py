@@ -3,7 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.gemini.prefix_cache import BLOCK_TOKENS, PrefixCache
@@ -20,7 +20,6 @@ from tests.unit.pipeline.local.gemini.samples import account, accounts_of_any_ki
 SECRET = "the merger is off"
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(accounts_of_any_kind, max_size=4), st.sampled_from([None, 2]))
 def test_accounts_are_read_from_the_fenced_block(accounts: list[dict[str, Any]], indent: int | None) -> None:
     """Whatever the accounts hold, and whether they are indented or not, all of them are found."""

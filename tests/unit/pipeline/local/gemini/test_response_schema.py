@@ -3,7 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -24,7 +24,6 @@ def _scores(**properties: Any) -> dict[str, Any]:
     return _object(scores={"type": "array", "items": _object(**properties)})
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(accounts_of_any_kind, max_size=4))
 def test_every_answer_fits_the_schema_that_the_pipeline_sends(accounts: list[dict[str, Any]]) -> None:
     """Whatever an account holds, its answer fits ScoreAnswers, under its id and with its name.

@@ -3,7 +3,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.gemini.account_features import extract_features
@@ -31,7 +31,6 @@ def _evidence(factor: str, **parts: Any) -> str:
     return next(str(driver["evidence"]) for driver in drivers if driver["factor"] == factor)
 
 
-@settings(deadline=None, max_examples=200)
 @given(accounts_of_any_kind)
 def test_any_account_gets_an_answer_that_our_schema_takes(anything: dict[str, Any]) -> None:
     """Whatever is missing or of a wrong type, the answer is a valid ScoreAnswer with one to five drivers."""
@@ -40,7 +39,6 @@ def test_any_account_gets_an_answer_that_our_schema_takes(anything: dict[str, An
     assert 1 <= len(answer.drivers) <= 5
 
 
-@settings(deadline=None, max_examples=50)
 @given(accounts_of_any_kind, st.text(max_size=10))
 def test_the_id_plays_no_part(anything: dict[str, Any], other_id: str) -> None:
     """The same account under another id gets the same answer, but for the id."""

@@ -3,13 +3,14 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.local.gemini.config import Fault, GeminiConfig
 from pipeline.local.gemini.fault_kinds import FaultKind
 from pipeline.local.gemini.service import GeminiService, Target, model_exists
+from tests.fixtures.examples import examples
 from tests.unit.pipeline.local.gemini.calls import (
     NOW,
     PAIR,
@@ -43,7 +44,7 @@ def test_an_answer_has_the_shape_of_vertex() -> None:
     assert body["responseId"] == "local-0-1"
 
 
-@settings(deadline=None, max_examples=30)
+@examples(ordinary=30, slow=500)
 @given(st.lists(accounts_of_any_kind, min_size=1, max_size=4, unique_by=lambda one: str(one["id"])), st.randoms())
 def test_a_score_depends_on_nothing_but_its_account(accounts: list[dict[str, Any]], rng: Any) -> None:
     """In another order, or alone, an account gets the same answer as among its neighbours."""

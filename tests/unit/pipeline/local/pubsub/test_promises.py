@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.local.pubsub.delivery import Delivery
+from tests.fixtures.examples import examples
 from tests.unit.pipeline.local.pubsub.samples import Scene
 
 KEYS = ("", "account-1", "account-2")
@@ -104,4 +105,4 @@ class Subscribers(RuleBasedStateMachine):
 
 
 TestSubscribers = Subscribers.TestCase
-TestSubscribers.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestSubscribers.settings = settings(examples(ordinary=40, slow=2_000), stateful_step_count=30)

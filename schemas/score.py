@@ -2,10 +2,10 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from schemas.record import AwareDatetime, Record, ValidatedModel
 
@@ -54,14 +54,20 @@ class ScoreDriver(Record, frozen=True, kw_only=True):
     evidence: Annotated[str, Meta(description=EVIDENCE)]
 
 
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
+_Stripped = Annotated[str, BeforeValidator(_stripped)]
+"""Text without the white space around it. Pydantic's own option leaves control separators, which Python strips."""
+
+
 class Driver(ValidatedModel):
     """One reason for a score."""
 
-    model_config = ConfigDict(str_strip_whitespace=True)
-
-    factor: str = Field(min_length=1, max_length=MAX_FACTOR, description=FACTOR)
+    factor: _Stripped = Field(min_length=1, max_length=MAX_FACTOR, description=FACTOR)
     impact: Impact = Field(description=IMPACT)
-    evidence: str = Field(max_length=MAX_EVIDENCE, description=EVIDENCE)
+    evidence: _Stripped = Field(max_length=MAX_EVIDENCE, description=EVIDENCE)
 
     def as_row(self) -> ScoreDriver:
         """Return the reason as the score's row holds it."""
@@ -74,17 +80,17 @@ class ScoreAnswer(ValidatedModel):
     It is written in the order of these fields: the reasons before the score that follows from them.
     """
 
-    model_config = ConfigDict(strict=True, extra="ignore", str_strip_whitespace=True)
+    model_config = ConfigDict(strict=True, extra="ignore")
 
-    id: str = Field(description="The id of the account, copied from the request")
-    account_name: str = Field(description="The name of the account with that id, copied from its profile")
+    id: _Stripped = Field(description="The id of the account, copied from the request")
+    account_name: _Stripped = Field(description="The name of the account with that id, copied from its profile")
     drivers: tuple[Driver, ...] = Field(min_length=1, max_length=5, description="The strongest first")
     score: int = Field(ge=0, le=100, description="Likelihood to buy in the next 90 days: 0 (none) to 100 (certain)")
     confidence: float = Field(ge=0, le=1, description="0 (a guess) to 1 (certain), by how much the data tells")
-    recommended_action: str = Field(
+    recommended_action: _Stripped = Field(
         min_length=1, max_length=MAX_ACTION, description="The next step for the account's owner"
     )
-    summary: str = Field(
+    summary: _Stripped = Field(
         min_length=1, max_length=MAX_SUMMARY, description="The score explained in one or two sentences"
     )
 

@@ -168,7 +168,7 @@ def read_account_ids(path: Path) -> list[str]:
         OSError: The file can't be read.
     """
     ids: dict[str, None] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text("utf-8").split("\n"), start=1):
         text = line.strip()
         if text and not text.startswith("#"):
             ids[checked(CheckedAccountId, text, f"{path} line {number}")] = None

@@ -34,6 +34,16 @@ def test_a_score_within_range_is_taken(score: int) -> None:
     assert ScoreAnswer.model_validate_json(json.dumps(ANSWER | {"score": score})).score == score
 
 
+@pytest.mark.parametrize("blank", ["\t\r\n", "\x1c\x1d\x1e\x1f", "\x85\xa0", "\u2028\u2029\u3000"], ids=ascii)
+def test_texts_have_no_white_space_around_them(blank: str) -> None:
+    """What Python counts as white space is stripped, control separators too."""
+    driver = {"factor": f"{blank}Open deal", "impact": "positive", "evidence": blank}
+    texts = {name: f"{blank}x {blank}" for name in ("id", "account_name", "recommended_action", "summary")}
+    answer = ScoreAnswer.model_validate_json(json.dumps(ANSWER | texts | {"drivers": [driver]}))
+    assert {name: getattr(answer, name) for name in texts} == dict.fromkeys(texts, "x")
+    assert (answer.drivers[0].factor, answer.drivers[0].evidence) == ("Open deal", "")
+
+
 @pytest.mark.parametrize(
     ("score", "tier"),
     [(0, Tier.COLD), (24, Tier.COLD), (25, Tier.COOL), (50, Tier.WARM), (74, Tier.WARM), (75, Tier.HOT)],

@@ -24,6 +24,8 @@ def test_a_file_has_one_account_per_line(tmp_path: Path) -> None:
         ("", "has no account id"),
         ("# none\n", "has no account id"),
         (f"{account_id(1)}\n\nnone\n", "line 3 is 'none'"),
+        (f"{account_id(1)}\r\n\r\nnone\r\n", "line 3 is 'none'"),
+        (f"{account_id(1)}\x1c{account_id(2)}\n", "line 1"),
         (f"{account_id(1)[:17]}X\n", "line 1"),
         ("006000000000001AAA\n", "line 1"),
     ],

@@ -68,6 +68,8 @@ def test_swapped_ids_are_refused() -> None:
         {"score": 10**30},
         {"confidence": True},
         {"summary": "   "},
+        {"summary": "\x1f"},
+        {"drivers": [{"factor": "\u2028\x1c", "impact": "positive", "evidence": "y"}]},
         {"summary": "x" * (MAX_RAMBLING * MAX_SUMMARY + 1)},
         {"drivers": [{"factor": "x", "impact": "neutral", "evidence": "y"}]},
         {"confidence": 2},

@@ -38,7 +38,7 @@ def test_a_score_within_range_is_taken(score: int) -> None:
 def test_texts_have_no_white_space_around_them(blank: str) -> None:
     """What Python counts as white space is stripped, control separators too."""
     driver = {"factor": f"{blank}Open deal", "impact": "positive", "evidence": blank}
-    texts = {name: f"{blank}x {blank}" for name in ("id", "account_name", "recommended_action", "summary")}
+    texts = dict.fromkeys(("id", "account_name", "recommended_action", "summary"), f"{blank}x {blank}")
     answer = ScoreAnswer.model_validate_json(json.dumps(ANSWER | texts | {"drivers": [driver]}))
     assert {name: getattr(answer, name) for name in texts} == dict.fromkeys(texts, "x")
     assert (answer.drivers[0].factor, answer.drivers[0].evidence) == ("Open deal", "")

@@ -11,7 +11,7 @@ made: list[str] = []
 
 @once_per_process
 def connection(name: str) -> object:
-    """Return a new object, slowly, so that threads call it at the same time."""
+    """Return a new object, slowly, so that other threads call while it is being made."""
     made.append(name)
     time.sleep(0.05)
     return object()
@@ -22,7 +22,13 @@ def test_threads_share_one_object_for_the_same_arguments() -> None:
     forget_shared_objects()
     made.clear()
     got: list[object] = []
-    threads = [threading.Thread(target=lambda: got.append(connection("a"))) for _ in range(10)]
+    meeting = threading.Barrier(10, timeout=60)
+
+    def call() -> None:
+        meeting.wait()
+        got.append(connection("a"))
+
+    threads = [threading.Thread(target=call) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -22,13 +22,15 @@ from apache_beam.transforms.window import FixedWindows, GlobalWindows, Timestamp
 from google.cloud import pubsub_v1
 
 from pipeline.local import runner as local_runner
+from pipeline.local.message_buffer import _Waiting
 from pipeline.local.publishing import publish_events
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.runner import MAX_BUNDLE_MESSAGES, LocalRunner
 from pipeline.local.stack import RUNNER
+from tests.fixtures.waiting import wait_until
 
 RUNNERS: tuple[type[BundleBasedDirectRunner], ...] = (BundleBasedDirectRunner, LocalRunner)
-SECONDS = 30
+SECONDS = 60
 TOPIC, SUBSCRIPTION = "projects/demo-project/topics/changes", "projects/demo-project/subscriptions/rescoring"
 
 DIRECT = "apache_beam.runners.direct"
@@ -425,30 +427,35 @@ def reading(broker: EmbeddedPubSub) -> Iterator[_Bundles]:
         result.cancel()
 
 
-def test_messages_that_wait_become_one_bundle(reading: _Bundles) -> None:
+def test_messages_that_wait_become_one_bundle(reading: _Bundles, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a bundle is processed, messages gather for the next, in their order."""
+    gathered = threading.Semaphore(0)
+    schedule = _Waiting.schedule
+
+    def counted(waiting: _Waiting, *arguments: Any, **options: Any) -> None:
+        schedule(waiting, *arguments, **options)
+        gathered.release()
+
     BLOCKED.clear()
     _publish("first")
     reading.wait_for(1)
+    monkeypatch.setattr(_Waiting, "schedule", counted)
     bodies = [str(number) for number in range(2 * MAX_BUNDLE_MESSAGES)]
     _publish(*bodies)
+    for _ in range(MAX_BUNDLE_MESSAGES):
+        assert gathered.acquire(timeout=SECONDS)
     BLOCKED.set()
     reading.wait_for(1 + len(bodies))
     assert reading.bodies == ["first", *bodies]
-    assert max(reading.sizes) <= MAX_BUNDLE_MESSAGES
-    assert len(reading.sizes) < 1 + len(bodies) / 10  # Beam reads ten at a time
+    assert reading.sizes[:2] == [1, MAX_BUNDLE_MESSAGES]
+    assert max(reading.sizes) == MAX_BUNDLE_MESSAGES
 
 
 def test_messages_that_were_read_are_acknowledged(broker: EmbeddedPubSub, reading: _Bundles) -> None:
     """As with Beam's runner, a message is acknowledged when it has been read."""
     _publish("a", "b")
     reading.wait_for(2)
-    acknowledged = threading.Event()
-    for _ in range(SECONDS * 100):
-        if broker.backlog(SUBSCRIPTION) == 0:
-            return
-        acknowledged.wait(0.01)
-    pytest.fail("the messages were not acknowledged")
+    wait_until(lambda: broker.backlog(SUBSCRIPTION) == 0)
 
 
 def test_messages_that_were_not_read_go_back(broker: EmbeddedPubSub) -> None:
@@ -465,13 +472,11 @@ def test_messages_that_were_not_read_go_back(broker: EmbeddedPubSub) -> None:
     stopping.start()
     BLOCKED.set()
     stopping.join(SECONDS)
-    with pubsub_v1.SubscriberClient() as subscriber:
-        returned = [
-            received.message.data
-            for _ in range(100)
-            for received in subscriber.pull(subscription=SUBSCRIPTION, max_messages=10).received_messages
-        ]
-    assert returned.count(b"waits") + BUNDLES[-1].bodies.count("waits") == 1
+    if "waits" in BUNDLES[-1].bodies:
+        wait_until(lambda: broker.backlog(SUBSCRIPTION) == 0)
+    else:
+        with pubsub_v1.SubscriberClient() as subscriber:
+            wait_until(lambda: subscriber.pull(subscription=SUBSCRIPTION, max_messages=1).received_messages)
 
 
 def test_a_missing_subscription_ends_the_pipeline(broker: EmbeddedPubSub) -> None:
@@ -484,10 +489,21 @@ def test_a_missing_subscription_ends_the_pipeline(broker: EmbeddedPubSub) -> Non
 
 def test_an_idle_pipeline_sleeps(reading: _Bundles, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle pipeline waits on the subscription, and a message ends the wait at once."""
+    is_idle = threading.Event()
+    take = _Waiting.take
+
+    def noted(waiting: _Waiting, max_messages: int, seconds: float) -> list[Any]:
+        if seconds > SECONDS:
+            is_idle.set()
+        taken = take(waiting, max_messages, seconds)
+        is_idle.clear()
+        return taken
+
+    monkeypatch.setattr(_Waiting, "take", noted)
     monkeypatch.setattr(local_runner, "MAX_IDLE_SECONDS", 10 * SECONDS)
     _publish("wakes")
     reading.wait_for(1)
-    threading.Event().wait(0.5)  # by now it waits, for longer than this test may take
+    assert is_idle.wait(SECONDS)  # for longer than this test may take
     monkeypatch.setattr(local_runner, "MAX_IDLE_SECONDS", 0.1)  # so that it ends with the test
     _publish("wakes again")
     reading.wait_for(2)

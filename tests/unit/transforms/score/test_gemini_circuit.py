@@ -126,12 +126,12 @@ def test_while_open_it_holds_calls_and_probes_one_at_a_time() -> None:
                     return await circuit.attempt(gemini.call, throttled)
 
         held = [asyncio.create_task(persevering()) for _ in range(20)]
-        await asyncio.wait_for(gemini.third_call.wait(), timeout=30)
+        await asyncio.wait_for(gemini.third_call.wait(), timeout=60)
         assert gemini.most_in_flight == 1
         assert circuit.is_open()
         assert not any(task.done() for task in held)
         gemini.outcome = [7]
-        assert await asyncio.wait_for(asyncio.gather(*held), timeout=30) == [[7]] * 20
+        assert await asyncio.wait_for(asyncio.gather(*held), timeout=60) == [[7]] * 20
         assert not circuit.is_open()
         assert throttled.seconds > 0
 
@@ -148,7 +148,7 @@ def test_a_cancelled_wait_lets_the_next_call_probe() -> None:
         first, second = (asyncio.create_task(circuit.attempt(gemini.call, ThrottledTime())) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
-        assert await asyncio.wait_for(second, timeout=30) == [7]
+        assert await asyncio.wait_for(second, timeout=60) == [7]
 
     asyncio.run(scenario())
 

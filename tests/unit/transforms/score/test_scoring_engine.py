@@ -36,7 +36,7 @@ def start() -> Iterator[Start]:
 
     def started(reply: Reply | None = None, **fields: Any) -> tuple[ScoringEngine, FakeTransport]:
         transport = FakeTransport(reply)
-        settings = {"deadline_seconds": 5.0, "outage_deadline_seconds": 30.0} | fields
+        settings = {"deadline_seconds": 300.0, "outage_deadline_seconds": 300.0} | fields
         engine = ScoringEngine(GeminiSettings(project="p-123456", **settings), transport)
         engines.append(engine)
         return engine, transport
@@ -48,7 +48,7 @@ def start() -> Iterator[Start]:
 
 def _score(engine: ScoringEngine, stats: CallStats | None = None, accounts_per_call: int = 5) -> list[AnswerOrError]:
     calls = split_calls(BATCH, accounts_per_call, engine.settings.max_prompt_tokens)
-    settled = engine.submit(calls, stats or CallStats()).result(timeout=60)
+    settled = engine.submit(calls, stats or CallStats()).result(timeout=120)
     by_event = {
         item.change.event_id: answer
         for call, answers in zip(calls, settled, strict=True)
@@ -119,8 +119,8 @@ def test_a_call_without_an_end_is_a_timeout(start: Start) -> None:
             await asyncio.sleep(3_600)
         return await sound_reply(request)
 
-    engine, transport = start(reply, deadline_seconds=0.2)
-    answers = _score(engine)
+    engine, transport = start(reply, deadline_seconds=0.5)
+    answers = _score(engine, accounts_per_call=1)
     assert [type(answer) for answer in answers].count(Answered) == 9
     assert isinstance(answers[4], GeminiTimeout)
     assert transport.in_flight == 0, "the call past its deadline was cancelled"
@@ -146,7 +146,7 @@ def test_past_the_outage_deadline_every_account_is_unavailable(start: Start) -> 
     async def reply(_: GenerationRequest) -> Generation:
         raise AccessRefused(404)
 
-    engine, _ = start(reply, outage_deadline_seconds=0.8, circuit=CircuitPolicy(service_failures=2, probe_seconds=0.05))
+    engine, _ = start(reply, outage_deadline_seconds=2.0, circuit=CircuitPolicy(service_failures=2, probe_seconds=0.05))
     stats = CallStats()
     answers = _score(engine, stats)
     assert {answer.error_class for answer in answers if isinstance(answer, GeminiError)} == {

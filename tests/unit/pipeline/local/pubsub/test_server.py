@@ -2,8 +2,7 @@
 
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +11,8 @@ import pytest
 
 from pipeline.local.pubsub import EmbeddedPubSub, wire
 from pipeline.local.pubsub.errors import NotFoundError
+from tests.fixtures.waiting import GENEROUS_SECONDS, wait_until
 from tests.unit.pipeline.local.pubsub.samples import PROJECT, SUBSCRIPTION, TOPIC
-
-GENEROUS_SECONDS = 20
 
 
 class Stubs:
@@ -57,14 +55,6 @@ def stubs_of(broker: EmbeddedPubSub) -> Iterator[Stubs]:
     """Connect to a broker."""
     with grpc.insecure_channel(broker.host) as channel:
         yield Stubs(channel)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens on another thread."""
-    deadline = time.monotonic() + GENEROUS_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_stop_ends_open_streams_and_leaves_no_thread() -> None:

@@ -7,7 +7,8 @@ windows, watermarks, state, timers and retries alone. Like the DirectRunner it a
 them, so it is for development: a killed process loses what was in flight. Bounded pipelines, such as a backfill, run on
 the FnApiRunner.
 
-It uses Beam's internals; tests/unit/pipeline/local/test_runner.py lists them, and fails when a new Beam changes one.
+It uses Beam's internals; tests/unit/pipeline/local/test_runner_internals.py lists them, and fails when a new Beam
+changes one.
 """
 
 from collections.abc import Iterable, Sequence

@@ -39,7 +39,7 @@ test: install ## Run every test; those with random input draw the same each time
 	@$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: install ## Run tests with random input on many new examples, and long ones; SEED=N draws those of an earlier run
-	@$(PYTEST) --dist worksteal --timeout 900 -m "hypothesis or seeded or slow" \
+	@$(PYTEST) --dist worksteal --timeout 1200 -m "hypothesis or seeded or slow" \
 	  --hypothesis-profile slow $(if $(SEED),--hypothesis-seed $(SEED))
 
 infra-check: install ## Check the infrastructure: Terraform's format, types and tests, checkov's rules

@@ -21,6 +21,7 @@ from pipeline.evaluation.metrics import (
 from pipeline.evaluation.picture import draw
 from schemas.score import Tier, tier_of
 from tests.fixtures.changes import account_id
+from tests.fixtures.examples import examples
 from tests.fixtures.labels import write_labels
 
 DAY = dt.date(2026, 3, 2)
@@ -128,6 +129,7 @@ _SAMPLES = st.lists(
 )
 
 
+@examples(ordinary=20, slow=500)
 @given(_SAMPLES)
 def test_the_area_is_that_of_all_pairs(samples: list[tuple[int, int, int]]) -> None:
     """For any scores: the share of (good, other) pairs in which the good one has the higher score; ties count half."""
@@ -141,6 +143,7 @@ def test_the_area_is_that_of_all_pairs(samples: list[tuple[int, int, int]]) -> N
     assert area == pytest.approx(wins / (len(good) * len(other)))
 
 
+@examples(ordinary=20, slow=500)
 @given(_SAMPLES, st.randoms())
 def test_the_top_tenth_does_not_depend_on_the_order(samples: list[tuple[int, int, int]], dice: object) -> None:
     """A share between 0 and 1, the same for any order of the accounts."""

@@ -15,6 +15,7 @@ from pipeline.local.crm.stages import CLOSED_STAGES, OPEN_STAGES
 from pipeline.local.crm.vocabulary import vocabulary
 from schemas.account_context import AccountProfile, Call, Email, MirrorRow, Opportunity
 from schemas.salesforce_ids import normalize_record_id
+from tests.fixtures.examples import examples
 
 AS_OF = dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)
 SEEDS = st.integers(min_value=0, max_value=2**64)
@@ -48,6 +49,7 @@ def test_the_same_arguments_give_the_same_records() -> None:
     assert generate_crm(accounts=20, seed=4, as_of=AS_OF) != first
 
 
+@examples(ordinary=20, slow=500)
 @given(seed=SEEDS, few=st.integers(0, 6), more=st.integers(0, 6))
 def test_an_account_does_not_depend_on_how_many_there_are(seed: int, few: int, more: int) -> None:
     """A larger CRM of the same seed starts with every record of the smaller one."""
@@ -59,6 +61,7 @@ def test_an_account_does_not_depend_on_how_many_there_are(seed: int, few: int, m
     assert large.calls[: len(small.calls)] == small.calls
 
 
+@examples(ordinary=20, slow=500)
 @given(seed=SEEDS)
 def test_every_record_is_what_its_schema_allows(seed: int) -> None:
     """Each generated row passes its schema unchanged, under any seed."""

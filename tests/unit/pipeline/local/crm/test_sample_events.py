@@ -19,6 +19,7 @@ from pipeline.local.crm.records import CrmRecords
 from pipeline.local.crm.sample_events import generate_events, generate_flat_events
 from schemas.change_event import ChangeEventHeader
 from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
+from tests.fixtures.examples import examples
 
 START = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
 CRM = generate_crm(accounts=40, seed=1, as_of=START)
@@ -73,6 +74,7 @@ def shape_of(payload: bytes) -> str:
     }[keys]
 
 
+@examples(ordinary=20, slow=500)
 @given(seed=SEEDS, count=st.integers(40, 160))
 def test_every_account_is_changed_where_there_are_events_enough(seed: int, count: int) -> None:
     """With at least as many events as accounts, each account has a material change, however tight it is."""
@@ -101,6 +103,7 @@ def test_the_same_arguments_give_the_same_payloads() -> None:
     assert first != other
 
 
+@examples(ordinary=20, slow=500)
 @given(seed=SEEDS)
 def test_every_header_is_one_that_salesforce_could_send(seed: int) -> None:
     """Headers pass the schema, ids have right checksums, and accounts are those of the CRM."""
@@ -114,6 +117,7 @@ def test_every_header_is_one_that_salesforce_could_send(seed: int) -> None:
         assert account_id is None or normalize_account_id(account_id) in ACCOUNT_IDS
 
 
+@examples(ordinary=20, slow=500)
 @given(seed=SEEDS)
 def test_commits_never_go_back_and_positions_are_unique(seed: int) -> None:
     """Time never falls, replay ids rise with holes, and (transaction, sequence number) names one event."""

@@ -108,7 +108,7 @@ def test_stems_never_hide_a_match(text: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.pattern.pattern[:40])
-@examples(ordinary=20, slow=300)
+@examples(ordinary=20, slow=100)
 @given(data=st.data())
 def test_every_match_of_a_rule_has_one_of_its_stems(rule: Rule, data: st.DataObject) -> None:
     """So searching only texts with a stem loses no match; the texts are generated from the rule's own pattern."""

@@ -45,7 +45,6 @@ from transforms.parse.parse_change_events import parse_message
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 
 QUIET_SECONDS = 1.0
-SEED = 6
 KILLS = 20
 DEAD_LETTERS_TO_KILL_AT = 2_500
 KILLED_BATCH = 20
@@ -81,12 +80,12 @@ def _digests(payloads: Iterator[bytes]) -> Counter[str]:
     return Counter(hashlib.sha256(payload).hexdigest() for payload in payloads)
 
 
-def test_every_payload_is_replayed_unchanged(topics: ReplayTopics) -> None:
+def test_every_payload_is_replayed_unchanged(topics: ReplayTopics, run_seed: int) -> None:
     """Each of 1,000 arbitrary payloads is published again with the same SHA-256 and attributes.
 
     `python -m tests.benchmarks.replay payloads` does so with 20,000.
     """
-    dice = random.Random(SEED)
+    dice = random.Random(run_seed)
     dead_letters = [
         dead_letter(
             number,
@@ -207,12 +206,11 @@ def test_a_replay_stops_when_its_dead_letters_fail_again(
     assert len(topics.left()) == 100 - result.totals.replayed
 
 
-def test_a_replay_killed_at_random_loses_nothing(topics: ReplayTopics, warehouse: Warehouse) -> None:
+def test_a_replay_killed_at_random_loses_nothing(topics: ReplayTopics, warehouse: Warehouse, run_seed: int) -> None:
     """SIGKILL at twenty random moments, and resumed each time: every dead letter is published, and messages that are
     published twice are equal, so that the pipeline drops the second as a duplicate.
     """
-    dice = random.Random(SEED)
-    sys.stdout.write(f"seed {SEED}\n")
+    dice = random.Random(run_seed)
     dead_letters = [dead_letter(number) for number in range(DEAD_LETTERS_TO_KILL_AT)]
     topics.hold(dead_letters)
     for kill in range(KILLS):

@@ -19,11 +19,11 @@ from typing import Any, Final
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind
 from schemas.salesforce_ids import OVERFLOW_RECORD_ID
-from transforms.coalesce.tombstone_deleted import is_deletion
+from transforms.coalesce.tombstones import is_deletion
 from transforms.filter.materiality import Materiality
 from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 
 class Decision(StrEnum):

@@ -19,11 +19,11 @@ from pipeline.local.crm.sample_events import generate_flat_events
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.outcome import Outcome, OutcomeKind, dead_lettered
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
-from transforms.coalesce.tombstone_deleted import is_deletion
+from transforms.coalesce.tombstones import is_deletion
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.ledger import Ledger, Received
 from transforms.parse.account_changes import NoChange, Refusal
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 ACCOUNTS: Final = 8_803
 EVENTS: Final = 89_000

@@ -14,7 +14,7 @@ from tests.benchmarks.ratios import report, side_by_side
 from tests.fixtures.changes import payload
 from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, end_window, receive
 from transforms.filter.materiality import Materiality, load_materiality
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 EVENTS: Final = 10_000
 

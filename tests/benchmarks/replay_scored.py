@@ -37,7 +37,7 @@ from tests.fixtures.changes import payload
 from transforms.clients.pubsub import MessagePublisher
 from transforms.errors import RefusedEvent, RescoringError
 from transforms.ledger import Ledger, Received
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 from transforms.write.publish_dead_letters import dead_letter_message
 from transforms.write.write_rows import insert_requests
 

@@ -20,7 +20,7 @@ from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import account_id
 from transforms.clients.bigquery import Warehouse
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 CRM = generate_crm(accounts=12, seed=5, as_of=NOW)

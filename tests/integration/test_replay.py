@@ -40,7 +40,7 @@ from tests.integration.replay_resources import (
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.pubsub import Message
 from transforms.parse.account_changes import Refusal
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 

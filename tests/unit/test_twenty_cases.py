@@ -13,11 +13,11 @@ from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import SkipReason
 from tests.fixtures.changes import account_id, change, event, payload
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits, end_window, receive
-from transforms.coalesce.tombstone_deleted import is_deletion
+from transforms.coalesce.tombstones import is_deletion
 from transforms.enrich.reread_gaps import needs_reread
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.parse.avro_schemas import NO_SCHEMAS
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 MATERIALITY = load_materiality()
 LIMITS = CoalescingLimits(window_seconds=1, max_window_seconds=2)

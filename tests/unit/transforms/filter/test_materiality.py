@@ -18,7 +18,7 @@ from transforms.filter.materiality import (
     Materiality,
     load_materiality,
 )
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 from transforms.yaml_files import YamlFileError
 
 DEFAULTS = load_materiality()

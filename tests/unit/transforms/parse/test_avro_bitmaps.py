@@ -24,7 +24,8 @@ from transforms.errors import UnsupportedEvent
 from transforms.parse.account_changes import Refusal
 from transforms.parse.avro_bitmaps import decode_bitmaps
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas, EventField, EventSchema, parse_event_schema
-from transforms.parse.parse_change_events import ParseChangeEvents, parse_change_event, parse_message
+from transforms.parse.message_parsing import parse_change_event, parse_message
+from transforms.parse.parse_change_events import ParseChangeEvents
 
 BIG = EventSchema(
     (EventField("ChangeEventHeader"), *(EventField(f"F{i}", ADDRESS if i == 4 else ()) for i in range(1, 24)))

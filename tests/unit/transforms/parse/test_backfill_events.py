@@ -9,7 +9,7 @@ from schemas.change_event import AccountChange, ChangeOrder, ChangeType, SourceM
 from tests.fixtures.changes import account_id
 from transforms.filter.materiality import load_materiality
 from transforms.parse.backfill_events import Backfill, backfill_message
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 AS_OF = dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)
 BACKFILL = Backfill(AS_OF)

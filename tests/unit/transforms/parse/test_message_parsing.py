@@ -18,7 +18,7 @@ from tests.fixtures.changes import COMMITTED_AT, account_id, payload
 from tests.fixtures.examples import examples
 from tests.fixtures.planted_secrets import SESSION_ID_IN_PAYLOAD
 from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
-from transforms.parse.parse_change_events import parse_message
+from transforms.parse.message_parsing import parse_message
 
 
 def _parse(bytes_: bytes, **attributes: str) -> list[ParsedRecord]:

@@ -12,7 +12,9 @@ from pipeline.local.credentials import credentials_environment, write_service_ac
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.gemini_process import GeminiProcess
 from pipeline.local.pubsub import EmbeddedPubSub
-from pipeline.resources.names import CRM_DATASET, create_tables, create_topics
+from pipeline.resources.names import CRM_DATASET
+from pipeline.resources.tables import create_tables
+from pipeline.resources.topics import create_topics
 from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
 from transforms.clients.bigquery import Warehouse
 

@@ -11,7 +11,7 @@ from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.credentials import credentials_environment, write_service_account_file
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
-from pipeline.resources.names import create_tables
+from pipeline.resources.tables import create_tables
 from transforms.clients.bigquery import Warehouse
 
 

@@ -14,7 +14,8 @@ from pipeline.local.crm.generator import generate_crm
 from pipeline.local.gemini import Fault, GeminiStandIn
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.stack import load_crm
-from pipeline.resources.names import SCORING_DATASET, create_topics
+from pipeline.resources.names import SCORING_DATASET
+from pipeline.resources.topics import create_topics
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS

@@ -26,7 +26,8 @@ from pipeline.local.gemini.config import Fault
 from pipeline.local.gemini.fault_kinds import FaultKind
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.stack import PROJECT
-from pipeline.resources.names import create_tables, create_topics
+from pipeline.resources.tables import create_tables
+from pipeline.resources.topics import create_topics
 from tests.fixtures.planted_secrets import REDIS_PASSWORD, SALESFORCE_CLIENT_ID
 from tests.fixtures.redis_server import RedisServer
 from tests.integration.salesforce_stand_in import VARIABLE, secrets_of, trusted_stand_in

@@ -18,7 +18,8 @@ from apache_beam.testing.util import assert_that
 import transforms.coders  # noqa: F401 - registers how the models travel
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.gemini import GeminiStandIn
-from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, create_tables
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
+from pipeline.resources.tables import create_tables
 from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, ScoredChange, outcome_id

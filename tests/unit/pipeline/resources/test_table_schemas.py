@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from pipeline.resources.names import create_tables
 from pipeline.resources.table_schemas import read_schema_files, schema_files, write_schema_files
+from pipeline.resources.tables import create_tables
 from schemas.tables import Table
 from schemas.views import View
 
@@ -17,7 +17,7 @@ def test_committed_files_are_what_the_models_say() -> None:
 
 
 def test_terraform_makes_what_the_local_stack_makes() -> None:
-    """Each dataset, table and view of `pipeline.resources.names` has its file, and there are no other files."""
+    """Each dataset, table and view of `pipeline.resources.tables` has its file, and there are no other files."""
 
     class Recorder:
         def __init__(self) -> None:

@@ -9,7 +9,8 @@ from pipeline.doctor.check import CALL_SECONDS, Check, Finding, Status
 from transforms.clients.redis import RedisSettings, RedisStore
 from transforms.clients.salesforce import Salesforce
 from transforms.clients.salesforce_api import RefusedCall, SalesforceSettings
-from transforms.clients.secrets import SecretUnavailable, is_secret_name, read_secret
+from transforms.clients.secret_reader import read_secret
+from transforms.clients.secrets import SecretUnavailable, is_secret_name
 from transforms.errors import SalesforceUnavailable
 
 

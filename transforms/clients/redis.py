@@ -15,7 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from transforms.clients.circuit import CircuitBreaker, CircuitOpen
-from transforms.clients.secrets import SecretUnavailable, is_secret_name, read_secret
+from transforms.clients.secret_reader import read_secret
+from transforms.clients.secrets import SecretUnavailable, is_secret_name
 
 CALL_SECONDS: Final = 0.25
 """Timeout of each wait for Redis. A context query takes longer, so a longer wait would not pay off."""

@@ -38,7 +38,7 @@ from transforms.clients.salesforce_api import (
     read_record,
     token_request,
 )
-from transforms.clients.secrets import SecretReader, read_secret
+from transforms.clients.secret_reader import SecretReader, read_secret
 from transforms.errors import SalesforceUnavailable
 from transforms.process import once_per_process
 

@@ -98,6 +98,7 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
         ("simple_salesforce", "transforms/clients/salesforce.py"),
         ("redis", "transforms/clients/redis.py"),
         ("google.cloud.aiplatform", "pipeline/evaluation/experiments.py"),
+        ("google.cloud.secretmanager", "transforms/clients/secret_reader.py"),
     ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:

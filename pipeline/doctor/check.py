@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from pipeline.doctor.advice import Advice, explain
-from transforms.clients.circuit import within
+from transforms.clients.deadlines import within
 
 DEADLINE_SECONDS: Final = 8.0
 """Default deadline of one check."""

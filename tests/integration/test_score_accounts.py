@@ -17,8 +17,7 @@ from pipeline.local.stack import PROJECT
 from schemas.account_context import EnrichedChange
 from schemas.outcome import OutcomeKind, ScoringResult
 from tests.fixtures.changes import enriched_change
-from transforms.clients.circuit import CircuitPolicy
-from transforms.clients.gemini_api import GeminiSettings
+from transforms.clients.gemini_api import CircuitPolicy, GeminiSettings
 from transforms.clients.outage import THROTTLED_COUNTER
 from transforms.score.score_accounts import ScoreAccounts, _Score
 from transforms.score.scoring_engine import ScoringEngine

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import google.auth.exceptions
 import orjson
@@ -25,10 +25,12 @@ from schemas.identifiers import DatasetId, ProjectId, checked
 from schemas.record import TableRow, to_row
 from schemas.tables import Column, Table
 from schemas.views import View
-from transforms.clients.circuit import within
-from transforms.clients.query_guard import GuardRules, guard_query
+from transforms.clients.deadlines import within
 from transforms.errors import WarehouseUnavailable
 from transforms.process import once_per_process
+
+if TYPE_CHECKING:
+    from transforms.clients.query_guard import GuardRules
 
 T = TypeVar("T")
 Rows = list[Mapping[str, Any]]
@@ -151,7 +153,9 @@ class Warehouse:
         """
         return self._in_time("query", lambda: self._run(sql, LOOKUP_LIMITS, parameters))
 
-    def guarded_query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None, *, rules: GuardRules) -> Rows:
+    def guarded_query(
+        self, sql: str, parameters: Mapping[str, QueryValue] | None = None, *, rules: "GuardRules"
+    ) -> Rows:
         """Run a query that a person or a client of the API composed, if the query guard admits it; return its rows.
 
         BigQuery's estimate of the bytes that it reads is logged before it runs, and how long it took afterwards.
@@ -160,6 +164,8 @@ class Warehouse:
             QueryRefused: The guard refuses it.
             WarehouseUnavailable: BigQuery did not answer or can't run it, or it could read more than the rules allow.
         """
+        from transforms.clients.query_guard import guard_query  # noqa: PLC0415 - sqlglot takes 0.1 s to import
+
         guarded, bound = guard_query(sql, rules), parameters or {}
         limits = replace(REPORT_LIMITS, bytes_billed=rules.max_bytes_billed)
         with _mapped("query estimate"):

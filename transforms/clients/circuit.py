@@ -1,4 +1,4 @@
-"""Circuit breakers, and calls with a total deadline.
+"""Circuit breakers.
 
 pybreaker keeps a circuit's state. Its own `call` holds a lock while the call runs, and so serialises the threads of a
 process: here calls run outside it, and their outcomes are recorded.
@@ -8,8 +8,6 @@ import contextlib
 import datetime as dt
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TypeVar
 
 import pybreaker
@@ -18,17 +16,6 @@ import structlog
 T = TypeVar("T")
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class CircuitPolicy:
-    """When the circuit to Gemini opens, and how often it is probed while it is open."""
-
-    service_failures: int = 5
-    """Calls in a row that fail because of the service: server faults, lost connections, deadlines, refused access."""
-    useless_answers: int = 20
-    """Calls in a row without a single score, for whatever reason: half a batch, so no single account is the cause."""
-    probe_seconds: float = 5.0
 
 
 class CircuitOpen(Exception):
@@ -136,23 +123,3 @@ class _Failure(Exception):
 def _end(*, is_success: bool) -> None:
     if not is_success:
         raise _Failure
-
-
-def within(seconds: float, ask: Callable[[], T]) -> T:
-    """Return what a call returns, made on a thread of its own: clients bound each wait for bytes, but not their sum.
-
-    Raises:
-        TimeoutError: It takes longer. The call goes on in its thread, and its result is dropped.
-        Exception: The call's own.
-    """
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - the caller raises it
-            outcome.set_exception(error)
-
-    # A daemon: an abandoned call ends with its last wait, or with the process.
-    threading.Thread(target=run, name="within-deadline", daemon=True).start()
-    return outcome.result(timeout=seconds)

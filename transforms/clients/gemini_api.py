@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from schemas.score import ScoreAnswers
-from transforms.clients.circuit import CircuitPolicy
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -40,6 +39,17 @@ _FILTERS: Final = frozenset({"SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}\Z")
 _TOO_LARGE: Final = frozenset({400, 413})
 _TRANSIENT: Final = frozenset({408, 499})
+
+
+@dataclass(frozen=True)
+class CircuitPolicy:
+    """When the circuit to Gemini opens, and how often it is probed while it is open."""
+
+    service_failures: int = 5
+    """Calls in a row that fail because of the service: server faults, lost connections, deadlines, refused access."""
+    useless_answers: int = 20
+    """Calls in a row without a single score, for whatever reason: half a batch, so no single account is the cause."""
+    probe_seconds: float = 5.0
 
 
 @dataclass(frozen=True)

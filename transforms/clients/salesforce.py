@@ -21,7 +21,8 @@ from simple_salesforce import exceptions as vendor
 from simple_salesforce.api import Salesforce as Client
 
 from schemas.salesforce_ids import normalize_account_id
-from transforms.clients.circuit import CircuitBreaker, CircuitOpen, within
+from transforms.clients.circuit import CircuitBreaker, CircuitOpen
+from transforms.clients.deadlines import within
 from transforms.clients.salesforce_api import (
     API_VERSION,
     AccountRecord,

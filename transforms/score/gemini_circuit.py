@@ -11,7 +11,8 @@ from typing import TypeVar
 import structlog
 
 from schemas.failures import Severity
-from transforms.clients.circuit import CircuitBreaker, CircuitPolicy
+from transforms.clients.circuit import CircuitBreaker
+from transforms.clients.gemini_api import CircuitPolicy
 from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable
 from transforms.score.adaptive_limit import ThrottledTime
 

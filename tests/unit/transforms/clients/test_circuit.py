@@ -1,4 +1,4 @@
-"""The circuit breaker, and calls with a total deadline."""
+"""The circuit breaker."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from structlog.testing import capture_logs
 
-from transforms.clients.circuit import CircuitBreaker, CircuitOpen, within
+from transforms.clients.circuit import CircuitBreaker, CircuitOpen
 
 
 class _Fault(Exception):
@@ -146,22 +146,3 @@ def test_opening_and_closing_are_logged_once() -> None:
         ("error", "a service", "down"),
         ("warning", "a service", None),
     ]
-
-
-def test_a_call_past_its_deadline_is_abandoned() -> None:
-    """TimeoutError is raised at the deadline, although the call does not end."""
-    never = threading.Event()
-    with pytest.raises(TimeoutError):
-        within(0.01, never.wait)
-    never.set()
-
-
-def test_a_call_within_its_deadline_has_its_own_outcome() -> None:
-    """Its result is returned, or its exception raised."""
-    assert within(60, lambda: 3) == 3
-    with pytest.raises(_Fault):
-        within(60, _raise)
-
-
-def _raise() -> None:
-    raise _Fault

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fixtures.gemini_errors import GEMINI_ERRORS
-from transforms.clients.circuit import CircuitPolicy
+from transforms.clients.gemini_api import CircuitPolicy
 from transforms.errors import (
     BlockedPrompt,
     GeminiError,

@@ -10,8 +10,7 @@ import pytest
 from schemas.failures import ErrorClass
 from tests.fixtures.changes import enriched_change
 from tests.fixtures.gemini_transport import FakeTransport, Reply, accounts_of, generation, sound_reply
-from transforms.clients.circuit import CircuitPolicy
-from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest
+from transforms.clients.gemini_api import CircuitPolicy, GeminiSettings, Generation, GenerationRequest
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,

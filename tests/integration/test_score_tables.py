@@ -11,7 +11,8 @@ from schemas.clock import utc_now
 from schemas.record import to_row
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES
-from transforms.admit.token_budget import BudgetAction, TokenBudget, Usage, shared_count, usage_query
+from transforms.admit.token_budget import BudgetAction, TokenBudget, Usage
+from transforms.admit.token_usage import shared_count, usage_query
 from transforms.clients.bigquery import Warehouse
 
 

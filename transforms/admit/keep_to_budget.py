@@ -17,7 +17,8 @@ from apache_beam.utils.timestamp import Timestamp
 import transforms.coders  # noqa: F401 - registers how the models travel
 from schemas.change_event import AccountChange
 from transforms.admit.batch_accounts import shard_of
-from transforms.admit.token_budget import BudgetAction, BudgetCount, TokenBudget, shared_count
+from transforms.admit.token_budget import BudgetAction, BudgetCount, TokenBudget
+from transforms.admit.token_usage import shared_count
 from transforms.errors import BudgetExhausted
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter

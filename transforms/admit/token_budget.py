@@ -16,9 +16,7 @@ from typing import Final
 import structlog
 
 from schemas.clock import Clock, utc_now
-from transforms.clients.bigquery import shared_warehouse
 from transforms.errors import WarehouseUnavailable
-from transforms.process import once_per_process
 
 REFRESH: Final = dt.timedelta(seconds=60)
 """How often the table is read: 1,440 small queries a day for each process that admits accounts."""
@@ -33,12 +31,6 @@ TOKENS_PER_ACCOUNT: Final = 2_250
 """Assumed until the day has its own average; measured on generated accounts, five a call, prompt v2 (docs/adr/020)."""
 
 _ENOUGH_ROWS: Final = 20
-_USAGE_SQL: Final = """\
-SELECT IFNULL(SUM(prompt_tokens + output_tokens), 0) AS tokens, COUNT(prompt_tokens) AS accounts
-FROM `{table}`
-WHERE scored_at >= @since
-"""
-"""It reads three columns of one day's partition."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -139,20 +131,3 @@ class BudgetCount:
                 daily_token_budget=self._daily_tokens,
             )
         self._has_alerted = True
-
-
-def usage_query(table: str) -> str:
-    """Return the query of a day's usage, with shadow scores; `table` is `project.dataset.table`, not from an event."""
-    return _USAGE_SQL.format(table=table)
-
-
-@once_per_process
-def shared_count(budget: TokenBudget) -> BudgetCount:
-    """Return this process's count of a budget."""
-    warehouse = shared_warehouse(budget.project)
-
-    def read_usage(since: dt.datetime) -> Usage:
-        (row,) = warehouse.query(usage_query(f"{budget.project}.{budget.dataset}.account_scores"), {"since": since})
-        return Usage(row["tokens"], row["accounts"])
-
-    return BudgetCount(budget.daily_tokens, read_usage)

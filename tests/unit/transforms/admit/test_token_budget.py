@@ -8,7 +8,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.admit.token_budget import REFRESH, TOKENS_PER_ACCOUNT, UNSEEN, BudgetCount, Usage, usage_query
+from transforms.admit.token_budget import REFRESH, TOKENS_PER_ACCOUNT, UNSEEN, BudgetCount, Usage
 from transforms.errors import WarehouseUnavailable
 
 MORNING = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
@@ -140,8 +140,3 @@ def test_two_processes_overshoot_by_what_they_admit_unseen() -> None:
     day.usage = Usage(200 * TOKENS_PER_ACCOUNT, 200)
     day.now += REFRESH
     assert day.admitted(1) + other.admits() == 0
-
-
-def test_the_query_reads_one_days_partition() -> None:
-    """It filters on the partition column, by a bound value."""
-    assert "WHERE scored_at >= @since" in usage_query("p.d.account_scores")

@@ -20,7 +20,8 @@ from pipeline.resources.names import SCORING_DATASET, TOPIC
 from pipeline.terminal.exit_codes import one_line_errors, refuse
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.bigquery import Warehouse
-from transforms.clients.pubsub import Message, MessagePublisher
+from transforms.clients.messages import Message
+from transforms.clients.pubsub import MessagePublisher
 
 POLL_SECONDS: Final = 5.0
 _ACCOUNT_PREFIX: Final = "001SMOKE"

@@ -7,7 +7,7 @@ from typing import Final
 
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import REPLAYED_AFTER, dead_letter_id, fits_message, original_attributes
-from transforms.clients.pubsub import Message
+from transforms.clients.messages import Message
 
 MAX_REPLAYS: Final = 3
 """A dead letter that failed again after so many replays is parked."""

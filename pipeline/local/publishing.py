@@ -6,7 +6,8 @@ from pathlib import Path
 from more_itertools import chunked
 
 from pipeline.ledger.event_files import read_event_files
-from transforms.clients.pubsub import MAX_REQUEST_MESSAGES, Message, MessagePublisher
+from transforms.clients.messages import MAX_REQUEST_MESSAGES, Message
+from transforms.clients.pubsub import MessagePublisher
 
 
 def publish_files(path: Path, *, project: str, topic: str) -> int:

@@ -38,7 +38,7 @@ from tests.integration.replay_resources import (
     replay_topics_on,
 )
 from transforms.clients.bigquery import Warehouse
-from transforms.clients.pubsub import Message
+from transforms.clients.messages import Message
 from transforms.parse.account_changes import Refusal
 from transforms.parse.message_parsing import parse_message
 

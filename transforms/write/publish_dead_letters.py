@@ -10,7 +10,8 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.dead_letter import DeadLetter, message_attributes
-from transforms.clients.pubsub import MAX_REQUEST_BYTES, MAX_REQUEST_MESSAGES, Message, MessagePublisher
+from transforms.clients.messages import MAX_REQUEST_BYTES, MAX_REQUEST_MESSAGES, Message
+from transforms.clients.pubsub import MessagePublisher
 
 STAGE = "Write dead letters"
 

@@ -23,7 +23,7 @@ from tests.fixtures.dead_letters import (
     held,
     replay_with,
 )
-from transforms.clients.pubsub import Message
+from transforms.clients.messages import Message
 
 
 def test_every_dead_letter_is_published_once_and_acknowledged() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.clients.pubsub import MAX_REQUEST_BYTES, MAX_REQUEST_MESSAGES, Message, publish_requests
+from transforms.clients.messages import MAX_REQUEST_BYTES, MAX_REQUEST_MESSAGES, Message, publish_requests
 
 
 @given(st.lists(st.sampled_from([1, 1_000, MAX_REQUEST_BYTES // 3, MAX_REQUEST_BYTES]), max_size=12))

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-
 from pipeline.evaluation.metrics import Evaluation, Ranking
 from schemas.score import Tier
 
@@ -25,6 +22,9 @@ def draw(evaluations: Sequence[Evaluation], path: Path) -> None:
     check_picture(path)
     if not evaluations:
         raise ValueError("nothing to draw: no account has both a score and a label")
+    from matplotlib import rc_context  # noqa: PLC0415 - takes half a second to import, and most evaluations draw nothing
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     figure = Figure(figsize=(5 * len(evaluations), 7), layout="constrained")
     axes = figure.subplots(2, len(evaluations), squeeze=False)
     for column, evaluation in enumerate(evaluations):

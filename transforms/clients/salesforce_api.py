@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-import jwt
 from pydantic import AwareDatetime, Field, JsonValue
 
 from schemas.record import ValidatedModel
@@ -137,6 +136,8 @@ def token_request(settings: SalesforceSettings, secret: str, now: dt.datetime) -
     """
     if settings.flow is AuthFlow.CLIENT_CREDENTIALS:
         return {"grant_type": "client_credentials", "client_id": settings.client_id, "client_secret": secret.strip()}
+    import jwt  # noqa: PLC0415 - imports cryptography, which options don't need
+
     claims = {
         "iss": settings.client_id,
         "sub": settings.username,

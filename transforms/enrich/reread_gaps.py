@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import apache_beam as beam
 import structlog
@@ -13,9 +13,11 @@ from msgspec.structs import replace
 
 from schemas.change_event import ACCOUNT_ENTITY, WHOLE_RECORD_GAPS, AccountChange, ChangeType
 from schemas.salesforce_fields import MODIFIED_FIELD
-from transforms.clients.salesforce import Salesforce, shared_salesforce
 from transforms.clients.salesforce_api import AccountRecord, SalesforceCircuitOpen, SalesforceSettings
 from transforms.errors import SalesforceUnavailable
+
+if TYPE_CHECKING:
+    from transforms.clients.salesforce import Salesforce
 
 STAGE: Final = "Reread gaps"
 BATCHES: Final = "batches"
@@ -101,7 +103,11 @@ class _Reread(beam.DoFn):
         self.read_milliseconds = Metrics.distribution(STAGE, "api_call_duration_milliseconds")
 
     def setup(self) -> None:
-        self.salesforce: Salesforce | None = shared_salesforce(self.settings) if self.settings else None
+        self.salesforce: Salesforce | None = None
+        if self.settings:
+            from transforms.clients.salesforce import shared_salesforce  # noqa: PLC0415 - imports a SOAP stack
+
+            self.salesforce = shared_salesforce(self.settings)
 
     def process(
         self, batch: Iterable[AccountChange]

@@ -13,7 +13,8 @@ from typing import TypedDict, TypeVar, cast
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
-from pipeline.config.settings import Settings, defaults, read_settings
+from pipeline.config.options_help import add_options
+from pipeline.config.settings import Settings, read_settings
 from pipeline.config.sources import ResolvedOptions, resolve_options
 from pipeline.resources.names import resource_path
 from transforms.admit.token_budget import TokenBudget
@@ -41,9 +42,7 @@ class RescoringOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        for name, default, description in defaults():
-            shown = f" (default: {default})" if default not in (None, "") else ""
-            parser.add_argument(f"--{name}", help=(description + shown).replace("%", "%%"))
+        add_options(parser)
 
 
 class BatchingOptions(TypedDict):
@@ -262,15 +261,6 @@ def _salesforce(settings: Settings) -> SalesforceSettings | None:
         )
     except ValueError as error:
         raise ValueError(f"salesforce_{error}") from None
-
-
-def options_help() -> str:
-    """Return the help text of this pipeline's options, with their defaults."""
-    parser = argparse.ArgumentParser(
-        prog="rescore run", usage="rescore run [--config FILE] [--NAME=VALUE …]", add_help=False
-    )
-    RescoringOptions._add_argparse_args(parser)  # noqa: SLF001 - Beam has no public method for it
-    return parser.format_help()
 
 
 @functools.cache

@@ -9,7 +9,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from packaging.requirements import Requirement
 from pydantic import Field
 
-from pipeline.config.options import config_from, options_help
+from pipeline.config.options import config_from
+from pipeline.config.options_help import options_help
 from pipeline.config.settings import Settings
 from pipeline.config.template_metadata import document, metadata, parameters
 

@@ -8,7 +8,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 
-from pipeline.config.options import OptionError, ShadowConfig, command_line, config_from, options_help, unknown_flags
+from pipeline.config.options import OptionError, ShadowConfig, command_line, config_from, unknown_flags
+from pipeline.config.options_help import options_help
 from pipeline.config.settings import read_settings
 from transforms.admit.token_budget import BudgetAction, TokenBudget
 from transforms.clients.redis import RedisSettings

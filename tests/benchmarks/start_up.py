@@ -28,6 +28,8 @@ _IMPORTS: Final[Mapping[str, str]] = {
     "dead-letters list": "pipeline.dead_letters.list_dead_letters",
     "dead-letters show": "pipeline.dead_letters.show_dead_letter",
     "dead-letters replay": "pipeline.dead_letters.replay_plan, pipeline.dead_letters.replay_session",
+    "scores": "pipeline.scores.account_score, pipeline.scores.score_list",
+    "account": "pipeline.scores.account_timeline",
     "recover": "pipeline.dead_letters.recover",
     "evaluate": "pipeline.evaluation.evaluate",
     "doctor": "pipeline.doctor.diagnosis",

@@ -53,6 +53,8 @@ UNUSED: Final[Mapping[str, frozenset[str]]] = {
     "pipeline.ledger.reconcile": _BIGQUERY_ONLY,
     "pipeline.local.demo": frozenset({"apache_beam", "redis", "sqlglot"}),
     "pipeline.local.publishing": _PUBSUB_ONLY,
+    "pipeline.scores.account_score": _BIGQUERY_ONLY,
+    "pipeline.scores.account_timeline": _BIGQUERY_ONLY,
     "pipeline.run": frozenset({"google.cloud.aiplatform", "matplotlib", "simple_salesforce", "sqlglot"}),
 }
 """By the module of a command: packages that it does not use, or only with some options."""

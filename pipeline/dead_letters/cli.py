@@ -111,7 +111,7 @@ def show(
 ) -> None:
     """Show a dead letter: its payload (CRM data), what the pipeline would decide now, its replays and outcomes."""
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
-    from pipeline.dead_letters.show_dead_letter import render, show_dead_letter  # noqa: PLC0415 - imports Beam: seconds
+    from pipeline.dead_letters.show_dead_letter import render, show_dead_letter  # noqa: PLC0415 - imports BigQuery: 1 s
 
     with command(verbose=verbose):
         shown = show_dead_letter(
@@ -150,7 +150,7 @@ def replay(
     verbose: Verbose = False,
 ) -> None:
     """Publish dead letters again with their original payload and attributes; a dry run unless --execute is given."""
-    from pipeline.dead_letters import replay_plan, replay_session  # noqa: PLC0415 - imports Beam: seconds
+    from pipeline.dead_letters import replay_plan, replay_session  # noqa: PLC0415 - imports BigQuery: 1 s
     from pipeline.dead_letters.dead_letter_filter import ReplayRequest  # noqa: PLC0415
     from pipeline.dead_letters.list_dead_letters import known_filter  # noqa: PLC0415
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415

@@ -30,7 +30,7 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Run sample events through the whole pipeline on a local stack, and report the outcomes."""
-    from pipeline.local.demo import (  # noqa: PLC0415 - Beam takes seconds to import
+    from pipeline.local.demo import (  # noqa: PLC0415 - imports BigQuery: 1 s
         events_input,
         extract_input,
         generated_input,
@@ -65,7 +65,7 @@ def local(
     verbose: Verbose = False,
 ) -> None:
     """Start the local stack, print its environment variables as exports, and serve until Ctrl-C."""
-    from pipeline.local.serve import serve_local  # noqa: PLC0415 - Beam takes seconds to import
+    from pipeline.local.serve import serve_local  # noqa: PLC0415 - imports BigQuery: 1 s
 
     configure_logging(verbose=verbose)
     with one_line_errors(), ends_in_order():

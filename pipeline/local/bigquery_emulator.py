@@ -1,5 +1,6 @@
 """BigQuery on this machine: bqemulator as a child process that keeps its data in a folder."""
 
+import os
 import socket
 import subprocess
 import time
@@ -48,6 +49,8 @@ class BigQueryEmulator:
             *("--persistent", "--data-dir", str(self.data_dir / "bigquery")),
             stdout=self._log,
             stderr=self._log,
+            # Otherwise it asks a host of DuckDB's for an Avro extension, which nothing here needs.
+            env={**os.environ, "BQEMU_ENABLE_FORMAT_EXTENSIONS": "false"},
         )
         self.url = f"http://127.0.0.1:{rest_port}"
 

@@ -30,13 +30,10 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Run sample events through the whole pipeline on a local stack, and report the outcomes."""
-    from pipeline.local.demo import (  # noqa: PLC0415 - imports BigQuery: 1 s
-        events_input,
-        extract_input,
-        generated_input,
-        run_demo,
-    )
-    from pipeline.local.demo_view import live_progress, render_result  # noqa: PLC0415
+    from pipeline.local.demo import run_demo  # noqa: PLC0415 - Pub/Sub's client takes half a second to import
+    from pipeline.local.demo_input import events_input, extract_input, generated_input  # noqa: PLC0415
+    from pipeline.local.demo_progress import shown_progress  # noqa: PLC0415
+    from pipeline.local.demo_view import render_result  # noqa: PLC0415
 
     configure_logging(verbose=verbose)
     if events and crm:
@@ -50,7 +47,7 @@ def demo(
             demo_input = events_input(events, accounts, seed, as_of=as_of)
         else:
             demo_input = generated_input(accounts, seed, as_of=as_of)
-        with live_progress(console) as on_progress:
+        with shown_progress(console) as on_progress:
             result = run_demo(demo_input, data_dir=data_dir, on_progress=on_progress)
     end_with(result, render_result, as_json=as_json, is_ok=not result.unexplained)
 

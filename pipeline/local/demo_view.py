@@ -1,42 +1,15 @@
-"""Show `rescore demo` on a terminal: live progress, then the outcomes."""
+"""Show the result of `rescore demo` on a terminal: the outcomes, and what to look at next."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.ledger.ledger_report import Progress as LedgerProgress
-from pipeline.local.demo import DemoResult
-
-OnProgress = Callable[[str, LedgerProgress, int], None]
+from pipeline.local.demo_result import DemoResult
 
 _TIER_STYLES = {"hot": "bold red", "warm": "yellow", "cool": "cyan", "cold": "blue"}
-
-
-@contextmanager
-def live_progress(console: Console) -> Iterator[OnProgress]:
-    """Show the stage of the run and the number of ledger rows with an outcome."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("starting", total=None)
-
-        def show(stage: str, progress: LedgerProgress, published: int) -> None:
-            # A message that is not received yet counts as one outcome.
-            total = progress.received + max(0, published - progress.messages) if published else None
-            bars.update(task, description=stage, total=total, completed=progress.explained)
-
-        yield show
 
 
 def render_result(result: DemoResult) -> Group:

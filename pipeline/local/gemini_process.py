@@ -5,7 +5,7 @@ import subprocess
 import urllib.request
 from typing import Any, Self
 
-from pipeline.local.child_process import start_module, stop_process
+from pipeline.local.child_process import start_module
 
 
 class GeminiProcess:
@@ -23,10 +23,22 @@ class GeminiProcess:
         Raises:
             RuntimeError: It ended instead; its error is on standard error.
         """
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start the stand-in without waiting."""
         self._process = start_module(
             "pipeline.local.gemini", "--config", json.dumps(self._config), stdout=subprocess.PIPE
         )
-        line = self._process.stdout.readline() if self._process.stdout else ""
+
+    def wait_until_ready(self) -> None:
+        """Wait until the launched stand-in serves; its addresses are known from now on.
+
+        Raises:
+            RuntimeError: It ended instead; its error is on standard error.
+        """
+        line = self._process.stdout.readline() if self._process and self._process.stdout else ""
         if not line:
             self.stop()
             raise RuntimeError("the Gemini stand-in did not start: see its error above")
@@ -53,9 +65,10 @@ class GeminiProcess:
             return document
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process at once: it has nothing to keep."""
         if self._process:
-            stop_process(self._process)
+            self._process.kill()
+            self._process.wait()
             if self._process.stdout:
                 self._process.stdout.close()
             self._process = None

@@ -1,26 +1,21 @@
 """The local stack on loopback: Pub/Sub, BigQuery, Gemini, credentials, and the CRM mirror."""
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pipeline.local.bigquery_emulator import BigQueryEmulator
-from pipeline.local.credentials import credentials_environment, write_service_account_file
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.gemini_process import GeminiProcess
-from pipeline.local.pubsub import EmbeddedPubSub
+from pipeline.local.stack_processes import PROJECT, RUNNER, StackProcesses, stack_processes
 from pipeline.resources.names import CRM_DATASET
 from pipeline.resources.tables import create_tables
-from pipeline.resources.topics import create_topics
 from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
 from transforms.clients.bigquery import Warehouse
 
-PROJECT: Final = "account-scoring-local"
-RUNNER: Final = "pipeline.local.runner.LocalRunner"
-"""The name by which Beam finds the runner; importing it would import Beam."""
+__all__ = ["PROJECT", "RUNNER", "LocalStack", "connected_stack", "crm_is_empty", "load_crm", "local_stack"]
 
 
 @dataclass(frozen=True)
@@ -34,15 +29,6 @@ class LocalStack:
     bigquery: BigQueryEmulator
     warehouse: Warehouse
 
-    def wait_until_ready(self) -> None:
-        """Wait until BigQuery answers, and create the missing tables.
-
-        Raises:
-            RuntimeError: The BigQuery emulator did not start.
-        """
-        self.bigquery.wait_until_ready()
-        create_tables(self.warehouse)
-
 
 @contextmanager
 def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) -> Iterator[LocalStack]:
@@ -55,39 +41,31 @@ def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) 
         data_dir: Folder of the warehouse and the credentials.
         gemini_config: Fields of the stand-in's configuration.
     """
-    with starting_stack(data_dir, gemini_config=gemini_config) as stack:
-        stack.wait_until_ready()
+    with stack_processes(data_dir, gemini_config=gemini_config) as processes, connected_stack(processes) as stack:
         yield stack
 
 
 @contextmanager
-def starting_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) -> Iterator[LocalStack]:
-    """Like `local_stack`, but enter the context while BigQuery is starting, until `wait_until_ready`.
+def connected_stack(processes: StackProcesses) -> Iterator[LocalStack]:
+    """Wait until BigQuery answers, and create the missing tables; end the connection at the end of the context.
 
-    Topics and subscriptions exist, so a pipeline can start meanwhile if nothing is published.
+    Raises:
+        RuntimeError: The BigQuery emulator did not start.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as parts:
-        bigquery, gemini = BigQueryEmulator(data_dir), GeminiProcess(gemini_config)
-        parts.callback(bigquery.stop)
-        parts.callback(gemini.stop)
-        bigquery.launch()
-        gemini.start()
-        pubsub_host = os.environ.get("PUBSUB_EMULATOR_HOST") or parts.enter_context(EmbeddedPubSub()).host
-        key_file = write_service_account_file(data_dir / "credentials.json", gemini.token_url, PROJECT)
-        environment = {
-            "GOOGLE_CLOUD_PROJECT": PROJECT,
-            "PUBSUB_EMULATOR_HOST": pubsub_host,
-            "BIGQUERY_EMULATOR_HOST": bigquery.url,
-            "GOOGLE_VERTEX_BASE_URL": gemini.url,
-            "RESCORE_RUNNER": RUNNER,
-            **credentials_environment(key_file),
-        }
-        parts.enter_context(_environment(environment))
-        warehouse = Warehouse(PROJECT)
-        parts.callback(warehouse.close)
-        create_topics(PROJECT)
-        yield LocalStack(PROJECT, data_dir, environment, gemini, bigquery, warehouse)
+    processes.bigquery.wait_until_ready()
+    warehouse = Warehouse(processes.project)
+    try:
+        create_tables(warehouse)
+        yield LocalStack(
+            project=processes.project,
+            data_dir=processes.data_dir,
+            environment=processes.environment,
+            gemini=processes.gemini,
+            bigquery=processes.bigquery,
+            warehouse=warehouse,
+        )
+    finally:
+        warehouse.close()
 
 
 def load_crm(warehouse: Warehouse, crm: CrmRecords) -> None:
@@ -102,17 +80,3 @@ def crm_is_empty(warehouse: Warehouse) -> bool:
     """Whether the mirror has no account."""
     (row,) = warehouse.query(f"SELECT COUNT(*) AS accounts FROM `{warehouse.project}.{CRM_DATASET}.{ACCOUNTS.name}`")  # noqa: S608 - constant names
     return not row["accounts"]
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

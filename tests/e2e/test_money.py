@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.credentials import credentials_environment, write_service_account_file
-from pipeline.local.demo import generated_input, run_demo
+from pipeline.local.demo import run_demo
+from pipeline.local.demo_input import generated_input
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.stack import PROJECT
 from pipeline.resources.names import SCORING_DATASET

@@ -203,6 +203,7 @@ class GeminiService:
             block_reason="PROHIBITED_CONTENT" if kind is FaultKind.PROMPT_BLOCKED else None,
         )
         delay = self.config.latency.answer_seconds(output_tokens, uniform(self.config.seed, "latency", call.number))
+        self.counts.accounts += len(call.accounts)
         self.counts.prompt_tokens += call.prompt.tokens
         self.counts.output_tokens += output_tokens
         self.counts.cached_tokens += call.cached_tokens

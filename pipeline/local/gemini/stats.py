@@ -16,6 +16,8 @@ class GeminiStats:
     by_status: Counter[str] = field(default_factory=Counter)
     """By HTTP status; "none": the answer was not sent completely."""
     by_fault: Counter[str] = field(default_factory=Counter)
+    accounts: int = 0
+    """Of the calls that were answered with 200."""
     prompt_tokens: int = 0
     """Of the calls that were answered with 200, like the other tokens."""
     output_tokens: int = 0

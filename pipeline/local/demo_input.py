@@ -1,0 +1,51 @@
+"""What a demo runs on: a CRM, and the events of its changes."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from pipeline.ledger.event_files import read_event_files
+from pipeline.local.crm.extract import extract_change_events, load_crm_extract
+from pipeline.local.crm.generator import generate_crm
+from pipeline.local.crm.records import CrmRecords
+from pipeline.local.crm.sample_events import generate_events
+
+SAMPLE_COALESCING: Final = ("--coalesce_seconds=1", "--coalesce_max_seconds=5", "--batch_wait_seconds=0.5")
+"""Short windows for samples, which are published within seconds; an extract uses the default windows."""
+
+GARBAGE_SHARE: Final = 0.02
+SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.25
+
+
+@dataclass(frozen=True)
+class DemoInput:
+    """A CRM for the warehouse, and the events of its changes."""
+
+    crm: CrmRecords
+    events: Iterable[bytes]
+    coalescing: tuple[str, ...] = ()
+
+
+def generated_input(accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
+    """Return a generated CRM, and a day of its changes, some of them malformed."""
+    crm = generate_crm(accounts=accounts, seed=seed, as_of=as_of)
+    count = int(accounts * SAMPLE_EVENTS_PER_ACCOUNT)
+    start = as_of - dt.timedelta(hours=8)
+    events = generate_events(crm, count=count, seed=seed, start=start, garbage_share=GARBAGE_SHARE)
+    return DemoInput(crm, events, SAMPLE_COALESCING)
+
+
+def extract_input(folder: Path) -> DemoInput:
+    """Return a CRM extract, and the engagement and close of each opportunity as change events in time order."""
+    crm = load_crm_extract(folder)
+    return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)))
+
+
+def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
+    """Return the events of files, and a generated CRM, whose accounts may be others."""
+    events = list(read_event_files(path))
+    return DemoInput(generate_crm(accounts=accounts, seed=seed, as_of=as_of), events, SAMPLE_COALESCING)

@@ -1,0 +1,111 @@
+"""The progress of a demo, and how it is shown: counting lines on a terminal, or a plain line now and then."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_SECONDS: Final = 5.0
+"""The least time between two plain lines of one stage."""
+
+
+@dataclass(frozen=True)
+class DemoProgress:
+    """How far a demo is: what it does, and what has become of the events."""
+
+    stage: str
+    published: int = 0
+    """Messages."""
+    read: int = 0
+    """Messages that the pipeline has taken from the subscription."""
+    skipped: int = 0
+    coalesced: int = 0
+    scored: int = 0
+    """Accounts in Gemini's answers."""
+    calls: int = 0
+    written: int = 0
+    """Scores that are in BigQuery."""
+    dead_lettered: int = 0
+
+    def lines(self) -> tuple[tuple[str, int, str], ...]:
+        """Return the counts in the order of the pipeline's steps: a word, the number, and what is counted."""
+        return (
+            ("received", self.read, f"of {self.published} messages"),
+            ("skipped", self.skipped, "changes that can't move a score"),
+            ("coalesced", self.coalesced, "into another change of the account"),
+            ("scored", self.scored, f"accounts in {self.calls} calls to Gemini"),
+            ("written", self.written, "scores to BigQuery"),
+            ("dead-lettered", self.dead_lettered, "messages that can't be read"),
+        )
+
+
+OnProgress = Callable[[DemoProgress], None]
+
+
+@contextmanager
+def shown_progress(console: Console) -> Iterator[OnProgress]:
+    """Show progress on standard error: live where it is a terminal, in plain lines elsewhere."""
+    if console.is_terminal:
+        with live_progress(console) as show:
+            yield show
+    else:
+        yield PlainProgress(lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False))
+
+
+@contextmanager
+def live_progress(console: Console) -> Iterator[OnProgress]:
+    """Show a line for each stage, which vanish at the end."""
+    spinner = Spinner("dots")
+    with Live(console=console, transient=True, refresh_per_second=8) as live:
+
+        def show(progress: DemoProgress) -> None:
+            spinner.update(text=progress.stage)
+            live.update(Group(spinner, counts_table(progress)))
+
+        yield show
+
+
+def counts_table(progress: DemoProgress) -> Table | Text:
+    """Return a line for each count; before anything is published, nothing. A narrow terminal cuts lines off."""
+    if not progress.published:
+        return Text()
+    table = Table(show_header=False, box=None, padding=(0, 1), pad_edge=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right", min_width=5)
+    table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+    for word, count, unit in progress.lines():
+        table.add_row(word, Text(str(count), style="bold" if count else "dim"), unit)
+    return table
+
+
+class PlainProgress:
+    """Writes a line when a stage begins, and then at most every few seconds when a count has changed."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._shown = DemoProgress("")
+        self._shown_at = 0.0
+
+    def __call__(self, progress: DemoProgress) -> None:
+        """Write a line if it is time for one."""
+        now = self._clock()
+        begins = progress.stage != self._shown.stage
+        if begins or (progress != self._shown and now - self._shown_at >= PLAIN_SECONDS):
+            self._write(plain_line(progress))
+            self._shown, self._shown_at = progress, now
+
+
+def plain_line(progress: DemoProgress) -> str:
+    """Return the stage, with the counts if anything is published."""
+    if not progress.published:
+        return f"rescore: {progress.stage}"
+    counts = ", ".join(f"{word} {count}" for word, count, _ in progress.lines())
+    return f"rescore: {progress.stage}: {progress.published} messages, {counts}"

@@ -1,0 +1,149 @@
+"""One run of the demo: publish events to a pipeline that was started, and follow them until each has its outcome."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from pipeline.ledger.ledger_report import LedgerReport
+from pipeline.ledger.ledger_summary import first_score_seconds
+from pipeline.local.demo_input import DemoInput
+from pipeline.local.demo_progress import DemoProgress, OnProgress
+from pipeline.local.demo_result import DemoResult
+from pipeline.local.publishing import publish_events
+from pipeline.local.stack import LocalStack, connected_stack, load_crm
+from pipeline.local.stack_processes import StackProcesses
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC, resource_path
+from schemas.clock import utc_now
+from schemas.outcome import OutcomeKind
+
+READ_POLL_SECONDS: Final = 0.05
+LEDGER_POLL_SECONDS: Final = 0.4
+"""A look at the ledger takes the BigQuery emulator 30 ms, in which it takes no row."""
+
+STALL_SECONDS: Final = 90.0
+"""A run without progress for this long counts as stuck."""
+
+
+def run_events(
+    processes: StackProcesses,
+    pipeline: "subprocess.Popen[bytes]",
+    demo_input: DemoInput,
+    on_progress: OnProgress,
+    *,
+    started: float,
+) -> DemoResult:
+    """Load the CRM, publish the events, wait until each has its outcome, and return the report.
+
+    Args:
+        processes: Servers of the stack; BigQuery may still be starting.
+        pipeline: The process of `rescore run`, which may still be starting. It is told to end when the events are done.
+        demo_input: CRM to load and events to publish.
+        on_progress: Called with the progress.
+        started: When the demo started, by the monotonic clock.
+
+    Raises:
+        RuntimeError: The pipeline ended.
+    """
+    with connected_stack(processes) as stack:
+        run = _Run(processes, stack, pipeline, on_progress)
+        run.begin("loading the CRM")
+        load_crm(stack.warehouse, demo_input.crm)
+        events = iter(demo_input.events)
+        # The first event waits for the pipeline to start, so that the times of the others are the pipeline's.
+        run.begin("waiting for the pipeline to start")
+        run.publish(islice(events, 1))
+        run.wait_until_read()
+        batch_at = utc_now()
+        run.publish(events)
+        run.begin("rescoring")
+        unexplained = run.wait_until_done()
+        pipeline.terminate()  # it ends while the report is read
+        run.begin("reading the report")
+        summary = run.report.summary()
+        return DemoResult(
+            published=run.progress.published,
+            summary=summary,
+            unexplained=unexplained,
+            gemini=stack.gemini.stats(),
+            first_score_seconds=first_score_seconds(summary.scored, batch_at),
+            elapsed_seconds=time.monotonic() - started,
+        )
+
+
+class _Run:
+    """The events that were published, and how far the pipeline is with them."""
+
+    def __init__(
+        self,
+        processes: StackProcesses,
+        stack: LocalStack,
+        pipeline: "subprocess.Popen[bytes]",
+        on_progress: OnProgress,
+    ) -> None:
+        self.report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
+        self.progress = DemoProgress("")
+        self._processes = processes
+        self._stack = stack
+        self._pipeline = pipeline
+        self._on_progress = on_progress
+
+    def begin(self, stage: str) -> None:
+        """Show what happens now."""
+        self._show(replace(self.progress, stage=stage))
+
+    def publish(self, events: Iterable[bytes]) -> None:
+        """Publish events as messages, in order."""
+        topic = resource_path(self._stack.project, "topics", TOPIC)
+        count = sum(1 for _ in publish_events(topic, events))
+        self._show(replace(self.progress, published=self.progress.published + count))
+
+    def wait_until_read(self) -> None:
+        """Wait until the pipeline has read every message."""
+        self._wait(lambda: self._unread() == 0, READ_POLL_SECONDS)
+
+    def wait_until_done(self) -> int:
+        """Wait until every event has its outcome; return how many have none when nothing happens any more."""
+        self._wait(self._is_done, LEDGER_POLL_SECONDS)
+        progress = self.report.progress()
+        return progress.unexplained + max(0, self.progress.published - progress.messages)
+
+    def _wait(self, is_over: Callable[[], bool], poll_seconds: float) -> None:
+        """Poll until the wait is over, or until nothing has changed for `STALL_SECONDS`."""
+        seen, changed_at = self.progress, time.monotonic()
+        while not is_over():
+            if self.progress != seen:
+                seen, changed_at = self.progress, time.monotonic()
+            if time.monotonic() - changed_at > STALL_SECONDS:
+                return
+            if self._pipeline.poll() is not None:
+                code = self._pipeline.returncode
+                raise RuntimeError(f"the pipeline ended with exit code {code}: see its log above")
+            time.sleep(poll_seconds)
+
+    def _unread(self) -> int:
+        unread = self._processes.unread_messages()
+        return self.progress.published - self.report.counts().messages if unread is None else unread
+
+    def _is_done(self) -> bool:
+        counts, gemini, published = self.report.counts(), self._stack.gemini.stats(), self.progress.published
+        unread = self._processes.unread_messages()
+        self._show(
+            replace(
+                self.progress,
+                read=counts.messages if unread is None else published - unread,
+                skipped=counts.outcomes[OutcomeKind.SKIPPED],
+                coalesced=counts.outcomes[OutcomeKind.COALESCED],
+                scored=gemini["accounts"],
+                calls=gemini["calls"],
+                written=counts.outcomes[OutcomeKind.SCORED],
+                dead_lettered=counts.outcomes[OutcomeKind.DEAD_LETTERED],
+            )
+        )
+        return counts.may_be_done(published) and self.report.progress().is_done(published)
+
+    def _show(self, progress: DemoProgress) -> None:
+        self.progress = progress
+        self._on_progress(progress)

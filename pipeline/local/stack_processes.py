@@ -1,0 +1,93 @@
+"""The servers of the local stack: BigQuery and Gemini as child processes, Pub/Sub in this one, and credentials.
+
+They start side by side. This module imports no client of BigQuery, which takes a second: what it starts starts earlier.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.local.bigquery_emulator import BigQueryEmulator
+from pipeline.local.credentials import credentials_environment, write_service_account_file
+from pipeline.local.gemini_process import GeminiProcess
+from pipeline.local.pubsub import EmbeddedPubSub
+from pipeline.resources.names import SUBSCRIPTION, resource_path
+from pipeline.resources.topics import create_topics
+
+PROJECT: Final = "account-scoring-local"
+RUNNER: Final = "pipeline.local.runner.LocalRunner"
+"""The name by which Beam finds the runner; importing it would import Beam."""
+
+
+@dataclass(frozen=True)
+class StackProcesses:
+    """The servers; `environment` holds the variables with which clients find them. BigQuery may still be starting."""
+
+    project: str
+    data_dir: Path
+    environment: Mapping[str, str]
+    gemini: GeminiProcess
+    bigquery: BigQueryEmulator
+    pubsub: EmbeddedPubSub | None
+    """None: PUBSUB_EMULATOR_HOST names another emulator."""
+
+    def unread_messages(self) -> int | None:
+        """Return how many messages the pipeline has not read; None if another Pub/Sub emulator is used."""
+        if self.pubsub is None:
+            return None
+        return self.pubsub.backlog(resource_path(self.project, "subscriptions", SUBSCRIPTION))
+
+
+@contextmanager
+def stack_processes(
+    data_dir: Path, *, gemini_config: dict[str, Any] | None = None, is_kept: bool = True
+) -> Iterator[StackProcesses]:
+    """Start the servers, with topics and subscriptions; stop them at the end of the context.
+
+    A pipeline can start within the context while BigQuery is starting, if nothing is published. The environment of this
+    process points to the servers. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub emulator is used.
+
+    Args:
+        data_dir: Folder of the warehouse and the credentials.
+        gemini_config: Fields of the stand-in's configuration.
+        is_kept: Whether the warehouse is used again; otherwise BigQuery does not write it to the disk at its end.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as parts:
+        bigquery, gemini = BigQueryEmulator(data_dir), GeminiProcess(gemini_config)
+        parts.callback(bigquery.stop if is_kept else bigquery.kill)
+        parts.callback(gemini.stop)
+        bigquery.launch()
+        gemini.launch()
+        other_host = os.environ.get("PUBSUB_EMULATOR_HOST")
+        pubsub = None if other_host else parts.enter_context(EmbeddedPubSub())
+        gemini.wait_until_ready()
+        key_file = write_service_account_file(data_dir / "credentials.json", gemini.token_url, PROJECT)
+        environment = {
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "PUBSUB_EMULATOR_HOST": pubsub.host if pubsub else str(other_host),
+            "BIGQUERY_EMULATOR_HOST": bigquery.url,
+            "GOOGLE_VERTEX_BASE_URL": gemini.url,
+            "RESCORE_RUNNER": RUNNER,
+            **credentials_environment(key_file),
+        }
+        parts.enter_context(_environment(environment))
+        create_topics(PROJECT)
+        yield StackProcesses(PROJECT, data_dir, environment, gemini, bigquery, pubsub)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

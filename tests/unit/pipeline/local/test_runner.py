@@ -206,6 +206,32 @@ def test_a_bundle_without_elements_is_dropped() -> None:
     assert " ".join(CALLS) == "setup start b finish teardown"
 
 
+class _Note(beam.DoFn):
+    """Notes each element with the name of the step."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def process(self, element: Any) -> Iterator[Any]:
+        CALLS.append(f"{self.step}:{''.join(element)}")
+        yield element
+
+
+def test_the_first_batch_passes_every_step_before_the_second_passes_one() -> None:
+    """A bundle of batches is split, and what is furthest along in the graph goes on first."""
+    with _streaming(LocalRunner) as pipeline:
+        script = TestStream().add_elements([["a", "b"], ["c"], ["d"]]).advance_watermark_to_infinity()
+        _ = pipeline | script | "1" >> beam.ParDo(_Note("1")) | "2" >> beam.ParDo(_Note("2"))
+    assert " ".join(CALLS) == "1:ab 2:ab 1:c 2:c 1:d 2:d"
+
+
+def test_other_bundles_stay_whole() -> None:
+    """A step takes all elements of a bundle that are no batches."""
+    with _streaming(LocalRunner) as pipeline:
+        _ = pipeline | _stream_of("a b c") | "1" >> beam.ParDo(_Note("1")) | "2" >> beam.ParDo(_Note("2"))
+    assert " ".join(CALLS) == "1:a 1:b 1:c 2:a 2:b 2:c"
+
+
 def test_a_dofn_whose_bundle_failed_is_not_used_again() -> None:
     """The bundle is tried four times as in Beam, each time with a new DoFn; then the pipeline fails."""
     pipeline = _streaming(LocalRunner)

@@ -37,6 +37,7 @@ BEAM_INTERNALS = {
     ),
     f"{DIRECT}.evaluation_context:_ExecutionContext.get_step_context": "(self)",
     f"{DIRECT}.executor:Executor.__init__": "(self, *args, **kwargs)",
+    f"{DIRECT}.executor:_CompletionCallback.__init__": "(self, evaluation_context, all_updates, timer_firings)",
     f"{DIRECT}.executor:Executor.await_completion": "(self)",
     f"{DIRECT}.executor:Executor.shutdown": "(self)",
     f"{DIRECT}.executor:Executor.start": "(self, roots)",
@@ -75,6 +76,24 @@ BEAM_STATEMENTS = {
         "_transform_keyed_states =",
     ],
     f"{DIRECT}.evaluation_context:EvaluationContext.handle_result": ["self._commit_bundles(", ".partial_keyed_state"],
+    f"{DIRECT}.executor:Executor.__init__": ["self._executor ="],
+    f"{DIRECT}.executor:_CompletionCallback.handle_result": [
+        "self._all_updates.offer(",
+        "committed_bundle=output_committed_bundle",
+    ],
+    f"{DIRECT}.executor:_ExecutorServiceParallelExecutor.__init__": [
+        "self.all_updates =",
+        "self.default_completion_callback = _CompletionCallback(",
+    ],
+    f"{DIRECT}.executor:_ExecutorServiceParallelExecutor.schedule_consumers": [
+        "committed_bundle.pcollection in self.value_to_consumers"
+    ],
+    f"{DIRECT}.executor:_ExecutorServiceParallelExecutor._MonitorTask.call": [
+        "update = self._executor.all_updates.poll()",
+        "while update:",
+        "if update.committed_bundle:",
+        "self._executor.executor_service.submit(self)",
+    ],
     f"{DIRECT}.transform_evaluator:TransformEvaluatorRegistry.__init__": [
         "self._evaluators:",
         "core.ParDo: _ParDoEvaluator",

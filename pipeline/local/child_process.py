@@ -9,7 +9,7 @@ STOP_TIMEOUT_SECONDS: Final = 10.0
 
 
 def start_module(
-    *arguments: str, stdout: int | IO[Any], stderr: IO[Any] | None = None, env: Mapping[str, str] | None = None
+    *arguments: str, stdout: int | IO[Any], stderr: int | IO[Any] | None = None, env: Mapping[str, str] | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start `python -m` with these arguments, without standard input.
 

@@ -3,7 +3,7 @@
 import datetime as dt
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -11,9 +11,14 @@ from rich.console import Console
 from pipeline.terminal.exit_codes import ends_in_order, one_line_errors, refuse
 from pipeline.terminal.logs import configure_logging
 from pipeline.terminal.parameters import Accounts, Crm, DataDir, Json, Seed, Verbose
+from pipeline.terminal.program import program
 from pipeline.terminal.results import end_with
 
 app = typer.Typer()
+
+_ACCOUNTS: Final = 200
+_SEED: Final = 1
+_DEFAULTS: Final = {"--accounts": _ACCOUNTS, "--seed": _SEED}
 
 
 @app.command(epilog="Example: `rescore demo --accounts 200` or `rescore demo --events events/ --json`")
@@ -23,8 +28,8 @@ def demo(
         Path | None, typer.Option(help="Change events to publish: JSON, JSON lines, or a folder of them.")
     ] = None,
     crm: Crm = None,
-    accounts: Accounts = 200,
-    seed: Seed = 1,
+    accounts: Accounts = _ACCOUNTS,
+    seed: Seed = _SEED,
     data_dir: DataDir = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -34,6 +39,7 @@ def demo(
     from pipeline.local.demo_input import events_input, extract_input, generated_input  # noqa: PLC0415
     from pipeline.local.demo_progress import shown_progress  # noqa: PLC0415
     from pipeline.local.demo_view import render_result  # noqa: PLC0415
+    from pipeline.local.next_steps import next_steps, render_next_steps  # noqa: PLC0415
 
     configure_logging(verbose=verbose)
     if events and crm:
@@ -47,17 +53,21 @@ def demo(
             demo_input = events_input(events, accounts, seed, as_of=as_of)
         else:
             demo_input = generated_input(accounts, seed, as_of=as_of)
-        with shown_progress(console) as on_progress:
-            result = run_demo(demo_input, data_dir=data_dir, on_progress=on_progress)
+        with shown_progress(console) as view:
+            result = run_demo(demo_input, data_dir=data_dir, view=view)
+    options = {"--events": events, "--crm": crm, "--accounts": accounts, "--seed": seed}
+    given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
     end_with(result, render_result, as_json=as_json, is_ok=not result.unexplained)
+    if not as_json:
+        Console().print(render_next_steps(next_steps(program(), given, data_dir)), soft_wrap=True)
 
 
 @app.command(epilog="Example: `rescore local --data-dir .local --accounts 8803`")
 def local(
     *,
     data_dir: DataDir = None,
-    accounts: Accounts = 200,
-    seed: Seed = 1,
+    accounts: Accounts = _ACCOUNTS,
+    seed: Seed = _SEED,
     crm: Crm = None,
     verbose: Verbose = False,
 ) -> None:

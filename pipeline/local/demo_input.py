@@ -1,7 +1,7 @@
 """What a demo runs on: a CRM, and the events of its changes."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,18 @@ def extract_input(folder: Path) -> DemoInput:
     """Return a CRM extract, and the engagement and close of each opportunity as change events in time order."""
     crm = load_crm_extract(folder)
     return DemoInput(crm, (orjson.dumps(event) for event in extract_change_events(crm)))
+
+
+def kept_events(events: Iterable[bytes], file: Path) -> Iterator[bytes]:
+    """Yield events, and write them to a file that `rescore explain` and `rescore publish` read, one on each line.
+
+    Left out are events that are no line: empty ones, and those with line breaks.
+    """
+    with file.open("wb") as lines:
+        for event in events:
+            if event.strip() and b"\n" not in event and b"\r" not in event:
+                lines.write(event + b"\n")
+            yield event
 
 
 def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:

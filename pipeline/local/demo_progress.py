@@ -38,54 +38,67 @@ class DemoProgress:
         """Return the counts in the order of the pipeline's steps: a word, the number, and what is counted."""
         return (
             ("received", self.read, f"of {self.published} messages"),
-            ("skipped", self.skipped, "changes that can't move a score"),
+            ("skipped", self.skipped, "changes that need no score"),
             ("coalesced", self.coalesced, "into another change of the account"),
             ("scored", self.scored, f"accounts in {self.calls} calls to Gemini"),
             ("written", self.written, "scores to BigQuery"),
-            ("dead-lettered", self.dead_lettered, "messages that can't be read"),
+            ("dead-lettered", self.dead_lettered, "to the dead-letter topic"),
         )
 
 
-OnProgress = Callable[[DemoProgress], None]
+class ProgressView:
+    """Shows the progress of a demo; this one shows nothing."""
+
+    @property
+    def log(self) -> Callable[[str], None] | None:
+        """Writes a line of the pipeline's log; None: the pipeline writes to standard error by itself."""
+        return None
+
+    def show(self, progress: DemoProgress) -> None:
+        """Show how far the demo is."""
 
 
 @contextmanager
-def shown_progress(console: Console) -> Iterator[OnProgress]:
+def shown_progress(console: Console) -> Iterator[ProgressView]:
     """Show progress on standard error: live where it is a terminal, in plain lines elsewhere."""
-    if console.is_terminal:
-        with live_progress(console) as show:
-            yield show
-    else:
+    if not console.is_terminal:
         yield PlainProgress(lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False))
-
-
-@contextmanager
-def live_progress(console: Console) -> Iterator[OnProgress]:
-    """Show a line for each stage, which vanish at the end."""
-    spinner = Spinner("dots")
+        return
     with Live(console=console, transient=True, refresh_per_second=8) as live:
-
-        def show(progress: DemoProgress) -> None:
-            spinner.update(text=progress.stage)
-            live.update(Group(spinner, counts_table(progress)))
-
-        yield show
+        yield LiveProgress(live)
 
 
-def counts_table(progress: DemoProgress) -> Table | Text:
-    """Return a line for each count; before anything is published, nothing. A narrow terminal cuts lines off."""
-    if not progress.published:
-        return Text()
-    table = Table(show_header=False, box=None, padding=(0, 1), pad_edge=True)
+class LiveProgress(ProgressView):
+    """A line for each stage, which count, and vanish at the end. The log is written above them."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._spinner = Spinner("dots")
+
+    @property
+    def log(self) -> Callable[[str], None]:
+        """Writes a line, which may have colours, above the counts."""
+        return lambda line: self._live.console.print(Text.from_ansi(line), soft_wrap=True)
+
+    def show(self, progress: DemoProgress) -> None:
+        """Show the counts."""
+        self._spinner.update(text=progress.stage)
+        self._live.update(Group(self._spinner, counts_table(progress)))
+
+
+def counts_table(progress: DemoProgress) -> Table:
+    """Return a line for each count; a narrow terminal cuts lines off."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, justify="right", min_width=5)
-    table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+    table.add_column(style="dim")  # Rich shortens only columns that may wrap
     for word, count, unit in progress.lines():
-        table.add_row(word, Text(str(count), style="bold" if count else "dim"), unit)
+        number = Text(str(count), style="bold" if count else "dim")
+        table.add_row(word, number, Text(unit, no_wrap=True, overflow="ellipsis"))
     return table
 
 
-class PlainProgress:
+class PlainProgress(ProgressView):
     """Writes a line when a stage begins, and then at most every few seconds when a count has changed."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
@@ -94,7 +107,7 @@ class PlainProgress:
         self._shown = DemoProgress("")
         self._shown_at = 0.0
 
-    def __call__(self, progress: DemoProgress) -> None:
+    def show(self, progress: DemoProgress) -> None:
         """Write a line if it is time for one."""
         now = self._clock()
         begins = progress.stage != self._shown.stage

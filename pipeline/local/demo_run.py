@@ -10,7 +10,7 @@ from typing import Final
 from pipeline.ledger.ledger_report import LedgerReport
 from pipeline.ledger.ledger_summary import first_score_seconds
 from pipeline.local.demo_input import DemoInput
-from pipeline.local.demo_progress import DemoProgress, OnProgress
+from pipeline.local.demo_progress import DemoProgress, ProgressView
 from pipeline.local.demo_result import DemoResult
 from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, connected_stack, load_crm
@@ -31,7 +31,7 @@ def run_events(
     processes: StackProcesses,
     pipeline: "subprocess.Popen[bytes]",
     demo_input: DemoInput,
-    on_progress: OnProgress,
+    view: ProgressView,
     *,
     started: float,
 ) -> DemoResult:
@@ -41,14 +41,14 @@ def run_events(
         processes: Servers of the stack; BigQuery may still be starting.
         pipeline: The process of `rescore run`, which may still be starting. It is told to end when the events are done.
         demo_input: CRM to load and events to publish.
-        on_progress: Called with the progress.
+        view: Shows the progress.
         started: When the demo started, by the monotonic clock.
 
     Raises:
         RuntimeError: The pipeline ended.
     """
     with connected_stack(processes) as stack:
-        run = _Run(processes, stack, pipeline, on_progress)
+        run = _Run(processes, stack, pipeline, view)
         run.begin("loading the CRM")
         load_crm(stack.warehouse, demo_input.crm)
         events = iter(demo_input.events)
@@ -81,14 +81,14 @@ class _Run:
         processes: StackProcesses,
         stack: LocalStack,
         pipeline: "subprocess.Popen[bytes]",
-        on_progress: OnProgress,
+        view: ProgressView,
     ) -> None:
         self.report = LedgerReport(stack.warehouse, SCORING_DATASET, CRM_DATASET, since=utc_now())
         self.progress = DemoProgress("")
         self._processes = processes
         self._stack = stack
         self._pipeline = pipeline
-        self._on_progress = on_progress
+        self._view = view
 
     def begin(self, stage: str) -> None:
         """Show what happens now."""
@@ -146,4 +146,4 @@ class _Run:
 
     def _show(self, progress: DemoProgress) -> None:
         self.progress = progress
-        self._on_progress(progress)
+        self._view.show(progress)

@@ -1,4 +1,4 @@
-"""Show the result of `rescore demo` on a terminal: the outcomes, and what to look at next."""
+"""Show the result of `rescore demo` on a terminal."""
 
 from typing import Any
 
@@ -18,8 +18,6 @@ def render_result(result: DemoResult) -> Group:
     parts: list[Any] = [_counts(document), _highest(document["highest_scores"])]
     if document["unexplained"]:
         parts.append(Text(f"{document['unexplained']} events have no outcome: see the log above", style="bold red"))
-    if result.data_dir:
-        parts.append(_how_to_look(result))
     return Group(*parts)
 
 
@@ -41,6 +39,8 @@ def _counts(document: dict[str, Any]) -> Table:
     table.add_row(
         "Gemini calls", str(document["gemini_calls"]), f"{tokens['prompt']:,} tokens in, {tokens['output']:,} out"
     )
+    first = document["first_score_seconds"]
+    table.add_row("first score", "-" if first is None else f"{first:.2f} s", "after the events were published")
     p50, p95 = document["latency_seconds"]["p50"], document["latency_seconds"]["p95"]
     table.add_row("event to row", f"{p50 or 0:.2f} s", f"median; 95th percentile {p95 or 0:.2f} s")
     table.add_row("elapsed", f"{document['elapsed_seconds']:.1f} s", "")
@@ -63,12 +63,3 @@ def _highest(scores: list[dict[str, Any]]) -> Panel:
         name = score["name"] or score["account_id"]
         table.add_row(mark, name, drivers, score["recommended_action"])
     return Panel(table, title="the highest scores", title_align="left", border_style="dim")
-
-
-def _how_to_look(result: DemoResult) -> Text:
-    return Text(
-        f"\nThe warehouse is kept in {result.data_dir}. To query it, start it again with\n"
-        f"  rescore local --data-dir {result.data_dir}\n"
-        "and query account_scoring.current_account_scores with any BigQuery client and the exports it prints.",
-        style="dim",
-    )

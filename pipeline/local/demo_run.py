@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from pipeline.ledger.ledger_report import LedgerReport
-from pipeline.ledger.ledger_summary import first_score_seconds
+from pipeline.ledger.ledger_summary import Progress, first_score_seconds
 from pipeline.local.demo_input import DemoInput
 from pipeline.local.demo_progress import DemoProgress, ProgressView
 from pipeline.local.demo_result import DemoResult
@@ -89,6 +89,7 @@ class _Run:
         self._stack = stack
         self._pipeline = pipeline
         self._view = view
+        self._ledger: Progress | None = None
 
     def begin(self, stage: str) -> None:
         """Show what happens now."""
@@ -107,7 +108,7 @@ class _Run:
     def wait_until_done(self) -> int:
         """Wait until every event has its outcome; return how many have none when nothing happens any more."""
         self._wait(self._is_done, LEDGER_POLL_SECONDS)
-        progress = self.report.progress()
+        progress = self._ledger or self.report.progress()
         return progress.unexplained + max(0, self.progress.published - progress.messages)
 
     def _wait(self, is_over: Callable[[], bool], poll_seconds: float) -> None:
@@ -142,7 +143,8 @@ class _Run:
                 dead_lettered=counts.outcomes[OutcomeKind.DEAD_LETTERED],
             )
         )
-        return counts.may_be_done(published) and self.report.progress().is_done(published)
+        self._ledger = self.report.progress() if counts.may_be_done(published) else None
+        return self._ledger is not None and self._ledger.is_done(published)
 
     def _show(self, progress: DemoProgress) -> None:
         self.progress = progress

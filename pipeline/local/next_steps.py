@@ -32,7 +32,10 @@ def next_steps(program: str, options: Mapping[str, Any], data_dir: Path | None) 
     if data_dir:
         return [
             NextStep(_line(program, "explain", data_dir / EVENTS_FILE), "what is decided about each event, and why"),
-            NextStep(_line(program, "local", "--data-dir", data_dir), "BigQuery with these scores; Ctrl-C ends it"),
+            NextStep(
+                _line(program, "local", "--data-dir", data_dir),
+                "prints exports, with which rescore scores shows these scores",
+            ),
         ]
     again = (part for option in options.items() for part in option)
     return [

@@ -48,7 +48,8 @@ def stack_processes(
     """Start the servers, with topics and subscriptions; stop them at the end of the context.
 
     A pipeline can start within the context while BigQuery is starting, if nothing is published. The environment of this
-    process points to the servers. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub emulator is used.
+    process points to the servers. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub emulator is used; if RESCORE_RUNNER is,
+    that runner.
 
     Args:
         data_dir: Folder of the warehouse and the credentials.
@@ -71,7 +72,7 @@ def stack_processes(
             "PUBSUB_EMULATOR_HOST": pubsub.host if pubsub else str(other_host),
             "BIGQUERY_EMULATOR_HOST": bigquery.url,
             "GOOGLE_VERTEX_BASE_URL": gemini.url,
-            "RESCORE_RUNNER": RUNNER,
+            "RESCORE_RUNNER": os.environ.get("RESCORE_RUNNER") or RUNNER,
             **credentials_environment(key_file),
         }
         parts.enter_context(_environment(environment))

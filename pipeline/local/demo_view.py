@@ -48,7 +48,8 @@ def _counts(document: dict[str, Any]) -> Table:
 
 
 def _reasons(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1]))
+    most_first = sorted(reasons.items(), key=lambda item: -item[1])
+    return ", ".join(f"{reason}\N{NO-BREAK SPACE}{count}" for reason, count in most_first)
 
 
 def _highest(scores: list[dict[str, Any]]) -> Panel:

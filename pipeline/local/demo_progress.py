@@ -15,6 +15,9 @@ from rich.text import Text
 PLAIN_SECONDS: Final = 5.0
 """The least time between two plain lines of one stage."""
 
+UNCHANGED_SECONDS: Final = 20.0
+"""The time after which a plain line is repeated, so that a reader sees that the demo goes on."""
+
 
 @dataclass(frozen=True)
 class DemoProgress:
@@ -99,26 +102,28 @@ def counts_table(progress: DemoProgress) -> Table:
 
 
 class PlainProgress(ProgressView):
-    """Writes a line when a stage begins, and then at most every few seconds when a count has changed."""
+    """Writes a line when a stage begins, when counts have changed for a while, and rarely when they have not."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
         self._clock = clock
+        self._started_at = clock()
         self._shown = DemoProgress("")
-        self._shown_at = 0.0
+        self._shown_at = self._started_at
 
     def show(self, progress: DemoProgress) -> None:
         """Write a line if it is time for one."""
         now = self._clock()
-        begins = progress.stage != self._shown.stage
-        if begins or (progress != self._shown and now - self._shown_at >= PLAIN_SECONDS):
-            self._write(plain_line(progress))
+        pause = PLAIN_SECONDS if progress != self._shown else UNCHANGED_SECONDS
+        if progress.stage != self._shown.stage or now - self._shown_at >= pause:
+            self._write(plain_line(progress, now - self._started_at))
             self._shown, self._shown_at = progress, now
 
 
-def plain_line(progress: DemoProgress) -> str:
-    """Return the stage, with the counts if anything is published."""
+def plain_line(progress: DemoProgress, seconds: float) -> str:
+    """Return the seconds since the start and the stage, with the counts if anything is published."""
+    stage = f"rescore: {seconds:.0f} s: {progress.stage}"
     if not progress.published:
-        return f"rescore: {progress.stage}"
+        return stage
     counts = ", ".join(f"{word} {count}" for word, count, _ in progress.lines())
-    return f"rescore: {progress.stage}: {progress.published} messages, {counts}"
+    return f"{stage}: {progress.published} messages, {counts}"

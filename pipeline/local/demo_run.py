@@ -19,7 +19,7 @@ from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC, resour
 from schemas.clock import utc_now
 from schemas.outcome import OutcomeKind
 
-READ_POLL_SECONDS: Final = 0.05
+READ_POLL_SECONDS: Final = 0.1
 LEDGER_POLL_SECONDS: Final = 0.4
 """A look at the ledger takes the BigQuery emulator 30 ms, in which it takes no row."""
 
@@ -53,12 +53,10 @@ def run_events(
         load_crm(stack.warehouse, demo_input.crm)
         events = iter(demo_input.events)
         # The first event waits for the pipeline to start, so that the times of the others are the pipeline's.
-        run.begin("waiting for the pipeline to start")
-        run.publish(islice(events, 1))
+        run.publish(islice(events, 1), "waiting for the pipeline to start")
         run.wait_until_read()
         batch_at = utc_now()
-        run.publish(events)
-        run.begin("rescoring")
+        run.publish(events, "rescoring")
         unexplained = run.wait_until_done()
         pipeline.terminate()  # it ends while the report is read
         run.begin("reading the report")
@@ -95,11 +93,11 @@ class _Run:
         """Show what happens now."""
         self._show(replace(self.progress, stage=stage))
 
-    def publish(self, events: Iterable[bytes]) -> None:
-        """Publish events as messages, in order."""
+    def publish(self, events: Iterable[bytes], stage: str) -> None:
+        """Publish events as messages, in order, and show what happens then."""
         topic = resource_path(self._stack.project, "topics", TOPIC)
         count = sum(1 for _ in publish_events(topic, events))
-        self._show(replace(self.progress, published=self.progress.published + count))
+        self._show(replace(self.progress, stage=stage, published=self.progress.published + count))
 
     def wait_until_read(self) -> None:
         """Wait until the pipeline has read every message."""
@@ -122,6 +120,7 @@ class _Run:
             if self._pipeline.poll() is not None:
                 code = self._pipeline.returncode
                 raise RuntimeError(f"the pipeline ended with exit code {code}: see its log above")
+            self._view.show(self.progress)
             time.sleep(poll_seconds)
 
     def _unread(self) -> int:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pipeline.local.demo_progress import (
     PLAIN_SECONDS,
+    UNCHANGED_SECONDS,
     DemoProgress,
     PlainProgress,
     ProgressView,
@@ -61,37 +62,55 @@ def test_the_lines_are_there_from_the_start() -> None:
     assert [line.split()[1] for line in _lines(DemoProgress("starting"), 60)] == ["0"] * len(AHEAD.lines())
 
 
-def _view(clock: Callable[[], float]) -> tuple[PlainProgress, list[str]]:
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _plain(clock: _Clock) -> tuple[PlainProgress, list[str]]:
     lines: list[str] = []
     return PlainProgress(lines.append, clock), lines
 
 
 def test_a_stage_begins_with_a_plain_line() -> None:
-    """Before anything is published a line has the stage only."""
-    view, lines = _view(lambda: 0.0)
+    """A line says when it was written; before anything is published it has no counts."""
+    clock = _Clock()
+    view, lines = _plain(clock)
     for stage in ("starting", "starting", "loading"):
         view.show(DemoProgress(stage))
-    assert lines == ["rescore: starting", "rescore: loading"]
+        clock.now += 1
     view.show(AHEAD)
+    assert lines[:2] == ["rescore: 0 s: starting", "rescore: 2 s: loading"]
     counts = "received 250, skipped 17, coalesced 48, scored 120, written 80, dead-lettered 5"
-    assert lines[2:] == [f"rescore: rescoring: 250 messages, {counts}"]
+    assert lines[2:] == [f"rescore: 3 s: rescoring: 250 messages, {counts}"]
 
 
 def test_counts_are_written_now_and_then() -> None:
-    """A change of the counts is written when some seconds have passed since the last line, and only a change."""
-    now = 100.0
-    view, lines = _view(lambda: now)
+    """A change of the counts is written when some seconds have passed since the last line."""
+    clock = _Clock()
+    view, lines = _plain(clock)
     view.show(AHEAD)
-    now += PLAIN_SECONDS - 1
+    clock.now += PLAIN_SECONDS - 1
     view.show(replace(AHEAD, written=90))
     assert len(lines) == 1
-    now += 1
-    view.show(AHEAD)
-    assert len(lines) == 1
+    clock.now += 1
     view.show(replace(AHEAD, written=100))
     view.show(replace(AHEAD, written=110))
     assert len(lines) == 2
     assert "written 100" in lines[1]
+
+
+def test_a_line_is_repeated_rarely() -> None:
+    """A reader sees that a demo goes on in which nothing changes."""
+    clock = _Clock()
+    view, lines = _plain(clock)
+    for _ in range(4):
+        view.show(AHEAD)
+        clock.now += UNCHANGED_SECONDS / 2
+    assert [line.split(":")[1] for line in lines] == [" 0 s", f" {UNCHANGED_SECONDS:.0f} s"]
 
 
 def _shown(*, on_terminal: bool, act: Callable[[ProgressView], None]) -> str:
@@ -125,7 +144,7 @@ def test_without_a_terminal_there_are_no_control_characters() -> None:
         view.show(AHEAD)
 
     first, second = _shown(on_terminal=False, act=act).splitlines()
-    assert first == "rescore: starting [the] stack"
+    assert first.endswith(" s: starting [the] stack")
     assert second.endswith("written 80, dead-lettered 5")
 
 

@@ -18,6 +18,12 @@ def _logs_as_before() -> Iterator[None]:
     root.handlers[:], root.level = handlers, level
 
 
+@pytest.fixture(autouse=True)
+def _without_terminal_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away COLUMNS, which pytest-xdist sets in its workers: a piped table has no width without it."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 

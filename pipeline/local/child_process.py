@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import IO, Any, Final
 
 STOP_TIMEOUT_SECONDS: Final = 10.0
 
 
 def start_module(
-    *arguments: str, stdout: int | IO[Any], stderr: int | IO[Any] | None = None, env: Mapping[str, str] | None = None
+    *arguments: str,
+    stdout: int | IO[Any],
+    stderr: int | IO[Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Collection[int] = (),
 ) -> "subprocess.Popen[bytes]":
     """Start `python -m` with these arguments, without standard input.
 
@@ -22,6 +26,7 @@ def start_module(
         stderr=stderr,
         env=env,
         start_new_session=True,
+        pass_fds=pass_fds,
     )
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from pipeline.ledger.ledger_report import LedgerReport
-from pipeline.ledger.ledger_summary import Progress, first_score_seconds
+from pipeline.ledger.ledger_summary import LedgerCounts, Progress, first_score_seconds
 from pipeline.local.demo_input import DemoInput
 from pipeline.local.demo_progress import DemoProgress, ProgressView
 from pipeline.local.demo_result import DemoResult
@@ -101,7 +101,7 @@ class _Run:
 
     def wait_until_read(self) -> None:
         """Wait until the pipeline has read every message."""
-        self._wait(lambda: self._unread() == 0, READ_POLL_SECONDS)
+        self._wait(self._is_read, READ_POLL_SECONDS)
 
     def wait_until_done(self) -> int:
         """Wait until every event has its outcome; return how many have none when nothing happens any more."""
@@ -123,17 +123,20 @@ class _Run:
             self._view.show(self.progress)
             time.sleep(poll_seconds)
 
-    def _unread(self) -> int:
-        unread = self._processes.unread_messages()
-        return self.progress.published - self.report.counts().messages if unread is None else unread
+    def _is_read(self) -> bool:
+        return self._read_messages(self.report.counts) >= self.progress.published
+
+    def _read_messages(self, counts: Callable[[], LedgerCounts]) -> int:
+        """Return how many messages the pipeline has read: the broker knows it at once, the ledger a second later."""
+        unread = self._processes.unread_messages
+        return self.progress.published - unread() if unread else counts().messages
 
     def _is_done(self) -> bool:
         counts, gemini, published = self.report.counts(), self._stack.gemini.stats(), self.progress.published
-        unread = self._processes.unread_messages()
         self._show(
             replace(
                 self.progress,
-                read=counts.messages if unread is None else published - unread,
+                read=self._read_messages(lambda: counts),
                 skipped=counts.outcomes[OutcomeKind.SKIPPED],
                 coalesced=counts.outcomes[OutcomeKind.COALESCED],
                 scored=gemini["accounts"],

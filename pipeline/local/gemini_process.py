@@ -1,11 +1,15 @@
 """The Gemini stand-in as a child process, so that it takes no CPU time from this one."""
 
 import json
+import socket
 import subprocess
 import urllib.request
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pipeline.local.child_process import start_module
+
+_BACKLOG: Final = 2_048
+"""How many connections may wait."""
 
 
 class GeminiProcess:
@@ -27,13 +31,19 @@ class GeminiProcess:
         self.wait_until_ready()
 
     def launch(self) -> None:
-        """Start the stand-in without waiting."""
-        self._process = start_module(
-            "pipeline.local.gemini", "--config", json.dumps(self._config), stdout=subprocess.PIPE
-        )
+        """Start the stand-in without waiting; its addresses are known from now on, and calls wait until it serves."""
+        with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
+            descriptor, port = listener.fileno(), listener.getsockname()[1]
+            self._process = start_module(
+                *("pipeline.local.gemini", "--config", json.dumps(self._config), "--listener", str(descriptor)),
+                stdout=subprocess.PIPE,
+                pass_fds=(descriptor,),
+            )
+        self.url = f"http://127.0.0.1:{port}"
+        self.token_url = f"{self.url}/token"
 
     def wait_until_ready(self) -> None:
-        """Wait until the launched stand-in serves; its addresses are known from now on.
+        """Wait until the launched stand-in serves.
 
         Raises:
             RuntimeError: It ended instead; its error is on standard error.
@@ -42,8 +52,6 @@ class GeminiProcess:
         if not line:
             self.stop()
             raise RuntimeError("the Gemini stand-in did not start: see its error above")
-        ready = json.loads(line)
-        self.url, self.token_url = ready["url"], ready["token_url"]
 
     def stats(self) -> dict[str, Any]:
         """Return the fields of `GeminiStats`: calls, tokens, times."""

@@ -47,11 +47,12 @@ def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) 
 
 @contextmanager
 def connected_stack(processes: StackProcesses) -> Iterator[LocalStack]:
-    """Wait until BigQuery answers, and create the missing tables; end the connection at the end of the context.
+    """Wait until the servers answer, and create the missing tables; end the connection at the end of the context.
 
     Raises:
-        RuntimeError: The BigQuery emulator did not start.
+        RuntimeError: The BigQuery emulator or the Gemini stand-in did not start.
     """
+    processes.gemini.wait_until_ready()
     processes.bigquery.wait_until_ready()
     warehouse = Warehouse(processes.project)
     try:

@@ -4,18 +4,17 @@ They start side by side. This module imports no client of BigQuery, which takes 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.credentials import credentials_environment, write_service_account_file
 from pipeline.local.gemini_process import GeminiProcess
-from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.resources.names import SUBSCRIPTION, resource_path
-from pipeline.resources.topics import create_topics
 
 PROJECT: Final = "account-scoring-local"
 RUNNER: Final = "pipeline.local.runner.LocalRunner"
@@ -24,21 +23,18 @@ RUNNER: Final = "pipeline.local.runner.LocalRunner"
 
 @dataclass(frozen=True)
 class StackProcesses:
-    """The servers; `environment` holds the variables with which clients find them. BigQuery may still be starting."""
+    """The servers; `environment` holds the variables with which clients find them.
+
+    BigQuery and Gemini may still be starting.
+    """
 
     project: str
     data_dir: Path
     environment: Mapping[str, str]
     gemini: GeminiProcess
     bigquery: BigQueryEmulator
-    pubsub: EmbeddedPubSub | None
-    """None: PUBSUB_EMULATOR_HOST names another emulator."""
-
-    def unread_messages(self) -> int | None:
-        """Return how many messages the pipeline has not read; None if another Pub/Sub emulator is used."""
-        if self.pubsub is None:
-            return None
-        return self.pubsub.backlog(resource_path(self.project, "subscriptions", SUBSCRIPTION))
+    unread_messages: Callable[[], int] | None
+    """Returns how many messages the pipeline has not read; None: PUBSUB_EMULATOR_HOST names another emulator."""
 
 
 @contextmanager
@@ -47,9 +43,9 @@ def stack_processes(
 ) -> Iterator[StackProcesses]:
     """Start the servers, with topics and subscriptions; stop them at the end of the context.
 
-    A pipeline can start within the context while BigQuery is starting, if nothing is published. The environment of this
-    process points to the servers. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub emulator is used; if RESCORE_RUNNER is,
-    that runner.
+    A pipeline can start within the context while BigQuery and Gemini are starting, if nothing is published. The
+    environment of this process points to the servers. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub emulator is used; if
+    RESCORE_RUNNER is, that runner.
 
     Args:
         data_dir: Folder of the warehouse and the credentials.
@@ -61,11 +57,14 @@ def stack_processes(
         bigquery, gemini = BigQueryEmulator(data_dir), GeminiProcess(gemini_config)
         parts.callback(bigquery.stop if is_kept else bigquery.kill)
         parts.callback(gemini.stop)
-        bigquery.launch()
         gemini.launch()
+        bigquery.launch()
+        # Pub/Sub's client takes half a second to import: the stand-ins start meanwhile.
+        from pipeline.local.pubsub import EmbeddedPubSub  # noqa: PLC0415
+        from pipeline.resources.topics import create_topics  # noqa: PLC0415
+
         other_host = os.environ.get("PUBSUB_EMULATOR_HOST")
         pubsub = None if other_host else parts.enter_context(EmbeddedPubSub())
-        gemini.wait_until_ready()
         key_file = write_service_account_file(data_dir / "credentials.json", gemini.token_url, PROJECT)
         environment = {
             "GOOGLE_CLOUD_PROJECT": PROJECT,
@@ -77,7 +76,9 @@ def stack_processes(
         }
         parts.enter_context(_environment(environment))
         create_topics(PROJECT)
-        yield StackProcesses(PROJECT, data_dir, environment, gemini, bigquery, pubsub)
+        subscription = resource_path(PROJECT, "subscriptions", SUBSCRIPTION)
+        unread = partial(pubsub.backlog, subscription) if pubsub else None
+        yield StackProcesses(PROJECT, data_dir, environment, gemini, bigquery, unread)
 
 
 @contextmanager

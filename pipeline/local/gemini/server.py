@@ -61,8 +61,10 @@ class GeminiStandIn:
     `url` is the value of GOOGLE_VERTEX_BASE_URL, `token_url` the `token_uri` of a service-account file.
     """
 
-    def __init__(self, config: GeminiConfig | None = None) -> None:
+    def __init__(self, config: GeminiConfig | None = None, *, listener: socket.socket | None = None) -> None:
+        """Take the configuration, and a socket that listens already; None: `start` opens one on a free port."""
         self._config = config or GeminiConfig()
+        self._listener = listener
         self._port: int | None = None
         self._service: GeminiService | None = None
         self._server: _Server | None = None
@@ -88,7 +90,7 @@ class GeminiStandIn:
         """
         if self._server is not None:
             raise RuntimeError("the Gemini stand-in is already running")
-        listener = socket.create_server((_LOOPBACK, 0), backlog=_BACKLOG)
+        listener = self._listener or socket.create_server((_LOOPBACK, 0), backlog=_BACKLOG)
         stopping = asyncio.Event()
         service = GeminiService(self._config, lambda: dt.datetime.now(dt.UTC))
         server = _Server(_uvicorn_config(service, stopping), stopping)

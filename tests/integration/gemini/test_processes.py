@@ -15,6 +15,7 @@ from google import genai
 
 from pipeline.local.credentials import write_service_account_file
 from pipeline.local.gemini import GeminiConfig, GeminiStandIn
+from pipeline.local.gemini_process import GeminiProcess
 from tests.integration.gemini.client import (
     DEADLINE_SECONDS,
     PATH,
@@ -77,6 +78,29 @@ def test_it_runs_as_a_process_until_sigterm() -> None:
             process.send_signal(signal.SIGTERM)
             assert process.wait(DEADLINE_SECONDS) == 0
         assert process.stdout.read() == ""
+
+
+def test_calls_wait_until_a_launched_process_serves() -> None:
+    """Its address is known at once, so that other processes can be given it while it starts."""
+    stand_in = GeminiProcess()
+    stand_in.launch()
+    try:
+        answer = httpx.get(f"{stand_in.url}/admin/stats", timeout=DEADLINE_SECONDS)
+        assert answer.json()["calls"] == 0
+        assert httpx.post(stand_in.token_url, data={"grant_type": "nothing"}).status_code < 500
+        stand_in.wait_until_ready()
+    finally:
+        stand_in.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{stand_in.url}/admin/stats")
+
+
+def test_a_process_that_does_not_start_is_reported() -> None:
+    """Whoever waits for it is told."""
+    stand_in = GeminiProcess({"faults": [{"kind": "meteor"}]})
+    stand_in.launch()
+    with pytest.raises(RuntimeError, match="did not start"):
+        stand_in.wait_until_ready()
 
 
 @pytest.mark.parametrize("config", ['{"faults": [{"kind": "meteor"}]}', "[]", "no JSON"])

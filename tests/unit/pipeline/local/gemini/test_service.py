@@ -174,13 +174,14 @@ def test_output_tokens_take_time() -> None:
 
 
 def test_calls_are_counted() -> None:
-    """Calls, statuses, faults, tokens and latency add up."""
+    """Calls, statuses, faults, accounts, tokens and latency add up."""
     service = new_service(faults=(Fault(kind=FaultKind.HTTP_503, limit=1),))
-    answers = [ask(service) for _ in range(3)]
+    answers = [ask(service, request_body(PAIR)) for _ in range(3)]
     usage = body_of(answers[-1])["usageMetadata"]
     stats = service.stats()
     assert (stats.calls, stats.by_status, stats.by_fault) == (3, {"200": 2, "503": 1}, {"http_503": 1})
     assert (stats.in_flight, stats.peak_in_flight) == (0, 1)
+    assert stats.accounts == 2 * len(PAIR)
     assert stats.prompt_tokens == 2 * usage["promptTokenCount"]
     assert stats.output_tokens == 2 * usage["candidatesTokenCount"]
     assert stats.latency_seconds_sum == pytest.approx(0.06)

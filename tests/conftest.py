@@ -1,10 +1,15 @@
 """Fixtures and settings of the whole suite."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.fixtures.shared_servers import SharedServers
 
 pytest_plugins = ["pytester", "tests.fixtures.examples", "tests.fixtures.leak_check"]
 
@@ -22,6 +27,15 @@ def _logs_as_before() -> Iterator[None]:
 def _without_terminal_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away COLUMNS, which pytest-xdist sets in its workers: a piped table has no width without it."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """Restore the handlers of SIGINT and SIGTERM after each test: a command that runs in this process sets its own."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -44,3 +58,12 @@ def published_events() -> Path:
 def crm_extract() -> Path:
     """Return the folder of the CRM extract."""
     return _shared("crm-sales-opportunities")
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SharedServers]":
+    """Return the servers that the tests of this process share."""
+    from tests.fixtures.shared_servers import SharedServers  # noqa: PLC0415 - takes seconds to import
+
+    with SharedServers(tmp_path_factory.mktemp("servers")) as shared:
+        yield shared

@@ -22,8 +22,8 @@ from google.cloud import pubsub_v1
 from pipeline.local.pubsub import EmbeddedPubSub
 
 PROJECT = "projects/demo-project"
-START_SECONDS = 90
-CALL_SECONDS = 30
+START_SECONDS = 180
+CALL_SECONDS = 90
 
 
 @dataclass
@@ -148,7 +148,7 @@ def bodies(received: Sequence[Any]) -> list[str]:
     return [message.message.data.decode() for message in received]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 90) -> None:
     """Wait until a condition holds; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -214,7 +214,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):  # the whole group is gone
             os.killpg(process.pid, how)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            process.wait(timeout=30)
 
 
 def _free_port() -> int:

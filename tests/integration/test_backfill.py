@@ -2,7 +2,6 @@
 
 import base64
 import datetime as dt
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from pipeline.backfill.runs import BackfillResult, Selection, backfill
 from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.gemini import Fault, GeminiStandIn
-from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.stack import load_crm
 from pipeline.resources.names import SCORING_DATASET
 from pipeline.resources.topics import create_topics
@@ -20,6 +18,7 @@ from schemas.change_event import AccountChange, SourceMessage
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import account_id
+from tests.fixtures.shared_servers import SharedServers
 from transforms.clients.bigquery import Warehouse
 from transforms.parse.message_parsing import parse_message
 
@@ -30,12 +29,10 @@ LAG = dt.timedelta(minutes=15)
 
 
 @pytest.fixture(scope="module")
-def pubsub(environment: pytest.MonkeyPatch) -> Iterator[None]:
+def pubsub(servers: SharedServers, environment: pytest.MonkeyPatch) -> None:
     """Create the topics of dead letters."""
-    with EmbeddedPubSub() as broker:
-        environment.setenv("PUBSUB_EMULATOR_HOST", broker.host)
-        create_topics("account-scoring-local")
-        yield
+    environment.setenv("PUBSUB_EMULATOR_HOST", servers.pubsub.host)
+    create_topics("account-scoring-local")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,9 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.job_graph import pipeline_proto, top_steps
 from tests.integration.dataflow_capture import DataflowCapture
 
@@ -49,12 +51,27 @@ class Cloud:
     storage_url: str
 
     def submit(self, *arguments: str, expected: int = 0) -> str:
-        """Submit with `rescore run`, and return its standard error."""
-        return self.start("-m", "pipeline", "run", "--no_wait_until_finish", *arguments, expected=expected)
+        """Submit with `rescore run` in this process, and return its standard error."""
+        command = ["run", "--no_wait_until_finish", *arguments, *self._where()]
+        done = CliRunner(env={"STORAGE_EMULATOR_HOST": self.storage_url}).invoke(app, command)
+        assert done.exit_code == expected, done.stderr[-3_000:]
+        return done.stderr
 
-    def start(self, *command: str, expected: int = 0) -> str:
-        """Run a Python command with the options of the two APIs, and return its standard error."""
-        where = (
+    def start(self, *command: str) -> None:
+        """Run a Python command with the options of the two APIs as a process."""
+        done = subprocess.run(
+            [sys.executable, *command, *self._where()],
+            env=os.environ | {"STORAGE_EMULATOR_HOST": self.storage_url},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3_000:]
+
+    def _where(self) -> Sequence[str]:
+        return (
             "--runner=DataflowRunner",
             "--project=my-project",
             "--region=europe-west1",
@@ -63,17 +80,6 @@ class Cloud:
             f"--dataflow_endpoint={self.dataflow.endpoint}",
             "--no_auth",
         )
-        done = subprocess.run(
-            [sys.executable, *command, *where],
-            env=os.environ | {"STORAGE_EMULATOR_HOST": self.storage_url},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == expected, done.stderr[-3_000:]
-        return done.stderr
 
     def staged(self, location: str) -> bytes:
         """Return a staged file."""
@@ -120,7 +126,8 @@ class Submitted:
 @pytest.fixture(scope="module")
 def submitted(cloud: Cloud) -> Submitted:
     """Return a job that was submitted with all options of a deployment; it stays active."""
-    cloud.submit(*WORKERS, f"--setup_file={ROOT / 'setup.py'}", "--id_label=event_uuid")
+    command = ("-m", "pipeline", "run", "--no_wait_until_finish")
+    cloud.start(*command, *WORKERS, f"--setup_file={ROOT / 'setup.py'}", "--id_label=event_uuid")
     (job,) = cloud.dataflow.created
     (pool,) = job["environment"]["workerPools"]
     packages = {package["name"]: package["location"] for package in pool["packages"]}
@@ -206,7 +213,7 @@ def test_staged_package_installs_and_its_functions_and_coders_unpickle(submitted
     # Offline and without isolation: the build needs setuptools, which the lock pins, and must need nothing else.
     flags = ["--quiet", "--no-deps", "--no-build-isolation", "--offline", "--python", sys.executable]
     subprocess.run(
-        [uv, "pip", "install", *flags, "--target", target, "workflow.tar.gz"], cwd=tmp_path, check=True, timeout=120
+        [uv, "pip", "install", *flags, "--target", target, "workflow.tar.gz"], cwd=tmp_path, check=True, timeout=240
     )
     site = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     # -S: no .pth file is read, so that the editable installation of this checkout is not seen.
@@ -216,7 +223,7 @@ def test_staged_package_installs_and_its_functions_and_coders_unpickle(submitted
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3_000:]

@@ -32,7 +32,7 @@ from tests.fixtures.planted_secrets import REDIS_PASSWORD, SALESFORCE_CLIENT_ID
 from tests.fixtures.redis_server import RedisServer
 from tests.integration.salesforce_stand_in import VARIABLE, secrets_of, trusted_stand_in
 from tests.integration.salesforce_stand_in import Fault as SalesforceFault
-from transforms.clients.bigquery import Warehouse
+from transforms.clients.bigquery import QueryLimits, Warehouse
 from transforms.clients.gemini_api import DEFAULT_MODEL
 
 NAMES: Final = (
@@ -268,6 +268,7 @@ def test_a_broken_key_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_a_service_that_is_down_leaves_the_others_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing listens at BigQuery's address: only its checks fail."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setattr("transforms.clients.bigquery.LOOKUP_LIMITS", QueryLimits(retry_seconds=0.5))
     failed = _failed(_doctor())
     assert {name.split()[0] for name in failed} == {"dataset", "table", "view", "queries", "permissions"}
     assert not [name for name in failed if "topic" in name or "subscription" in name]

@@ -128,7 +128,7 @@ def test_a_plot_in_another_format_is_refused_first(tmp_path: Path) -> None:
 
 def _rescore(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pipeline", "evaluate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def evaluate_report(labels: Path, *, as_of: dt.date, backtest: bool = False, **where: Any) -> EvaluationReport:

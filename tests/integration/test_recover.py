@@ -2,29 +2,17 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pipeline.dead_letters.recover import check_target, recover, render
-from tests.integration.pubsub_targets import Target, embedded, google_emulator, wait_until
+from tests.integration.pubsub_targets import Target, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 WEEK = dt.timedelta(days=7)
-
-
-@pytest.fixture(scope="module", params=["embedded", "google"])
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
-) -> Iterator[Target]:
-    """Yield each broker in turn; Google's clients find it."""
-    running = embedded() if request.param == "embedded" else google_emulator(tmp_path_factory.mktemp("pubsub"))
-    with running as target:
-        environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
-        yield target
 
 
 def _taken(target: Target, subscription: str, count: int) -> set[str]:

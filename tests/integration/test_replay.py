@@ -2,41 +2,25 @@
 
 import datetime as dt
 import hashlib
-import itertools
-import multiprocessing
-import os
 import random
-import signal
-import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter, ReplayRequest
 from pipeline.dead_letters.held_dead_letter import REPLAYED_OFTEN, SAME_AGAIN, HeldDeadLetter
 from pipeline.dead_letters.hold_subscription import HoldSubscription
-from pipeline.dead_letters.replay import Totals
-from pipeline.dead_letters.replay_journal import ReplayJournal
-from pipeline.dead_letters.replay_resources import ReplayResources
-from pipeline.dead_letters.replay_session import ReplayResult, Session, replay, resume
+from pipeline.dead_letters.replay_session import ReplayResult, Session, replay
 from pipeline.dead_letters.status import status
-from pipeline.resources.names import SCORING_DATASET
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
 from schemas.replay import JournalEntry
-from schemas.tables import DEAD_LETTER_REPLAY_LEASE
 from tests.fixtures.dead_letters import dead_letter, failed_again
-from tests.integration.pubsub_targets import Target, embedded, google_emulator
-from tests.integration.replay_resources import (
-    ACK_DEADLINE_SECONDS,
-    ReplayTopics,
-    replace_dead_letters,
-    replay_topics_on,
-)
+from tests.integration.pubsub_targets import Target
+from tests.integration.replay_resources import ReplayTopics, replace_dead_letters, replay_topics_on
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.messages import Message
 from transforms.parse.account_changes import Refusal
@@ -44,30 +28,13 @@ from transforms.parse.message_parsing import parse_message
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 
-QUIET_SECONDS = 1.0
-KILLS = 20
-DEAD_LETTERS_TO_KILL_AT = 2_500
-KILLED_BATCH = 20
-MAX_BATCHES_TO_KILL = 4
+QUIET_SECONDS = 0.2
+"""What is published is there at the first pull, so a replay ends at its first empty one."""
 
-
-@pytest.fixture(scope="module", params=["embedded", "google"])
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
-) -> Iterator[Target]:
-    """Yield each broker in turn, with the environment set for Google's clients."""
-    running = embedded() if request.param == "embedded" else google_emulator(tmp_path_factory.mktemp("pubsub"))
-    with running as target:
-        environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
-        yield target
-
-
-@pytest.fixture
-def topics(broker: Target, warehouse: Warehouse) -> ReplayTopics:
-    """Return topics and subscriptions for this test, with an empty table of dead letters and a free lease."""
-    replace_dead_letters(warehouse, [])
-    warehouse.replace_rows(SCORING_DATASET, DEAD_LETTER_REPLAY_LEASE, [])
-    return replay_topics_on(broker, warehouse)
+mostly_embedded = pytest.mark.parametrize(
+    "target", ["embedded", pytest.param("google", marks=pytest.mark.slow)], indirect=True
+)
+"""An empty pull of Google's emulator takes four seconds."""
 
 
 def _replay(topics: ReplayTopics, chosen: DeadLetterFilter | None = None, **fields: Any) -> ReplayResult:
@@ -110,6 +77,7 @@ def test_every_payload_is_replayed_unchanged(topics: ReplayTopics, run_seed: int
     assert topics.left() == []
 
 
+@mostly_embedded
 def test_dead_letters_that_don_t_match_stay_and_delay_no_others(topics: ReplayTopics) -> None:
     """Matching dead letters come last, behind many that are nacked."""
     others = [dead_letter(number, error_class=ErrorClass.UNDECODABLE) for number in range(300)]
@@ -124,6 +92,7 @@ def test_dead_letters_that_don_t_match_stay_and_delay_no_others(topics: ReplayTo
     assert len(topics.left()) == len(others) + 1
 
 
+@mostly_embedded
 def test_a_hold_that_delivers_exactly_once_is_replayed(broker: Target, warehouse: Warehouse) -> None:
     """With exactly-once delivery, ids whose ack deadline is over are reported, and the others are acknowledged."""
     replace_dead_letters(warehouse, [])
@@ -142,6 +111,7 @@ def test_a_hold_that_delivers_exactly_once_is_replayed(broker: Target, warehouse
     assert topics.left() == []
 
 
+@mostly_embedded
 def test_the_journal_says_who_why_and_what(topics: ReplayTopics, warehouse: Warehouse) -> None:
     """The status shows a replay with the outcomes of its dead letters; afterwards another replay may run."""
     topics.hold(dead_letter(number) for number in range(25))
@@ -156,6 +126,7 @@ def test_the_journal_says_who_why_and_what(topics: ReplayTopics, warehouse: Ware
     assert _replay(topics).totals.replayed == 5
 
 
+@mostly_embedded
 def test_poison_ends_in_the_parking_lot_after_three_rounds(topics: ReplayTopics) -> None:
     """A dead letter that fails in another version each time is parked after three replays, one that fails in the same
     way after its first; the other dead letters are replayed in every round.
@@ -186,6 +157,7 @@ def test_poison_ends_in_the_parking_lot_after_three_rounds(topics: ReplayTopics)
     assert topics.left() == []
 
 
+@mostly_embedded
 def test_a_replay_stops_when_its_dead_letters_fail_again(
     topics: ReplayTopics, warehouse: Warehouse, monkeypatch: Any
 ) -> None:
@@ -206,36 +178,6 @@ def test_a_replay_stops_when_its_dead_letters_fail_again(
     assert len(topics.left()) == 100 - result.totals.replayed
 
 
-def test_a_replay_killed_at_random_loses_nothing(topics: ReplayTopics, warehouse: Warehouse, run_seed: int) -> None:
-    """SIGKILL at twenty random moments, and resumed each time: every dead letter is published, and messages that are
-    published twice are equal, so that the pipeline drops the second as a duplicate.
-    """
-    dice = random.Random(run_seed)
-    dead_letters = [dead_letter(number) for number in range(DEAD_LETTERS_TO_KILL_AT)]
-    topics.hold(dead_letters)
-    for kill in range(KILLS):
-        _kill_a_replay(
-            topics.resources,
-            is_first=kill == 0,
-            kill_at=KillAt(dice.randint(1, MAX_BATCHES_TO_KILL), dice.uniform(0.0, 0.02)),
-        )
-    assert status(topics.resources, None).document()["replayed"] < len(dead_letters)
-    # Messages that the last process had pulled are delivered again when their ack deadline has passed.
-    result = resume(Session(topics.resources, ACK_DEADLINE_SECONDS + QUIET_SECONDS), None, take_over=True)
-    assert result.ending.entry is JournalEntry.FINISHED
-    published = topics.taken(topics.changes)
-    by_payload: dict[bytes, set[frozenset[tuple[str, str]]]] = {}
-    for message in published:
-        by_payload.setdefault(message.data, set()).add(frozenset(message.attributes.items()))
-    assert set(by_payload) == {it.source.payload for it in dead_letters}
-    assert all(len(attributes) == 1 for attributes in by_payload.values())
-    assert len(published) - len(dead_letters) <= KILLS * KILLED_BATCH
-    assert topics.left() == []
-    journalled = list(ReplayJournal(warehouse, SCORING_DATASET).dead_letters(result.start.replay_id))
-    assert len(journalled) == len(dead_letters)
-    sys.stdout.write(f"{len(published) - len(dead_letters)} duplicates among {len(published)}\n")
-
-
 def _refused(of: DeadLetter, version: str | None = None) -> DeadLetter:
     """Return the dead letter of a payload that the parser refuses."""
     (record,) = parse_message(of.source)
@@ -250,36 +192,3 @@ def _refused(of: DeadLetter, version: str | None = None) -> DeadLetter:
         failed_at=of.failed_at,
         pipeline_version=version or of.pipeline_version,
     )
-
-
-class KillAt(NamedTuple):
-    """When to kill a replay; counted in batches, so that a replay on a slow machine is killed during its work too."""
-
-    batches: int
-    seconds_later: float
-
-
-def _kill_a_replay(resources: ReplayResources, kill_at: KillAt, *, is_first: bool) -> None:
-    """Start a replay in its own process, which is killed during its work."""
-    # Fork each process from a server that has imported everything: importing takes a second of CPU.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=_run, args=(dict(os.environ), resources, kill_at, is_first))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL, "the replay ended before it was killed"
-
-
-def _run(environment: dict[str, str], resources: ReplayResources, kill_at: KillAt, is_first: bool) -> None:  # noqa: FBT001
-    os.environ.update(environment)
-    batches = itertools.count(1)
-
-    def on_progress(totals: Totals) -> None:
-        if totals.replayed and next(batches) == kill_at.batches:
-            threading.Timer(kill_at.seconds_later, os.kill, (os.getpid(), signal.SIGKILL)).start()
-
-    session = Session(resources, QUIET_SECONDS, on_progress, max_batch=KILLED_BATCH)
-    if is_first:
-        replay(session, ReplayRequest(DeadLetterFilter(), None, 100_000.0, is_forced=False, reason="to be killed"))
-    else:
-        resume(session, None, take_over=True)

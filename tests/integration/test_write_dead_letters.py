@@ -1,6 +1,5 @@
 """A dead letter's message is published even if its row can't be written; if it can't be, the bundle fails."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -15,7 +14,8 @@ from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome
 from schemas.tables import DEAD_LETTERS
 from tests.fixtures.dead_letters import dead_letter
-from tests.integration.pubsub_targets import Target, embedded, wait_until
+from tests.fixtures.shared_servers import SharedServers
+from tests.integration.pubsub_targets import Target, wait_until
 from transforms.clients.bigquery import Warehouse
 from transforms.clients.outage import OutageSettings
 from transforms.write.write_rows import WriteDeadLetters
@@ -28,11 +28,10 @@ PROJECT = "dead-letters-that-are-written"
 
 
 @pytest.fixture(scope="module")
-def broker(environment: pytest.MonkeyPatch) -> Iterator[Target]:
+def broker(servers: SharedServers, environment: pytest.MonkeyPatch) -> Target:
     """Return our broker, with the environment set for Google's clients."""
-    with embedded() as target:
-        environment.setenv("PUBSUB_EMULATOR_HOST", target.host)
-        yield target
+    environment.setenv("PUBSUB_EMULATOR_HOST", servers.pubsub.host)
+    return servers.pubsub
 
 
 def _write(runner: str, topic: str, *dead_letters: DeadLetter, dataset: str) -> None:
@@ -41,7 +40,7 @@ def _write(runner: str, topic: str, *dead_letters: DeadLetter, dataset: str) -> 
         outcomes = (
             pipeline
             | beam.Create(dead_letters).with_output_types(DeadLetter)
-            | WriteDeadLetters(PROJECT, dataset, DEAD_LETTERS, topic, "gemini-x", OutageSettings(deadline_seconds=1))
+            | WriteDeadLetters(PROJECT, dataset, DEAD_LETTERS, topic, "gemini-x", OutageSettings(deadline_seconds=0.1))
         )
         _ = outcomes | beam.Map(_note).with_output_types(Outcome)
 

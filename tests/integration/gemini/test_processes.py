@@ -107,6 +107,6 @@ def test_a_process_that_does_not_start_is_reported() -> None:
 def test_a_process_with_a_bad_configuration_says_so(config: str) -> None:
     """Exit code 2, a reason on standard error, nothing on standard output."""
     command = [sys.executable, "-m", "pipeline.local.gemini", "--config", config]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--config" in ended.stderr

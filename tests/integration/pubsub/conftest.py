@@ -4,19 +4,11 @@ Both must behave as Pub/Sub documents. A test in which Google's emulator deviate
 fails when the emulator no longer does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.integration.pubsub_targets import Target, embedded, google_emulator
-
-
-@pytest.fixture(scope="session", params=["embedded", "google"])
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """Yield each broker, started once per session."""
-    running = embedded() if request.param == "embedded" else google_emulator(tmp_path_factory.mktemp("pubsub"))
-    with running as broker:
-        yield broker
+from tests.integration.pubsub_targets import Target
 
 
 @pytest.fixture

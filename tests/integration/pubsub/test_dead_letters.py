@@ -72,9 +72,9 @@ def test_first_failure_backs_off_too(target: Target, google_deviates: Callable[[
 def test_message_returns_after_its_backoff(target: Target) -> None:
     """A message is redelivered after each backoff."""
     topic = target.topic()
-    backoff = {"minimum_backoff": Duration(seconds=1), "maximum_backoff": Duration(seconds=1)}
+    backoff = {"minimum_backoff": Duration(nanos=200_000_000), "maximum_backoff": Duration(seconds=1)}
     subscription = target.subscription(topic, retry_policy=backoff)
     target.publish(topic, "a")
-    for _ in range(3):
+    for _ in range(2):
         target.nack(subscription, target.pull_some(subscription, 1))
     assert bodies(target.pull_some(subscription, 1)) == ["a"]

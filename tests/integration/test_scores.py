@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ from schemas.score import Score, Tier
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, CHANGE_OUTCOMES, DEAD_LETTERS
 from tests.fixtures.changes import account_id
 from tests.fixtures.dead_letters import dead_letter, held
+from tests.fixtures.examples import examples
 from tests.fixtures.ledger import ledger_row
 from tests.fixtures.scores import score_row
 from transforms.clients.bigquery import Warehouse
@@ -139,7 +140,7 @@ _ROWS = st.lists(
 )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(HealthCheck.function_scoped_fixture, ordinary=5, slow=50)
 @given(histories=st.lists(_ROWS, min_size=40, max_size=40), seed=st.integers(0, 2**32))
 def test_movements_do_not_depend_on_arrival(
     warehouse: Warehouse, sources: ScoreSources, histories: list[list[tuple[int, int, int | None]]], seed: int

@@ -6,16 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+from rich.console import Group, RenderableType
 
 from pipeline.evaluation.experiments import ExperimentTarget, record_run
 from pipeline.evaluation.labels import read_labels, read_scores
-from pipeline.evaluation.metrics import Evaluation, Horizon, Ranking, evaluate, metrics_of
+from pipeline.evaluation.metrics import NO_LABELS, Evaluation, Horizon, Ranking, evaluate, metrics_of
 from pipeline.evaluation.picture import check_picture, draw
 from pipeline.resources.datasets import open_warehouse
-from pipeline.terminal.tables import PADDING, plain
+from pipeline.terminal.tables import Column, Listing, Paragraph
 from schemas.clock import Clock, utc_now
 
 _END_OF_DAY: Final = dt.time(23, 59, 59, tzinfo=dt.UTC)
@@ -23,9 +21,10 @@ _END_OF_DAY: Final = dt.time(23, 59, 59, tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The evaluations of a day's scores, the chart and the experiment runs."""
+    """The evaluations of a day's scores, the days of the first and last label, the chart and the experiment runs."""
 
     horizon: Horizon
+    labelled: tuple[dt.date, dt.date]
     evaluations: tuple[Evaluation, ...]
     picture: Path | None
     runs: tuple[str, ...]
@@ -35,6 +34,8 @@ class EvaluationReport:
         return {
             "as_of": self.horizon.as_of.isoformat(),
             "until": self.horizon.until.isoformat(),
+            "labels_from": self.labelled[0].isoformat(),
+            "labels_until": self.labelled[1].isoformat(),
             "evaluations": [asdict(it) for it in self.evaluations],
             "picture": str(self.picture) if self.picture else None,
             "experiment_runs": list(self.runs),
@@ -74,7 +75,8 @@ def evaluate_scores(
     if picture:
         check_picture(picture)
     outcomes = read_labels(labels)
-    window = Horizon(as_of or max(label.closed_on for label in outcomes) - horizon, horizon)
+    days = [label.closed_on for label in outcomes]
+    window = Horizon(as_of or max(days) - horizon, horizon)
     until = now() if backtest else None
     with open_warehouse(project, dataset) as warehouse:
         scores = read_scores(warehouse, dataset, dt.datetime.combine(window.as_of, _END_OF_DAY), backtest_until=until)
@@ -87,7 +89,7 @@ def evaluate_scores(
     if picture:
         draw(evaluations, picture)
     runs = _record(evaluations, window, target) if target else ()
-    return EvaluationReport(window, evaluations, picture, runs)
+    return EvaluationReport(window, (min(days), max(days)), evaluations, picture, runs)
 
 
 def _record(evaluations: Sequence[Evaluation], window: Horizon, target: ExperimentTarget) -> tuple[str, ...]:
@@ -104,28 +106,30 @@ def render(report: EvaluationReport) -> Group:
     """Return the report: how well each version ranks, and the outcomes of each tier."""
     window = report.horizon
     title = f"scores as of {window.as_of}, judged by what closed until {window.until}"
-    parts: list[Any] = [Text(title, style="bold")]
+    parts: list[RenderableType] = [Paragraph(title, "bold")]
     for evaluation in report.evaluations:
-        parts += [plain(f"{evaluation.prompt_version}, {evaluation.model}", "bold"), _rankings(evaluation)]
-        parts.append(_tiers(evaluation))
+        parts += [Paragraph(f"{evaluation.prompt_version}, {evaluation.model}", "bold"), _rankings(evaluation)]
+        brier = NO_LABELS if evaluation.brier is None else f"{evaluation.brier:.3f}"
+        parts += [Paragraph(f"Brier score: {brier}"), _tiers(evaluation)]
+    if not any(evaluation.has_labels for evaluation in report.evaluations):
+        first, last = report.labelled
+        parts.append(Paragraph(f"{NO_LABELS}: they cover {first} to {last}. Name another day: --as-of", "yellow"))
     if report.picture:
-        parts.append(plain(f"picture: {report.picture}"))
-    parts += [plain(f"experiment run: {run}") for run in report.runs]
+        parts.append(Paragraph(f"picture: {report.picture}"))
+    parts += [Paragraph(f"experiment run: {run}") for run in report.runs]
     return Group(*parts)
 
 
-def _rankings(evaluation: Evaluation) -> Table:
-    table = Table(box=None, padding=PADDING)
-    for name in ("", "of", "share", "AUC", "95 %", "top tenth", "lift"):
-        table.add_column(name, justify="left" if not name else "right")
-    for name, ranking in (("accounts that bought", evaluation.bought), ("opportunities won", evaluation.won)):
-        table.add_row(name, str(ranking.count), *_figures(ranking))
-    brier = "none" if evaluation.brier is None else f"{evaluation.brier:.3f}"
-    table.add_row("Brier score", "", brier)
-    return table
+def _rankings(evaluation: Evaluation) -> Listing:
+    numbers = ("of", "share", "AUC", "95 %", "top tenth", "lift")
+    columns = (Column("ranked", is_whole=True), *(Column(name, is_number=True) for name in numbers))
+    rankings = (("accounts that bought", evaluation.bought), ("opportunities won", evaluation.won))
+    return Listing(columns, [(name, str(ranking.count), *_figures(ranking)) for name, ranking in rankings])
 
 
 def _figures(ranking: Ranking) -> tuple[str, ...]:
+    if not ranking.count:
+        return (NO_LABELS, "", "", "", "")
     interval = ranking.auc_interval
     return (
         _share(ranking.rate),
@@ -136,15 +140,15 @@ def _figures(ranking: Ranking) -> tuple[str, ...]:
     )
 
 
-def _tiers(evaluation: Evaluation) -> Table:
-    table = Table(box=None, padding=PADDING)
-    for name in ("tier", "accounts", "mean score", "bought", "closed", "won"):
-        table.add_column(name, justify="left" if name == "tier" else "right")
+def _tiers(evaluation: Evaluation) -> Listing:
+    numbers = ("accounts", "mean score", "bought", "closed", "won")
+    rows = []
     for it in evaluation.tiers:
-        bought = _share(it.bought / it.accounts if it.accounts else None)
+        bought = _share(it.bought / it.accounts if it.accounts and evaluation.has_labels else None)
         won = _share(it.won / it.closed if it.closed else None)
-        table.add_row(it.tier.value, str(it.accounts), f"{it.mean_score:.0f}", bought, str(it.closed), won)
-    return table
+        mean = "" if it.mean_score is None else f"{it.mean_score:.0f}"
+        rows.append((it.tier.value, str(it.accounts), mean, bought, str(it.closed), won))
+    return Listing((Column("tier", is_whole=True), *(Column(name, is_number=True) for name in numbers)), rows)
 
 
 def _share(share: float | None) -> str:

@@ -18,6 +18,9 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from schemas.score import Tier
 
+NO_LABELS: Final = "no labels in the window"
+"""What a report says instead of a share of nothing."""
+
 RESAMPLES: Final = 200
 _SEED: Final = 1
 _CONFIDENCE: Final = 0.95
@@ -95,7 +98,7 @@ class TierCalibration:
 
     tier: Tier
     accounts: int
-    mean_score: float
+    mean_score: float | None
     bought: int
     closed: int
     won: int
@@ -103,7 +106,11 @@ class TierCalibration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one prompt version and model."""
+    """The metrics of one prompt version and model.
+
+    If no opportunity of its accounts closed within the horizon, nothing is known of what happened: every metric is
+    None, and no account counts.
+    """
 
     prompt_version: str
     model: str
@@ -112,6 +119,11 @@ class Evaluation:
     tiers: tuple[TierCalibration, ...]
     brier: float | None
     """Mean squared difference of score/100 from 1 (bought) or 0: 0 is best, a constant score of 50 gives 0.25."""
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any opportunity closed within the horizon."""
+        return self.won.count > 0
 
 
 @dataclass(frozen=True)
@@ -145,13 +157,15 @@ def evaluate(
 
 
 def _evaluate(version: tuple[str, str], judged: Sequence[_Labelled]) -> Evaluation:
+    # Without any label in the horizon, that nobody bought is an empty file and no result.
+    known = judged if any(it.closed for it in judged) else ()
     return Evaluation(
         prompt_version=version[0],
         model=version[1],
-        bought=_ranking([(it.account.score, 1, int(it.won > 0)) for it in judged]),
+        bought=_ranking([(it.account.score, 1, int(it.won > 0)) for it in known]),
         won=_ranking([(it.account.score, it.closed, it.won) for it in judged]),
         tiers=tuple(_calibration(tier, [it for it in judged if it.account.tier is tier]) for tier in Tier),
-        brier=_brier(judged),
+        brier=_brier(known),
     )
 
 
@@ -220,7 +234,7 @@ def _calibration(tier: Tier, judged: Sequence[_Labelled]) -> TierCalibration:
     return TierCalibration(
         tier=tier,
         accounts=len(judged),
-        mean_score=sum(it.account.score for it in judged) / len(judged) if judged else 0.0,
+        mean_score=sum(it.account.score for it in judged) / len(judged) if judged else None,
         bought=sum(it.won > 0 for it in judged),
         closed=sum(it.closed for it in judged),
         won=sum(it.won for it in judged),

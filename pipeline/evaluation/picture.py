@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.evaluation.metrics import Evaluation, Ranking
+from pipeline.evaluation.metrics import NO_LABELS, Evaluation, Ranking
 from schemas.score import Tier
 
 PICTURE_SUFFIXES: Final = (".png", ".svg")
@@ -56,6 +56,8 @@ def _draw_tiers(axes: Any, evaluation: Evaluation) -> None:
     axes.set_ylim(0, 1)
     axes.set_ylabel("share")
     axes.set_title(f"{evaluation.prompt_version}, {evaluation.model}")
+    if not evaluation.has_labels:
+        axes.text(0.5, 0.5, NO_LABELS, transform=axes.transAxes, ha="center")
     axes.legend(fontsize="small")
 
 

@@ -1,12 +1,15 @@
 """Metrics of scores: values computed by hand, and properties of any ranking."""
 
 import datetime as dt
+import io
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from pipeline.evaluation.evaluate import EvaluationReport, render
 from pipeline.evaluation.labels import read_labels
 from pipeline.evaluation.metrics import (
     Evaluation,
@@ -93,6 +96,24 @@ def test_without_contrast_nothing_is_ranked() -> None:
     assert evaluation.bought.lift == 1.0
     assert "auc_bought" not in metrics_of(evaluation)
     assert metrics_of(evaluation)["bought_rate"] == 1.0
+
+
+def test_without_labels_in_the_horizon_nothing_is_known() -> None:
+    """That nobody bought is then no result: no share, no area, no Brier score, no mean of an empty tier."""
+    outside = [_outcome(1, won=True, days=-5), _outcome(2, won=False, days=91)]
+    evaluation = _evaluated({1: 90, 2: 10}, outside)
+    assert not evaluation.has_labels
+    assert (evaluation.bought.count, evaluation.bought.rate, evaluation.bought.auc) == (0, None, None)
+    assert (evaluation.won.rate, evaluation.won.top_decile_rate, evaluation.brier) == (None, None, None)
+    assert {it.tier: it.mean_score for it in evaluation.tiers if it.mean_score is None}.keys() == {Tier.WARM, Tier.COOL}
+    report = EvaluationReport(
+        HORIZON, (DAY - dt.timedelta(days=5), DAY + dt.timedelta(days=91)), (evaluation,), None, ()
+    )
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render(report))
+    assert "%" not in shown.getvalue().replace("95 %", "")
+    assert shown.getvalue().count("no labels in the window") == 4
+    assert "they cover 2026-02-25 to 2026-06-01" in shown.getvalue()
 
 
 def test_tiers_have_the_outcomes_of_their_accounts() -> None:

@@ -14,7 +14,7 @@ from schemas.score import Score
 
 
 class OutcomeKind(StrEnum):
-    """`received`, then exactly one of the others."""
+    """`received`, then one of the others for each delivery; schemas/standing_outcome.py says which of them stands."""
 
     RECEIVED = "received"
     SCORED = "scored"
@@ -59,7 +59,11 @@ class Outcome(Record, frozen=True, kw_only=True):
 
 
 def outcome_id(outcome: Outcome) -> str:
-    """Return the insert id of a ledger row; a redelivery and a repeated bundle have the same one."""
+    """Return the insert id of a ledger row: the same for a bundle that writes it again.
+
+    A redelivery has the same one, too, but for its `received` row: how often an event was delivered decides how many
+    outcomes it may have (schemas/standing_outcome.py).
+    """
     parts = (
         outcome.event_id,
         outcome.account_id or "",
@@ -67,6 +71,7 @@ def outcome_id(outcome: Outcome) -> str:
         outcome.outcome.value,
         outcome.reason or outcome.error_class or "",
         outcome.message_id or "",
+        *([outcome.recorded_at.isoformat()] if outcome.outcome is OutcomeKind.RECEIVED else []),
     )
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from schemas.outcome import OutcomeKind
 from schemas.replay import Disposition
+from schemas.standing_outcome import STANDING_KINDS
 
 
 class DeadLetterState(StrEnum):
@@ -37,6 +38,10 @@ ENDED: Final = (
 STATE_NAMES: Final[Mapping[DeadLetterState, str]] = {
     state: {DeadLetterState.WAITING: "not replayed"}.get(state, state.replace("_", " ")) for state in DeadLetterState
 }
+
+_WHENS: Final = " ".join(f"WHEN '{kind}' THEN {rank}" for rank, kind in enumerate(STANDING_KINDS))
+_RANK_SQL: Final = f"CASE outcome {_WHENS} END"
+"""Of several outcomes of one change, the one that stands."""
 
 # A change is found by its event, in this replay or a later one; a payload that could not be decoded when it failed gets
 # another event id once it can be, and is found by its message. `duplicate` is left out: it is of a second delivery.
@@ -70,7 +75,7 @@ REPLAYED_CTES: Final = f"""
   ended AS (
     SELECT
       dead_letter_id,
-      IFNULL(MIN(NULLIF(outcome, '{OutcomeKind.DEAD_LETTERED}')), '{DeadLetterState.FAILED_AGAIN}') AS state
+      REPLACE(MIN_BY(outcome, {_RANK_SQL}), '{OutcomeKind.DEAD_LETTERED}', '{DeadLetterState.FAILED_AGAIN}') AS state
     FROM outcomes
     GROUP BY dead_letter_id
   )"""  # noqa: S608 - all text is from this module

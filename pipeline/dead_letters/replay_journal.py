@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from schemas.record import from_row, to_row
 from schemas.replay import DeadLetterReplay, Disposition, JournalEntry, ReplayedDeadLetter
+from schemas.standing_outcome import standing_outcome
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
 from transforms.clients.bigquery import QueryValue, Warehouse
 from transforms.errors import WarehouseUnavailable
@@ -72,7 +74,6 @@ JOIN `{dead_letters}` AS again
   AND again.replay_count >= letter.replay_count
 WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed' AND again.failed_at >= @since
 """
-# A replayed change has one final outcome; `duplicate` is left out, since it is of a second delivery.
 # A payload that could not be decoded when it failed gets another event id once it can be: it is found by its message.
 _OUTCOMES_SQL: Final = """
 WITH
@@ -82,16 +83,18 @@ WITH
     FROM `{journal}` AS entry, UNNEST(entry.letters) AS letter
     WHERE entry.replay_id = @replay_id AND letter.fate = 'replayed'
   ),
-  finals AS (
-    SELECT event_id, IFNULL(account_id, '') AS account_id, replay_count, message_id, outcome
+  recorded AS (
+    SELECT
+      event_id, IFNULL(account_id, '') AS account_id, replay_count, message_id,
+      CONCAT(outcome, IFNULL(CONCAT(':', COALESCE(reason, error_class)), '')) AS said
     FROM `{ledger}`
     WHERE outcome != 'received' AND IFNULL(reason, '') != 'duplicate' AND recorded_at >= @since
   ),
   by_event AS (
-    SELECT event_id, account_id, replay_count, MIN(outcome) AS outcome FROM finals GROUP BY 1, 2, 3
+    SELECT event_id, account_id, replay_count, STRING_AGG(DISTINCT said, ',') AS said FROM recorded GROUP BY 1, 2, 3
   ),
-  by_message AS (SELECT message_id, MIN(outcome) AS outcome FROM finals GROUP BY 1)
-SELECT COALESCE(by_event.outcome, by_message.outcome, 'pending') AS outcome, COUNT(*) AS changes
+  by_message AS (SELECT message_id, STRING_AGG(DISTINCT said, ',') AS said FROM recorded GROUP BY 1)
+SELECT COALESCE(by_event.said, by_message.said, '') AS said, COUNT(*) AS changes
 FROM replayed
 LEFT JOIN by_event
   ON by_event.event_id = replayed.event_id
@@ -194,11 +197,13 @@ class ReplayJournal:
         return int(row["came_back"])
 
     def outcomes(self, start: DeadLetterReplay) -> dict[str, int]:
-        """Return the count of replayed changes by outcome; `pending` have none yet."""
-        rows = self._query(_OUTCOMES_SQL, replay_id=start.replay_id, since=start.recorded_at)
-        counts = {row["outcome"]: row["changes"] for row in rows}
+        """Return the count of replayed changes by the outcome that stands; `pending` have none yet."""
+        counts: Counter[str] = Counter()
+        for row in self._query(_OUTCOMES_SQL, replay_id=start.replay_id, since=start.recorded_at):
+            standing = standing_outcome(said for said in row["said"].split(",") if said)
+            counts[standing.partition(":")[0] if standing else PENDING] += row["changes"]
         known = [*OutcomeKind, PENDING]
-        return {name: counts[name] for name in known if name in counts}
+        return {str(name): counts[name] for name in known if name in counts}
 
     def _query(
         self, sql: str, *, condition: str = "TRUE", limit: int = 1, **parameters: QueryValue

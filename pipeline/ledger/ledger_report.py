@@ -8,15 +8,16 @@ from pipeline.ledger.ledger_summary import LedgerCounts, LedgerSummary, Progress
 from schemas.outcome import OutcomeKind
 from transforms.clients.bigquery import Warehouse, dataset_path
 
-# BigQuery may have inserted a row twice, if its first response was lost. DISTINCT selects the columns of
-# schemas.outcome.outcome_id, which identify a row.
+# BigQuery may have inserted a row twice, if its first response was lost. DISTINCT selects the columns that tell the
+# rows of different messages apart. A second delivery that was dropped as a duplicate is no outcome of its event
+# (schemas/standing_outcome.py).
 _PROGRESS_SQL: Final = """
 SELECT
   (SELECT COUNT(DISTINCT message_id) FROM `{dataset}.change_outcomes` WHERE recorded_at >= @since) AS messages,
   (
     SELECT COUNT(DISTINCT score_id) FROM `{dataset}.account_scores` WHERE scored_at >= @since AND shadow IS NOT TRUE
   ) AS score_rows,
-  COUNTIF(received > 0 AND finals = 0) AS unexplained,
+  COUNTIF(received > 0 AND outcomes = 0) AS unexplained,
   COUNTIF(scored > 0 AND refused = 0) AS scored_rows,
   SUM(received) AS received_rows,
   SUM(finals) AS final_rows
@@ -26,6 +27,7 @@ FROM (
     account_id,
     COUNTIF(outcome = 'received') AS received,
     COUNTIF(outcome != 'received') AS finals,
+    COUNTIF(outcome != 'received' AND IFNULL(reason, '') != 'duplicate') AS outcomes,
     COUNTIF(outcome IN ('scored', 'tombstoned')) AS scored,
     COUNTIF(error_class = 'row_rejected') AS refused
   FROM (
@@ -33,7 +35,7 @@ FROM (
     FROM `{dataset}.change_outcomes`
     WHERE recorded_at >= @since
   )
-  GROUP BY event_id, account_id
+  GROUP BY event_id, account_id, replay_count
 )
 """
 _COUNTS_SQL: Final = """

@@ -114,6 +114,14 @@ resource "google_bigquery_table_iam_member" "replay_journal" {
   member     = local.member["replay"]
 }
 
+# A replay of account_not_found asks the mirror which accounts are there by now.
+resource "google_bigquery_table_iam_member" "replay_mirror" {
+  dataset_id = google_bigquery_dataset.crm.dataset_id
+  table_id   = google_bigquery_table.of["crm/accounts"].table_id
+  role       = "roles/bigquery.dataViewer"
+  member     = local.member["replay"]
+}
+
 resource "google_bigquery_dataset_iam_member" "scoring_readers" {
   for_each = merge(
     { for account in ["replay", "api"] : account => local.member[account] },

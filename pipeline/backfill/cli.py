@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.terminal.consent import Execute, agreed
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Json, Verbose
+from pipeline.terminal.parameters import DURATION, TIME, Json, Verbose
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_duration, parse_time
 
@@ -15,7 +16,7 @@ app = typer.Typer()
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    epilog="Example: `rescore backfill --where \"industry = 'Energy'\" --project=my-project`",
+    epilog="Example: `rescore backfill --where \"industry = 'Energy'\" --project=my-project`, and then with --execute",
 )
 def backfill(
     context: typer.Context,
@@ -31,11 +32,17 @@ def backfill(
         typer.Option("--resume", help="Continue the last backfill; skip accounts that were scored since it started."),
     ] = False,
     mirror_lag: Annotated[
-        str, typer.Option(help="How far the mirror may lag behind; a change since then replaces the backfill's score.")
+        str,
+        typer.Option(
+            metavar=DURATION,
+            help="How far the mirror may lag behind; a change since then replaces the backfill's score.",
+        ),
     ] = "15m",
     as_of: Annotated[
         str | None,
-        typer.Option(help="Time of the mirror's data, instead of the lag: an ISO time, UTC if it has no zone."),
+        typer.Option(
+            metavar=TIME, help="Time of the mirror's data, instead of the lag: an ISO time, UTC if it has no zone."
+        ),
     ] = None,
     accounts_per_run: Annotated[
         int,
@@ -45,24 +52,35 @@ def backfill(
             "it on Dataflow, where each run is a job.",
         ),
     ] = 2500,
+    execute: Execute = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Score accounts as of now. Takes Beam's options and the pipeline's, as --name=value.
 
-    Exit 1 if an account failed or has no outcome.
+    A plan unless --execute is given: how many accounts, and what they may cost. Exit 1 if an account failed or has no
+    outcome.
     """
-    from pipeline.backfill.runs import Selection, live_progress, render  # noqa: PLC0415 - imports Beam: seconds
-    from pipeline.backfill.runs import backfill as backfill_accounts  # noqa: PLC0415
+    from pipeline.backfill import backfill_plan, runs  # noqa: PLC0415 - imports Beam: seconds
+    from pipeline.backfill.preparation import Selection  # noqa: PLC0415
 
-    with command(verbose=verbose), live_progress() as on_progress:
-        result = backfill_accounts(
+    planned = None
+    with command(verbose=verbose):
+        lag = parse_duration(mirror_lag, "--mirror-lag")
+        time = parse_time(as_of, "--as-of") if as_of is not None else None
+        selection = Selection(everything=everything, file=accounts, where=where)
+        if not execute:
+            planned = backfill_plan.plan_backfill(context.args, selection, resume=resume, mirror_lag=lag, as_of=time)
+    if planned and not agreed(planned, backfill_plan.render, planned.question, as_json=as_json):
+        return
+    with command(verbose=verbose), runs.live_progress() as on_progress:
+        result = runs.backfill(
             context.args,
-            Selection(everything=everything, file=accounts, where=where),
+            selection,
             resume=resume,
-            mirror_lag=parse_duration(mirror_lag),
-            as_of=parse_time(as_of, "--as-of") if as_of else None,
+            mirror_lag=lag,
+            as_of=time,
             run_size=accounts_per_run,
             on_progress=on_progress,
         )
-    end_with(result, render, as_json=as_json, is_ok=result.is_ok)
+    end_with(result, runs.render, as_json=as_json, is_ok=result.is_ok)

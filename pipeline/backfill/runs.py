@@ -5,39 +5,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import apache_beam as beam
 import structlog
 from apache_beam.options.pipeline_options import PipelineOptions
-from rich.table import Table
+from rich.console import Group
 
-from pipeline.backfill.account_filter import account_filter
-from pipeline.backfill.warehouse import BackfillProgress, BackfillWarehouse, left_to_do, read_account_ids
-from pipeline.config.options import RescoringConfig, command_line, config_from
+from pipeline.backfill.preparation import Selection, preparing
+from pipeline.backfill.warehouse import BackfillProgress, BackfillWarehouse, left_to_do
+from pipeline.config.options import RescoringConfig
 from pipeline.graph import build_backfill
 from pipeline.terminal.progress import progress_bar
-from pipeline.terminal.tables import PADDING, plain
+from pipeline.terminal.tables import Column, Listing, Paragraph
+from pipeline.terminal.times import moment
 from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
-from transforms.clients.bigquery import Warehouse
 from transforms.errors import WarehouseUnavailable
 from transforms.parse.backfill_events import Backfill, MakeBackfillEvents
-
-DEFAULT_OPTIONS: Final = (
-    "--runner=FnApiRunner",
-    "--direct_running_mode=in_memory",
-    "--direct_num_workers=1",
-    "--batch_size=320",
-)
-"""Defaults; the user's options override them.
-
-The default DirectRunner would look for a Prism binary to download. Several workers talk over gRPC, which cost 64 s of
-CPU where one worker cost 48. A batch of 320 accounts is 64 calls at once."""
 
 RUNS_AT_ONCE: Final = 4
 """Runs in parallel: while one reads contexts or writes scores, another calls Gemini."""
@@ -48,24 +36,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 OnProgress = Callable[[BackfillProgress, int], None]
 """Takes the progress, and how many accounts are to get an outcome."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The accounts to score: exactly one of the three is set."""
-
-    everything: bool = False
-    file: Path | None = None
-    where: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check that exactly one is set.
-
-        Raises:
-            ValueError: None or several are.
-        """
-        if sum((self.everything, self.file is not None, self.where is not None)) != 1:
-            raise ValueError("expected exactly one of --all, --accounts FILE and --where FILTER")
 
 
 @dataclass(frozen=True)
@@ -105,6 +75,7 @@ class BackfillResult:
             "without_outcome": self.without_outcome,
             "elapsed_seconds": round(self.elapsed_seconds, 1),
             "ok": self.is_ok,
+            "executed": True,
         }
 
 
@@ -137,23 +108,13 @@ def backfill(
         RuntimeError: A run of the pipeline failed.
     """
     started = time.monotonic()
-    if resume and as_of:
-        raise ValueError("--as-of and --resume exclude each other: a resumed backfill keeps its own time")
-    line = command_line(arguments)
-    options = [*DEFAULT_OPTIONS, *line.arguments]
-    config = config_from(PipelineOptions(options), line)
-    chosen = account_filter(selection.where) if selection.where is not None else None
-    listed = read_account_ids(selection.file) if selection.file else None
-    with closing(Warehouse(config.project)) as connection:
-        warehouse = BackfillWarehouse(connection, config.dataset, config.crm_dataset)
-        this = _last(warehouse, now()) if resume else Backfill((as_of or now() - mirror_lag).replace(microsecond=0))
-        wanted = listed if listed is not None else warehouse.accounts(chosen)
-        done = warehouse.done(this) if resume else frozenset()
+    with preparing(arguments, selection, resume=resume, mirror_lag=mirror_lag, as_of=as_of, now=now) as prepared:
+        warehouse, this, wanted = prepared.warehouse, prepared.backfill, prepared.wanted
         before = warehouse.progress(this)
-        runs = left_to_do(wanted, done, run_size, RUNS_AT_ONCE)
+        runs = left_to_do(wanted, prepared.done, run_size, RUNS_AT_ONCE)
         left = sum(map(len, runs))
         look = partial(_look, warehouse, this, on_progress, before.ended + left)
-        _Runs(options, config, this).run_all(runs, look)
+        _Runs(prepared.options, prepared.config, this).run_all(runs, look)
         return BackfillResult(
             backfill=this,
             wanted=len(wanted),
@@ -162,13 +123,6 @@ def backfill(
             after=warehouse.progress(this),
             elapsed_seconds=time.monotonic() - started,
         )
-
-
-def _last(warehouse: BackfillWarehouse, now: dt.datetime) -> Backfill:
-    last = warehouse.last(now)
-    if last is None:
-        raise ValueError("no backfill of the last 30 days found to resume: leave --resume out")
-    return last
 
 
 def _look(warehouse: BackfillWarehouse, this: Backfill, on_progress: OnProgress, wanted: int) -> None:
@@ -244,25 +198,23 @@ def live_progress() -> Iterator[OnProgress]:
         yield show
 
 
-def render(result: BackfillResult) -> Table:
+def render(result: BackfillResult) -> Group:
     """Return the report: the accounts by outcome, and what to do if something is wrong."""
-    table = Table(show_header=False, box=None, padding=PADDING, caption=_advice(result), caption_justify="left")
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    table.add_row("accounts", str(result.wanted), f"as of {result.backfill.as_of:%Y-%m-%d %H:%M:%S} UTC")
-    table.add_row("done before", str(result.already_done), "")
-    for outcome, count in sorted(result.after.outcomes.items()):
-        kind, _, reason = outcome.partition(":")
-        table.add_row(kind.replace("_", " "), str(count), plain(reason))
-    table.add_row("without outcome", str(result.without_outcome), "")
-    table.add_row("elapsed", f"{result.elapsed_seconds:.1f} s", "")
-    return table
+    outcomes = [(outcome.partition(":"), count) for outcome, count in sorted(result.after.outcomes.items())]
+    rows = [
+        ("accounts", str(result.wanted), f"as of {moment(result.backfill.as_of)} UTC"),
+        ("done before", str(result.already_done), ""),
+        *((kind.replace("_", " "), str(count), reason) for (kind, _, reason), count in outcomes),
+        ("without outcome", str(result.without_outcome), ""),
+        ("elapsed", f"{result.elapsed_seconds:.1f} s", ""),
+    ]
+    columns = (Column("outcome", is_whole=True), Column("accounts", is_number=True), Column("of which"))
+    return Group(Listing(columns, rows), *map(Paragraph, _advice(result)))
 
 
-def _advice(result: BackfillResult) -> str | None:
+def _advice(result: BackfillResult) -> list[str]:
     if result.without_outcome:
-        return "Some accounts have no outcome: continue with rescore backfill --resume, with the same accounts."
+        return ["Some accounts have no outcome: continue with `rescore backfill --resume`, with the same accounts."]
     if result.dead_lettered:
-        return "Some accounts failed and can be replayed: see rescore dead-letters list."
-    return None
+        return ["Some accounts failed and can be replayed: see `rescore dead-letters list`."]
+    return []

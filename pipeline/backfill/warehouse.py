@@ -15,15 +15,13 @@ from typing import Any, Final
 from more_itertools import divide
 
 from pipeline.backfill.account_filter import AccountFilter
-from pipeline.ledger.reconciliation import final_outcomes
+from pipeline.ledger.ledger_groups import MAX_ACCOUNTS
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.outcome import OutcomeKind
+from schemas.standing_outcome import standing_outcome
 from schemas.views import SHOWN_SCORES
 from transforms.clients.bigquery import Warehouse, dataset_path
 from transforms.parse.backfill_events import PREFIX, Backfill
-
-MAX_ACCOUNTS: Final = 200_000
-"""Accounts of one backfill: their ids are read at once."""
 
 LOOK_BACK: Final = dt.timedelta(days=30)
 """Age up to which a backfill can be resumed."""
@@ -149,11 +147,11 @@ class BackfillWarehouse:
         outcomes: Counter[str] = Counter()
         received = ended = 0
         for row in self._of(_PROGRESS_SQL, backfill):
-            finals = final_outcomes(row["said"].split(","))
+            standing = standing_outcome(row["said"].split(","))
             received += row["accounts"]
-            ended += row["accounts"] if finals else 0
-            for final in finals:
-                outcomes[final] += row["accounts"]
+            if standing:
+                ended += row["accounts"]
+                outcomes[standing] += row["accounts"]
         return BackfillProgress(received=received, outcomes=outcomes, ended=ended)
 
     def _of(self, sql: str, backfill: Backfill) -> list[Mapping[str, Any]]:

@@ -1,12 +1,14 @@
 """`rescore dead-letters …` and `rescore recover`."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.terminal.consent import Execute, agreed
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Json, Materiality, Project, Schemas, Verbose
+from pipeline.terminal.parameters import A_TIME, TIME, Json, Materiality, Project, Schemas, Verbose
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_since
 
@@ -26,8 +28,8 @@ Stages = Annotated[list[str] | None, typer.Option("--stage", help="Label of the 
 AccountIds = Annotated[list[str] | None, typer.Option("--account", help="Salesforce account id, 15 or 18 characters.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="Gemini model that was called.")]
 Versions = Annotated[list[str] | None, typer.Option("--pipeline-version", help="Pipeline version that failed.")]
-Since = Annotated[str | None, typer.Option(help="Failed at or after: 24h, 7d, or an ISO time, UTC if it has no zone.")]
-Until = Annotated[str | None, typer.Option(help="Failed before: as --since.")]
+Since = Annotated[str | None, typer.Option(metavar=TIME, help=f"Failed at or after: {A_TIME}.")]
+Until = Annotated[str | None, typer.Option(metavar=TIME, help="Failed before: as --since.")]
 NotReplayed = Annotated[bool, typer.Option("--not-replayed", help="Leave out those that were replayed or parked.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Rows of the list, at most: the newest.")]
 Rate = Annotated[float, typer.Option(min=0.1, max=100_000, help="Dead letters a second, at most.")]
@@ -35,6 +37,7 @@ Quiet = Annotated[float, typer.Option(min=0.5, help="End when no new dead letter
 ReplayId = Annotated[str | None, typer.Argument(help="A replay; default: the last one.")]
 Topic = Annotated[str, typer.Option(help="Topic to replay to: a name, or projects/P/topics/NAME.")]
 ParkingLot = Annotated[str, typer.Option(help="Topic of dead letters that were replayed too often.")]
+CrmDataset = Annotated[str, typer.Option(help="BigQuery dataset of the CRM mirror.")]
 Hold = Annotated[str, typer.Option(help="Subscription of the dead-letter topic.")]
 
 
@@ -83,7 +86,7 @@ def replays(
     *,
     project: Project,
     dataset: Dataset = "account_scoring",
-    since: Annotated[str, typer.Option(help="Replays since then: 24h, 7d, or an ISO time.")] = "90d",
+    since: Annotated[str, typer.Option(metavar=TIME, help=f"Replays since then: {A_TIME}.")] = "90d",
     limit: Limit = 20,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -104,6 +107,7 @@ def show(
     *,
     project: Project,
     dataset: Dataset = "account_scoring",
+    crm_dataset: CrmDataset = "crm",
     materiality: Materiality = None,
     schemas: Schemas = None,
     as_json: Json = False,
@@ -114,9 +118,8 @@ def show(
     from pipeline.dead_letters.show_dead_letter import render, show_dead_letter  # noqa: PLC0415 - imports BigQuery: 1 s
 
     with command(verbose=verbose):
-        shown = show_dead_letter(
-            ReplayResources(project, dataset), dead_letter_id, materiality=materiality, schemas=schemas
-        )
+        resources = ReplayResources(project, dataset, crm_dataset=crm_dataset)
+        shown = show_dead_letter(resources, dead_letter_id, materiality=materiality, schemas=schemas)
     end_with(shown, render, as_json=as_json)
 
 
@@ -137,8 +140,10 @@ def replay(
     not_replayed: NotReplayed = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Dead letters to replay or park, at most.")] = None,
     rate: Rate = 50.0,
-    execute: Annotated[bool, typer.Option("--execute", help="Replay; else only say what would be done.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also replay what would be parked.")] = False,
+    execute: Execute = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also replay what would be parked, or waits for its account in the mirror.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why, for the journal; required with --execute.")] = "",
     quiet: Quiet = 10.0,
     materiality: Materiality = None,
@@ -146,27 +151,31 @@ def replay(
     topic: Topic = "account-changes",
     parking_lot: ParkingLot = "account-changes-parking-lot",
     hold: Hold = "account-changes-dead-letter-hold",
+    crm_dataset: CrmDataset = "crm",
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Publish dead letters again with their original payload and attributes; a dry run unless --execute is given."""
+    """Publish dead letters again with their original payload and attributes; a plan unless --execute is given."""
     from pipeline.dead_letters import replay_plan, replay_session  # noqa: PLC0415 - imports BigQuery: 1 s
     from pipeline.dead_letters.dead_letter_filter import ReplayRequest  # noqa: PLC0415
     from pipeline.dead_letters.list_dead_letters import known_filter  # noqa: PLC0415
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
+    planned = None
     with command(verbose=verbose):
         if execute and not reason.strip():
             raise ValueError("--reason is missing: say why, for the journal, such as --reason 'latency is back'")
-        resources = ReplayResources(project, dataset, topic, parking_lot, hold)
+        resources = ReplayResources(project, dataset, topic, parking_lot, hold, crm_dataset)
         chosen = _filter(classes, stages, accounts, models, versions, since, until, not_replayed=not_replayed)
         request = ReplayRequest(known_filter(resources, chosen), limit, rate, force, reason)
         if not execute:
             planned = replay_plan.plan(resources, request, materiality=materiality, schemas=schemas)
-            end_with(planned, replay_plan.render, as_json=as_json)
+    if planned:
+        if not agreed(planned, replay_plan.render, planned.question, as_json=as_json):
             return
-        with replay_session.replay_progress(limit) as on_progress:
-            result = replay_session.replay(replay_session.Session(resources, quiet, on_progress), request)
+        request = replace(request, reason=reason.strip() or typer.prompt("Why? The journal keeps it"))
+    with command(verbose=verbose), replay_session.replay_progress(limit) as on_progress:
+        result = replay_session.replay(replay_session.Session(resources, quiet, on_progress), request)
     end_with(result, replay_session.render, as_json=as_json, is_ok=result.is_ok)
 
 
@@ -181,6 +190,7 @@ def resume(
     topic: Topic = "account-changes",
     parking_lot: ParkingLot = "account-changes-parking-lot",
     hold: Hold = "account-changes-dead-letter-hold",
+    crm_dataset: CrmDataset = "crm",
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -189,7 +199,7 @@ def resume(
     from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
     with command(verbose=verbose), replay_session.replay_progress(None) as on_progress:
-        resources = ReplayResources(project, dataset, topic, parking_lot, hold)
+        resources = ReplayResources(project, dataset, topic, parking_lot, hold, crm_dataset)
         session = replay_session.Session(resources, quiet, on_progress)
         result = replay_session.resume(session, replay_id, take_over=take_over)
     end_with(result, replay_session.render, as_json=as_json, is_ok=result.is_ok)
@@ -226,28 +236,49 @@ def cancel(
     end_with(cancelled, replay_status.render_cancelled, as_json=as_json)
 
 
-@app.command(epilog="Example: `rescore recover --to 2026-03-02T09:30Z`")
+@app.command(epilog="Example: `rescore recover --to 2026-03-02T09:30Z`, and then the same with --execute")
 def recover(
     *,
     project: Project,
+    dataset: Annotated[str, typer.Option(help="BigQuery dataset of the ledger, for the plan.")] = "account_scoring",
     to: Annotated[
-        str | None, typer.Option(metavar="TIMESTAMP", help="Deliver again what was published from then on.")
+        str | None,
+        typer.Option(metavar=TIME, help=f"Deliver again what was published from then on: {A_TIME}."),
     ] = None,
     to_snapshot: Annotated[
         str | None, typer.Option(metavar="NAME", help="Undo a recovery: the snapshot that it took.")
     ] = None,
+    drop_unread: Annotated[
+        bool, typer.Option("--drop-unread", help="Seek although messages from before --to are unread, and drop them.")
+    ] = False,
     subscription: Annotated[str, typer.Option(help="A name, or projects/P/subscriptions/NAME.")] = (
         "account-changes-rescoring"
     ),
+    execute: Execute = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Have the subscription deliver again from a time on, after a crash of the whole job; see docs/runbooks."""
+    """Have the subscription deliver again from a time on, after a crash of the whole job; see docs/runbooks.
+
+    A plan unless --execute is given: how much would be delivered again, and what that may cost.
+    """
     from pipeline.dead_letters import recover as recovery  # noqa: PLC0415 - imports Pub/Sub: 1 s
 
     with command(verbose=verbose):
-        time = parse_since(to, dt.datetime.now(dt.UTC), "--to") if to else None
-        done = recovery.recover(project=project, to=time, to_snapshot=to_snapshot, subscription=subscription)
+        time = parse_since(to, dt.datetime.now(dt.UTC), "--to") if to is not None else None
+    if not execute:
+        from pipeline.dead_letters import recovery_plan  # noqa: PLC0415 - imports BigQuery: 1 s
+
+        with command(verbose=verbose):
+            planned = recovery_plan.plan_recovery(
+                project=project, dataset=dataset, to=time, to_snapshot=to_snapshot, subscription=subscription
+            )
+        if not agreed(planned, recovery_plan.render, planned.question, as_json=as_json):
+            return
+    with command(verbose=verbose):
+        done = recovery.recover(
+            project=project, to=time, to_snapshot=to_snapshot, subscription=subscription, drop_unread=drop_unread
+        )
     end_with(done, recovery.render, as_json=as_json)
 
 
@@ -271,7 +302,7 @@ def _filter(  # noqa: PLR0917 - the command's parameters, in their order
         accounts=tuple(accounts or ()),
         models=tuple(models or ()),
         pipeline_versions=tuple(versions or ()),
-        since=parse_since(since, now) if since else None,
-        until=parse_since(until, now, "--until") if until else None,
+        since=parse_since(since, now, "--since") if since is not None else None,
+        until=parse_since(until, now, "--until") if until is not None else None,
         is_not_replayed=not_replayed,
     )

@@ -4,14 +4,14 @@ import base64
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter, StoredValues
 from pipeline.dead_letters.dead_letter_state import ENDED, REPLAYED_CTES, STATE_SQL, DeadLetterState
 from pipeline.dead_letters.held_dead_letter import MAX_REPLAYS
 from schemas.dead_letter import REPLAYED_AFTER, DeadLetterRow
 from schemas.record import from_row
-from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
+from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
 from transforms.clients.bigquery import QueryValue, Warehouse
 
 SAMPLE_SIZE: Final = 1_000
@@ -91,17 +91,25 @@ SELECT DISTINCT stage, model, pipeline_version FROM `{dead_letters}`
 """
 # The id is a hash, so the first rows by id are a random sample.
 _SAMPLE_SQL: Final = """{matching}
-SELECT dead_letter_id, ANY_VALUE(payload_base64) AS payload_base64
+SELECT
+  dead_letter_id,
+  ANY_VALUE(error_class) AS error_class,
+  ANY_VALUE(account_id) AS account_id,
+  ANY_VALUE(payload_base64) AS payload_base64
 FROM matching
 WHERE NOT is_journalled AND (NOT is_to_park OR {is_forced})
 GROUP BY dead_letter_id
 ORDER BY dead_letter_id
 LIMIT {limit}
 """
-_TOKENS_SQL: Final = """
-SELECT AVG(prompt_tokens) AS prompt_tokens, AVG(output_tokens) AS output_tokens
-FROM `{scores}`
-WHERE scored_at >= @since AND status = 'scored'
+_NOT_FOUND_SQL: Final = """{matching}
+SELECT account_id, COUNT(DISTINCT dead_letter_id) AS dead_letters
+FROM matching
+WHERE
+  NOT is_journalled AND (NOT is_to_park OR {is_forced})
+  AND error_class = 'account_not_found' AND account_id IS NOT NULL
+GROUP BY account_id
+ORDER BY account_id
 """
 _DEAD_LETTER_SQL: Final = """
 SELECT * FROM `{dead_letters}` WHERE STARTS_WITH(dead_letter_id, @dead_letter_id)
@@ -148,6 +156,14 @@ class DeadLetterGroup:
     states: Mapping[DeadLetterState, int]
 
 
+class Sampled(NamedTuple):
+    """A dead letter of a sample; `payload` is None if its row does not hold it."""
+
+    error_class: str
+    account_id: str | None
+    payload: bytes | None
+
+
 class DeadLetterTable:
     """`dead_letters` of one dataset, with their replays and ledger rows; calls raise WarehouseUnavailable."""
 
@@ -157,7 +173,6 @@ class DeadLetterTable:
             "dead_letters": DEAD_LETTERS,
             "journal": DEAD_LETTER_REPLAYS,
             "ledger": CHANGE_OUTCOMES,
-            "scores": ACCOUNT_SCORES,
         }
         self._tables = {key: f"{warehouse.project}.{dataset}.{table.name}" for key, table in tables.items()}
 
@@ -185,10 +200,22 @@ class DeadLetterTable:
         since = self._first_replay(dead_letter_filter)
         return self._matching(_EACH_SQL, dead_letter_filter, recorded_since=since, **names)
 
-    def sample(self, dead_letter_filter: DeadLetterFilter, *, is_forced: bool = False) -> list[bytes | None]:
-        """Return payloads of a sample of what a replay would publish; None where the row does not hold the payload."""
+    def sample(self, dead_letter_filter: DeadLetterFilter, *, is_forced: bool = False) -> list[Sampled]:
+        """Return a sample of what a replay would publish."""
         rows = self._matching(_SAMPLE_SQL, dead_letter_filter, is_forced=_sql(is_forced), limit=str(SAMPLE_SIZE))
-        return [base64.b64decode(row["payload_base64"]) if row["payload_base64"] else None for row in rows]
+        return [
+            Sampled(
+                error_class=row["error_class"],
+                account_id=row["account_id"],
+                payload=base64.b64decode(row["payload_base64"]) if row["payload_base64"] else None,
+            )
+            for row in rows
+        ]
+
+    def not_found(self, dead_letter_filter: DeadLetterFilter, *, is_forced: bool = False) -> dict[str, int]:
+        """Return the accounts that were not found, with the number of dead letters that a replay would publish."""
+        rows = self._matching(_NOT_FOUND_SQL, dead_letter_filter, is_forced=_sql(is_forced))
+        return {row["account_id"]: row["dead_letters"] for row in rows}
 
     def stored_values(self) -> StoredValues:
         """Return the stages, models and pipeline versions that the dead letters have."""
@@ -196,11 +223,6 @@ class DeadLetterTable:
         found = {name: frozenset(row[name] for row in rows if row[name]) for name in ("stage", "model")}
         versions = frozenset(row["pipeline_version"] for row in rows)
         return StoredValues(found["stage"], found["model"], versions)
-
-    def tokens_a_score(self, since: dt.datetime) -> float | None:
-        """Return the average tokens per score since a time, input and output; None if there are no scores."""
-        (row,) = self._query(_TOKENS_SQL, since=since)
-        return None if row["prompt_tokens"] is None else float(row["prompt_tokens"] + (row["output_tokens"] or 0))
 
     def dead_letter(self, dead_letter_id: str) -> DeadLetterRow:
         """Return the dead letter whose id is, or starts with, the one given.

@@ -1,44 +1,73 @@
 """`rescore recover`: seek the subscription back to a time, after a crash of the whole job.
 
 A seek acknowledges everything that was published before its time, unread messages too. So a snapshot is taken first: it
-keeps every message that is unacknowledged now, and a seek to it undoes the recovery.
+keeps every message that is unacknowledged now, and a seek to it undoes the recovery. Its lifetime tells how old the
+oldest of them is, so a seek that would drop unread messages is refused (docs/adr/054).
 """
 
 import datetime as dt
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from google.cloud import pubsub_v1
+from rich.console import Group
 
 from pipeline.resources.names import SUBSCRIPTION, resource_path
+from pipeline.terminal.tables import Paragraph, verbatim
 from schemas.clock import Clock, utc_now
 
-CALL_TIMEOUT_SECONDS = 60.0
+CALL_TIMEOUT_SECONDS: Final = 60.0
+
+SNAPSHOT_LIFETIME: Final = dt.timedelta(days=7)
+"""A snapshot expires so long after its oldest message was published.
+
+Source: https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.snapshots.
+"""
+
+
+@dataclass(frozen=True)
+class SeekTarget:
+    """A subscription, and where to seek it: to a time or to a snapshot."""
+
+    subscription: str
+    to: dt.datetime | None
+    to_snapshot: str | None
+
+    @property
+    def snapshot_name(self) -> str:
+        """The last part of the snapshot's path."""
+        return (self.to_snapshot or "").rsplit("/", 1)[-1]
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "subscription": self.subscription,
+            "to": self.to.isoformat() if self.to else None,
+            "to_snapshot": self.to_snapshot,
+        }
 
 
 @dataclass(frozen=True)
 class Recovery:
     """What was done to a subscription; a seek to `snapshot` undoes it."""
 
-    subscription: str
-    to: dt.datetime | None
-    to_snapshot: str | None
+    target: SeekTarget
     snapshot: str
 
     def document(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        return asdict(self) | {"to": self.to.isoformat() if self.to else None}
+        return {**self.target.document(), "snapshot": self.snapshot, "executed": True}
 
 
-def recover(
+def check_recovery(
     *,
     project: str,
     to: dt.datetime | None = None,
     to_snapshot: str | None = None,
     subscription: str = SUBSCRIPTION,
     now: Clock = utc_now,
-) -> Recovery:
-    """Take a snapshot of a subscription, then seek it to a time or to another snapshot.
+) -> SeekTarget:
+    """Check that a subscription can be sought to a time or a snapshot, and return it.
 
     Args:
         project: Of the subscription.
@@ -48,23 +77,61 @@ def recover(
         now: The clock.
 
     Raises:
-        ValueError: The time is in the future, or before what the subscription retains; nothing was done.
-        GoogleAPICallError: Pub/Sub did not answer, or has no such subscription.
+        ValueError: The time is in the future, or before what the subscription retains.
+        GoogleAPICallError: Pub/Sub did not answer, or has no such subscription or snapshot.
     """
     if (to is None) == (to_snapshot is None):
-        raise ValueError("expected either --to TIMESTAMP or --to-snapshot NAME")
+        raise ValueError("expected either --to TIME or --to-snapshot NAME")
     path = resource_path(project, "subscriptions", subscription)
     with pubsub_v1.SubscriberClient() as client:
         settings = client.get_subscription(subscription=path, timeout=CALL_TIMEOUT_SECONDS)
         if to is not None:
             check_target(to, now(), settings.message_retention_duration, retains=settings.retain_acked_messages)
-        name = f"{path.rsplit('/', 1)[1]}-before-{now():%Y%m%d-%H%M%S-%f}"
-        owner = path.split("/")[1]
-        snapshot = f"projects/{owner}/snapshots/{name}"
-        client.create_snapshot(name=snapshot, subscription=path, timeout=CALL_TIMEOUT_SECONDS)
-        target = {"time": to} if to_snapshot is None else {"snapshot": resource_path(owner, "snapshots", to_snapshot)}
-        client.seek(request={"subscription": path, **target}, timeout=CALL_TIMEOUT_SECONDS)
-    return Recovery(path, to, to_snapshot, snapshot)
+            return SeekTarget(path, to, None)
+        name = resource_path(path.split("/")[1], "snapshots", to_snapshot or "")
+        return SeekTarget(path, None, client.get_snapshot(snapshot=name, timeout=CALL_TIMEOUT_SECONDS).name)
+
+
+def recover(
+    *,
+    project: str,
+    to: dt.datetime | None = None,
+    to_snapshot: str | None = None,
+    subscription: str = SUBSCRIPTION,
+    drop_unread: bool = False,
+    now: Clock = utc_now,
+) -> Recovery:
+    """Take a snapshot of a subscription, then seek it to a time or to another snapshot; arguments as `check_recovery`.
+
+    Args:
+        project: Of the subscription.
+        to: Messages published from then on are delivered again.
+        to_snapshot: Instead of a time.
+        subscription: A name, or `projects/P/subscriptions/NAME`.
+        drop_unread: Seek to the time although older messages are unread.
+        now: The clock.
+
+    Raises:
+        ValueError: The target can't be used, or older messages are unread; nothing was done.
+        GoogleAPICallError: Pub/Sub did not answer, or has no such subscription or snapshot.
+    """
+    target = check_recovery(project=project, to=to, to_snapshot=to_snapshot, subscription=subscription, now=now)
+    path = target.subscription
+    name = f"{path.rsplit('/', 1)[1]}-before-{now():%Y%m%d-%H%M%S-%f}"
+    snapshot = f"projects/{path.split('/')[1]}/snapshots/{name}"
+    with pubsub_v1.SubscriberClient() as client:
+        taken = client.create_snapshot(name=snapshot, subscription=path, timeout=CALL_TIMEOUT_SECONDS)
+        where: dict[str, Any] = {"snapshot": target.to_snapshot}
+        if target.to is not None:
+            where = {"time": target.to}
+            try:
+                if taken.expire_time and not drop_unread:
+                    check_unread(target.to, taken.expire_time - SNAPSHOT_LIFETIME)
+            except ValueError:
+                client.delete_snapshot(snapshot=snapshot, timeout=CALL_TIMEOUT_SECONDS)
+                raise
+        client.seek(request={"subscription": path, **where}, timeout=CALL_TIMEOUT_SECONDS)
+    return Recovery(target, snapshot)
 
 
 def check_target(to: dt.datetime, now: dt.datetime, retention: dt.timedelta, *, retains: bool) -> None:
@@ -80,14 +147,35 @@ def check_target(to: dt.datetime, now: dt.datetime, retention: dt.timedelta, *, 
     if not retains:
         raise ValueError("the subscription does not retain acknowledged messages: a seek can bring none back")
     if now - to > retention:
-        raise ValueError(f"--to {to.isoformat()} is too early: the subscription retains {retention} of messages")
+        raise ValueError(
+            f"--to {to.isoformat()} is too early: the subscription retains messages for {retention.days} days. "
+            "For older changes: rescore backfill"
+        )
 
 
-def render(done: Recovery) -> str:
+def check_unread(to: dt.datetime, oldest_unread: dt.datetime) -> None:
+    """Check that no message is unread that was published before a time.
+
+    Raises:
+        ValueError: One is; the message says from when on to deliver instead.
+    """
+    if oldest_unread < to:
+        oldest = f"{oldest_unread:%Y-%m-%dT%H:%M:%SZ}"
+        raise ValueError(
+            f"--to {to:%Y-%m-%dT%H:%M:%SZ} would drop unread messages, published from {oldest} on: nothing was done. "
+            f"Write --to {oldest}, or add --drop-unread"
+        )
+
+
+def render(done: Recovery) -> Group:
     """Return the report: what was done, how to undo it, and what to do next."""
-    what = f"again from {done.to:%Y-%m-%d %H:%M:%S} UTC on" if done.to else f"the messages of {done.to_snapshot}"
-    return (
-        f"{done.subscription} now delivers {what}\n"
-        f"to undo it: rescore recover --to-snapshot {done.snapshot.rsplit('/', 1)[1]}\n"
-        "next: start the job, then rescore reconcile"
+    target = done.target
+    what = f"again from {target.to:%Y-%m-%d %H:%M:%S} UTC on" if target.to else f"what {target.snapshot_name} keeps"
+    project = target.subscription.split("/")[1]
+    return Group(
+        Paragraph(f"{target.subscription} delivers {what}", "bold"),
+        Paragraph("To undo it:"),
+        verbatim(f"  rescore recover --to-snapshot {done.snapshot.rsplit('/', 1)[1]} --project={project}"),
+        Paragraph("Next: start the job, and then reconcile until every event has one outcome:"),
+        verbatim(f"  rescore reconcile --project={project}"),
     )

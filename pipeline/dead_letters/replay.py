@@ -6,7 +6,7 @@ twice at worst, and the pipeline drops the second message as a duplicate: it has
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +18,8 @@ from pipeline.dead_letters.hold_subscription import HoldSubscription
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import LeaseState, ReplayLease
 from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.dead_letters.replay_rules import MAX_CAME_BACK_SHARE, too_many_come_back
+from schemas.failures import ErrorClass
 from schemas.replay import DeadLetterReplay, Disposition, JournalEntry, ReplayedDeadLetter
 from transforms.clients.pubsub import MessagePublisher
 
@@ -26,12 +28,6 @@ CHECK_SECONDS: Final = 10.0
 """How often the lease is renewed, and the dead letters that failed again are counted."""
 
 EMPTY_PULL_PAUSE_SECONDS: Final = 0.1
-
-MAX_CAME_BACK_SHARE: Final = 0.2
-"""A replay stops if a larger share of what it published fails again: the cause still exists."""
-
-MIN_JUDGED: Final = 10
-"""Dead letters replayed before the share is judged."""
 
 
 @dataclass
@@ -65,6 +61,8 @@ class Totals:
     came_back: int = 0
     nacked: int = 0
     already_done: int = 0
+    account_missing: int = 0
+    """Of class account_not_found, while the mirror lacks the account: they stay on the subscription."""
 
 
 class Step(StrEnum):
@@ -91,6 +89,7 @@ class Replay:
         start: The first row of its journal: who asked for it, why, and with which limits.
         dead_letter_filter: Which dead letters to replay.
         journalled: `dead_letter_id` of what earlier replays have taken, for a filter that leaves those out.
+        missing_accounts: Returns those accounts that the CRM mirror lacks.
         max_batch: How many messages to pull, publish and acknowledge together, at most.
         quiet_seconds: End when no new message has come for so long.
         interrupted: Set it to end the replay after the current batch.
@@ -108,6 +107,7 @@ class Replay:
     memory: Memory = field(default_factory=Memory)
     totals: Totals = field(default_factory=Totals)
     journalled: AbstractSet[str] = frozenset()
+    missing_accounts: Callable[[Collection[str]], AbstractSet[str]] = lambda _account_ids: frozenset()
     max_batch: int = MAX_BATCH
     quiet_seconds: float = 10.0
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -119,6 +119,7 @@ class Replay:
         self._paid_until = self.clock()
         self._seen: set[str] = set()
         self._failed_again: set[tuple[str, str]] = set()
+        self._account_missing: set[str] = set()
         self._extended: dict[str, str] = {}  # message id → ack id
         self._next_check = self.clock() + CHECK_SECONDS
 
@@ -156,7 +157,7 @@ class Replay:
                 quiet_since = self.clock()
             elif self.clock() - quiet_since > self.quiet_seconds:
                 self._count_failed_again()
-                return Ending(JournalEntry.FINISHED, "no dead letter is left that matches")
+                return Ending(JournalEntry.FINISHED, f"no dead letter is left that matches{self._waiting()}")
             if not pulled:
                 self.interrupted.wait(EMPTY_PULL_PAUSE_SECONDS)
 
@@ -170,13 +171,18 @@ class Replay:
                 entry = JournalEntry.CANCELLED if state is LeaseState.CANCELLED else JournalEntry.STOPPED
                 return Ending(entry, f"the lease is {state}")
             self._count_failed_again()
-        if too_many_come_back(self.totals.replayed, self.totals.came_back):
+        replayed, came_back = self.totals.replayed, self.totals.came_back
+        if too_many_come_back(replayed, came_back):
             return Ending(
                 JournalEntry.STOPPED,
-                f"{self.totals.came_back} of {self.totals.replayed} replayed dead letters failed again: "
-                "their cause still exists",
+                f"{came_back} of {replayed} replayed dead letters failed again, {came_back / replayed:.0%}: "
+                f"their cause still exists (a replay stops above {MAX_CAME_BACK_SHARE:.0%})",
             )
         return None
+
+    def _waiting(self) -> str:
+        count = self.totals.account_missing
+        return f"; {count} wait until the CRM mirror has their accounts" if count else ""
 
     def _count_failed_again(self) -> None:
         """Count in the table too: the subscription delivers the oldest first, so the new ones come last."""
@@ -196,10 +202,11 @@ class Replay:
         saved = self.clock() - 2 * self._batch / self.start.rate
         self._paid_until = max(self._paid_until, saved) + count / self.start.rate
 
-    def _take(self, pulled: Iterable[HeldDeadLetter]) -> None:
+    def _take(self, pulled: Sequence[HeldDeadLetter]) -> None:
         steps: dict[Step, list[HeldDeadLetter]] = {step: [] for step in Step}
+        missing = self._missing(pulled)
         for held in pulled:
-            steps[self._step(held)].append(held)
+            steps[self._step(held, missing)].append(held)
         self._give_back(steps[Step.NACK])
         if already := steps[Step.ACKNOWLEDGE]:
             self.hold.acknowledge([held.ack_id for held in already])
@@ -207,7 +214,14 @@ class Replay:
         if due := steps[Step.PUBLISH]:
             self._publish(due)
 
-    def _step(self, held: HeldDeadLetter) -> Step:
+    def _missing(self, pulled: Sequence[HeldDeadLetter]) -> AbstractSet[str]:
+        """Return the accounts that were not found and are still missing: those dead letters would fail again."""
+        if self.start.is_forced:
+            return frozenset()
+        asked = {held.change[1] for held in pulled if needs_account(held)}
+        return self.missing_accounts(sorted(asked)) if asked else frozenset()
+
+    def _step(self, held: HeldDeadLetter, missing: AbstractSet[str]) -> Step:
         if held.is_dead_letter and held.dead_letter_id in self.memory.done:
             return Step.ACKNOWLEDGE
         if not self.dead_letter_filter.matches(held, self.journalled):
@@ -216,6 +230,10 @@ class Replay:
             self._failed_again.add(held.change)
             self.totals.came_back = max(self.totals.came_back, len(self._failed_again))
             return Step.NACK  # once per replay: its cause still exists
+        if needs_account(held) and held.change[1] in missing:
+            self._account_missing.add(held.dead_letter_id)
+            self.totals.account_missing = len(self._account_missing)
+            return Step.NACK
         return Step.PUBLISH
 
     def _give_back(self, messages: Sequence[HeldDeadLetter]) -> None:
@@ -260,9 +278,10 @@ def batch_size(rate: float, most: int = MAX_BATCH) -> int:
     return max(1, min(most, int(rate)))
 
 
-def too_many_come_back(replayed: int, came_back: int) -> bool:
-    """Return whether a replay stops because too much of what it published failed again."""
-    return replayed >= MIN_JUDGED and came_back > MAX_CAME_BACK_SHARE * replayed
+def needs_account(held: HeldDeadLetter) -> bool:
+    """Return whether a dead letter fails again unless the CRM mirror has its account by now."""
+    is_not_found = held.is_dead_letter and held.attributes["error_class"] == ErrorClass.ACCOUNT_NOT_FOUND
+    return is_not_found and bool(held.change[1])
 
 
 def journal_entry(held: HeldDeadLetter, published_id: str, parked: str | None) -> ReplayedDeadLetter:

@@ -1,30 +1,40 @@
-"""The dry run of `rescore dead-letters replay`: what a replay would do, and what its scores may cost."""
+"""The plan of `rescore dead-letters replay`: what a replay would do, and what its scores may cost."""
 
-import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from pipeline.dead_letters.dead_letter_filter import ReplayRequest
-from pipeline.dead_letters.dead_letter_table import DeadLetterGroup, DeadLetterTable
+from pipeline.dead_letters.dead_letter_table import DeadLetterGroup, DeadLetterTable, Sampled
+from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
-from pipeline.ledger.explanation import Decision, explain_message
-from pipeline.terminal.tables import PADDING, fact_table, plain
+from pipeline.dead_letters.replay_rules import MAX_CAME_BACK_SHARE
+from pipeline.ledger.explanation import Decision, explain
+from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
+from pipeline.terminal.tables import Column, Listing, counted, fact_table
+from schemas.change_event import SourceMessage
 from schemas.clock import utc_now
+from schemas.failures import ErrorClass
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.parse.avro_schemas import AvroSchemas, load_avro_schemas
-
-COST_PERIOD: Final = dt.timedelta(days=30)
-"""The tokens per score are the average of the scores of this period."""
+from transforms.parse.message_parsing import parse_message
 
 UNREAD: Final = "not looked at"
 """Decision about dead letters whose payload only the message on the topic has."""
+
+NO_ACCOUNT: Final = str(ErrorClass.ACCOUNT_NOT_FOUND)
+"""Decision about changes that would be scored, if the mirror had the account or the event enough of its values."""
+
+_ORDER: Final = (Decision.RESCORE, Decision.TOMBSTONE, Decision.RESYNC, Decision.SKIP, NO_ACCOUNT, Decision.DEAD_LETTER)
+"""Of a payload with several records, the first of these decisions counts."""
+
+MissingAccounts = Callable[[Collection[str]], AbstractSet[str]]
+"""Returns those of some accounts that the CRM mirror lacks."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +46,28 @@ class ReplayPlan:
         groups: The dead letters that no replay has taken, by class and stage.
         to_replay: How many would be replayed.
         to_park: How many would be parked.
+        account_found: How many of those to replay are of accounts that were not found, and are in the mirror by now.
+        account_missing: How many are of accounts that the mirror still lacks. They stay, unless the replay is forced.
         sampled: How many payloads were read.
         decisions: What the pipeline would decide about the payloads now, in dead letters, estimated from the sample.
-        tokens: Tokens that the scores may cost; None where there are no recent scores to estimate it by.
-        tokens_a_score: Average tokens of the recent scores.
+        cost: What their scores may cost.
     """
 
     request: ReplayRequest
     groups: tuple[DeadLetterGroup, ...]
     to_replay: int
     to_park: int
+    account_found: int
+    account_missing: int
     sampled: int
     decisions: dict[str, int]
-    tokens: int | None
-    tokens_a_score: float | None
+    cost: CostEstimate
+
+    @property
+    def question(self) -> str | None:
+        """What to ask before it is carried out; None if there is nothing to do."""
+        count = self.to_replay + self.to_park
+        return f"Replay {counted(self.to_replay, 'dead letter')}, and park {self.to_park:,}, now?" if count else None
 
     def document(self) -> dict[str, Any]:
         """Return the plan as `--json` prints it."""
@@ -58,6 +76,8 @@ class ReplayPlan:
             "letters": self.to_replay + self.to_park,
             "to_replay": self.to_replay,
             "to_park": self.to_park,
+            "account_found": self.account_found,
+            "account_missing": self.account_missing,
             "limit": self.request.max_dead_letters,
             "groups": [
                 {
@@ -71,8 +91,8 @@ class ReplayPlan:
             ],
             "decisions": self.decisions,
             "sampled": self.sampled,
-            "tokens": self.tokens,
-            "tokens_a_score": self.tokens_a_score,
+            "cost": self.cost.document(),
+            "executed": False,
         }
 
 
@@ -86,50 +106,76 @@ def plan(
         WarehouseUnavailable: BigQuery did not answer.
     """
     rules, registered = load_materiality(materiality), load_avro_schemas(schemas)
+    chosen, now = request.dead_letter_filter, utc_now()
     with resources.open_warehouse() as warehouse:
         table = DeadLetterTable(warehouse, resources.dataset)
-        groups = tuple(
-            group for group in table.groups(request.dead_letter_filter) if group.dead_letters > group.replayed
-        )
-        to_replay, to_park = _counts(groups, request)
-        sample: Sequence[bytes | None] = (
-            table.sample(request.dead_letter_filter, is_forced=request.is_forced) if to_replay else ()
-        )
-        tokens_a_score = table.tokens_a_score(utc_now() - COST_PERIOD)
-    decisions = scaled(decisions_of(sample, rules, registered), to_replay)
-    scored = decisions.get(Decision.RESCORE, 0) + decisions.get(UNREAD, 0)
+        groups = tuple(group for group in table.groups(chosen) if group.dead_letters > group.replayed)
+        sample = table.sample(chosen, is_forced=request.is_forced) if groups else []
+        not_found = table.not_found(chosen, is_forced=request.is_forced) if groups else {}
+        each = read_score_cost(warehouse, resources.dataset, now)
+    with open_mirror(resources.project, resources.crm_dataset) as mirror:
+        missing = mirror.missing(not_found)
+        if not request.is_forced:
+            sample = [it for it in sample if not _waits(it, missing)]
+        decided = decisions_of((it.payload for it in sample), rules, registered, mirror.missing)
+    waiting = sum(not_found[account_id] for account_id in missing)
+    to_replay, to_park = _counts(groups, request, 0 if request.is_forced else waiting)
+    decisions = scaled(decided, to_replay)
+    scores = decisions.get(Decision.RESCORE, 0) + decisions.get(UNREAD, 0)
     return ReplayPlan(
         request=request,
         groups=groups,
         to_replay=to_replay,
         to_park=to_park,
+        account_found=sum(not_found.values()) - waiting,
+        account_missing=waiting,
         sampled=len(sample),
         decisions=decisions,
-        tokens=None if tokens_a_score is None else round(scored * tokens_a_score),
-        tokens_a_score=tokens_a_score,
+        cost=estimate(scores, each, now.date()),
     )
 
 
-def _counts(groups: Sequence[DeadLetterGroup], request: ReplayRequest) -> tuple[int, int]:
-    """Return how many dead letters to replay and how many to park."""
-    left = sum(group.dead_letters - group.replayed for group in groups)
+def _waits(sampled: Sampled, missing: AbstractSet[str]) -> bool:
+    return sampled.error_class == ErrorClass.ACCOUNT_NOT_FOUND and sampled.account_id in missing
+
+
+def _counts(groups: Sequence[DeadLetterGroup], request: ReplayRequest, waiting: int) -> tuple[int, int]:
+    """Return how many dead letters to replay and how many to park; those that wait for their account stay."""
+    left = sum(group.dead_letters - group.replayed for group in groups) - waiting
     to_park = 0 if request.is_forced else sum(group.to_park for group in groups)
     # Pub/Sub decides which dead letters come first: a limit reduces both counts alike.
     share = min(1.0, request.max_dead_letters / left) if request.max_dead_letters is not None and left else 1.0
     return round((left - to_park) * share), round(to_park * share)
 
 
-def decisions_of(payloads: Iterable[bytes | None], materiality: Materiality, schemas: AvroSchemas) -> Counter[str]:
-    """Count payloads by decision; of a payload with several records, the first decision in the order below counts."""
-    order = [Decision.RESCORE, Decision.TOMBSTONE, Decision.RESYNC, Decision.SKIP, Decision.DEAD_LETTER]
+def decisions_of(
+    payloads: Iterable[bytes | None], materiality: Materiality, schemas: AvroSchemas, missing: MissingAccounts
+) -> Counter[str]:
+    """Count payloads by what the pipeline would decide now, with what a look-up of their accounts would refuse."""
+    decided = [None if it is None else _decided(it, materiality, schemas) for it in payloads]
+    unknown = missing(sorted({it.account_id for records in decided for it in records or () if it.account_id}))
     counts: Counter[str] = Counter()
-    for payload in payloads:
-        if payload is None:
+    for records in decided:
+        if records is None:
             counts[UNREAD] += 1
             continue
-        decided = {explanation.decision for explanation in explain_message(payload, materiality, schemas)}
-        counts[next((decision for decision in order if decision in decided), Decision.SKIP)] += 1
+        found = {NO_ACCOUNT if it.account_id in unknown else it.decision for it in records}
+        counts[next((decision for decision in _ORDER if decision in found), Decision.SKIP)] += 1
     return counts
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What would be decided about a record; `account_id` is set if it can be scored only with the mirror's account."""
+
+    decision: str
+    account_id: str | None = None
+
+
+def _decided(payload: bytes, materiality: Materiality, schemas: AvroSchemas) -> list[_Decided]:
+    records = parse_message(SourceMessage(payload=payload), schemas)
+    explained = [(record, explain(record, materiality)) for record in records]
+    return [_Decided(it.decision, account_to_look_up(record, it)) for record, it in explained]
 
 
 def scaled(counts: Counter[str], total: int) -> dict[str, int]:
@@ -140,21 +186,34 @@ def scaled(counts: Counter[str], total: int) -> dict[str, int]:
 
 def render(plan: ReplayPlan) -> Group:
     """Return the report."""
-    table = Table(box=None, padding=PADDING)
-    for name in ("class", "stage", "dead letters", "to park"):
-        table.add_column(name, justify="right" if name in {"dead letters", "to park"} else "left")
-    for group in plan.groups:
-        count = group.dead_letters - group.replayed
-        table.add_row(group.error_class, plain(group.stage), str(count), str(group.to_park))
-    cost = "unknown: there are no recent scores to estimate it by"
-    if plan.tokens is not None and plan.tokens_a_score is not None:
-        cost = f"up to {plan.tokens:,} tokens, {plan.tokens_a_score:,.0f} a score on average"
+    columns = (
+        Column("class", is_whole=True),
+        Column("stage"),
+        Column("dead letters", is_number=True),
+        Column("to park", is_number=True),
+    )
+    rows = [
+        (group.error_class, group.stage, str(group.dead_letters - group.replayed), str(group.to_park))
+        for group in plan.groups
+    ]
     limit = f", limit {plan.request.max_dead_letters}" if plan.request.max_dead_letters else ""
     decisions = ", ".join(f"{name.replace('_', '-')} {count}" for name, count in plan.decisions.items())
     facts = fact_table(
-        ("to replay", f"{plan.to_replay} dead letters{limit}"),
-        ("to park", f"{plan.to_park} dead letters: replayed too often, or failed again in the same way"),
+        ("to replay", f"{counted(plan.to_replay, 'dead letter')}{limit}"),
+        ("to park", f"{counted(plan.to_park, 'dead letter')}: replayed too often, or failed again in the same way"),
+        *_mirror(plan),
         ("explained now", f"{decisions or 'nothing'} (from {plan.sampled} payloads)"),
-        ("cost", cost),
+        ("cost", str(plan.cost)),
+        ("stops", f"if more than {MAX_CAME_BACK_SHARE:.0%} of what was replayed fails again, from the first batch on"),
     )
-    return Group(table, facts, Text("a dry run: nothing was published; --execute replays", style="yellow"))
+    return Group(Listing(columns, rows), facts)
+
+
+def _mirror(plan: ReplayPlan) -> list[tuple[str, str]]:
+    """Return what became of the accounts that were not found, if there are any."""
+    if not plan.account_found + plan.account_missing:
+        return []
+    forced = plan.request.is_forced
+    then = "they are replayed, and fail again" if forced else "they stay; --force replays them"
+    found = f"account_not_found: the CRM mirror has the account of {plan.account_found} by now"
+    return [("mirror", f"{found}, and lacks that of {plan.account_missing}: {then}")]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.resources.datasets import check_dataset, open_warehouse
 from pipeline.resources.names import (
+    CRM_DATASET,
     DEAD_LETTER_HOLD_SUBSCRIPTION,
     PARKING_LOT_TOPIC,
     SCORING_DATASET,
@@ -24,6 +25,7 @@ class ReplayResources:
         topic: Topic that dead letters are replayed to.
         parking_lot: Topic of dead letters that were replayed too often.
         hold: Subscription of the dead-letter topic.
+        crm_dataset: BigQuery dataset of the CRM mirror.
     """
 
     project: str
@@ -31,9 +33,11 @@ class ReplayResources:
     topic: str = TOPIC
     parking_lot: str = PARKING_LOT_TOPIC
     hold: str = DEAD_LETTER_HOLD_SUBSCRIPTION
+    crm_dataset: str = CRM_DATASET
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
+        check_dataset(self.crm_dataset, "--crm-dataset")
 
     @property
     def topic_path(self) -> str:

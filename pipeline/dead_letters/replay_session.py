@@ -17,10 +17,12 @@ from rich.console import Group
 
 from pipeline.dead_letters.dead_letter_filter import ReplayRequest, filter_from_json
 from pipeline.dead_letters.hold_subscription import HoldSubscription
-from pipeline.dead_letters.replay import MAX_BATCH, Ending, Memory, Replay, Totals, too_many_come_back
+from pipeline.dead_letters.mirror_accounts import open_mirror
+from pipeline.dead_letters.replay import MAX_BATCH, Ending, Memory, Replay, Totals
 from pipeline.dead_letters.replay_journal import ReplayJournal
 from pipeline.dead_letters.replay_lease import ReplayLease
 from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.dead_letters.replay_rules import too_many_come_back
 from pipeline.terminal.progress import progress_bar
 from pipeline.terminal.tables import fact_table, plain
 from schemas.clock import utc_now
@@ -59,8 +61,10 @@ class ReplayResult:
             "came_back": self.totals.came_back,
             "handed_back": self.totals.nacked,
             "already_done": self.totals.already_done,
+            "account_missing": self.totals.account_missing,
             "seconds": round(self.seconds, 3),
             "ok": self.is_ok,
+            "executed": True,
         }
 
 
@@ -145,7 +149,9 @@ def _run(
     memory, totals = resumed or (Memory(), Totals())
     dead_letter_filter = filter_from_json(start.letter_filter)
     with ExitStack() as connections:
-        hold, publisher = HoldSubscription(session.resources.hold_path), MessagePublisher()
+        resources = session.resources
+        mirror = connections.enter_context(open_mirror(resources.project, resources.crm_dataset))
+        hold, publisher = HoldSubscription(resources.hold_path), MessagePublisher()
         connections.callback(hold.close)
         connections.callback(publisher.close)
         # What a killed process had pulled is delivered again when its ack deadline has passed.
@@ -155,12 +161,13 @@ def _run(
             publisher=publisher,
             journal=journal,
             lease=lease,
-            resources=session.resources,
+            resources=resources,
             start=start,
             dead_letter_filter=dead_letter_filter,
             memory=memory,
             totals=totals,
             journalled=journal.journalled() if dead_letter_filter.is_not_replayed else frozenset(),
+            missing_accounts=mirror.missing,
             max_batch=session.max_batch,
             quiet_seconds=quiet,
             interrupted=connections.enter_context(_interruption()),
@@ -235,7 +242,8 @@ def render(result: ReplayResult) -> Group:
         ("replayed", str(of.replayed)),
         ("parked", str(of.parked)),
         ("came back", f"{of.came_back} so far; see `status` for their outcomes"),
-        ("nacked", f"{of.nacked} that did not match, or came back"),
+        ("account missing", f"{of.account_missing} that wait until the CRM mirror has their accounts"),
+        ("nacked", f"{of.nacked} that did not match, came back, or wait"),
         ("seconds", f"{result.seconds:.1f}"),
     )
     return Group(plain(f"replay {result.start.replay_id} {result.ending.entry}: {result.ending.message}", style), facts)

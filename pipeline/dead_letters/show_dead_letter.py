@@ -2,25 +2,32 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
+import structlog
 from rich.console import Group
 from rich.text import Text
 
 from pipeline.dead_letters.dead_letter_table import DeadLetterTable
 from pipeline.dead_letters.list_dead_letters import remedy_of
+from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
-from pipeline.ledger.explanation import Explanation, explain_message
+from pipeline.ledger.explanation import Explanation, explain
 from pipeline.terminal.tables import Facts, fact_table, lines_of, plain
 from pipeline.terminal.times import moment
+from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetterRow
+from transforms.errors import WarehouseUnavailable
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
+from transforms.parse.message_parsing import parse_message
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class ShownDeadLetter:
     explanations: tuple[Explanation, ...]
     replays: tuple[Mapping[str, Any], ...]
     outcomes: tuple[Mapping[str, Any], ...]
+    missing_accounts: frozenset[str] | None = frozenset()
+    """Accounts that the explained changes need, and the CRM mirror lacks; None if the mirror can't be read."""
 
     def document(self) -> dict[str, Any]:
         """Return the dead letter as `--json` prints it: the whole row, with the payload decoded as well."""
@@ -40,6 +49,7 @@ class ShownDeadLetter:
             "attributes": {attribute.key: attribute.value for attribute in self.row.attributes},
             "payload": None if self.payload is None else decoded_payload(self.payload),
             "explained": [explanation.document() for explanation in self.explanations],
+            "missing_accounts": None if self.missing_accounts is None else sorted(self.missing_accounts),
             "replays": [dict(replay) for replay in self.replays],
             "outcomes": [dict(outcome) for outcome in self.outcomes],
             "remedy": remedy_of(self.row.error_class),
@@ -59,14 +69,31 @@ def show_dead_letter(
     with resources.open_warehouse() as warehouse:
         table = DeadLetterTable(warehouse, resources.dataset)
         row = table.dead_letter(dead_letter_id)
-        payload = None if row.payload_base64 is None else base64.b64decode(row.payload_base64)
-        return ShownDeadLetter(
-            row=row,
-            payload=payload,
-            explanations=() if payload is None else tuple(explain_message(payload, rules, registered)),
-            replays=tuple(table.replays(row)),
-            outcomes=tuple(table.outcomes(row)),
-        )
+        replays, outcomes = tuple(table.replays(row)), tuple(table.outcomes(row))
+    payload = None if row.payload_base64 is None else base64.b64decode(row.payload_base64)
+    records = [] if payload is None else parse_message(SourceMessage(payload=payload), registered)
+    explained = [(record, explain(record, rules)) for record in records]
+    needed = {account_id for record, it in explained if (account_id := account_to_look_up(record, it))}
+    return ShownDeadLetter(
+        row=row,
+        payload=payload,
+        explanations=tuple(it for _, it in explained),
+        replays=replays,
+        outcomes=outcomes,
+        missing_accounts=_missing(resources, needed),
+    )
+
+
+def _missing(resources: ReplayResources, account_ids: Collection[str]) -> frozenset[str] | None:
+    """Return the accounts that the mirror lacks; None if it can't be read, without which all else can be shown."""
+    if not account_ids:
+        return frozenset()
+    try:
+        with open_mirror(resources.project, resources.crm_dataset) as mirror:
+            return mirror.missing(account_ids)
+    except WarehouseUnavailable as error:
+        _log.warning("the CRM mirror can't be read", reason=str(error))
+        return None
 
 
 def decoded_payload(payload: bytes) -> Any:
@@ -115,6 +142,7 @@ def _published(row: DeadLetterRow) -> str:
 def _history(shown: ShownDeadLetter) -> Facts:
     now = [
         f"{it.account_id or 'no account'}: {it.decision}, {it.reason}{f': {it.message}' if it.message else ''}"
+        f"{_looked_up(shown, it)}"
         for it in shown.explanations
     ]
     replays = [
@@ -132,6 +160,14 @@ def _history(shown: ShownDeadLetter) -> Facts:
         ("replays", "\n".join(replays) or "none"),
         ("ledger", "\n".join(outcomes) or "no rows"),
     )
+
+
+def _looked_up(shown: ShownDeadLetter, explanation: Explanation) -> str:
+    if shown.missing_accounts is None:
+        return "; the CRM mirror can't be read"
+    if explanation.account_id in shown.missing_accounts:
+        return "; but the CRM mirror lacks the account: it would fail as account_not_found"
+    return ""
 
 
 def _payload(shown: ShownDeadLetter) -> Text:

@@ -10,6 +10,7 @@ from pipeline.doctor.permissions import READ, ROLES, SEE_TABLE, WRITE, Needs, Pe
 from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
 from schemas.tables import (
     ACCOUNT_SCORES,
+    ACCOUNTS,
     CHANGE_OUTCOMES,
     CRM_TABLES,
     DEAD_LETTER_REPLAY_LEASE,
@@ -34,7 +35,9 @@ SCORING_NEEDS: Final[Needs] = {
     DEAD_LETTER_REPLAYS.name: {Persona.REPLAY: (READ, WRITE)},
     DEAD_LETTER_REPLAY_LEASE.name: {Persona.REPLAY: (READ, WRITE)},
 }
-CRM_NEEDS: Final[Needs] = {table.name: {Persona.PIPELINE: (READ,)} for table in CRM_TABLES}
+CRM_NEEDS: Final[Needs] = {table.name: {Persona.PIPELINE: (READ,)} for table in CRM_TABLES} | {
+    ACCOUNTS.name: {Persona.PIPELINE: (READ,), Persona.REPLAY: (READ,)}
+}
 
 
 class BigQuery:

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Json, Project, Verbose
+from pipeline.terminal.parameters import DAY, DURATION, Json, Project, Verbose
 from pipeline.terminal.results import end_with
-from pipeline.terminal.times import parse_duration, parse_time
+from pipeline.terminal.times import parse_day, parse_duration
 
 app = typer.Typer()
 
@@ -28,10 +28,11 @@ def evaluate(
     as_of: Annotated[
         str | None,
         typer.Option(
-            metavar="DAY", help="Day whose final scores to evaluate; default: the last one that the labels cover."
+            metavar=DAY,
+            help="Day whose final scores to evaluate, such as 2026-06-30; default: the last one that the labels cover.",
         ),
     ] = None,
-    horizon: Annotated[str, typer.Option(help="How long after that day outcomes count.")] = "90d",
+    horizon: Annotated[str, typer.Option(metavar=DURATION, help="How long after that day outcomes count.")] = "90d",
     backtest: Annotated[
         bool, typer.Option("--backtest", help="Use scores that were made later, from a mirror as of that day.")
     ] = False,
@@ -58,8 +59,8 @@ def evaluate(
             project=project,
             dataset=dataset,
             labels=labels,
-            as_of=parse_time(as_of, "--as-of").date() if as_of else None,
-            horizon=parse_duration(horizon),
+            as_of=parse_day(as_of, "--as-of") if as_of is not None else None,
+            horizon=parse_duration(horizon, "--horizon"),
             backtest=backtest,
             picture=picture,
             target=ExperimentTarget(project, location, experiment, vertex_endpoint) if experiment else None,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Json, Materiality, Project, Schemas, Verbose
+from pipeline.terminal.parameters import A_TIME, DURATION, TIME, Json, Materiality, Project, Schemas, Verbose
 from pipeline.terminal.results import end_with
 
 app = typer.Typer()
@@ -37,18 +37,33 @@ def reconcile(
     *,
     project: Project,
     dataset: Annotated[str, typer.Option(help="BigQuery dataset of the ledger.")] = "account_scoring",
-    since: Annotated[
-        str, typer.Option(help="Start of the period: 24h, 7d, or an ISO date or time, UTC if it has no zone.")
-    ] = "24h",
-    grace: Annotated[str, typer.Option(help="How long after it was received an event may lack an outcome.")] = "15m",
+    since: Annotated[str, typer.Option(metavar=TIME, help=f"Start of the period: {A_TIME}.")] = "24h",
+    grace: Annotated[
+        str,
+        typer.Option(
+            metavar=DURATION,
+            help="How long after it was received an event may lack an outcome; 0s if the job is gone.",
+        ),
+    ] = "15m",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Events that a listing has, at most.")] = 20,
+    write_accounts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the accounts of events without an outcome, for `rescore backfill --accounts`."
+        ),
+    ] = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check that every event has exactly one outcome; exit 1 if one has two, or none after the grace period."""
+    """Check that every event has exactly one outcome; exit 1 if one has two, or none after the grace period.
+
+    Exit 0 with pending events is no all-clear: the report says how many there are and since when.
+    """
     from pipeline.ledger.reconcile import reconcile as reconcile_ledger  # noqa: PLC0415 - imports BigQuery: 1 s
     from pipeline.ledger.reconcile import render  # noqa: PLC0415
 
     with command(verbose=verbose):
-        result = reconcile_ledger(project=project, dataset=dataset, since=since, grace=grace, limit=limit)
+        result = reconcile_ledger(
+            project=project, dataset=dataset, since=since, grace=grace, limit=limit, accounts_file=write_accounts
+        )
     end_with(result, render, as_json=as_json, is_ok=result.is_ok)

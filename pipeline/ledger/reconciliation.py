@@ -1,11 +1,7 @@
-"""Reconcile the ledger: every (event, account, replay) that was received must have exactly one outcome.
+"""Judge a ledger: every (event, account, replay) that was received must have exactly one outcome.
 
-One query groups the ledger by the recorded outcomes; the functions here judge each group.
+schemas/standing_outcome.py says which combinations of rows count as one outcome. Besides:
 
-- Repeated rows count once: Pub/Sub and BigQuery deliver at least once.
-- `skipped/duplicate` is the outcome of a second delivery, not of the event.
-- `dead_lettered/row_rejected` replaces the outcome whose score row BigQuery refused: when Beam retries a bundle, the
-  row may be inserted once and refused once.
 - Coalesced into two different events is still one outcome.
 - An outcome without `received` is not an error: the event was received before the window. It counts among the outcomes
   and in `without_received`.
@@ -14,159 +10,68 @@ One query groups the ledger by the recorded outcomes; the functions here judge e
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-from schemas.failures import ErrorClass
-from schemas.outcome import OutcomeKind, SkipReason
-from transforms.clients.bigquery import Warehouse, dataset_path
-from transforms.errors import WarehouseUnavailable
-
-DUPLICATE: Final = f"{OutcomeKind.SKIPPED}:{SkipReason.DUPLICATE}"
-ROW_REJECTED: Final = f"{OutcomeKind.DEAD_LETTERED}:{ErrorClass.ROW_REJECTED}"
-_SUPERSEDED: Final = frozenset(
-    {str(OutcomeKind.SCORED), str(OutcomeKind.TOMBSTONED), f"{OutcomeKind.SKIPPED}:{SkipReason.UNCHANGED_CONTEXT}"}
-)
-
-# There are few combinations of outcomes, however many events: the result is one row of bounded size. The window is the
-# partition filter. GROUP BY treats NULL account ids as equal.
-_RECONCILE_SQL: Final = """
-WITH
-  ledger AS (
-    SELECT
-      event_id, account_id, replay_count, outcome, entity_name, record_id, change_type, message_id, published_at,
-      recorded_at, trace_id,
-      IF(outcome = 'received', NULL, CONCAT(outcome, IFNULL(CONCAT(':', COALESCE(reason, error_class)), ''))) AS said
-    FROM `{dataset}.change_outcomes`
-    WHERE recorded_at BETWEEN @since AND @until
-  ),
-  pairs AS (
-    SELECT
-      event_id,
-      account_id,
-      replay_count,
-      STRING_AGG(DISTINCT said, ',' ORDER BY said) AS outcomes,
-      MIN(recorded_at) AS first_recorded_at,
-      MIN(IF(outcome = 'received', recorded_at, NULL)) AS received_at,
-      COUNTIF(outcome = 'received') > 0 AS is_received,
-      COUNTIF(outcome = 'received' AND recorded_at <= @overdue_before) > 0 AS is_overdue,
-      MIN(published_at) AS published_at,
-      MIN(entity_name) AS entity_name,
-      MIN(record_id) AS record_id,
-      MIN(change_type) AS change_type,
-      MIN(message_id) AS message_id,
-      MIN(trace_id) AS trace_id
-    FROM ledger
-    GROUP BY event_id, account_id, replay_count
-  )
-SELECT ARRAY(
-  SELECT AS STRUCT
-    outcomes,
-    is_received,
-    is_overdue,
-    COUNT(*) AS events,
-    ARRAY_AGG(p ORDER BY first_recorded_at, event_id, account_id, replay_count LIMIT {limit}) AS oldest
-  FROM pairs AS p
-  GROUP BY outcomes, is_received, is_overdue
-) AS ledger_groups
-"""
-
-
-class EventState(StrEnum):
-    """Whether an event has exactly one outcome."""
-
-    EXPLAINED = "explained"
-    PENDING = "pending"
-    UNEXPLAINED = "unexplained"
-    DOUBLE = "double"
+from pipeline.ledger.ledger_groups import EventState, LedgerEvent, LedgerGroup, Window
+from schemas.outcome import OutcomeKind
+from schemas.standing_outcome import DUPLICATE
 
 
 @dataclass(frozen=True)
-class LedgerEvent:
-    """One (event, account, replay) in the ledger; `outcomes` are all of its outcomes but `received`."""
+class Lost:
+    """Events without an outcome after the grace period, by where they can come from again.
 
-    event_id: str
-    account_id: str | None
-    replay_count: int
-    entity_name: str | None
-    record_id: str | None
-    change_type: str | None
-    first_recorded_at: dt.datetime
-    received_at: dt.datetime | None
-    published_at: dt.datetime | None
-    message_id: str | None
-    trace_id: str
-    outcomes: tuple[str, ...]
-
-    @property
-    def age_key(self) -> tuple[dt.datetime, str, str, int]:
-        """Key that sorts the oldest first, with the ids as tie-breakers."""
-        return self.first_recorded_at, self.event_id, self.account_id or "", self.replay_count
-
-    def document(self) -> dict[str, Any]:
-        """Return the event as `--json` prints it."""
-        return {name: it.isoformat() if isinstance(it, dt.datetime) else it for name, it in asdict(self).items()}
-
-
-@dataclass(frozen=True)
-class LedgerGroup:
-    """The events with the same outcomes; `oldest` has the oldest of them."""
-
-    outcomes: frozenset[str]
-    is_received: bool
-    is_overdue: bool
-    events: int
-    oldest: tuple[LedgerEvent, ...] = ()
-
-    @property
-    def finals(self) -> frozenset[str]:
-        """The final outcomes, see `final_outcomes`."""
-        return final_outcomes(self.outcomes)
-
-    @property
-    def state(self) -> EventState:
-        """The state of the group's events; without an outcome they are pending during the grace period."""
-        if len(self.finals) > 1:
-            return EventState.DOUBLE
-        if self.finals or not self.is_received:
-            return EventState.EXPLAINED
-        return EventState.UNEXPLAINED if self.is_overdue else EventState.PENDING
-
-
-@dataclass(frozen=True)
-class Window:
-    """The period to reconcile, and the grace period in which a received event may lack an outcome.
-
-    Raises:
-        ValueError: No event of the period could be overdue.
+    Attributes:
+        retained: Those that Pub/Sub can deliver again.
+        retained_since: The oldest time of their publication; None if there are none.
+        others: Those that it can't: published before its retention, or events of a backfill, which never were.
     """
 
-    since: dt.datetime
-    until: dt.datetime
-    grace: dt.timedelta
+    retained: int = 0
+    retained_since: dt.datetime | None = None
+    others: int = 0
 
-    def __post_init__(self) -> None:
-        if self.since >= self.until:
-            raise ValueError(f"--since {self.since.isoformat()} is not in the past")
-        if self.grace >= self.until - self.since:
-            raise ValueError("--grace is as long as the time since --since: no event could be overdue")
+    @property
+    def events(self) -> int:
+        """How many in all."""
+        return self.retained + self.others
 
 
 @dataclass(frozen=True)
 class Reconciliation:
     """The result for a window; `counts` has events by outcome and by outcome:reason.
 
-    An event with two outcomes is in two counts. `skipped:duplicate` counts the events that were delivered again; no
-    other count includes it.
+    Each event counts under the outcome that stands; an event with contradictory outcomes under all of them.
+    `skipped:duplicate` counts the events of which a delivery was dropped as a duplicate; no other count includes it.
+
+    Attributes:
+        window: The period.
+        counts: Events by outcome, and by outcome:reason.
+        states: Events by state.
+        without_received: Events that were received before the window.
+        redelivered: Events that were delivered more than once.
+        pending_since: When the oldest pending event was received.
+        last_recorded_at: The newest row of the ledger in the window.
+        lost: The events without an outcome.
+        oldest_unexplained: The oldest of them.
+        doubles: The oldest events with contradictory outcomes.
+        commands: What to type to have the lost events processed, in this order.
+        written_accounts: How many accounts of lost events were written to a file; None if none was asked for.
     """
 
     window: Window
     counts: Mapping[str, int]
     states: Mapping[EventState, int]
     without_received: int
+    redelivered: int = 0
+    pending_since: dt.datetime | None = None
+    last_recorded_at: dt.datetime | None = None
+    lost: Lost = Lost()
     oldest_unexplained: tuple[LedgerEvent, ...] = ()
     doubles: tuple[LedgerEvent, ...] = ()
+    commands: tuple[str, ...] = ()
+    written_accounts: int | None = None
 
     @property
     def events(self) -> int:
@@ -174,9 +79,19 @@ class Reconciliation:
         return sum(self.states.values())
 
     @property
+    def pending(self) -> int:
+        """How many events were received less than the grace period ago and have no outcome yet."""
+        return self.states[EventState.PENDING]
+
+    @property
     def is_ok(self) -> bool:
         """Whether no event has two outcomes, or none after the grace period."""
         return not self.states[EventState.UNEXPLAINED] and not self.states[EventState.DOUBLE]
+
+    @property
+    def is_all_clear(self) -> bool:
+        """Whether every event has its outcome: nothing is wrong, and nothing is pending."""
+        return self.is_ok and not self.pending
 
     def document(self) -> dict[str, Any]:
         """Return the reconciliation as `--json` prints it."""
@@ -184,22 +99,24 @@ class Reconciliation:
             "since": self.window.since.isoformat(),
             "until": self.window.until.isoformat(),
             "grace_seconds": self.window.grace.total_seconds(),
+            "last_recorded_at": _iso(self.last_recorded_at),
             "counts": dict(sorted(self.counts.items())),
             "events": self.events,
             "without_received": self.without_received,
-            "pending": self.states[EventState.PENDING],
+            "redelivered": self.redelivered,
+            "pending": self.pending,
+            "pending_since": _iso(self.pending_since),
             "unexplained": self.states[EventState.UNEXPLAINED],
             "double": self.states[EventState.DOUBLE],
             "oldest_unexplained": [event.document() for event in self.oldest_unexplained],
+            "retained_by_pubsub": self.lost.retained,
+            "first_lost_published_at": _iso(self.lost.retained_since),
+            "commands": list(self.commands),
+            "written_accounts": self.written_accounts,
             "doubles": [event.document() for event in self.doubles],
             "ok": self.is_ok,
+            "all_clear": self.is_all_clear,
         }
-
-
-def final_outcomes(outcomes: Iterable[str]) -> frozenset[str]:
-    """Return the final ones of an event's recorded outcomes, each `outcome` or `outcome:reason`."""
-    finals = frozenset(outcomes) - {OutcomeKind.RECEIVED, DUPLICATE}
-    return finals - _SUPERSEDED if ROW_REJECTED in finals else finals
 
 
 def judge(groups: Iterable[LedgerGroup], window: Window, *, limit: int) -> Reconciliation:
@@ -216,37 +133,36 @@ def judge(groups: Iterable[LedgerGroup], window: Window, *, limit: int) -> Recon
         states[group.state] += group.events
         for name in _counted_as(group):
             counts[name] += group.events
+    pending = [group.first_received_at for group in groups if group.state is EventState.PENDING]
     return Reconciliation(
         window=window,
         counts=counts,
         states=states,
         without_received=sum(group.events for group in groups if not group.is_received),
+        redelivered=sum(group.events for group in groups if group.is_redelivered),
+        pending_since=min((time for time in pending if time), default=None),
+        last_recorded_at=max((group.last_recorded_at for group in groups), default=None),
+        lost=_lost([group for group in groups if group.state is EventState.UNEXPLAINED]),
         oldest_unexplained=_oldest(groups, EventState.UNEXPLAINED, limit),
         doubles=_oldest(groups, EventState.DOUBLE, limit),
     )
 
 
-def read_ledger(warehouse: Warehouse, dataset: str, window: Window, *, limit: int) -> list[LedgerGroup]:
-    """Read a window of the ledger with one query.
-
-    Raises:
-        ValueError: The dataset is not a name.
-        WarehouseUnavailable: BigQuery did not answer, or has no such table.
-    """
-    sql = _RECONCILE_SQL.format(dataset=dataset_path(warehouse.project, dataset), limit=int(limit))
-    bounds = {"since": window.since, "until": window.until, "overdue_before": window.until - window.grace}
-    answer = warehouse.query(sql, bounds)
-    if len(answer) != 1:
-        # An empty ledger gives one row, too: no row must not be taken for a ledger without errors.
-        raise WarehouseUnavailable("BigQuery: query: no answer")
-    return [_group(row) for row in answer[0]["ledger_groups"]]
-
-
 def _counted_as(group: LedgerGroup) -> frozenset[str]:
-    """Return the names of the counts that include a group: its final outcomes, with and without their reasons."""
-    finals = group.finals
+    """Return the names of the counts that include a group: its outcomes, with and without their reasons."""
     received = {str(OutcomeKind.RECEIVED)} if group.is_received else set()
-    return finals | {final.partition(":")[0] for final in finals} | received | (group.outcomes & {DUPLICATE})
+    kinds = {outcome.partition(":")[0] for outcome in group.counted}
+    return group.counted | kinds | received | (group.outcomes & {DUPLICATE})
+
+
+def _lost(unexplained: Iterable[LedgerGroup]) -> Lost:
+    unexplained = list(unexplained)
+    retained = [group for group in unexplained if group.is_retained]
+    return Lost(
+        retained=sum(group.events for group in retained),
+        retained_since=min((group.first_published_at for group in retained), default=None),
+        others=sum(group.events for group in unexplained if not group.is_retained),
+    )
 
 
 def _oldest(groups: Iterable[LedgerGroup], state: EventState, limit: int) -> tuple[LedgerEvent, ...]:
@@ -254,20 +170,5 @@ def _oldest(groups: Iterable[LedgerGroup], state: EventState, limit: int) -> tup
     return tuple(sorted(events, key=lambda event: event.age_key)[:limit])
 
 
-def _group(row: Mapping[str, Any]) -> LedgerGroup:
-    return LedgerGroup(
-        outcomes=frozenset(_said(row)),
-        is_received=row["is_received"],
-        is_overdue=row["is_overdue"],
-        events=row["events"],
-        oldest=tuple(_event(event) for event in row["oldest"]),
-    )
-
-
-def _event(row: Mapping[str, Any]) -> LedgerEvent:
-    names = (column.name for column in fields(LedgerEvent))
-    return LedgerEvent(**{name: row[name] for name in names} | {"outcomes": _said(row)})
-
-
-def _said(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(row["outcomes"].split(",")) if row["outcomes"] else ()
+def _iso(time: dt.datetime | None) -> str | None:
+    return time.isoformat() if time else None

@@ -1,5 +1,6 @@
-"""Names of the job, topics, subscriptions and datasets."""
+"""Names of the job, topics, subscriptions and datasets, and how long messages are retained."""
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,6 +12,9 @@ SUBSCRIPTION: Final = "account-changes-rescoring"
 DEAD_LETTER_HOLD_SUBSCRIPTION: Final = "account-changes-dead-letter-hold"
 PARKING_LOT_HOLD_SUBSCRIPTION: Final = "account-changes-parking-lot-hold"
 """Keeps the parked dead letters: a topic without a subscription drops its messages."""
+
+MESSAGE_RETENTION: Final = dt.timedelta(days=7)
+"""How long the pipeline's subscription retains messages, acknowledged or not: Pub/Sub's default."""
 
 SCORING_DATASET: Final = "account_scoring"
 CRM_DATASET: Final = "crm"

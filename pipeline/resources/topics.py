@@ -9,6 +9,7 @@ from google.cloud import pubsub_v1
 
 from pipeline.resources.names import (
     DEAD_LETTER_HOLD_SUBSCRIPTION,
+    MESSAGE_RETENTION,
     PARKING_LOT_HOLD_SUBSCRIPTION,
     SUBSCRIPTION,
     SUBSCRIPTION_TOPICS,
@@ -27,6 +28,7 @@ _CONSUMED: Final = {
     # Keeps acknowledged messages, so that an operator can seek back: Dataflow acknowledges when a bundle commits, the
     # DirectRunner as soon as it has read.
     "retain_acked_messages": True,
+    "message_retention_duration": MESSAGE_RETENTION,
 }
 _HELD: Final = {
     "ack_deadline_seconds": HOLD_ACK_DEADLINE_SECONDS,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Json, Project, Verbose
+from pipeline.terminal.parameters import A_TIME, TIME, Json, Project, Verbose
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_since
 
@@ -31,7 +31,7 @@ def scores(
     moved_since: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME",
+            metavar=TIME,
             help="Only accounts whose score is another than then, the largest movement first: 24h, 7d, or an ISO time.",
         ),
     ] = None,
@@ -80,7 +80,7 @@ def account(
         "account_scoring"
     ),
     crm_dataset: CrmDataset = "crm",
-    since: Annotated[str, typer.Option(help="Start of the period: 24h, 7d, or an ISO date or time.")] = "30d",
+    since: Annotated[str, typer.Option(metavar=TIME, help=f"Start of the period: {A_TIME}.")] = "30d",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Entries, at most: the newest.")] = 200,
     as_json: Json = False,
     verbose: Verbose = False,

@@ -1,9 +1,16 @@
 """Parameters that several commands take."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+TIME: Final = "TIME"
+DURATION: Final = "DURATION"
+DAY: Final = "DAY"
+"""What options that take a time call their value; a test calls each of them with something else."""
+
+A_TIME: Final = "24h, 7d, or an ISO date or time, UTC if it has no zone"
 
 DataDir = Annotated[Path | None, typer.Option(help="Keep the warehouse and credentials in this folder.")]
 Accounts = Annotated[

@@ -48,6 +48,16 @@ def plain(text: str, style: str = "") -> Text:
     return Text("".join(char if char.isprintable() else "�" for char in text), style=style)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: `1 event`, `1,200 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def verbatim(line: str) -> Text:
+    """Return a line that is to be copied: it stays whole, however narrow the terminal is."""
+    return _as_it_is(Text(line))
+
+
 def lines_of(text: str, style: str = "") -> Text:
     """Return a text of several lines as `plain` returns each of them."""
     return Text("\n").join(plain(line, style) for line in text.split("\n"))

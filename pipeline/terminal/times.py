@@ -9,26 +9,26 @@ _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _LENGTHS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
-def parse_duration(text: str) -> dt.timedelta:
+def parse_duration(text: str, flag: str) -> dt.timedelta:
     """Return the duration that a text such as 15m, 24h or 7d gives.
 
     Raises:
-        ValueError: The text is not a duration.
+        ValueError: The text is not a duration; the message names the flag.
     """
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is not a duration: expected a number and s, m, h, d or w, such as 15m or 24h")
+        raise ValueError(f"{flag} is {text!r}: expected a number and s, m, h, d or w, such as 15m or 24h")
     return dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def parse_since(text: str, now: dt.datetime, flag: str = "--since") -> dt.datetime:
+def parse_since(text: str, now: dt.datetime, flag: str) -> dt.datetime:
     """Return the time that a text gives: a duration before now, or an ISO date or time, UTC if it has no zone.
 
     Raises:
         ValueError: The text is neither, or out of range; the message names the flag.
     """
     try:
-        return now - parse_duration(text) if _DURATION.fullmatch(text.strip()) else parse_time(text, flag)
+        return now - parse_duration(text, flag) if _DURATION.fullmatch(text.strip()) else parse_time(text, flag)
     except (ValueError, OverflowError):
         raise ValueError(
             f"{flag} is {text!r}: expected a duration such as 7d, or a time such as 2026-03-02T09:30Z"
@@ -46,6 +46,27 @@ def parse_time(text: str, flag: str) -> dt.datetime:
         return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{flag} is {text!r}: expected a time such as 2026-03-02T09:30Z") from None
+
+
+def parse_day(text: str, flag: str) -> dt.date:
+    """Return the day that an ISO date gives.
+
+    Raises:
+        ValueError: The text is not a day; the message names the flag.
+    """
+    try:
+        return dt.date.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{flag} is {text!r}: expected a day such as 2026-03-02") from None
+
+
+def spoken(duration: dt.timedelta) -> str:
+    """Return a duration for people, in the largest unit of which it is a whole number: 15 minutes, 90 seconds."""
+    seconds = int(duration.total_seconds())
+    length, unit = next(
+        ((length, unit) for length, unit in _LENGTHS if seconds and not seconds % length), (1, "second")
+    )
+    return f"{seconds // length} {unit}{'' if seconds == length else 's'}"
 
 
 def ago(time: dt.datetime, now: dt.datetime) -> str:

@@ -55,7 +55,16 @@ def run(accounts: int, options: list[str]) -> None:
 
 
 def _backfill(stack: LocalStack, options: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "pipeline", "backfill", "--all", "--json", f"--project={stack.project}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "backfill",
+        "--all",
+        "--execute",
+        "--json",
+        f"--project={stack.project}",
+    ]
     command += [f"--max_calls_in_flight={CALLS_IN_FLIGHT}", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     document: dict[str, Any] = json.loads(done.stdout)

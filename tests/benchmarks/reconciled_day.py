@@ -5,7 +5,8 @@ import resource
 import sys
 import time
 
-from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.ledger.ledger_groups import Window, read_ledger
+from pipeline.ledger.reconciliation import Reconciliation, judge
 from pipeline.resources.names import SCORING_DATASET
 from schemas.outcome import Outcome, OutcomeKind
 from schemas.tables import CHANGE_OUTCOMES

@@ -20,7 +20,16 @@ WAIT_SECONDS: Final = 240.0
 
 
 def _command(stack: LocalStack, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline", "backfill", "--json", f"--project={stack.project}", *arguments]
+    return [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "backfill",
+        "--execute",
+        "--json",
+        f"--project={stack.project}",
+        *arguments,
+    ]
 
 
 def _rows(stack: LocalStack, table: str) -> int:

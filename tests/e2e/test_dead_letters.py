@@ -60,7 +60,7 @@ def test_dead_letters_of_every_class_are_replayed_and_scored(stack: LocalStack) 
     planned = _document("replay")
     assert (planned["to_replay"], planned["to_park"], planned["decisions"]) == (ACCOUNTS, 0, {"rescore": ACCOUNTS})
     resources = ReplayResources(stack.project)
-    assert status(resources, None).document()["state"] == "none"  # a dry run leaves no trace
+    assert status(resources, None).document()["state"] == "none"  # a plan leaves no trace
 
     interrupted = _interrupted(stack)
     assert (interrupted["state"], interrupted["message"]) == ("stopped", "interrupted")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ledger.ledger_groups import Window, read_ledger
 from pipeline.ledger.ledger_report import LedgerReport
-from pipeline.ledger.reconciliation import Window, judge, read_ledger
+from pipeline.ledger.reconciliation import judge
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.sample_events import generate_events
 from pipeline.local.publishing import publish_events

@@ -46,6 +46,7 @@ _PUBSUB_ONLY: Final = frozenset({"apache_beam", "google.cloud.bigquery", "pyarro
 UNUSED: Final[Mapping[str, frozenset[str]]] = {
     "pipeline.dead_letters.list_dead_letters": _BIGQUERY_ONLY,
     "pipeline.dead_letters.recover": _PUBSUB_ONLY,
+    "pipeline.dead_letters.recovery_plan": _BIGQUERY_ONLY & _PUBSUB_ONLY,
     "pipeline.dead_letters.replay_plan": _BIGQUERY_ONLY,
     "pipeline.dead_letters.show_dead_letter": _BIGQUERY_ONLY,
     "pipeline.dead_letters.status": _BIGQUERY_ONLY,

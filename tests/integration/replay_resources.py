@@ -1,13 +1,15 @@
-"""Topics and subscriptions of a replay on a broker, and the rows of `dead_letters`."""
+"""Topics and subscriptions of a replay on a broker, the rows of `dead_letters`, and the mirror's accounts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.dead_letters.replay_resources import ReplayResources
-from pipeline.resources.names import SCORING_DATASET
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
+from schemas.account_context import AccountProfile
 from schemas.dead_letter import DeadLetter, dead_letter_row
-from schemas.tables import DEAD_LETTERS
+from schemas.tables import ACCOUNTS, DEAD_LETTERS
+from tests.fixtures.changes import NOW
 from tests.integration.pubsub_targets import Target
 from transforms.clients.bigquery import Warehouse
 from transforms.write.publish_dead_letters import dead_letter_message
@@ -82,3 +84,10 @@ def replace_dead_letters(warehouse: Warehouse, dead_letters: Iterable[DeadLetter
     """Replace the rows of `dead_letters`."""
     rows = [dead_letter_row(it, model) for it in dead_letters]
     warehouse.replace_rows(SCORING_DATASET, DEAD_LETTERS, rows)
+
+
+def load_accounts(warehouse: Warehouse, account_ids: Iterable[str]) -> None:
+    """Replace the mirror's accounts."""
+    warehouse.replace_rows(
+        CRM_DATASET, ACCOUNTS, [AccountProfile(account_id=it, name=it, modified_at=NOW) for it in account_ids]
+    )

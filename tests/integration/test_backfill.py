@@ -2,13 +2,19 @@
 
 import base64
 import datetime as dt
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from pipeline.backfill.runs import BackfillResult, Selection, backfill
-from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.backfill.backfill_plan import plan_backfill
+from pipeline.backfill.backfill_plan import render as render_plan
+from pipeline.backfill.preparation import Selection
+from pipeline.backfill.runs import BackfillResult, backfill
+from pipeline.ledger.ledger_groups import Window, read_ledger
+from pipeline.ledger.reconciliation import Reconciliation, judge
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.gemini import Fault, GeminiStandIn
 from pipeline.local.stack import load_crm
@@ -94,6 +100,28 @@ def test_every_account_is_scored_and_accounted_for(empty: Warehouse, gemini: Gem
     reconciled = _reconciled(empty)
     assert reconciled.is_ok
     assert reconciled.counts["received"] == reconciled.counts["scored"] == 12
+
+
+def test_a_plan_scores_nothing(empty: Warehouse, gemini: GeminiStandIn) -> None:
+    """It has the number of accounts, tokens and dollars, by the model's price, and what a resumed backfill has left."""
+    arguments = ["--project=account-scoring-local", "--daily_token_budget=1000"]
+    planned = plan_backfill(arguments, ALL, resume=False, mirror_lag=LAG, now=lambda: NOW)
+    document = planned.document()
+    assert (document["accounts"], document["already_done"], document["executed"]) == (12, 0, False)
+    assert document["cost"]["scores"] == 12
+    assert document["cost"]["averaged_scores"] == 0
+    assert 0 < document["cost"]["dollars"] < 0.05
+    assert planned.question == "Score 12 accounts now?"
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render_plan(planned))
+    assert "12 accounts would be scored" in shown.getvalue()
+    assert "more than the daily token budget, 1,000" in shown.getvalue()
+    assert gemini.stats().calls == 0
+    assert not _current(empty)
+    _backfill()
+    resumed = plan_backfill(arguments, ALL, resume=True, mirror_lag=LAG, now=lambda: NOW)
+    assert (resumed.already_done, resumed.cost.scores, resumed.question) == (12, 0, None)
+    assert resumed.cost.each.scores == 12
 
 
 def test_a_filter_names_the_accounts(empty: Warehouse) -> None:

@@ -1,5 +1,6 @@
 """Dead letters in the warehouse: list, show, plan; and the lease that lets one replay run at a time."""
 
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter, ReplayRequest
@@ -33,8 +35,9 @@ from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES
 from tests.fixtures.changes import NOW, account_id, payload
 from tests.fixtures.dead_letters import dead_letter, held
 from tests.fixtures.ledger import ledger_row
-from tests.integration.replay_resources import replace_dead_letters
+from tests.integration.replay_resources import load_accounts, replace_dead_letters
 from transforms.clients.bigquery import Warehouse
+from transforms.errors import WarehouseUnavailable
 
 HOUR = dt.timedelta(hours=1)
 UNDECODABLE = dead_letter(
@@ -143,6 +146,28 @@ def test_a_dead_letter_is_shown_whole(resources: ReplayResources, warehouse: War
     assert _text(render_dead_letter(shown)).count(row.dead_letter_id) == 1
 
 
+def test_what_a_look_up_would_refuse_is_said(resources: ReplayResources, warehouse: Warehouse) -> None:
+    """An account that the mirror lacks is named beside the decision; without a mirror all else is shown."""
+    dead_letter_id = dead_letter_row(TIMEOUTS[0]).dead_letter_id
+
+    def shown(crm_dataset: str = "crm") -> tuple[Any, str]:
+        of = dataclasses.replace(resources, crm_dataset=crm_dataset)
+        found = show_dead_letter(of, dead_letter_id, materiality=None, schemas=None)
+        return found.document()["missing_accounts"], _text(render_dead_letter(found))
+
+    load_accounts(warehouse, [])
+    missing, text = shown()
+    assert missing == [account_id(0)]
+    assert "but the CRM mirror lacks the account: it would fail as account_not_found" in text
+    load_accounts(warehouse, [account_id(0)])
+    missing, text = shown()
+    assert missing == []
+    assert "mirror" not in text
+    missing, text = shown("no_mirror")
+    assert missing is None
+    assert "the CRM mirror can't be read" in text
+
+
 def test_bytes_that_are_not_text_are_shown_safely(resources: ReplayResources) -> None:
     """Bytes that are not text are shown as base64; a publisher's control characters are not printed."""
     shown = show_dead_letter(resources, dead_letter_row(UNDECODABLE).dead_letter_id, materiality=None, schemas=None)
@@ -168,17 +193,56 @@ def _request(**fields: Any) -> ReplayRequest:
 
 
 def test_a_plan_says_how_many_of_which_and_what_they_may_cost(resources: ReplayResources, warehouse: Warehouse) -> None:
-    """Only dead letters that would be scored cost tokens; those replayed before are not counted."""
+    """Only dead letters that would be scored cost tokens; those replayed before are not counted.
+
+    Carried-over scores and shadow scores are left out of the average.
+    """
     scores = [_score(number, tokens) for number, tokens in enumerate((800, 1_200))]
-    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, scores)
+    free = [replace(_score(3, 0), flags=("unchanged_context",)), replace(_score(4, 9_000), shadow=True)]
+    warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [*scores, *free])
+    load_accounts(warehouse, [account_id(number) for number in range(3)])
     document = plan(resources, _request(), materiality=None, schemas=None).document()
     assert (document["letters"], document["to_replay"], document["to_park"]) == (3, 3, 0)
     assert document["decisions"] == {"rescore": 2, "dead_letter": 1}
-    assert document["tokens_a_score"] == 1_100
-    assert document["tokens"] == 2_200
+    assert document["cost"] == {
+        "scores": 2,
+        "tokens": 2_200,
+        "dollars": 0.004,
+        "tokens_a_score": 1_100,
+        "averaged_scores": 2,
+    }
+    assert not document["executed"]
     limited = plan(resources, _request(max_dead_letters=1), materiality=None, schemas=None)
     assert limited.document()["to_replay"] == 1
-    assert "a dry run" in _text(render_plan(limited))
+    text = _text(render_plan(limited))
+    assert "up to 1,100 tokens, $0.002 (1,100 tokens a score: the average of 2 scores" in text
+    assert "if more than 20% of what was replayed fails again, from the first batch on" in text
+
+
+def test_a_plan_asks_the_mirror_for_accounts_that_were_not_found(
+    resources: ReplayResources, warehouse: Warehouse
+) -> None:
+    """It says which are there by now; the others stay, and their scores cost nothing, unless the replay is forced."""
+    not_found = [dead_letter(number, error_class=ErrorClass.ACCOUNT_NOT_FOUND) for number in range(10, 15)]
+    timeout = dead_letter(19)
+    replace_dead_letters(warehouse, [*not_found, timeout])
+    load_accounts(warehouse, [account_id(10), account_id(11)])
+    found = plan(resources, _request(), materiality=None, schemas=None)
+    assert (found.to_replay, found.account_found, found.account_missing) == (3, 2, 3)
+    # The look-up refuses the account of the time-out too.
+    assert found.decisions == {"rescore": 2, "account_not_found": 1}
+    assert found.cost.scores == 2
+    text = " ".join(_text(render_plan(found)).split())
+    assert "the CRM mirror has the account of 2 by now, and lacks that of 3: they stay; --force replays" in text
+    forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
+    assert (forced.to_replay, forced.decisions) == (6, {"account_not_found": 4, "rescore": 2})
+
+
+def test_a_mirror_that_is_not_there_is_named(resources: ReplayResources, warehouse: Warehouse) -> None:
+    """Not the dataset of the dead letters."""
+    other = dataclasses.replace(resources, crm_dataset="no_mirror")
+    with pytest.raises(WarehouseUnavailable, match=r"is [\w-]+\.no_mirror the dataset"):
+        plan(other, _request(), materiality=None, schemas=None)
 
 
 def test_a_plan_says_what_would_be_parked(resources: ReplayResources, warehouse: Warehouse) -> None:
@@ -189,8 +253,7 @@ def test_a_plan_says_what_would_be_parked(resources: ReplayResources, warehouse:
     replace_dead_letters(warehouse, [often, same, dead_letter(22)])
     found = plan(resources, _request(), materiality=None, schemas=None)
     assert (found.to_replay, found.to_park) == (1, 2)
-    assert found.tokens is None
-    assert "unknown" in _text(render_plan(found))
+    assert "assumed, since there are no recent scores" in _text(render_plan(found))
     forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
     assert (forced.to_replay, forced.to_park, forced.sampled) == (3, 0, 3)
 
@@ -269,7 +332,7 @@ def test_the_listing_is_readable(resources: ReplayResources) -> None:
 
 def _text(renderable: Any) -> str:
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(renderable)
+    console.print(renderable, crop=False)
     return console.export_text()
 
 
@@ -285,6 +348,7 @@ def _score(number: int, prompt_tokens: int) -> Score:
         score=50,
         prompt_tokens=prompt_tokens,
         output_tokens=100,
+        cost_usd=0.002,
         trace_id="t",
         pipeline_version="1",
     )

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.backfill.runs import Selection, backfill
+from pipeline.backfill.preparation import Selection
+from pipeline.backfill.runs import backfill
 from pipeline.evaluation.evaluate import EvaluationReport, evaluate_scores, render
 from pipeline.evaluation.experiments import ExperimentTarget
 from pipeline.evaluation.metrics import LabelledOutcome

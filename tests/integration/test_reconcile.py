@@ -6,15 +6,18 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from pipeline.backfill.warehouse import read_account_ids
 from pipeline.cli import app
+from pipeline.ledger.ledger_groups import Window, read_ledger
 from pipeline.ledger.reconcile import reconcile
-from pipeline.ledger.reconciliation import Reconciliation, Window, judge, read_ledger
+from pipeline.ledger.reconciliation import Reconciliation, judge
 from pipeline.resources.names import SCORING_DATASET
 from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
@@ -103,6 +106,7 @@ def test_an_event_without_an_outcome_is_unexplained_after_the_grace_period(
         "message_id": "m1",
         "trace_id": received.trace_id,
         "outcomes": (),
+        "deliveries": 1,
     }
 
 
@@ -120,7 +124,36 @@ def test_rows_that_repeat_count_once(warehouse: Warehouse, account: str | None) 
 
 
 @pytest.mark.parametrize("account", [account_id(1), None])
-def test_two_different_outcomes_are_a_double(warehouse: Warehouse, account: str | None) -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "standing"),
+    [
+        ("scored", "skipped:unchanged_context", "scored"),
+        ("coalesced", "scored", "scored"),
+        ("scored", "skipped:stale", "scored"),
+        ("dead_lettered:gemini_unavailable", "scored", "scored"),
+        ("scored", "dead_lettered:gemini_unavailable", "scored"),
+        ("skipped:unchanged_context", "coalesced", "skipped:unchanged_context"),
+    ],
+)
+def test_an_outcome_of_each_delivery_is_one_outcome(
+    warehouse: Warehouse, account: str | None, first: str, second: str, standing: str
+) -> None:
+    """After a recovery an event is delivered again, and a new job may decide otherwise: the better outcome counts."""
+    rows = [
+        _row(it, account_id=account, recorded_at=at)
+        for at, final in ((LONG_AGO, first), (JUST_NOW, second))
+        for it in ("received", final)
+    ]
+    document = _reconcile(warehouse, *rows)
+    assert _totals(document) == (0, 0, 0, True)
+    assert document["redelivered"] == 1
+    assert _counted(document) == dict.fromkeys({"received", standing, standing.partition(":")[0]}, 1)
+    third = _row("tombstoned", account_id=account, recorded_at=JUST_NOW)
+    assert _totals(_reconcile(warehouse, *rows, third)) == (0, 0, 1, False)
+
+
+@pytest.mark.parametrize("account", [account_id(1), None])
+def test_two_different_outcomes_of_one_delivery_are_a_double(warehouse: Warehouse, account: str | None) -> None:
     """The same outcome with another reason is a second outcome, too."""
     document = _reconcile(
         warehouse,
@@ -193,6 +226,48 @@ def test_rows_outside_the_window_are_ignored(warehouse: Warehouse) -> None:
     )
 
 
+def test_what_is_lost_is_found_with_what_to_type(warehouse: Warehouse, tmp_path: Path) -> None:
+    """The seek starts before the oldest publication of all lost events, also of those that the listing leaves out."""
+    published = LONG_AGO - dt.timedelta(minutes=2)
+    rows = [
+        _row("received", 1, recorded_at=LONG_AGO - dt.timedelta(hours=1), published_at=LONG_AGO),
+        _row("received", 2, account_id=account_id(2), published_at=published),
+        _row("received", 3, account_id=None, message_id="backfill/2026-03-01T00:00:00Z/1"),
+        _row("received", 4, account_id=account_id(4)),
+        _row("scored", 4, account_id=account_id(4)),
+    ]
+    warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
+    file = tmp_path / "accounts.txt"
+    result = reconcile(
+        project=warehouse.project,
+        dataset=SCORING_DATASET,
+        since="24h",
+        grace="15m",
+        limit=1,
+        accounts_file=file,
+        now=lambda: UNTIL,
+    )
+    document = result.document()
+    assert (document["unexplained"], document["retained_by_pubsub"], document["written_accounts"]) == (3, 2, 2)
+    assert document["oldest_unexplained"][0]["published_at"] == LONG_AGO.isoformat()
+    assert document["first_lost_published_at"] == published.isoformat()
+    assert document["commands"] == [
+        f"rescore recover --to 2026-03-02T09:48:00Z --project={warehouse.project}",
+        f"rescore backfill --accounts {file} --project={warehouse.project}",
+    ]
+    assert read_account_ids(file) == sorted([account_id(1), account_id(2)])
+
+
+def test_pending_events_have_a_time(warehouse: Warehouse) -> None:
+    """A scheduler sees that the ledger is fine so far, that it is no all-clear, and since when nothing was written."""
+    earlier = JUST_NOW - dt.timedelta(minutes=2)
+    rows = [_row("received", recorded_at=earlier), _row("received", 2, recorded_at=JUST_NOW), _row("scored", 3)]
+    document = _reconcile(warehouse, *rows)
+    assert (document["ok"], document["all_clear"], document["pending"]) == (True, False, 2)
+    assert document["pending_since"] == earlier.isoformat()
+    assert document["last_recorded_at"] == JUST_NOW.isoformat()
+
+
 def test_a_replay_needs_an_outcome_of_its_own(warehouse: Warehouse) -> None:
     """A dead letter and the score of its replay are counted separately; a lost replay is found."""
     first = [_row("received"), _row("dead_lettered:gemini_timeout")]
@@ -256,7 +331,8 @@ def _anything(chance: random.Random, count: int) -> Iterable[Outcome]:
             account_id=chance.choice([None, account_id(1)]),
             replay_count=chance.choice([0, 0, 1]),
             recorded_at=UNTIL - dt.timedelta(minutes=chance.randrange(-10, 26 * 60)),
-            message_id=chance.choice([None, "m1", "m2"]),
+            message_id=chance.choice([None, "m1", "m2", "backfill/2026-03-01T00:00:00Z/1"]),
+            published_at=chance.choice([None, WINDOW.since, UNTIL - dt.timedelta(days=8)]),
         )
 
 

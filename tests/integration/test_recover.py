@@ -1,12 +1,16 @@
 """Recovery of a subscription: messages published since a time are delivered again, and no older one is lost."""
 
 import datetime as dt
+import io
+import re
 import time
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import NotFound
+from rich.console import Console, RenderableType
 
-from pipeline.dead_letters.recover import check_target, recover, render
+from pipeline.dead_letters.recover import check_recovery, check_target, recover, render
 from tests.integration.pubsub_targets import Target, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
@@ -29,8 +33,8 @@ def _taken(target: Target, subscription: str, count: int) -> set[str]:
     return bodies
 
 
-def test_acknowledged_messages_come_again_and_unread_ones_are_kept(broker: Target) -> None:
-    """A seek drops older messages, read or not; the snapshot taken before brings them back."""
+def _with_unread(broker: Target) -> tuple[str, dt.datetime]:
+    """Return a subscription with one message before a time that is unread, and one after it that was acknowledged."""
     topic = broker.topic()
     subscription = broker.subscription(topic, retain_acked_messages=True)
     broker.publish(topic, "old")
@@ -43,12 +47,42 @@ def test_acknowledged_messages_come_again_and_unread_ones_are_kept(broker: Targe
     received = broker.pull_some(subscription, 2)
     broker.acknowledge(subscription, [item for item in received if item.message.data == b"read"])
     broker.nack(subscription, [item for item in received if item.message.data == b"unread"])
-    done = recover(project="demo-project", to=since, subscription=subscription)
+    return subscription, since
+
+
+def test_acknowledged_messages_come_again_and_unread_ones_are_kept(broker: Target) -> None:
+    """A seek drops older messages, read or not; the snapshot taken before brings them back."""
+    subscription, since = _with_unread(broker)
+    done = recover(project="demo-project", to=since, subscription=subscription, drop_unread=True)
     assert _taken(broker, subscription, 1) == {"read"}
-    assert done.snapshot.rsplit("/", 1)[1] in render(done)
-    undone = recover(project="demo-project", to_snapshot=done.snapshot.rsplit("/", 1)[1], subscription=subscription)
+    name = done.snapshot.rsplit("/", 1)[1]
+    assert f"  rescore recover --to-snapshot {name} --project=demo-project" in _shown(render(done)).splitlines()
+    undone = recover(project="demo-project", to_snapshot=name, subscription=subscription)
     assert _taken(broker, subscription, 1) == {"unread"}
-    assert undone.document()["to"] is None
+    document = undone.document()
+    assert (document["to"], document["to_snapshot"], document["executed"]) == (None, done.snapshot, True)
+
+
+def test_a_seek_that_would_drop_unread_messages_is_refused(broker: Target) -> None:
+    """Nothing is done, and the message names a time at which nothing is dropped; there both messages come again."""
+    subscription, since = _with_unread(broker)
+    with pytest.raises(ValueError, match="would drop unread messages") as refused:
+        recover(project="demo-project", to=since, subscription=subscription)
+    snapshots = broker.subscriber.list_snapshots(project="projects/demo-project")
+    assert not [it.name for it in snapshots if subscription.rsplit("/", 1)[1] in it.name]
+    assert _taken(broker, subscription, 1) == {"unread"}
+    (named,) = re.findall(r"Write --to (\S+),", str(refused.value))
+    recover(project="demo-project", to=dt.datetime.fromisoformat(named), subscription=subscription)
+    again: set[str] = set()
+    while not {"unread", "read"} <= again:
+        again |= _taken(broker, subscription, 1)
+
+
+def test_a_snapshot_that_is_not_there_is_refused(broker: Target) -> None:
+    """Before a snapshot is taken."""
+    subscription = broker.subscription(broker.topic(), retain_acked_messages=True)
+    with pytest.raises(NotFound):
+        check_recovery(project="demo-project", to_snapshot="gone", subscription=subscription)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +103,9 @@ def test_a_recovery_needs_one_target() -> None:
     """Exactly one of the targets is accepted."""
     with pytest.raises(ValueError, match="either --to"):
         recover(project="demo-project")
+
+
+def _shown(report: RenderableType) -> str:
+    screen = io.StringIO()
+    Console(width=80, file=screen).print(report, crop=False)
+    return screen.getvalue()

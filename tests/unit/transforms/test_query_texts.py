@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import sqlglot
 
-from pipeline.ledger.reconciliation import Window, read_ledger
+from pipeline.ledger.ledger_groups import Window, read_ledger
 from schemas.identifiers import CheckedAccountId, DatasetId, EmailAddress, ProjectId, checked
 from tests.fixtures.changes import NOW
 from tests.fixtures.examples import of_this_run

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.backfill.runs import Selection
+from pipeline.backfill.preparation import Selection
 from pipeline.backfill.warehouse import left_to_do, read_account_ids
 from tests.fixtures.changes import account_id
 

@@ -1,6 +1,7 @@
 """A replay with fakes: what it publishes, acknowledges, nacks and parks, where it may be killed, and its rate."""
 
 import threading
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 
 from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter
 from pipeline.dead_letters.held_dead_letter import REPLAYED_OFTEN, SAME_AGAIN, HeldDeadLetter, replayed_message
-from pipeline.dead_letters.replay import Memory, Replay, Totals, batch_size, too_many_come_back
+from pipeline.dead_letters.replay import Memory, Replay, Totals, batch_size
 from pipeline.dead_letters.replay_lease import LeaseState
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
 from schemas.replay import Disposition, JournalEntry
+from tests.fixtures.changes import account_id
 from tests.fixtures.dead_letters import (
     RESOURCES,
     Fakes,
@@ -130,17 +132,45 @@ def test_a_replay_stops_when_much_comes_back() -> None:
     _check_after_each_batch(replay)
     ending = replay.run()
     assert ending.entry is JournalEntry.STOPPED
-    assert ending.message == "20 of 30 replayed dead letters failed again: their cause still exists"
+    assert ending.message == (
+        "20 of 30 replayed dead letters failed again, 67%: their cause still exists (a replay stops above 20%)"
+    )
     assert len(fakes.hold.waiting) == 30
 
 
-@pytest.mark.parametrize(
-    ("replayed", "came_back", "stops"),
-    [(0, 0, False), (9, 9, False), (10, 2, False), (10, 3, True), (1_000, 200, False), (1_000, 201, True)],
-)
-def test_a_replay_stops_when_over_a_fifth_comes_back(replayed: int, came_back: int, stops: bool) -> None:  # noqa: FBT001
-    """Fewer than ten replayed dead letters are not judged."""
-    assert too_many_come_back(replayed, came_back) is stops
+def test_the_first_batch_is_judged() -> None:
+    """A slow replay of a few dead letters that all fail again stops after its first batch."""
+    fakes = Fakes(held(dead_letter(number)) for number in range(8))
+    replay = replay_with(fakes, max_batch=2)
+    fakes.journal.failed_again = 2
+    _check_after_each_batch(replay)
+    assert replay.run().entry is JournalEntry.STOPPED
+    assert (replay.totals.replayed, len(fakes.hold.waiting)) == (2, 6)
+
+
+def test_dead_letters_whose_account_is_still_missing_stay() -> None:
+    """They would fail again, and in the end be parked; the others are replayed."""
+    not_found = [dead_letter(number, error_class=ErrorClass.ACCOUNT_NOT_FOUND) for number in range(6)]
+    other = dead_letter(7)
+    here = {account_id(number) for number in range(4)}
+    asked: list[str] = []
+
+    def missing_accounts(account_ids: Collection[str]) -> frozenset[str]:
+        asked.extend(account_ids)
+        return frozenset(account_ids) - here
+
+    fakes = Fakes(held(it) for it in [*not_found, other])
+    replay = replay_with(fakes, missing_accounts=missing_accounts)
+    ending = replay.run()
+    assert ending.entry is JournalEntry.FINISHED
+    assert ending.message == ("no dead letter is left that matches; 2 wait until the CRM mirror has their accounts")
+    assert (replay.totals.replayed, replay.totals.account_missing) == (5, 2)
+    assert len(fakes.hold.waiting) == 2
+    assert not fakes.hold.leased
+    assert account_id(7) not in asked
+    forced = replay_with(fakes, missing_accounts=missing_accounts, is_forced=True)
+    forced.run()
+    assert (forced.totals.replayed, forced.totals.account_missing) == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from pipeline.terminal.times import ago, moment, parse_duration, parse_since, parse_time
+from pipeline.terminal.times import ago, moment, parse_day, parse_duration, parse_since, parse_time, spoken
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 
@@ -14,14 +14,14 @@ NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 )
 def test_durations_are_a_number_and_a_unit(text: str, seconds: int) -> None:
     """Each unit is its first letter."""
-    assert parse_duration(text).total_seconds() == seconds
+    assert parse_duration(text, "--grace").total_seconds() == seconds
 
 
 @pytest.mark.parametrize("text", ["", "15", "m", "1.5h", "-1h", "15 minutes", "1h30m", "٣h"])
 def test_other_texts_are_refused_with_an_example(text: str) -> None:
     """The message shows how a duration is written."""
     with pytest.raises(ValueError, match="such as 15m"):
-        parse_duration(text)
+        parse_duration(text, "--grace")
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def test_other_texts_are_refused_with_an_example(text: str) -> None:
 )
 def test_since_is_a_duration_or_an_iso_time(text: str, time: dt.datetime) -> None:
     """Durations count back from now; times without a zone are UTC."""
-    assert parse_since(text, NOW) == time
+    assert parse_since(text, NOW, "--since") == time
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "999999w", "0001-01-01T00:00+14:00"])
 def test_what_is_not_a_time_is_refused_with_an_example(text: str) -> None:
     """Times out of range, too."""
     with pytest.raises(ValueError, match="7d"):
-        parse_since(text, NOW)
+        parse_since(text, NOW, "--since")
 
 
 def test_an_error_names_the_flag() -> None:
@@ -52,6 +52,11 @@ def test_an_error_names_the_flag() -> None:
         parse_since("later", NOW, "--until")
     with pytest.raises(ValueError, match="--as-of is 'later': expected a time such as"):
         parse_time("later", "--as-of")
+    with pytest.raises(ValueError, match="--grace is 'later': expected a number and"):
+        parse_duration("later", "--grace")
+    with pytest.raises(ValueError, match="--as-of is '2026-03-02T09:30': expected a day such as 2026-03-02"):
+        parse_day("2026-03-02T09:30", "--as-of")
+    assert parse_day(" 2026-03-02 ", "--as-of") == dt.date(2026, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,22 @@ def test_an_error_names_the_flag() -> None:
 def test_people_read_how_long_ago_a_time_is(seconds: float, text: str) -> None:
     """In the largest unit of which it is at least one, rounded down."""
     assert ago(NOW - dt.timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (90, "90 seconds"),
+        (900, "15 minutes"),
+        (3_600, "1 hour"),
+        (172_800, "2 days"),
+    ],
+)
+def test_durations_are_spoken_in_their_largest_unit(seconds: int, text: str) -> None:
+    """Of which they are a whole number."""
+    assert spoken(dt.timedelta(seconds=seconds)) == text
 
 
 def test_a_moment_is_in_utc() -> None:

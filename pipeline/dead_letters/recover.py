@@ -172,10 +172,12 @@ def render(done: Recovery) -> Group:
     target = done.target
     what = f"again from {target.to:%Y-%m-%d %H:%M:%S} UTC on" if target.to else f"what {target.snapshot_name} keeps"
     project = target.subscription.split("/")[1]
+    # Longer than a grace period before the seek, so that reconcile takes it.
+    since = f" --since {target.to - dt.timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}" if target.to else ""
     return Group(
         Paragraph(f"{target.subscription} delivers {what}", "bold"),
         Paragraph("To undo it:"),
         verbatim(f"  rescore recover --to-snapshot {done.snapshot.rsplit('/', 1)[1]} --project={project}"),
         Paragraph("Next: start the job, and then reconcile until every event has one outcome:"),
-        verbatim(f"  rescore reconcile --project={project}"),
+        verbatim(f"  rescore reconcile{since} --project={project}"),
     )

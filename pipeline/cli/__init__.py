@@ -12,6 +12,7 @@ from pipeline.doctor import cli as doctor
 from pipeline.evaluation import cli as evaluation
 from pipeline.ledger import cli as ledger
 from pipeline.local import cli as local
+from pipeline.publish import cli as publish
 from pipeline.scores import cli as scores
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Rescores Salesforce accounts as they change: Pub/Sub → Gemini → BigQuery.",
 )
-for group in (local, run, scores, ledger, dead_letters, backfill, evaluation, doctor):
+for group in (local, publish, run, scores, ledger, dead_letters, backfill, evaluation, doctor):
     app.add_typer(group.app)
 
 

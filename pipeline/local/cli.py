@@ -1,4 +1,4 @@
-"""`rescore demo`, `rescore local` and `rescore publish`."""
+"""`rescore demo` and `rescore local`."""
 
 import datetime as dt
 import shlex
@@ -83,20 +83,3 @@ def local(
             crm=crm,
             on_ready=lambda exports: typer.echo("\n".join(f"export {k}={shlex.quote(v)}" for k, v in exports.items())),
         )
-
-
-@app.command(epilog="Example: `rescore publish events/ --project my-project`")
-def publish(
-    path: Annotated[Path, typer.Argument(help="Change events: JSON, JSON lines, or a folder of them.")],
-    *,
-    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project of the topic.")],
-    topic: Annotated[str, typer.Option(help="Topic: a name, or projects/P/topics/NAME.")] = "account-changes",
-    verbose: Verbose = False,
-) -> None:
-    """Publish change events from files, byte for byte, one message per event."""
-    from pipeline.local.publishing import publish_files  # noqa: PLC0415 - grpc takes a second to import
-
-    configure_logging(verbose=verbose)
-    with one_line_errors(), ends_in_order():
-        count = publish_files(path, project=project, topic=topic)
-    typer.echo(f"published {count} events to {topic}", err=True)

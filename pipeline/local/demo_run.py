@@ -12,9 +12,9 @@ from pipeline.ledger.ledger_summary import LedgerCounts, Progress, first_score_s
 from pipeline.local.demo_input import DemoInput
 from pipeline.local.demo_progress import DemoProgress, ProgressView
 from pipeline.local.demo_result import DemoResult
-from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, connected_stack, load_crm
 from pipeline.local.stack_processes import StackProcesses
+from pipeline.publish.publishing import publish_events
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC, resource_path
 from schemas.clock import utc_now
 from schemas.outcome import OutcomeKind

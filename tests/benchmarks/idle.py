@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.ledger.ledger_report import LedgerReport
-from pipeline.local.publishing import publish_events
 from pipeline.local.stack import RUNNER, LocalStack, local_stack
+from pipeline.publish.publishing import publish_events
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.clock import utc_now
 from tests.benchmarks.demo import LOCAL

@@ -23,7 +23,7 @@ from tests.benchmarks.ratios import ROUNDS, keep
 from tests.fixtures.changes import payload
 
 _IMPORTS: Final[Mapping[str, str]] = {
-    "publish": "pipeline.local.publishing",
+    "publish": "pipeline.publish.publishing",
     "reconcile": "pipeline.ledger.reconcile",
     "dead-letters list": "pipeline.dead_letters.list_dead_letters",
     "dead-letters show": "pipeline.dead_letters.show_dead_letter",

@@ -12,8 +12,8 @@ from pipeline.ledger.ledger_report import LedgerReport
 from pipeline.ledger.ledger_summary import LedgerSummary
 from pipeline.local.child_process import stop_process
 from pipeline.local.demo_input import DemoInput
-from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, load_crm
+from pipeline.publish.publishing import publish_events
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.clock import utc_now
 from transforms.errors import WarehouseUnavailable

@@ -12,8 +12,8 @@ from pipeline.ledger.ledger_report import LedgerReport
 from pipeline.ledger.reconciliation import judge
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.sample_events import generate_events
-from pipeline.local.publishing import publish_events
 from pipeline.local.stack import load_crm, local_stack
+from pipeline.publish.publishing import publish_events
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.clock import utc_now
 from tests.e2e.pipeline_process import SHORT_WAITS, pipeline_process

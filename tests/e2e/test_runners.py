@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pipeline.ledger.ledger_report import LedgerReport
 from pipeline.local.crm.generator import generate_crm
-from pipeline.local.publishing import publish_events
 from pipeline.local.stack import RUNNER, LocalStack, load_crm
+from pipeline.publish.publishing import publish_events
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.clock import utc_now
 from tests.e2e.pipeline_process import SHORT_WAITS, PipelineProcess, pipeline_process

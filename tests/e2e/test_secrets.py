@@ -9,8 +9,8 @@ from pipeline.ledger.ledger_report import LedgerReport
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.crm.vocabulary import vocabulary
-from pipeline.local.publishing import publish_events
 from pipeline.local.stack import LocalStack, load_crm
+from pipeline.publish.publishing import publish_events
 from pipeline.resources.names import CRM_DATASET, SCORING_DATASET, TOPIC
 from schemas.account_context import Email
 from schemas.clock import utc_now

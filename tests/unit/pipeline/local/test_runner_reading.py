@@ -13,9 +13,9 @@ from google.cloud import pubsub_v1
 
 from pipeline.local import runner as local_runner
 from pipeline.local.message_buffer import _Waiting
-from pipeline.local.publishing import publish_events
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.runner import MAX_BUNDLE_MESSAGES, LocalRunner
+from pipeline.publish.publishing import publish_events
 from tests.fixtures.waiting import wait_until
 
 SECONDS = 60

@@ -1,4 +1,4 @@
-"""Publish change events, as Salesforce's bridge would: `rescore publish`, and the events of the demo."""
+"""Publish change events: those of files, and those of the demo."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

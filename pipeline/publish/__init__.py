@@ -1,0 +1,1 @@
+"""Publish change events from files, as Salesforce's bridge would."""

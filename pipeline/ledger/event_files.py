@@ -16,7 +16,7 @@ def read_event_files(path: Path) -> Iterator[bytes]:
     one message. Of a folder, files with these suffixes, `.bin` or `.xml` are read in order of name.
 
     Raises:
-        EventFileError: The path does not exist, or is a folder without such files.
+        EventFileError: The path does not exist, is a folder without such files, or a file is empty.
     """
     return (event for _, event in read_named_events(path))
 
@@ -25,7 +25,7 @@ def read_named_events(path: Path) -> Iterator[tuple[Path, bytes]]:
     """Return the events of a file or folder, each with its file.
 
     Raises:
-        EventFileError: The path does not exist, or is a folder without such files.
+        EventFileError: The path does not exist, is a folder without such files, or a file is empty.
     """
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
@@ -35,11 +35,20 @@ def read_named_events(path: Path) -> Iterator[tuple[Path, bytes]]:
         files = [path]
     else:
         raise EventFileError(f"{path} does not exist: name a file of change events, or a folder of them")
+    for file in files:
+        if _is_blank(file):
+            raise EventFileError(f"{file} is empty: expected change events")
     return ((file, event) for file in files for event in _events(file))
 
 
 _LINES = frozenset({".jsonl", ".ndjson"})
 _SUFFIXES = _LINES | {".json", ".bin", ".xml"}
+_CHUNK_BYTES = 65_536
+
+
+def _is_blank(file: Path) -> bool:
+    with file.open("rb") as content:
+        return not any(chunk.strip() for chunk in iter(lambda: content.read(_CHUNK_BYTES), b""))
 
 
 def _events(file: Path) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import typer
 
 from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import Verbose
+from pipeline.terminal.tables import counted
 
 app = typer.Typer()
 
@@ -24,4 +25,4 @@ def publish(
 
     with command(verbose=verbose):
         count = publish_files(path, project=project, topic=topic)
-    typer.echo(f"published {count} events to {topic}", err=True)
+    typer.echo(f"published {counted(count, 'event')} to {topic}", err=True)

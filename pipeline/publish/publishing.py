@@ -5,7 +5,7 @@ from pathlib import Path
 
 from more_itertools import chunked
 
-from pipeline.ledger.event_files import read_event_files
+from pipeline.ledger.event_files import EventFileError, read_event_files
 from transforms.clients.messages import MAX_REQUEST_MESSAGES, Message
 from transforms.clients.pubsub import MessagePublisher
 
@@ -14,9 +14,15 @@ def publish_files(path: Path, *, project: str, topic: str) -> int:
     """Publish the events of a file or folder, one message each, and return their number.
 
     `topic` is a name within the project, or a full path.
+
+    Raises:
+        EventFileError: The path has no event.
     """
     topic_path = topic if "/" in topic else f"projects/{project}/topics/{topic}"
-    return sum(1 for _ in publish_events(topic_path, read_event_files(path)))
+    count = sum(1 for _ in publish_events(topic_path, read_event_files(path)))
+    if not count:
+        raise EventFileError(f"{path} has no event: expected one, or an array of them")
+    return count
 
 
 def publish_events(topic_path: str, payloads: Iterable[bytes]) -> Iterator[str]:

@@ -49,3 +49,14 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
         list(read_event_files(tmp_path))
     with pytest.raises(EventFileError, match="does not exist"):
         list(read_event_files(tmp_path / "missing.json"))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.bin"])
+@pytest.mark.parametrize("content", [b"", b" \r\n\n"])
+def test_an_empty_file_has_no_event(tmp_path: Path, name: str, content: bytes) -> None:
+    """It is refused before the events of another file are read."""
+    (tmp_path / "0.json").write_bytes(b"{}")
+    (tmp_path / name).write_bytes(content)
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(EventFileError, match=f"{name} is empty"):
+            read_event_files(path)

@@ -55,7 +55,7 @@ def run_demo(
         if data_dir:
             demo_input = replace(demo_input, events=kept_events(demo_input.events, data_dir / EVENTS_FILE))
         result = run_events(processes, pipeline, demo_input, view, started=started)
-        return replace(result, data_dir=data_dir)
+        return replace(result, data_dir=data_dir, accounts_added=demo_input.accounts_added)
 
 
 @contextmanager

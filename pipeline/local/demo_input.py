@@ -11,6 +11,7 @@ import orjson
 from pipeline.ledger.event_files import read_event_files
 from pipeline.local.crm.extract import extract_change_events, load_crm_extract
 from pipeline.local.crm.generator import generate_crm
+from pipeline.local.crm.named_accounts import crm_of_named_accounts, named_accounts
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.crm.sample_events import generate_events
 
@@ -21,6 +22,11 @@ GARBAGE_SHARE: Final = 0.02
 SAMPLE_EVENTS_PER_ACCOUNT: Final = 1.25
 
 
+_DAY: Final = dt.timedelta(hours=24)
+_DAY_ENDED: Final = dt.timedelta(hours=1)
+"""A generated day has ended by so much: a burst at its end goes on for some seconds."""
+
+
 @dataclass(frozen=True)
 class DemoInput:
     """A CRM for the warehouse, and the events of its changes."""
@@ -28,13 +34,18 @@ class DemoInput:
     crm: CrmRecords
     events: Iterable[bytes]
     coalescing: tuple[str, ...] = ()
+    accounts_added: int = 0
+    """Accounts of the CRM that are there because the events name them."""
 
 
 def generated_input(accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
-    """Return a generated CRM, and a day of its changes, some of them malformed."""
-    crm = generate_crm(accounts=accounts, seed=seed, as_of=as_of)
+    """Return a generated CRM, and a day of its changes, some of them malformed; the day has ended at `as_of`.
+
+    A later event about one of the accounts, with the time at which it is made, is newer than all of these.
+    """
+    start = as_of - _DAY - _DAY_ENDED
+    crm = generate_crm(accounts=accounts, seed=seed, as_of=start)
     count = int(accounts * SAMPLE_EVENTS_PER_ACCOUNT)
-    start = as_of - dt.timedelta(hours=8)
     events = generate_events(crm, count=count, seed=seed, start=start, garbage_share=GARBAGE_SHARE)
     return DemoInput(crm, events, SAMPLE_COALESCING)
 
@@ -58,6 +69,10 @@ def kept_events(events: Iterable[bytes], file: Path) -> Iterator[bytes]:
 
 
 def events_input(path: Path, accounts: int, seed: int, *, as_of: dt.datetime) -> DemoInput:
-    """Return the events of files, and a generated CRM, whose accounts may be others."""
+    """Return the events of files, and a generated CRM with the accounts that they name added."""
     events = list(read_event_files(path))
-    return DemoInput(generate_crm(accounts=accounts, seed=seed, as_of=as_of), events, SAMPLE_COALESCING)
+    crm = generate_crm(accounts=accounts, seed=seed, as_of=as_of)
+    known = {account.account_id for account in crm.accounts}
+    named = {account_id: it for account_id, it in named_accounts(events).items() if account_id not in known}
+    added = crm_of_named_accounts(named, first_index=accounts, seed=seed, as_of=as_of)
+    return DemoInput(crm.with_records(added), events, SAMPLE_COALESCING, accounts_added=len(named))

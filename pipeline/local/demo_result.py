@@ -20,6 +20,7 @@ class DemoResult:
         first_score_seconds: From the publication of the events to the first score in BigQuery; None: there is none.
         elapsed_seconds: From the start of the stack to the report.
         data_dir: Folder in which the warehouse is kept.
+        accounts_added: Accounts that were added to the mirror because the events name them.
     """
 
     published: int
@@ -29,6 +30,7 @@ class DemoResult:
     first_score_seconds: float | None
     elapsed_seconds: float
     data_dir: Path | None = None
+    accounts_added: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return the document that `--json` prints; the counts are of ledger rows."""
@@ -36,6 +38,7 @@ class DemoResult:
         tokens = {kind: self.gemini[f"{kind}_tokens"] for kind in ("prompt", "output", "cached")}
         return {
             "published": self.published,
+            "accounts_added": self.accounts_added,
             **outcomes,
             "skipped_by_reason": reasons.get(OutcomeKind.SKIPPED, {}),
             "dead_lettered_by_class": reasons.get(OutcomeKind.DEAD_LETTERED, {}),

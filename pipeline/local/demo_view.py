@@ -16,9 +16,16 @@ def render_result(result: DemoResult) -> Group:
     """Return the report: counts, cost, time, and the five highest scores with their reasons."""
     document = result.document()
     parts: list[Any] = [_counts(document), _highest(document["highest_scores"])]
+    if result.accounts_added:
+        parts.insert(1, Text(_added(result.accounts_added), style="dim"))
     if document["unexplained"]:
         parts.append(Text(f"{document['unexplained']} events have no outcome: see the log above", style="bold red"))
     return Group(*parts)
+
+
+def _added(count: int) -> str:
+    who = "1 account that the events name was" if count == 1 else f"{count} accounts that the events name were"
+    return f"{who} added to the mirror"
 
 
 def _counts(document: dict[str, Any]) -> Table:

@@ -41,13 +41,14 @@ def test_demo_rescores_every_account() -> None:
 
 
 def test_published_events_have_outcomes(published_events: Path, stack: LocalStack, tmp_path: Path) -> None:
-    """Published events of other projects each end in an outcome."""
+    """Published events of other projects each end in an outcome, and the accounts that they name are scored."""
     sample = events_input(published_events, accounts=10, seed=1, as_of=utc_now())
     published, summary = run_sample(stack, sample, log=tmp_path / "pipeline.log")
     assert published == 13
     assert summary.outcomes["received"] == 14 == sum(summary.outcomes[kind] for kind in FINALS)
     assert summary.reasons[OutcomeKind.SKIPPED]["unsupported_entity"] == 5
-    assert summary.reasons[OutcomeKind.DEAD_LETTERED]["unsupported_event"] == 1
+    assert summary.reasons[OutcomeKind.DEAD_LETTERED] == {"unsupported_event": 1}
+    assert sample.accounts_added == summary.accounts_scored == 5
 
 
 def test_the_first_deals_of_a_crm_extract_rescore_their_accounts(
@@ -77,9 +78,10 @@ def test_demo_replays_a_crm_extract(crm_extract: Path) -> None:
 
 @pytest.mark.slow
 def test_demo_accounts_for_events_from_files(published_events: Path) -> None:
-    """The command publishes the events of a folder."""
+    """The command publishes the events of a folder, and says how many accounts it added to the mirror."""
     document = _demo("--events", str(published_events), "--accounts", "10")
     assert (document["published"], document["received"], document["unexplained"]) == (13, 14, 0)
+    assert document["accounts_added"] == document["accounts_scored"] == 5
 
 
 def _accounts_with_deals(folder: Path) -> set[str]:

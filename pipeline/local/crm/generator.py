@@ -2,9 +2,10 @@
 
 import datetime as dt
 import random
+from collections.abc import Iterable
 from typing import Final
 
-from pipeline.local.crm.company import generate_company
+from pipeline.local.crm.company import Company, generate_company
 from pipeline.local.crm.correspondence import generate_calls, generate_emails
 from pipeline.local.crm.deals import generate_opportunities
 from pipeline.local.crm.records import CrmRecords
@@ -24,13 +25,19 @@ def generate_crm(*, accounts: int, seed: int, as_of: dt.datetime) -> CrmRecords:
     if as_of.tzinfo is None:
         raise ValueError(f"as_of {as_of} has no time zone: give one, such as UTC")
     as_of = as_of.astimezone(dt.UTC).replace(microsecond=0)
+    draws = (random.Random(f"{seed}/{index}") for index in range(accounts))
+    return records_of(
+        (generate_company(index, seed=seed, as_of=as_of, rng=rng), rng) for index, rng in enumerate(draws)
+    )
+
+
+def records_of(companies: Iterable[tuple[Company, random.Random]]) -> CrmRecords:
+    """Return the accounts of companies with their opportunities, emails and calls, drawn from each one's generator."""
     profiles: list[AccountProfile] = []
     opportunities: list[Opportunity] = []
     emails: list[Email] = []
     calls: list[Call] = []
-    for index in range(accounts):
-        rng = random.Random(f"{seed}/{index}")
-        company = generate_company(index, seed=seed, as_of=as_of, rng=rng)
+    for company, rng in companies:
         deals = generate_opportunities(company, rng)
         profiles.append(company.profile)
         opportunities.extend(deals)

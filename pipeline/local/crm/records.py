@@ -13,3 +13,12 @@ class CrmRecords:
     opportunities: tuple[Opportunity, ...] = ()
     emails: tuple[Email, ...] = ()
     calls: tuple[Call, ...] = ()
+
+    def with_records(self, others: "CrmRecords") -> "CrmRecords":
+        """Return these records, then the others."""
+        return CrmRecords(
+            self.accounts + others.accounts,
+            self.opportunities + others.opportunities,
+            self.emails + others.emails,
+            self.calls + others.calls,
+        )

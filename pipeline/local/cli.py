@@ -1,18 +1,22 @@
 """`rescore demo` and `rescore local`."""
 
 import datetime as dt
-import shlex
+import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 
+from pipeline.local.shell_exports import dot_name, export_lines, what_is_found
 from pipeline.terminal.exit_codes import ends_in_order, one_line_errors, refuse
 from pipeline.terminal.logs import configure_logging
 from pipeline.terminal.parameters import Accounts, Crm, DataDir, Json, Seed, Verbose
 from pipeline.terminal.program import program
 from pipeline.terminal.results import end_with
+
+if TYPE_CHECKING:
+    from pipeline.local.serve import Ready
 
 app = typer.Typer()
 
@@ -47,6 +51,7 @@ def demo(
     console = Console(stderr=True)
     as_of = dt.datetime.now(dt.UTC)
     with one_line_errors(), ends_in_order():
+        _say(what_is_found(os.environ))
         if crm:
             demo_input = extract_input(crm)
         elif events:
@@ -62,24 +67,49 @@ def demo(
         Console().print(render_next_steps(next_steps(program(), given, data_dir)), soft_wrap=True)
 
 
-@app.command(epilog="Example: `rescore local --data-dir .local --accounts 8803`")
+@app.command(epilog="Example: `rescore local --data-dir .local --write-env stack.env`, then elsewhere `. ./stack.env`")
 def local(
     *,
     data_dir: DataDir = None,
     accounts: Accounts = _ACCOUNTS,
     seed: Seed = _SEED,
     crm: Crm = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Change events, whose accounts are added to the mirror: publish them later.")
+    ] = None,
+    write_env: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the exports to this file, while the stack runs, and not to the terminal."
+        ),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Start the local stack, print its environment variables as exports, and serve until Ctrl-C."""
-    from pipeline.local.serve import serve_local  # noqa: PLC0415 - imports BigQuery: 1 s
+    from pipeline.local.serve import LocalSettings, serve_local  # noqa: PLC0415 - imports BigQuery: 1 s
 
     configure_logging(verbose=verbose)
+    settings = LocalSettings(
+        data_dir=data_dir, accounts=accounts, seed=seed, crm=crm, events=events, env_file=write_env
+    )
     with one_line_errors(), ends_in_order():
-        serve_local(
-            data_dir=data_dir,
-            accounts=accounts,
-            seed=seed,
-            crm=crm,
-            on_ready=lambda exports: typer.echo("\n".join(f"export {k}={shlex.quote(v)}" for k, v in exports.items())),
-        )
+        _say(what_is_found(os.environ))
+        serve_local(settings, on_ready=lambda ready: _tell(ready, write_env, has_events=events is not None))
+
+
+def _tell(ready: "Ready", env_file: Path | None, *, has_events: bool) -> None:
+    """Print the exports, or where they are, and what to do with them."""
+    from pipeline.local.crm.named_accounts import told_additions  # noqa: PLC0415 - imports the models of the CRM
+
+    if has_events:
+        _say(told_additions(ready.accounts_added, "the events"))
+    if env_file:
+        _say(f"the local stack runs: in another shell, . {dot_name(env_file)} points to it; Ctrl-C here ends it")
+        return
+    typer.echo(export_lines(ready.exports), nl=False)
+    _say("the local stack runs: paste these lines into another shell; Ctrl-C here ends it")
+
+
+def _say(message: str | None) -> None:
+    if message:
+        typer.echo(f"rescore: {message}", err=True)

@@ -7,6 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.local.crm.named_accounts import told_additions
 from pipeline.local.demo_result import DemoResult
 
 _TIER_STYLES = {"hot": "bold red", "warm": "yellow", "cool": "cyan", "cold": "blue"}
@@ -17,15 +18,10 @@ def render_result(result: DemoResult) -> Group:
     document = result.document()
     parts: list[Any] = [_counts(document), _highest(document["highest_scores"])]
     if result.accounts_added:
-        parts.insert(1, Text(_added(result.accounts_added), style="dim"))
+        parts.insert(1, Text(told_additions(result.accounts_added, "the events"), style="dim"))
     if document["unexplained"]:
         parts.append(Text(f"{document['unexplained']} events have no outcome: see the log above", style="bold red"))
     return Group(*parts)
-
-
-def _added(count: int) -> str:
-    who = "1 account that the events name was" if count == 1 else f"{count} accounts that the events name were"
-    return f"{who} added to the mirror"
 
 
 def _counts(document: dict[str, Any]) -> Table:

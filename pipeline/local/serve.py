@@ -5,31 +5,67 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.ledger.event_files import read_event_files
 from pipeline.local.crm.extract import load_crm_extract
 from pipeline.local.crm.generator import generate_crm
+from pipeline.local.mirror import add_named_accounts
+from pipeline.local.shell_exports import written_exports
 from pipeline.local.stack import crm_is_empty, load_crm, local_stack
 
 
-def serve_local(
-    *,
-    data_dir: Path | None,
-    accounts: int,
-    seed: int,
-    crm: Path | None,
-    on_ready: Callable[[Mapping[str, str]], None],
-) -> None:
-    """Start the stack, call `on_ready` with its environment variables, and wait for KeyboardInterrupt.
+@dataclass(frozen=True)
+class LocalSettings:
+    """What `rescore local` serves.
 
-    The mirror of an earlier run in the same folder is kept unless `crm` names an extract.
+    Args:
+        data_dir: Folder to keep the warehouse in; None: a temporary one.
+        accounts: Number of accounts of the generated CRM.
+        seed: Of the generated CRM.
+        crm: Folder of a CRM extract, which replaces the mirror of an earlier run in the same data folder.
+        events: File or folder of events whose accounts are added to the mirror.
+        env_file: File to write the exports to.
     """
+
+    data_dir: Path | None
+    accounts: int
+    seed: int
+    crm: Path | None
+    events: Path | None
+    env_file: Path | None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A stack that runs: its environment variables, and how many accounts were added because events name them."""
+
+    exports: Mapping[str, str]
+    accounts_added: int
+
+
+def serve_local(settings: LocalSettings, on_ready: Callable[[Ready], None]) -> None:
+    """Start the stack, call `on_ready`, and wait for KeyboardInterrupt.
+
+    The mirror of an earlier run in the same folder is kept unless the settings name an extract.
+
+    Raises:
+        ValueError: There are no such events, or no folder for the exports' file.
+    """
+    events = list(read_event_files(settings.events)) if settings.events else []
+    if settings.env_file and not settings.env_file.parent.is_dir():
+        raise ValueError(f"--write-env: the folder {settings.env_file.parent} does not exist")
     with ExitStack() as parts:
-        folder = data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))
+        folder = settings.data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))
         stack = parts.enter_context(local_stack(folder))
-        if crm:
-            load_crm(stack.warehouse, load_crm_extract(crm))
+        as_of = dt.datetime.now(dt.UTC)
+        if settings.crm:
+            load_crm(stack.warehouse, load_crm_extract(settings.crm))
         elif crm_is_empty(stack.warehouse):
-            load_crm(stack.warehouse, generate_crm(accounts=accounts, seed=seed, as_of=dt.datetime.now(dt.UTC)))
-        on_ready(stack.environment)
+            load_crm(stack.warehouse, generate_crm(accounts=settings.accounts, seed=settings.seed, as_of=as_of))
+        added = add_named_accounts(stack.warehouse, events, seed=settings.seed, as_of=as_of) if events else 0
+        if settings.env_file:
+            parts.enter_context(written_exports(settings.env_file, stack.environment))
+        on_ready(Ready(stack.environment, added))
         threading.Event().wait()

@@ -34,8 +34,8 @@ class LocalStack:
 def local_stack(data_dir: Path, *, gemini_config: dict[str, Any] | None = None) -> Iterator[LocalStack]:
     """Start the stack with topics, subscriptions and tables; stop it at the end of the context.
 
-    Within the context, the environment of this process points to it. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub
-    emulator is used.
+    Within the context, the environment of this process points to it. If PUBSUB_EMULATOR_HOST alone is set, that
+    Pub/Sub emulator is used.
 
     Args:
         data_dir: Folder of the warehouse and the credentials.

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from pipeline.local.bigquery_emulator import BigQueryEmulator
 from pipeline.local.credentials import credentials_environment, write_service_account_file
+from pipeline.local.data_folder import own_folder
 from pipeline.local.gemini_process import GeminiProcess
+from pipeline.local.shell_exports import other_pubsub
 from pipeline.resources.names import SUBSCRIPTION, resource_path
 
 PROJECT: Final = "account-scoring-local"
@@ -44,16 +46,16 @@ def stack_processes(
     """Start the servers, with topics and subscriptions; stop them at the end of the context.
 
     A pipeline can start within the context while BigQuery and Gemini are starting, if nothing is published. The
-    environment of this process points to the servers. If PUBSUB_EMULATOR_HOST is set, that Pub/Sub emulator is used; if
-    RESCORE_RUNNER is, that runner.
+    environment of this process points to the servers. If PUBSUB_EMULATOR_HOST alone is set, that Pub/Sub emulator
+    is used; if RESCORE_RUNNER is, that runner.
 
     Args:
         data_dir: Folder of the warehouse and the credentials.
         gemini_config: Fields of the stand-in's configuration.
         is_kept: Whether the warehouse is used again; otherwise BigQuery does not write it to the disk at its end.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as parts:
+        parts.enter_context(own_folder(data_dir))
         bigquery, gemini = BigQueryEmulator(data_dir), GeminiProcess(gemini_config)
         parts.callback(bigquery.stop if is_kept else bigquery.kill)
         parts.callback(gemini.stop)
@@ -63,7 +65,7 @@ def stack_processes(
         from pipeline.local.pubsub import EmbeddedPubSub  # noqa: PLC0415
         from pipeline.resources.topics import create_topics  # noqa: PLC0415
 
-        other_host = os.environ.get("PUBSUB_EMULATOR_HOST")
+        other_host = other_pubsub(os.environ)
         pubsub = None if other_host else parts.enter_context(EmbeddedPubSub())
         key_file = write_service_account_file(data_dir / "credentials.json", gemini.token_url, PROJECT)
         environment = {

@@ -312,13 +312,22 @@ class Warehouse:
 
     def replace_rows(self, dataset: str, table: Table, rows: Iterable[TableRow]) -> int:
         """Replace a table's rows with one load job, and return the number of the new rows."""
+        count = self._load(dataset, table, rows, "WRITE_TRUNCATE")
+        if not count:
+            self.query(f"TRUNCATE TABLE `{self.project}.{dataset}.{table.name}`")
+        return count
+
+    def append_rows(self, dataset: str, table: Table, rows: Iterable[TableRow]) -> int:
+        """Add rows to a table with one load job, and return their number."""
+        return self._load(dataset, table, rows, "WRITE_APPEND")
+
+    def _load(self, dataset: str, table: Table, rows: Iterable[TableRow], disposition: str) -> int:
+        """Load rows; without rows, do nothing: the client does not notice the end of an upload without bytes."""
         lines = [orjson.dumps(to_row(row)) for row in rows]
         if not lines:
-            # The client does not notice the end of an upload without bytes.
-            self.query(f"TRUNCATE TABLE `{self.project}.{dataset}.{table.name}`")
             return 0
         config = bigquery.LoadJobConfig(
-            schema=_schema(table), source_format="NEWLINE_DELIMITED_JSON", write_disposition="WRITE_TRUNCATE"
+            schema=_schema(table), source_format="NEWLINE_DELIMITED_JSON", write_disposition=disposition
         )
         with _mapped(f"load into {dataset}.{table.name}"):
             self._client.load_table_from_file(

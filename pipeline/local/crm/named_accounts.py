@@ -37,6 +37,14 @@ def named_accounts(payloads: Iterable[bytes]) -> NamedAccounts:
     return accounts
 
 
+def told_additions(count: int, events: str) -> str:
+    """Return a sentence about the accounts that were added to the mirror because events name them."""
+    if not count:
+        return f"the mirror has every account that {events} name"
+    who = f"1 account that {events} name was" if count == 1 else f"{count} accounts that {events} name were"
+    return f"{who} added to the mirror"
+
+
 def _with_change(known: NamedAccount | None, change: AccountChange) -> NamedAccount:
     told = {**change.enriched, **change.values}.get("Name") if change.entity_name == ACCOUNT_ENTITY else None
     name = told if isinstance(told, str) and told else None

@@ -1,0 +1,36 @@
+"""A data folder has one stack at a time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.data_folder import own_folder
+
+
+def test_a_folder_is_used_once(tmp_path: Path) -> None:
+    """A second stack is told which folder is used, and by what to replace it; afterwards the folder is free."""
+    folder = tmp_path / "new" / "folder"
+    with own_folder(folder), pytest.raises(ValueError, match=r"folder is used .* --data-dir"), own_folder(folder):
+        pytest.fail("two stacks have one folder")
+    with own_folder(folder):
+        pass
+
+
+def test_a_killed_stack_frees_its_folder(tmp_path: Path) -> None:
+    """A crash leaves no lock behind."""
+    script = (
+        "import sys, pathlib; from pipeline.local.data_folder import own_folder\n"
+        "with own_folder(pathlib.Path(sys.argv[1])): print('owned', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "owned\n"
+        with pytest.raises(ValueError, match="is used"), own_folder(tmp_path):
+            pytest.fail("two stacks have one folder")
+        process.kill()
+    with own_folder(tmp_path):
+        pass

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from pipeline.local.shell_exports import dot_name, export_lines, what_is_found
-from pipeline.terminal.exit_codes import ends_in_order, one_line_errors, refuse
+from pipeline.terminal.exit_codes import command, ends_in_order, one_line_errors, refuse
 from pipeline.terminal.logs import configure_logging
-from pipeline.terminal.parameters import Accounts, Crm, DataDir, Json, Seed, Verbose
+from pipeline.terminal.parameters import DURATION, Accounts, Crm, DataDir, Json, Seed, Verbose
 from pipeline.terminal.program import program
 from pipeline.terminal.results import end_with
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.local.serve import Ready
 
 app = typer.Typer()
+local_app = typer.Typer(rich_markup_mode="markdown")
+app.add_typer(local_app, name="local")
 
 _ACCOUNTS: Final = 200
 _SEED: Final = 1
@@ -67,8 +69,12 @@ def demo(
         Console().print(render_next_steps(next_steps(program(), given, data_dir)), soft_wrap=True)
 
 
-@app.command(epilog="Example: `rescore local --data-dir .local --write-env stack.env`, then elsewhere `. ./stack.env`")
+@local_app.callback(
+    invoke_without_command=True,
+    epilog="Example: `rescore local --data-dir .local --write-env stack.env`, then elsewhere `. ./stack.env`",
+)
 def local(
+    context: typer.Context,
     *,
     data_dir: DataDir = None,
     accounts: Accounts = _ACCOUNTS,
@@ -85,7 +91,12 @@ def local(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Start the local stack, print its environment variables as exports, and serve until Ctrl-C."""
+    """Start the local stack, print its environment variables as exports, and serve until Ctrl-C.
+
+    The commands below are for another shell, which has the exports.
+    """
+    if context.invoked_subcommand:
+        return
     from pipeline.local.serve import LocalSettings, serve_local  # noqa: PLC0415 - imports BigQuery: 1 s
 
     configure_logging(verbose=verbose)
@@ -94,7 +105,66 @@ def local(
     )
     with one_line_errors(), ends_in_order():
         _say(what_is_found(os.environ))
-        serve_local(settings, on_ready=lambda ready: _tell(ready, write_env, has_events=events is not None))
+        serve_local(settings, on_ready=lambda ready: _tell(ready, write_env, has_events=events is not None), say=_say)
+
+
+@local_app.command(
+    epilog="Example: `rescore local fail gemini 503 --for 60s`, `rescore local fail gemini garbage --only Acme`"
+)
+def fail(
+    service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="gemini or bigquery.")] = None,
+    failure: Annotated[str | None, typer.Argument(metavar="FAILURE", help="One of the service's, see --list.")] = None,
+    *,
+    seconds: Annotated[str, typer.Option("--for", metavar=DURATION, help="How long, such as 30s or 5m.")] = "60s",
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only calls to Gemini whose prompt has this text, such as a name."),
+    ] = None,
+    list_failures: Annotated[bool, typer.Option("--list", help="List the failures.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Have a service of the running local stack fail on purpose, for a time; then it works again."""
+    from pipeline.local.failing.control_client import ask_to_fail  # noqa: PLC0415
+    from pipeline.local.failing.failures import failure_lines, parse_seconds  # noqa: PLC0415 - imports pydantic: 0.1 s
+
+    with command(verbose=verbose):
+        if list_failures:
+            typer.echo(failure_lines())
+            return
+        duration = parse_seconds(seconds)
+        if not service or not failure:
+            raise ValueError("name a service and a failure, such as gemini 503: rescore local fail --list has them all")
+        told = ask_to_fail(os.environ, service, failure, seconds=duration, only=only)
+    _say(f"{service} {told['effect']}, until {told['until']}; rescore local heal ends it now")
+
+
+@local_app.command(epilog="Example: `rescore local heal`")
+def heal(*, verbose: Verbose = False) -> None:
+    """End the failures of the running local stack: every service works again."""
+    from pipeline.local.failing.control_client import ask_to_heal  # noqa: PLC0415 - for a fast --help
+
+    with command(verbose=verbose):
+        ended = ask_to_heal(os.environ)
+    _say(f"ended: {', '.join(ended)}" if ended else "nothing failed on purpose")
+
+
+@local_app.command(
+    epilog="Example: `rescore local changes --count 50 > events.jsonl`, then `rescore publish events.jsonl`"
+)
+def changes(
+    *,
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="Number of events.")] = 20,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed draws the same changes; default: others each time.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Print change events that are made now, about accounts of the running local stack, as JSON lines."""
+    with command(verbose=verbose):
+        from pipeline.local.mirror import made_changes  # noqa: PLC0415 - imports BigQuery: 1 s
+
+        for event in made_changes(os.environ, count=count, seed=seed):
+            typer.echo(event)
 
 
 def _tell(ready: "Ready", env_file: Path | None, *, has_events: bool) -> None:

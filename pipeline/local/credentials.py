@@ -51,7 +51,7 @@ def write_service_account_file(path: Path, token_url: str, project: str) -> Path
 def credentials_environment(path: Path) -> Mapping[str, str]:
     """Return the environment variables with which Google's clients use the file and call no Google host about it."""
     return {
-        "GOOGLE_APPLICATION_CREDENTIALS": str(path),
+        "GOOGLE_APPLICATION_CREDENTIALS": str(path.resolve()),  # a shell in another folder uses it, too
         # Otherwise google-auth looks up the account's allowed locations at a Google host before its first call.
         "GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED": "false",
     }

@@ -57,6 +57,10 @@ class GeminiProcess:
         """Return the fields of `GeminiStats`: calls, tokens, times."""
         return self._admin("GET", "stats")
 
+    def configuration(self) -> dict[str, Any]:
+        """Return the fields of `GeminiConfig`."""
+        return self._admin("GET", "config")
+
     def configure(self, **changes: Any) -> None:
         """Replace fields of the stand-in's configuration."""
         self._admin("PUT", "config", changes)

@@ -1,10 +1,13 @@
 """The CRM mirror of a local stack: what it has, and accounts added to it."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from pipeline.local.crm.fresh_changes import fresh_changes
 from pipeline.local.crm.named_accounts import crm_of_named_accounts, named_accounts
+from pipeline.local.shell_exports import NO_STACK, stack_of_shell
 from pipeline.resources.names import CRM_DATASET
 from schemas.account_context import AccountProfile
 from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
@@ -29,6 +32,23 @@ def add_named_accounts(warehouse: Warehouse, events: Iterable[bytes], *, seed: i
 def mirrored_accounts(warehouse: Warehouse) -> list[AccountProfile]:
     """Return the accounts that the mirror has, in the order of their ids."""
     return [AccountProfile.model_validate(dict(row)) for row in _query(warehouse, _ACCOUNTS)]
+
+
+def made_changes(environment: Mapping[str, str], *, count: int, seed: int | None) -> Iterator[bytes]:
+    """Yield change events that are made now, about accounts of the mirror of a shell's local stack.
+
+    Raises:
+        ValueError: The environment has no local stack, or its mirror no account.
+    """
+    project = environment.get("GOOGLE_CLOUD_PROJECT")
+    if not (project and stack_of_shell(environment) and environment.get("BIGQUERY_EMULATOR_HOST")):
+        raise ValueError(NO_STACK)
+    warehouse = Warehouse(project)
+    try:
+        accounts = mirrored_accounts(warehouse)
+    finally:
+        warehouse.close()
+    return fresh_changes(accounts, count=count, rng=random.Random(seed), now=dt.datetime.now(dt.UTC))
 
 
 def _query(warehouse: Warehouse, sql: str) -> list[Mapping[str, Any]]:

@@ -11,9 +11,12 @@ from pathlib import Path
 from pipeline.ledger.event_files import read_event_files
 from pipeline.local.crm.extract import load_crm_extract
 from pipeline.local.crm.generator import generate_crm
+from pipeline.local.failing.control import served_control
+from pipeline.local.failing.failing_services import BigQuerySwitch, FailingServices, GeminiSwitch, Switch
+from pipeline.local.failing.failures import Service
 from pipeline.local.mirror import add_named_accounts
 from pipeline.local.shell_exports import written_exports
-from pipeline.local.stack import crm_is_empty, load_crm, local_stack
+from pipeline.local.stack import LocalStack, crm_is_empty, load_crm, local_stack
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,15 @@ class Ready:
     accounts_added: int
 
 
-def serve_local(settings: LocalSettings, on_ready: Callable[[Ready], None]) -> None:
+def serve_local(settings: LocalSettings, *, on_ready: Callable[[Ready], None], say: Callable[[str], None]) -> None:
     """Start the stack, call `on_ready`, and wait for KeyboardInterrupt.
 
     The mirror of an earlier run in the same folder is kept unless the settings name an extract.
+
+    Args:
+        settings: What to serve.
+        on_ready: Called when the stack runs.
+        say: Called with a line about each failure on purpose that begins or ends.
 
     Raises:
         ValueError: There are no such events, or no folder for the exports' file.
@@ -65,7 +73,13 @@ def serve_local(settings: LocalSettings, on_ready: Callable[[Ready], None]) -> N
         elif crm_is_empty(stack.warehouse):
             load_crm(stack.warehouse, generate_crm(accounts=settings.accounts, seed=settings.seed, as_of=as_of))
         added = add_named_accounts(stack.warehouse, events, seed=settings.seed, as_of=as_of) if events else 0
+        services = parts.enter_context(FailingServices(_switches(stack), say))
+        exports = {**stack.environment, **parts.enter_context(served_control(services))}
         if settings.env_file:
-            parts.enter_context(written_exports(settings.env_file, stack.environment))
-        on_ready(Ready(stack.environment, added))
+            parts.enter_context(written_exports(settings.env_file, exports))
+        on_ready(Ready(exports, added))
         threading.Event().wait()
+
+
+def _switches(stack: LocalStack) -> dict[Service, Switch]:
+    return {Service.GEMINI: GeminiSwitch(stack.gemini), Service.BIGQUERY: BigQuerySwitch(stack.bigquery)}

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Final
 
 PUBSUB: Final = "PUBSUB_EMULATOR_HOST"
-_OTHER_EXPORTS: Final = ("BIGQUERY_EMULATOR_HOST", "GOOGLE_VERTEX_BASE_URL")
+CONTROL: Final = "LOCAL_STACK_CONTROL"
+"""The address at which `rescore local fail` reaches the stack."""
+
+_OTHER_EXPORTS: Final = (CONTROL, "BIGQUERY_EMULATOR_HOST", "GOOGLE_VERTEX_BASE_URL")
+
+NO_STACK: Final = "this shell points to no local stack: start rescore local, and paste the exports that it prints here"
 
 
 def stack_of_shell(environment: Mapping[str, str]) -> str | None:

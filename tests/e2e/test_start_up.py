@@ -53,6 +53,8 @@ UNUSED: Final[Mapping[str, frozenset[str]]] = {
     "pipeline.evaluation.evaluate": _BIGQUERY_ONLY | {"google.cloud.aiplatform", "matplotlib"},
     "pipeline.ledger.reconcile": _BIGQUERY_ONLY,
     "pipeline.local.demo": frozenset({"apache_beam", "redis", "sqlglot"}),
+    "pipeline.local.failing.control_client": HEAVY,
+    "pipeline.local.mirror": _BIGQUERY_ONLY,
     "pipeline.publish.publishing": _PUBSUB_ONLY,
     "pipeline.scores.account_score": _BIGQUERY_ONLY,
     "pipeline.scores.account_timeline": _BIGQUERY_ONLY,

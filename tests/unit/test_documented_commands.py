@@ -27,8 +27,9 @@ _FENCE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 def _commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each command with its name, such as `dead-letters list`."""
-    if not isinstance(command, TyperGroup):
+    if not isinstance(command, TyperGroup) or command.invoke_without_command:
         yield name, command
+    if not isinstance(command, TyperGroup):
         return
     for part, member in command.commands.items():
         yield from _commands(member, f"{name} {part}".strip())

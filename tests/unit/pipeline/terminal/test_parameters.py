@@ -49,8 +49,8 @@ def _required(command: Any) -> list[str]:
 )
 def test_what_is_no_time_is_refused_by_the_name_of_its_option(name: tuple[str, ...], option: TyperOption) -> None:
     """Before any service is called; the message says what to write instead."""
-    arguments = [*name, *_required(COMMANDS[name]), "--project", "my-project", f"{option.opts[0]}=banana"]
-    done = CliRunner().invoke(app, arguments)
+    arguments = [*name, *_required(COMMANDS[name]), f"{option.opts[0]}=banana"]
+    done = CliRunner().invoke(app, arguments, env={"GOOGLE_CLOUD_PROJECT": "my-project"})
     assert done.exit_code == 2, done.output
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"rescore: {option.opts[0]} is 'banana': ")

@@ -51,6 +51,8 @@ FAILURES: Final = (
 
 FOR: Final = "--for"
 _ABSENT: Final = {
+    "salesforce": "the local stack has no Salesforce, so the mirror's values are used for gap events: "
+    "docs/tour-of-failures.md says why, and what shows it",
     "redis": "the local stack has no Redis: run one of your own, name it by --redis_url of rescore run, and stop it",
     "pubsub": "Pub/Sub can't fail here, since it is in the process of rescore local: end that one to see the pipeline "
     "without it",

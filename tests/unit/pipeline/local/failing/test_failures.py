@@ -24,6 +24,7 @@ def test_each_failure_is_found_and_listed(failure: Failure) -> None:
         ("bigquery", "503", "expected down$"),
         ("bigqeury", "down", r"'bigqeury' is no service.*did you mean bigquery\?"),
         ("redis", "down", "no Redis.*--redis_url"),
+        ("salesforce", "expired", "no Salesforce.*docs/tour-of-failures.md"),
         ("pubsub", "down", "in the process of rescore local"),
     ],
 )

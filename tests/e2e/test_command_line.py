@@ -18,6 +18,9 @@ PROJECT = "--project=my-project"
 REFUSED: dict[str, tuple[Sequence[str], str]] = {
     "demo": (["--crm", "a", "--events", "b"], "can't be combined"),
     "local": (["--data-dir", __file__], "File exists"),
+    "local changes": ([], "points to no local stack"),
+    "local fail": (["gemini"], "name a service and a failure"),
+    "local heal": ([], "points to no local stack"),
     "publish": (["/does/not/exist", PROJECT], "does not exist"),
     "run": ([PROJECT, "--modle=x"], "--modle is not an option"),
     "scores": ([PROJECT, "--tier", "hott"], "did you mean 'hot'?"),
@@ -41,7 +44,10 @@ REFUSED: dict[str, tuple[Sequence[str], str]] = {
 
 def _commands(group: TyperGroup) -> Iterator[str]:
     for name, command in group.commands.items():
-        yield from (f"{name} {it}" for it in _commands(command)) if isinstance(command, TyperGroup) else [name]
+        if not isinstance(command, TyperGroup) or command.invoke_without_command:
+            yield name
+        if isinstance(command, TyperGroup):
+            yield from (f"{name} {it}" for it in _commands(command))
 
 
 COMMANDS = sorted(_commands(typer.main.get_group(app)))

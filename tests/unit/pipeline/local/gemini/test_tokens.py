@@ -113,8 +113,8 @@ def test_the_file_is_for_its_owner_only_and_replaces_an_older_one(tmp_path: Path
 
 
 def test_the_environment_keeps_googles_clients_local() -> None:
-    """The variables name the file, and turn off the look-up at a Google host."""
+    """The variables name the file for a shell in any folder, and turn off the look-up at a Google host."""
     assert credentials_environment(Path("c.json")) == {
-        "GOOGLE_APPLICATION_CREDENTIALS": "c.json",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(Path.cwd() / "c.json"),
         "GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED": "false",
     }

@@ -122,7 +122,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             yield Reader(folder, log, pipeline)
 
 
-@pytest.mark.parametrize("title", TOUR)
+LONG = {"BigQuery is down", "Gemini answers with garbage"}
+
+
+@pytest.mark.parametrize("title", [pytest.param(it, marks=pytest.mark.slow) if it in LONG else it for it in TOUR])
 def test_the_page_is_true(reader: Reader, title: str) -> None:
     """Each command of a section runs, and what the page shows is seen after it."""
     reader.begin_section()

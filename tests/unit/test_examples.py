@@ -57,6 +57,27 @@ def test_the_two_runs_draw_as_many_examples_as_a_property_says() -> None:
         assert chosen.derandomize == (profile == ORDINARY)
 
 
+def test_both_profiles_are_the_same_in_continuous_integration(pytester: pytest.Pytester) -> None:
+    """Hypothesis loads a profile of its own where CI is set, whose settings ours must not inherit."""
+    root = Path(__file__).parents[2]
+    show = (
+        f"import sys; sys.path.insert(0, {str(root)!r})\n"
+        "from hypothesis import settings\n"
+        "from tests.fixtures.examples import ORDINARY, SLOW\n"
+        "print([settings.get_profile(name) for name in (ORDINARY, SLOW)])\n"
+    )
+    told = []
+    for variable, value in (("CI", ""), ("CI", "true")):
+        with pytest.MonkeyPatch.context() as environment:
+            for other in ("CI", "GITHUB_ACTIONS", "TF_BUILD", "BUILD_BUILDID"):
+                environment.delenv(other, raising=False)
+            if value:
+                environment.setenv(variable, value)
+            told.append(pytester.run(sys.executable, "-c", show).outlines)
+    assert told[0]
+    assert told[0] == told[1]
+
+
 def test_a_slow_run_has_a_seed_that_it_prints(pytester: pytest.Pytester) -> None:
     """The seed is new each time, and both Hypothesis and other tests with random input take it."""
     seeds: set[str] = set()

@@ -88,5 +88,5 @@ setup(
             "zizmor>=1.30",
         ],
     },
-    entry_points={"console_scripts": ["rescore = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["rescore = pipeline.__main__:main"]},
 )

@@ -4,8 +4,8 @@ import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
 import transforms.coders  # noqa: F401 - registers the coders
-from pipeline import PIPELINE_VERSION
 from pipeline.config.options import RescoringConfig, ShadowConfig
+from pipeline.version import PIPELINE_VERSION
 from schemas.account_context import EnrichedChange
 from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter

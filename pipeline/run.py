@@ -1,22 +1,28 @@
 """`rescore run`: run the pipeline on the runner that the options name."""
 
-import signal
-import sys
-from types import FrameType
+import re
+from collections.abc import Sequence
 from typing import Final
 
 import apache_beam as beam
 import structlog
+from apache_beam.metrics.metric import MetricResults
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner, DataflowRuntimeException
 from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from apache_beam.utils.retry import PermanentException
 from google.cloud import dataflow
 
-from pipeline.config.options import OptionError, command_line, config_from
+from pipeline.config.options import OptionError, RescoringConfig, command_line, config_from
 from pipeline.graph import build_graph, read_messages
 from pipeline.resources.names import JOB_NAME
+from pipeline.resources.subscriptions import check_subscription
+from pipeline.terminal.heartbeat import heartbeat, say
+from schemas.validation_errors import suggestion
+from transforms.parse.parse_change_events import STAGE as PARSE_STAGE
+from transforms.write.publish_dead_letters import STAGE as DEAD_LETTERS_STAGE
+from transforms.write.write_scores import SCORES_STAGE
 
 DEFAULT_ARGUMENTS: Final = ("--streaming", f"--job_name={JOB_NAME}", "--max_cache_memory_usage_mb=0")
 """A fixed job name, since only a job of the same name can be updated. No state cache: Beam measures the size of each
@@ -27,36 +33,88 @@ ENDED_WELL: Final = frozenset({PipelineState.DONE, PipelineState.DRAINED, Pipeli
 
 _UPDATABLE: Final = frozenset({dataflow.JobState.JOB_STATE_RUNNING, dataflow.JobState.JOB_STATE_DRAINING})
 
+_RUNNER: Final = re.compile(r"\b\w+\b")
+_COUNTED: Final = {
+    (PARSE_STAGE, "messages_total"): "messages",
+    (SCORES_STAGE, "rows_inserted_total"): "scores",
+    (DEAD_LETTERS_STAGE, "letters_published_total"): "dead letters",
+}
+"""The counters that a heartbeat shows."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def run(arguments: list[str]) -> bool:
+def run(arguments: Sequence[str], own_flags: Sequence[str] = ()) -> bool:
     """Build the graph from command-line options, run it, and wait for its end unless `--no_wait_until_finish`.
 
     Args:
         arguments: Options of Beam and of this pipeline, as `--name=value`. The environment, and then the file that
             `--config` names, supply the options that are not given.
+        own_flags: The command's own options.
 
     Returns:
         False if the job failed while waiting for it; the reason is logged.
 
     Raises:
         OptionError: An option is unknown, missing or malformed, the job to update does not run, or the name is taken.
+        GoogleAuthError: The pipeline would run in this process, which has no credentials.
+        PubSubUnavailable: It would run in this process, and Pub/Sub does not answer or has no such subscription.
     """
-    line = command_line(arguments)
+    line = command_line(arguments, own_flags=own_flags)
     options = PipelineOptions([*DEFAULT_ARGUMENTS, *line.arguments])
     config = config_from(options, line)
     if options.view_as(GoogleCloudOptions).update:
         require_job_to_update(options)
-    pipeline = beam.Pipeline(options=options)
+    pipeline = pipeline_with(options)
+    if not isinstance(pipeline.runner, DataflowRunner):  # there the workers read the subscription
+        check_subscription(config.subscription)
     build_graph(read_messages(pipeline, config), config)
-    # A Dataflow job continues without this process; the DirectRunner's threads end with it.
-    signal.signal(signal.SIGTERM, _leave)
+    say(f"{what_it_does(config)}; Ctrl-C ends it")
     try:
         result = pipeline.run()
     except PermanentException as error:  # the name is taken
         raise OptionError(f"{error} Or replace it: --update") from error
-    return options.view_as(StandardOptions).no_wait_until_finish or ended_well(result)
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        return True
+    if isinstance(pipeline.runner, DataflowRunner):
+        return ended_well(result)
+    with heartbeat(lambda: counts_of(result)):
+        return ended_well(result)
+
+
+def pipeline_with(options: PipelineOptions) -> beam.Pipeline:
+    """Return an empty pipeline.
+
+    Raises:
+        OptionError: There is no such runner.
+    """
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        runner, known = str(options.view_as(StandardOptions).runner), _RUNNER.findall(str(error))
+        if runner not in known:
+            raise
+        meant = suggestion(runner, set(known) - {runner})
+        raise OptionError(f"--runner is {runner!r}: " + (f"did you mean {meant}?" if meant else str(error))) from error
+
+
+def what_it_does(config: RescoringConfig) -> str:
+    """Return what a pipeline reads and writes."""
+    model, prompt = config.gemini.model, config.gemini.prompt_version
+    return (
+        f"reads {config.subscription} and {config.project}.{config.crm_dataset}, scores with {model} and prompt "
+        f"{prompt}, writes {config.project}.{config.dataset} and {config.dead_letter_topic}"
+    )
+
+
+def counts_of(result: PipelineResult) -> dict[str, int]:
+    """Return how much a pipeline in this process has read and written."""
+    counts = dict.fromkeys(_COUNTED.values(), 0)
+    for counter in result.metrics().query()[MetricResults.COUNTERS]:
+        name = _COUNTED.get((counter.key.metric.namespace, counter.key.metric.name))
+        if name:
+            counts[name] += counter.result
+    return counts
 
 
 def ended_well(result: PipelineResult) -> bool:
@@ -88,7 +146,3 @@ def require_job_to_update(options: PipelineOptions) -> None:
     running = {job.name for job in client.list_jobs(request) if job.current_state in _UPDATABLE}
     if google.job_name not in running:
         raise OptionError(f"--update: no job {google.job_name} runs in {google.region}: start it without --update")
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(0)

@@ -10,6 +10,7 @@ from rich.console import Group
 from pipeline.backfill.preparation import Selection, preparing
 from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
 from pipeline.terminal.tables import Paragraph, counted, fact_table
+from pipeline.terminal.times import rfc3339
 from schemas.clock import Clock, utc_now
 from transforms.parse.backfill_events import Backfill
 
@@ -34,7 +35,7 @@ class BackfillPlan:
         """Return the plan as `--json` prints it."""
         return {
             "backfill": self.backfill.id,
-            "as_of": self.backfill.as_of.isoformat(),
+            "as_of": rfc3339(self.backfill.as_of),
             "accounts": self.wanted,
             "already_done": self.already_done,
             "model": self.model,
@@ -51,6 +52,7 @@ def plan_backfill(
     resume: bool,
     mirror_lag: dt.timedelta,
     as_of: dt.datetime | None = None,
+    own_flags: Sequence[str] = (),
     now: Clock = utc_now,
 ) -> BackfillPlan:
     """Return what a backfill would do, without doing anything; see `backfill` for the arguments.
@@ -60,7 +62,9 @@ def plan_backfill(
         OSError: The file can't be read.
         WarehouseUnavailable: BigQuery did not answer.
     """
-    with preparing(arguments, selection, resume=resume, mirror_lag=mirror_lag, as_of=as_of, now=now) as prepared:
+    with preparing(
+        arguments, selection, resume=resume, mirror_lag=mirror_lag, as_of=as_of, own_flags=own_flags, now=now
+    ) as prepared:
         config, today = prepared.config, now()
         each = read_score_cost(prepared.connection, config.dataset, today)
         return BackfillPlan(

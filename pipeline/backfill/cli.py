@@ -7,7 +7,7 @@ import typer
 
 from pipeline.terminal.consent import Execute, agreed
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import DURATION, TIME, Json, Verbose
+from pipeline.terminal.parameters import DURATION, TIME, Json, Verbose, flags_of
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_duration, parse_time
 
@@ -61,16 +61,19 @@ def backfill(
     A plan unless --execute is given: how many accounts, and what they may cost. Exit 1 if an account failed or has no
     outcome.
     """
-    from pipeline.backfill import backfill_plan, runs  # noqa: PLC0415 - imports Beam: seconds
-    from pipeline.backfill.preparation import Selection  # noqa: PLC0415
-
     planned = None
-    with command(verbose=verbose):
+    with command(verbose=verbose, doing=None if execute else "planning the backfill"):
+        from pipeline.backfill import backfill_plan, runs  # noqa: PLC0415 - imports Beam: seconds
+        from pipeline.backfill.preparation import Selection  # noqa: PLC0415
+
         lag = parse_duration(mirror_lag, "--mirror-lag")
         time = parse_time(as_of, "--as-of") if as_of is not None else None
         selection = Selection(everything=everything, file=accounts, where=where)
+        own_flags = flags_of(context)
         if not execute:
-            planned = backfill_plan.plan_backfill(context.args, selection, resume=resume, mirror_lag=lag, as_of=time)
+            planned = backfill_plan.plan_backfill(
+                context.args, selection, resume=resume, mirror_lag=lag, as_of=time, own_flags=own_flags
+            )
     if planned and not agreed(planned, backfill_plan.render, planned.question, as_json=as_json):
         return
     with command(verbose=verbose), runs.live_progress() as on_progress:
@@ -82,5 +85,6 @@ def backfill(
             as_of=time,
             run_size=accounts_per_run,
             on_progress=on_progress,
+            own_flags=own_flags,
         )
     end_with(result, runs.render, as_json=as_json, is_ok=result.is_ok)

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,11 @@ class Selection:
         if sum((self.everything, self.file is not None, self.where is not None)) != 1:
             raise ValueError("expected exactly one of --all, --accounts FILE and --where FILTER")
 
+    @cached_property
+    def listed(self) -> list[str] | None:
+        """The accounts of the file, which is read once: it may be standard input."""
+        return read_account_ids(self.file) if self.file else None
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -82,6 +88,7 @@ def preparing(
     resume: bool,
     mirror_lag: dt.timedelta,
     as_of: dt.datetime | None,
+    own_flags: Sequence[str] = (),
     now: Clock,
 ) -> Iterator[Prepared]:
     """Read options and accounts, and yield what a backfill begins with; see `backfill` for the arguments.
@@ -93,11 +100,11 @@ def preparing(
     """
     if resume and as_of:
         raise ValueError("--as-of and --resume exclude each other: a resumed backfill keeps its own time")
-    line = command_line(arguments)
+    line = command_line(arguments, own_flags=own_flags)
     options = [*DEFAULT_OPTIONS, *line.arguments]
     config = config_from(PipelineOptions(options), line)
     chosen = account_filter(selection.where) if selection.where is not None else None
-    listed = read_account_ids(selection.file) if selection.file else None
+    listed = selection.listed
     with closing(Warehouse(config.project)) as connection:
         warehouse = BackfillWarehouse(connection, config.dataset, config.crm_dataset)
         this = _last(warehouse, now()) if resume else Backfill((as_of or now() - mirror_lag).replace(microsecond=0))

@@ -21,7 +21,7 @@ from pipeline.config.options import RescoringConfig
 from pipeline.graph import build_backfill
 from pipeline.terminal.progress import progress_bar
 from pipeline.terminal.tables import Column, Listing, Paragraph
-from pipeline.terminal.times import moment
+from pipeline.terminal.times import moment, rfc3339
 from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from transforms.errors import WarehouseUnavailable
@@ -68,7 +68,7 @@ class BackfillResult:
         """Return what `--json` prints; the outcomes are of the whole backfill, also from before it was resumed."""
         return {
             "backfill": self.backfill.id,
-            "as_of": self.backfill.as_of.isoformat(),
+            "as_of": rfc3339(self.backfill.as_of),
             "accounts": self.wanted,
             "already_done": self.already_done,
             "outcomes": dict(sorted(self.after.outcomes.items())),
@@ -88,6 +88,7 @@ def backfill(
     as_of: dt.datetime | None = None,
     run_size: int,
     on_progress: OnProgress = lambda _progress, _wanted: None,
+    own_flags: Sequence[str] = (),
     now: Clock = utc_now,
 ) -> BackfillResult:
     """Score accounts as of now, or the rest of the last backfill.
@@ -100,6 +101,7 @@ def backfill(
         as_of: Time of the mirror's data instead of now minus the lag, for a mirror of the past.
         run_size: Accounts per pipeline run; bounds memory and what a crash scores twice.
         on_progress: Called every few seconds.
+        own_flags: The command's own options.
         now: The clock.
 
     Raises:
@@ -108,7 +110,9 @@ def backfill(
         RuntimeError: A run of the pipeline failed.
     """
     started = time.monotonic()
-    with preparing(arguments, selection, resume=resume, mirror_lag=mirror_lag, as_of=as_of, now=now) as prepared:
+    with preparing(
+        arguments, selection, resume=resume, mirror_lag=mirror_lag, as_of=as_of, own_flags=own_flags, now=now
+    ) as prepared:
         warehouse, this, wanted = prepared.warehouse, prepared.backfill, prepared.wanted
         before = warehouse.progress(this)
         runs = left_to_do(wanted, prepared.done, run_size, RUNS_AT_ONCE)

@@ -16,6 +16,7 @@ from more_itertools import divide
 
 from pipeline.backfill.account_filter import AccountFilter
 from pipeline.ledger.ledger_groups import MAX_ACCOUNTS
+from pipeline.terminal.input_files import read_text
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.outcome import OutcomeKind
 from schemas.standing_outcome import standing_outcome
@@ -166,7 +167,7 @@ def read_account_ids(path: Path) -> list[str]:
         OSError: The file can't be read.
     """
     ids: dict[str, None] = {}
-    for number, line in enumerate(path.read_text("utf-8").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         text = line.strip()
         if text and not text.startswith("#"):
             ids[checked(CheckedAccountId, text, f"{path} line {number}")] = None

@@ -1,12 +1,16 @@
 """The command `rescore`, assembled from the `typer.Typer` of each feature.
 
 Commands import their implementation when they are called: Beam takes seconds to import, which would delay `--help`.
+`pipeline.terminal.command_group` has the manners that all commands share.
 """
+
+from typing import Annotated
 
 import typer
 
 from pipeline.backfill import cli as backfill
 from pipeline.cli import run
+from pipeline.cli.versions import print_versions
 from pipeline.dead_letters import cli as dead_letters
 from pipeline.doctor import cli as doctor
 from pipeline.evaluation import cli as evaluation
@@ -14,18 +18,28 @@ from pipeline.ledger import cli as ledger
 from pipeline.local import cli as local
 from pipeline.publish import cli as publish
 from pipeline.scores import cli as scores
+from pipeline.terminal.command_group import SETTINGS, CommandGroup, with_manners
 
 app = typer.Typer(
+    cls=CommandGroup,
+    context_settings=SETTINGS,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Rescores Salesforce accounts as they change: Pub/Sub → Gemini → BigQuery.",
 )
 for group in (local, publish, run, scores, ledger, dead_letters, backfill, evaluation, doctor):
     app.add_typer(group.app)
+with_manners(app)
 
 
-def main() -> None:
-    """Run the command line."""
-    app(prog_name="rescore")
+@app.callback()
+def rescore(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=print_versions, is_eager=True, help="Print the versions of what scores, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Rescores Salesforce accounts as they change: Pub/Sub → Gemini → BigQuery."""

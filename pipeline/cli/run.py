@@ -1,14 +1,15 @@
 """`rescore run`: run the pipeline on the runner that the options name."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
-from pipeline.terminal.exit_codes import one_line_errors
-from pipeline.terminal.logs import configure_logging
-from pipeline.terminal.parameters import Verbose
+from pipeline.terminal.exit_codes import command
+from pipeline.terminal.parameters import Verbose, flags_of
+from pipeline.terminal.results import output
+from pipeline.terminal.signals import cleanup_first
 
 app = typer.Typer()
 
@@ -28,19 +29,21 @@ def run(
     Options that are not given come from the environment (RESCORE_NAME for each option, GOOGLE_CLOUD_PROJECT for the
     project), and then from the YAML file that --config names.
     """
-    configure_logging(verbose=verbose)
-    if list_options:
-        from pipeline.config.options_help import options_help  # noqa: PLC0415 - builds the options' models: 0.2 s
+    with command(verbose=verbose):
+        if list_options:
+            from pipeline.config.options_help import options_help  # noqa: PLC0415 - builds the options' models: 0.2 s
 
-        typer.echo(options_help())
-        return
-    run_pipeline = _import_pipeline()
-    with one_line_errors():
-        ended_well = run_pipeline(context.args)
+            with output():
+                typer.echo(options_help())
+            return
+        run_pipeline = _import_pipeline()
+        # A Dataflow job continues without this process; what runs in this process gives messages back.
+        with cleanup_first():
+            ended_well = run_pipeline(context.args, flags_of(context))
     raise typer.Exit(0 if ended_well else 1)
 
 
-def _import_pipeline() -> Callable[[list[str]], bool]:
+def _import_pipeline() -> Callable[[Sequence[str], Sequence[str]], bool]:
     """Import the pipeline without garbage collections; they take 0.2 s, and find nothing in modules, which stay."""
     gc.disable()
     from pipeline.run import run as run_pipeline  # noqa: PLC0415 - Beam takes seconds to import

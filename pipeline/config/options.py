@@ -7,16 +7,19 @@ import argparse
 import datetime as dt
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict, TypeVar, cast
+from typing import Final, NoReturn, TypedDict, TypeVar, cast
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
+from pipeline.config.option_groups import incomplete_groups
 from pipeline.config.options_help import add_options
 from pipeline.config.settings import Settings, read_settings
-from pipeline.config.sources import ResolvedOptions, resolve_options
+from pipeline.config.sources import CONFIG, ResolvedOptions, resolve_options
 from pipeline.resources.names import resource_path
+from schemas.validation_errors import suggestion
 from transforms.admit.token_budget import TokenBudget
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageSettings
@@ -88,19 +91,22 @@ class RescoringConfig:
     unchanged_lookback: dt.timedelta
 
 
-def command_line(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> ResolvedOptions:
+def command_line(
+    arguments: Sequence[str], environment: Mapping[str, str] = os.environ, *, own_flags: Sequence[str] = ()
+) -> ResolvedOptions:
     """Return a command line, completed from the environment and the config file, with the problems found there.
 
     Args:
-        arguments: Options of Beam and of this pipeline as `--name=value`, and `--config=FILE`.
+        arguments: Options of Beam and of this pipeline as `--name=value`, and `--config=FILE`; - and _ are alike.
         environment: Completes the command line; see `pipeline.config.sources`.
+        own_flags: The command's own options, one of which may be meant by an unknown one.
+
+    Raises:
+        OptionError: Beam can't read the value of one of its options.
     """
     line = resolve_options(arguments, environment, _actions())
-    unknown = (
-        f"{flag.partition('=')[0]} is not an option of this pipeline or of Beam: see rescore run --list-options"
-        for flag in unknown_flags(line.arguments)
-    )
-    return replace(line, problems=[*line.problems, *unknown])
+    problems = [*line.problems, *unknown_arguments(line.arguments, own_flags)]
+    return replace(line, problems=problems)
 
 
 def config_from(options: PipelineOptions, line: ResolvedOptions | None = None) -> RescoringConfig:
@@ -117,7 +123,7 @@ def config_from(options: PipelineOptions, line: ResolvedOptions | None = None) -
     settings, invalid = read_settings(_given(options), line.label)
     # An invalid option has its default in `settings`, so that nothing built from it reports the same problem again.
     config, unusable = _built(settings, line.label)
-    if problems := dict.fromkeys([*line.problems, *invalid, *unusable]):
+    if problems := dict.fromkeys([*line.problems, *invalid, *incomplete_groups(settings, line.label), *unusable]):
         raise OptionError("\n".join(problems))
     return config
 
@@ -251,6 +257,8 @@ def _salesforce(settings: Settings) -> SalesforceSettings | None:
     if not settings.salesforce_login_url:
         return None
     check_secret(settings.salesforce_secret, "salesforce_secret")
+    if not (settings.salesforce_client_id and settings.salesforce_secret):
+        return None  # `incomplete_groups` refuses one without the others
     try:
         return SalesforceSettings(
             login_url=settings.salesforce_login_url,
@@ -263,9 +271,37 @@ def _salesforce(settings: Settings) -> SalesforceSettings | None:
         raise ValueError(f"salesforce_{error}") from None
 
 
+class _Parser(argparse.ArgumentParser):
+    """Knows every option; tells errors as this pipeline does, and does not exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(plain_error(message))
+
+
+_ARGPARSE_ERROR: Final = re.compile(r"argument (--\w+)\S*: (.*)", re.DOTALL)
+_BAD_VALUE: Final = re.compile(r"invalid (\w+)(?: value)?: '(.*?)'(?: \(choose from (.*)\))?", re.DOTALL)
+_EXPECTED: Final = {"int": "a whole number", "float": "a number", "loads": "JSON"}
+
+
+def plain_error(message: str) -> str:
+    """Return an error of argparse in the form of this pipeline's own errors."""
+    match = _ARGPARSE_ERROR.fullmatch(message)
+    if not match:
+        return message
+    option, what = match.groups()
+    if not (bad := _BAD_VALUE.fullmatch(what)):
+        return f"{option}: {what}"
+    kind, value, listed = bad.groups()
+    choices = [choice.strip("' ") for choice in (listed or "").split(",")]
+    if kind == "choice":
+        meant = suggestion(value.upper(), choices) or suggestion(value, choices)
+        return f"{option} is {value!r}: " + (f"did you mean {meant}?" if meant else f"expected {' or '.join(choices)}")
+    return f"{option} is {value!r}: expected {_EXPECTED.get(kind, 'another value')}"
+
+
 @functools.cache
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = _Parser(add_help=False, allow_abbrev=False)
     for options in (PipelineOptions, *PipelineOptions.__subclasses__()):
         options._add_argparse_args(parser)  # noqa: SLF001 - Beam has no public method for it
     return parser
@@ -276,6 +312,27 @@ def _actions() -> dict[str, argparse.Action]:
     return {text.removeprefix("--"): action for action in _parser()._actions for text in action.option_strings}  # noqa: SLF001 - argparse has no public method for it
 
 
-def unknown_flags(arguments: list[str]) -> list[str]:
-    """Return the flags that neither Beam nor this pipeline knows; Beam alone drops them with a warning."""
-    return [argument for argument in _parser().parse_known_args(arguments)[1] if argument.startswith("-")]
+def unknown_arguments(arguments: list[str], own_flags: Sequence[str] = ()) -> Iterator[str]:
+    """Yield a line for each argument that neither Beam nor this pipeline knows; Beam drops them with a warning.
+
+    Args:
+        arguments: The command line.
+        own_flags: The command's own options, which are known elsewhere.
+
+    Raises:
+        OptionError: Beam can't read the value of one of its options.
+    """
+    known = [*(f"--{name}" for name in _actions()), *own_flags, f"--{CONFIG}"]
+    may_be_value = False
+    for argument in _parser().parse_known_args(arguments)[1]:
+        flag, has_value, _ = argument.partition("=")
+        if flag.startswith("-"):
+            yield f"{flag} is not an option of this pipeline or of Beam: {_way_out(flag, known)}"
+        elif not may_be_value:
+            yield f"{argument[:60]!r} is not an option: write options as --name=value"
+        may_be_value = flag.startswith("-") and not has_value
+
+
+def _way_out(flag: str, known: Sequence[str]) -> str:
+    meant = suggestion(flag, known) or suggestion(flag.replace("_", "-"), known)
+    return f"did you mean {meant}?" if meant else "see rescore run --list-options"

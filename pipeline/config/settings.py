@@ -7,16 +7,26 @@ Rules for names are Google Cloud's: "Creating and managing projects", "Pub/Sub r
 "Bucket naming requirements", "Service account IDs".
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails
 
 from pipeline.resources.names import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
 from schemas.identifiers import DatasetId, EmailAddress, Matches, ProjectId
-from schemas.validation_errors import problem
+from schemas.validation_errors import problem, suggestion
 from transforms.admit.token_budget import BudgetAction
 from transforms.clients.gemini_api import DEFAULT_LOCATION, DEFAULT_MODEL
 from transforms.clients.salesforce_api import AuthFlow
@@ -29,6 +39,7 @@ SECRET_OPTIONS: Final = frozenset({"redis_url", "salesforce_client_id", "salesfo
 """Options whose values no message quotes: a secret may have been put there by mistake."""
 
 _QUOTED_CHARACTERS: Final = 60
+_QUOTED: Final = re.compile(r"'([^']+)'")
 _PUBSUB_NAME: Final = r"[A-Za-z][\w.~+%-]{2,254}"
 _PROJECT_PART: Final = r"projects/[a-z0-9:.-]+"
 _SECRET_NAME: Final = rf"{_PROJECT_PART}/secrets/[\w-]+/versions/\w+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+"
@@ -40,11 +51,18 @@ def _pubsub_name(text: str) -> str:
     return text
 
 
+def _underscored(value: object) -> object:
+    return value.replace("-", "_") if isinstance(value, str) else value
+
+
 def _prompt_version(version: str) -> str:
     if version not in prompt_versions():
         raise ValueError(f"expected one of {', '.join(prompt_versions())}")
     return version
 
+
+Choice = BeforeValidator(_underscored)
+"""Of an enumeration, whose values may be spelled with - instead of _."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -135,7 +153,7 @@ class Settings(BaseModel):
     )
     prices: Path | None = Field(None, description="YAML file of prices, replacing the packaged ones model by model")
     daily_token_budget: Count | None = Field(None, description="Maximum prompt and output tokens per day (UTC)")
-    budget_action: BudgetAction = Field(
+    budget_action: Annotated[BudgetAction, Choice] = Field(
         BudgetAction.WAIT, description="What accounts beyond the daily token budget do: wait or dead_letter"
     )
     shadow_model: Model | None = Field(None, description="Gemini model that scores a sample again, for comparison")
@@ -157,7 +175,7 @@ class Settings(BaseModel):
         "",
         description="Environment variable or projects/P/secrets/S/versions/V with the connected app's secret or key",
     )
-    salesforce_auth: AuthFlow = Field(
+    salesforce_auth: Annotated[AuthFlow, Choice] = Field(
         AuthFlow.CLIENT_CREDENTIALS, description="OAuth flow for Salesforce: client_credentials or jwt_bearer"
     )
     salesforce_username: SalesforceUser | None = Field(None, description="Integration user, for the flow jwt_bearer")
@@ -206,7 +224,9 @@ def _line(name: str, label: str, error: ErrorDetails) -> str:
     if name == "redis_url" and "@" in str(error["input"]):
         return f"{label} has a password: name the environment variable or the secret that holds the URL instead"
     value = "refused" if name in SECRET_OPTIONS else repr(str(error["input"])[:_QUOTED_CHARACTERS])
-    return f"{label} is {value}: {problem(error)}"
+    choices = _QUOTED.findall(error["ctx"]["expected"]) if error["type"] == "enum" else ()
+    meant = suggestion(str(error["input"]), choices)
+    return f"{label} is {value}: " + (f"did you mean {meant}?" if meant else problem(error))
 
 
 def defaults() -> Iterator[tuple[str, object, str]]:

@@ -41,20 +41,43 @@ def resolve_options(
     """Return the arguments, completed from the environment and the file that `--config` names.
 
     Args:
-        arguments: The command line as typed.
+        arguments: The command line as typed; options may be spelled with - instead of _.
         environment: `RESCORE_NAME` sets an option; GOOGLE_CLOUD_PROJECT sets the project.
         options: Every known option by name.
     """
+    arguments = [_spelled(argument, options) for argument in arguments]
     typed = {argument[2:].partition("=")[0] for argument in arguments if argument.startswith("--")}
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{CONFIG}", default=environment.get(f"{PREFIX}{CONFIG.upper()}"))
-    known, rest = parser.parse_known_args(list(arguments))
     problems: list[str] = []
-    values = _from_file(Path(known.config), options, problems) if known.config else {}
+    path, rest = _config_file(arguments, environment.get(f"{PREFIX}{CONFIG.upper()}"), problems)
+    values = _from_file(Path(path), options, problems) if path else {}
     values |= _from_environment(environment, options, problems)
     added = {name: value for name, value in values.items() if name not in typed}
     more = [argument for name, (_, value) in added.items() for argument in _as_typed(options[name], name, value)]
     return ResolvedOptions([*rest, *more], {name: origin for name, (origin, _) in added.items()}, problems)
+
+
+def _spelled(argument: str, options: Mapping[str, argparse.Action]) -> str:
+    """Return an argument with the option's name as it is known, where it is spelled with - instead of _."""
+    flag, is_with_value, value = argument.partition("=")
+    name = flag[2:].replace("-", "_")
+    return f"--{name}{is_with_value}{value}" if flag.startswith("--") and name in options else argument
+
+
+def _config_file(
+    arguments: Sequence[str], default: str | None, problems: list[str]
+) -> tuple[str | None, Sequence[str]]:
+    """Return the path that `--config` names, and the other arguments."""
+    path, rest, words = default, [], iter(arguments)
+    for word in words:
+        if word == f"--{CONFIG}":
+            path = next(words, None)
+            if path is None:
+                problems.append(f"--{CONFIG} needs a value: name a YAML file")
+        elif word.startswith(f"--{CONFIG}="):
+            path = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return path, rest
 
 
 def _from_environment(
@@ -87,9 +110,9 @@ def _from_file(path: Path, options: Mapping[str, argparse.Action], problems: lis
         return {}
     values: _Values = {}
     for key, value in content.items():
-        name = str(key)
+        name = str(key).replace("-", "_")
         if name not in options:
-            problems.append(f"{path}: {name} is not an option: {_remedy(name, options)}")
+            problems.append(f"{path}: {key} is not an option: {_remedy(name, options)}")
         elif isinstance(value, dict) or (isinstance(value, list) and any(isinstance(it, dict | list) for it in value)):
             problems.append(f"{path}: {name}: expected text, a number, or a list of them")
         elif value is not None:

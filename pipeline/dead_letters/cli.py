@@ -6,14 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.terminal.command_group import CommandGroup
 from pipeline.terminal.consent import Execute, agreed
 from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import A_TIME, TIME, Json, Materiality, Project, Schemas, Verbose
 from pipeline.terminal.results import end_with
 from pipeline.terminal.times import parse_since
+from schemas.failures import ErrorClass
 
 app = typer.Typer()
 dead_letters = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="List, show and replay dead letters; list, watch, cancel and resume replays.",
@@ -22,7 +25,7 @@ app.add_typer(dead_letters, name="dead-letters")
 
 Dataset = Annotated[str, typer.Option(help="BigQuery dataset of dead letters, replays and ledger.")]
 Classes = Annotated[
-    list[str] | None, typer.Option("--class", metavar="CLASS", help="Error class; may be given several times.")
+    list[ErrorClass] | None, typer.Option("--class", metavar="CLASS", help="Error class; may be given several times.")
 ]
 Stages = Annotated[list[str] | None, typer.Option("--stage", help="Label of the step that failed.")]
 AccountIds = Annotated[list[str] | None, typer.Option("--account", help="Salesforce account id, 15 or 18 characters.")]
@@ -66,14 +69,14 @@ def list_(
 
     Leaves out those that were replayed and scored.
     """
-    from pipeline.dead_letters.list_dead_letters import (  # noqa: PLC0415 - imports BigQuery: 1 s
-        known_filter,
-        list_dead_letters,
-        render,
-    )
-    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+    with command(verbose=verbose, doing="reading the dead letters"):
+        from pipeline.dead_letters.list_dead_letters import (  # noqa: PLC0415 - imports BigQuery: 1 s
+            known_filter,
+            list_dead_letters,
+            render,
+        )
+        from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    with command(verbose=verbose):
         chosen = _filter(classes, stages, accounts, models, versions, since, until, not_replayed=not_replayed)
         resources = ReplayResources(project, dataset)
         known = known_filter(resources, chosen)
@@ -92,10 +95,10 @@ def replays(
     verbose: Verbose = False,
 ) -> None:
     """List past replays: who asked for them, when, why, and how many dead letters they replayed and parked."""
-    from pipeline.dead_letters.list_replays import list_replays, render  # noqa: PLC0415 - imports BigQuery: 1 s
-    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+    with command(verbose=verbose, doing="reading the journal"):
+        from pipeline.dead_letters.list_replays import list_replays, render  # noqa: PLC0415 - imports BigQuery: 1 s
+        from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    with command(verbose=verbose):
         start = parse_since(since, dt.datetime.now(dt.UTC), "--since")
         listing = list_replays(ReplayResources(project, dataset), start, limit)
     end_with(listing, render, as_json=as_json)
@@ -114,10 +117,13 @@ def show(
     verbose: Verbose = False,
 ) -> None:
     """Show a dead letter: its payload (CRM data), what the pipeline would decide now, its replays and outcomes."""
-    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
-    from pipeline.dead_letters.show_dead_letter import render, show_dead_letter  # noqa: PLC0415 - imports BigQuery: 1 s
+    with command(verbose=verbose, doing="reading the dead letter"):
+        from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+        from pipeline.dead_letters.show_dead_letter import (  # noqa: PLC0415 - imports BigQuery: 1 s
+            render,
+            show_dead_letter,
+        )
 
-    with command(verbose=verbose):
         resources = ReplayResources(project, dataset, crm_dataset=crm_dataset)
         shown = show_dead_letter(resources, dead_letter_id, materiality=materiality, schemas=schemas)
     end_with(shown, render, as_json=as_json)
@@ -156,13 +162,13 @@ def replay(
     verbose: Verbose = False,
 ) -> None:
     """Publish dead letters again with their original payload and attributes; a plan unless --execute is given."""
-    from pipeline.dead_letters import replay_plan, replay_session  # noqa: PLC0415 - imports BigQuery: 1 s
-    from pipeline.dead_letters.dead_letter_filter import ReplayRequest  # noqa: PLC0415
-    from pipeline.dead_letters.list_dead_letters import known_filter  # noqa: PLC0415
-    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
-
     planned = None
-    with command(verbose=verbose):
+    with command(verbose=verbose, doing=None if execute else "planning the replay"):
+        from pipeline.dead_letters import replay_plan, replay_session  # noqa: PLC0415 - imports BigQuery: 1 s
+        from pipeline.dead_letters.dead_letter_filter import ReplayRequest  # noqa: PLC0415
+        from pipeline.dead_letters.list_dead_letters import known_filter  # noqa: PLC0415
+        from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+
         if execute and not reason.strip():
             raise ValueError("--reason is missing: say why, for the journal, such as --reason 'latency is back'")
         resources = ReplayResources(project, dataset, topic, parking_lot, hold, crm_dataset)
@@ -195,13 +201,14 @@ def resume(
     verbose: Verbose = False,
 ) -> None:
     """Continue a replay that was interrupted, cancelled, stopped or killed, with its own filter and limits."""
-    from pipeline.dead_letters import replay_session  # noqa: PLC0415 - imports Pub/Sub: 1 s
-    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+    with command(verbose=verbose):
+        from pipeline.dead_letters import replay_session  # noqa: PLC0415 - imports Pub/Sub: 1 s
+        from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    with command(verbose=verbose), replay_session.replay_progress(None) as on_progress:
-        resources = ReplayResources(project, dataset, topic, parking_lot, hold, crm_dataset)
-        session = replay_session.Session(resources, quiet, on_progress)
-        result = replay_session.resume(session, replay_id, take_over=take_over)
+        with replay_session.replay_progress(None) as on_progress:
+            resources = ReplayResources(project, dataset, topic, parking_lot, hold, crm_dataset)
+            session = replay_session.Session(resources, quiet, on_progress)
+            result = replay_session.resume(session, replay_id, take_over=take_over)
     end_with(result, replay_session.render, as_json=as_json, is_ok=result.is_ok)
 
 
@@ -215,10 +222,10 @@ def status(
     verbose: Verbose = False,
 ) -> None:
     """Say how far a replay is, and how many of its dead letters have which outcome."""
-    from pipeline.dead_letters import status as replay_status  # noqa: PLC0415 - imports BigQuery: 1 s
-    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+    with command(verbose=verbose, doing="reading the journal"):
+        from pipeline.dead_letters import status as replay_status  # noqa: PLC0415 - imports BigQuery: 1 s
+        from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    with command(verbose=verbose):
         found = replay_status.status(ReplayResources(project, dataset), replay_id)
     end_with(found, replay_status.render, as_json=as_json)
 
@@ -228,10 +235,10 @@ def cancel(
     *, project: Project, dataset: Dataset = "account_scoring", as_json: Json = False, verbose: Verbose = False
 ) -> None:
     """Ask the running replay to stop; it stops within seconds, after its current batch."""
-    from pipeline.dead_letters import status as replay_status  # noqa: PLC0415 - imports BigQuery: 1 s
-    from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+    with command(verbose=verbose, doing="asking the replay to stop"):
+        from pipeline.dead_letters import status as replay_status  # noqa: PLC0415 - imports BigQuery: 1 s
+        from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
 
-    with command(verbose=verbose):
         cancelled = replay_status.cancel(ReplayResources(project, dataset))
     end_with(cancelled, replay_status.render_cancelled, as_json=as_json)
 
@@ -262,20 +269,20 @@ def recover(
 
     A plan unless --execute is given: how much would be delivered again, and what that may cost.
     """
-    from pipeline.dead_letters import recover as recovery  # noqa: PLC0415 - imports Pub/Sub: 1 s
+    planned = None
+    with command(verbose=verbose, doing="seeking the subscription" if execute else "planning the recovery"):
+        from pipeline.dead_letters import recover as recovery  # noqa: PLC0415 - imports Pub/Sub: 1 s
 
-    with command(verbose=verbose):
         time = parse_since(to, dt.datetime.now(dt.UTC), "--to") if to is not None else None
-    if not execute:
-        from pipeline.dead_letters import recovery_plan  # noqa: PLC0415 - imports BigQuery: 1 s
+        if not execute:
+            from pipeline.dead_letters import recovery_plan  # noqa: PLC0415 - imports BigQuery: 1 s
 
-        with command(verbose=verbose):
             planned = recovery_plan.plan_recovery(
                 project=project, dataset=dataset, to=time, to_snapshot=to_snapshot, subscription=subscription
             )
-        if not agreed(planned, recovery_plan.render, planned.question, as_json=as_json):
-            return
-    with command(verbose=verbose):
+    if planned and not agreed(planned, recovery_plan.render, planned.question, as_json=as_json):
+        return
+    with command(verbose=verbose, doing="seeking the subscription"):
         done = recovery.recover(
             project=project, to=time, to_snapshot=to_snapshot, subscription=subscription, drop_unread=drop_unread
         )
@@ -283,7 +290,7 @@ def recover(
 
 
 def _filter(  # noqa: PLR0917 - the command's parameters, in their order
-    classes: list[str] | None,
+    classes: list[ErrorClass] | None,
     stages: list[str] | None,
     accounts: list[str] | None,
     models: list[str] | None,

@@ -9,6 +9,7 @@ import orjson
 
 from pipeline.dead_letters.held_dead_letter import HeldDeadLetter
 from pipeline.terminal.choices import did_you_mean, one_of
+from pipeline.terminal.times import rfc3339
 from schemas.failures import DEAD_LETTER_STAGES, ErrorClass
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.bigquery import QueryValue
@@ -110,7 +111,7 @@ class DeadLetterFilter:
     def document(self) -> dict[str, Any]:
         """Return the fields that are not empty as JSON values."""
         values = {name: value for name, value in asdict(self).items() if value}
-        return {name: it.isoformat() if isinstance(it, dt.datetime) else it for name, it in values.items()}
+        return {name: rfc3339(it) if isinstance(it, dt.datetime) else it for name, it in values.items()}
 
     def as_json(self) -> str:
         """Return the filter as the journal stores it."""

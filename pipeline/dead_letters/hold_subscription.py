@@ -1,20 +1,20 @@
 """The hold subscription: pull dead letters, acknowledge them, nack them, or extend their ack deadline."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
-from google.api_core.exceptions import DeadlineExceeded, InvalidArgument
+from google.api_core.exceptions import DeadlineExceeded, InvalidArgument, MethodNotImplemented, NotFound
 from google.cloud import pubsub_v1
 from more_itertools import chunked
 
 from pipeline.dead_letters.held_dead_letter import HeldDeadLetter
+from transforms.clients.pubsub import COMMAND_RETRY, PATIENCE_SECONDS
 
 PULL_SECONDS: Final = 5.0
 """How long a pull waits for messages."""
 
-CALL_TIMEOUT_SECONDS: Final = 30.0
 MAX_ACK_IDS: Final = 1_000
 """Per request: an ack id has some 200 bytes, and Pub/Sub takes 512 KiB of them."""
 
@@ -36,9 +36,19 @@ class HoldSubscription:
         self._client = pubsub_v1.SubscriberClient()
         self._name = name
 
+    def check_answers(self) -> None:
+        """Check that Pub/Sub answers: a pull that gets no answer looks like one that gets no message.
+
+        The call needs no permission.
+        """
+        request = {"resource": self._name, "permissions": ["pubsub.subscriptions.consume"]}
+        with suppress(MethodNotImplemented, NotFound):  # answers as well: emulators don't know the method
+            self._client.test_iam_permissions(request=request, retry=COMMAND_RETRY, timeout=PATIENCE_SECONDS)
+
     def ack_deadline_seconds(self) -> int:
         """Return how long a pulled message is leased before Pub/Sub delivers it again."""
-        return int(self._client.get_subscription(subscription=self._name).ack_deadline_seconds)
+        found = self._client.get_subscription(subscription=self._name, retry=COMMAND_RETRY, timeout=PATIENCE_SECONDS)
+        return int(found.ack_deadline_seconds)
 
     def pull(self, max_messages: int) -> list[HeldDeadLetter]:
         """Return messages; an empty list if none comes within some seconds."""
@@ -62,7 +72,9 @@ class HoldSubscription:
         """Remove messages from the subscription."""
         for part in chunked(ack_ids, MAX_ACK_IDS):
             with _late_is_no_error():
-                self._client.acknowledge(subscription=self._name, ack_ids=part, timeout=CALL_TIMEOUT_SECONDS)
+                self._client.acknowledge(
+                    subscription=self._name, ack_ids=part, retry=COMMAND_RETRY, timeout=PATIENCE_SECONDS
+                )
 
     def nack(self, ack_ids: Sequence[str]) -> None:
         """Give messages back; Pub/Sub delivers them again at once."""
@@ -80,7 +92,11 @@ class HoldSubscription:
         for part in chunked(ack_ids, MAX_ACK_IDS):
             with _late_is_no_error():
                 self._client.modify_ack_deadline(
-                    subscription=self._name, ack_ids=part, ack_deadline_seconds=seconds, timeout=CALL_TIMEOUT_SECONDS
+                    subscription=self._name,
+                    ack_ids=part,
+                    ack_deadline_seconds=seconds,
+                    retry=COMMAND_RETRY,
+                    timeout=PATIENCE_SECONDS,
                 )
 
 

@@ -6,6 +6,7 @@ oldest of them is, so a seek that would drop unread messages is refused (docs/ad
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from rich.console import Group
 
 from pipeline.resources.names import SUBSCRIPTION, resource_path
 from pipeline.terminal.tables import Paragraph, verbatim
+from pipeline.terminal.times import rfc3339
 from schemas.clock import Clock, utc_now
+from transforms.clients.pubsub import COMMAND_RETRY, PATIENCE_SECONDS, pubsub_calls
 
-CALL_TIMEOUT_SECONDS: Final = 60.0
+_CALL: Final[Mapping[str, Any]] = {"retry": COMMAND_RETRY, "timeout": PATIENCE_SECONDS}
 
 SNAPSHOT_LIFETIME: Final = dt.timedelta(days=7)
 """A snapshot expires so long after its oldest message was published.
@@ -42,7 +45,7 @@ class SeekTarget:
         """Return what `--json` prints."""
         return {
             "subscription": self.subscription,
-            "to": self.to.isoformat() if self.to else None,
+            "to": rfc3339(self.to) if self.to else None,
             "to_snapshot": self.to_snapshot,
         }
 
@@ -78,18 +81,18 @@ def check_recovery(
 
     Raises:
         ValueError: The time is in the future, or before what the subscription retains.
-        GoogleAPICallError: Pub/Sub did not answer, or has no such subscription or snapshot.
+        PubSubUnavailable: Pub/Sub did not answer, or has no such subscription or snapshot.
     """
     if (to is None) == (to_snapshot is None):
         raise ValueError("expected either --to TIME or --to-snapshot NAME")
     path = resource_path(project, "subscriptions", subscription)
-    with pubsub_v1.SubscriberClient() as client:
-        settings = client.get_subscription(subscription=path, timeout=CALL_TIMEOUT_SECONDS)
+    with pubsub_calls(path), pubsub_v1.SubscriberClient() as client:
+        settings = client.get_subscription(subscription=path, **_CALL)
         if to is not None:
             check_target(to, now(), settings.message_retention_duration, retains=settings.retain_acked_messages)
             return SeekTarget(path, to, None)
         name = resource_path(path.split("/")[1], "snapshots", to_snapshot or "")
-        return SeekTarget(path, None, client.get_snapshot(snapshot=name, timeout=CALL_TIMEOUT_SECONDS).name)
+        return SeekTarget(path, None, client.get_snapshot(snapshot=name, **_CALL).name)
 
 
 def recover(
@@ -113,14 +116,14 @@ def recover(
 
     Raises:
         ValueError: The target can't be used, or older messages are unread; nothing was done.
-        GoogleAPICallError: Pub/Sub did not answer, or has no such subscription or snapshot.
+        PubSubUnavailable: Pub/Sub did not answer, or has no such subscription or snapshot.
     """
     target = check_recovery(project=project, to=to, to_snapshot=to_snapshot, subscription=subscription, now=now)
     path = target.subscription
     name = f"{path.rsplit('/', 1)[1]}-before-{now():%Y%m%d-%H%M%S-%f}"
     snapshot = f"projects/{path.split('/')[1]}/snapshots/{name}"
-    with pubsub_v1.SubscriberClient() as client:
-        taken = client.create_snapshot(name=snapshot, subscription=path, timeout=CALL_TIMEOUT_SECONDS)
+    with pubsub_calls(path), pubsub_v1.SubscriberClient() as client:
+        taken = client.create_snapshot(name=snapshot, subscription=path, **_CALL)
         where: dict[str, Any] = {"snapshot": target.to_snapshot}
         if target.to is not None:
             where = {"time": target.to}
@@ -128,9 +131,9 @@ def recover(
                 if taken.expire_time and not drop_unread:
                     check_unread(target.to, taken.expire_time - SNAPSHOT_LIFETIME)
             except ValueError:
-                client.delete_snapshot(snapshot=snapshot, timeout=CALL_TIMEOUT_SECONDS)
+                client.delete_snapshot(snapshot=snapshot, **_CALL)
                 raise
-        client.seek(request={"subscription": path, **where}, timeout=CALL_TIMEOUT_SECONDS)
+        client.seek(request={"subscription": path, **where}, **_CALL)
     return Recovery(target, snapshot)
 
 
@@ -142,13 +145,13 @@ def check_target(to: dt.datetime, now: dt.datetime, retention: dt.timedelta, *, 
     """
     if to >= now:
         raise ValueError(
-            f"--to {to.isoformat()} is in the future: a seek there drops unread messages. Name a time in the past"
+            f"--to {rfc3339(to)} is in the future: a seek there drops unread messages. Name a time in the past"
         )
     if not retains:
         raise ValueError("the subscription does not retain acknowledged messages: a seek can bring none back")
     if now - to > retention:
         raise ValueError(
-            f"--to {to.isoformat()} is too early: the subscription retains messages for {retention.days} days. "
+            f"--to {rfc3339(to)} is too early: the subscription retains messages for {retention.days} days. "
             "For older changes: rescore backfill"
         )
 

@@ -109,7 +109,7 @@ def plan_recovery(
 
     Raises:
         ValueError: The target can't be used.
-        GoogleAPICallError: Pub/Sub did not answer, or has no such subscription or snapshot.
+        PubSubUnavailable: Pub/Sub did not answer, or has no such subscription or snapshot.
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
     planned_at = now()

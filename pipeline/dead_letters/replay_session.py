@@ -1,18 +1,16 @@
 """`rescore dead-letters replay` and `resume`: run a replay, one at a time."""
 
 import getpass
-import signal
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Final
 
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 from rich.console import Group
 
 from pipeline.dead_letters.dead_letter_filter import ReplayRequest, filter_from_json
@@ -24,11 +22,12 @@ from pipeline.dead_letters.replay_lease import ReplayLease
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.dead_letters.replay_rules import too_many_come_back
 from pipeline.terminal.progress import progress_bar
-from pipeline.terminal.tables import fact_table, plain
+from pipeline.terminal.signals import finish_first
+from pipeline.terminal.tables import Paragraph, fact_table
 from schemas.clock import utc_now
 from schemas.replay import DeadLetterReplay, Disposition, JournalEntry
 from transforms.clients.bigquery import Warehouse
-from transforms.clients.pubsub import MessagePublisher
+from transforms.clients.pubsub import MessagePublisher, pubsub_calls
 from transforms.errors import WarehouseUnavailable
 
 QUIET_SECONDS: Final = 10.0
@@ -83,7 +82,7 @@ def replay(session: Session, request: ReplayRequest) -> ReplayResult:
 
     Raises:
         LeaseTaken: Another replay is running.
-        GoogleAPICallError: Pub/Sub did not answer.
+        PubSubUnavailable: Pub/Sub did not answer.
         WarehouseUnavailable: BigQuery did not answer.
     """
     start = DeadLetterReplay(
@@ -114,7 +113,7 @@ def resume(session: Session, replay_id: str | None, *, take_over: bool) -> Repla
     Raises:
         ValueError: The replay was not found, or has finished.
         LeaseTaken: A replay is running, or its lease has not expired.
-        GoogleAPICallError: Pub/Sub did not answer.
+        PubSubUnavailable: Pub/Sub did not answer.
         WarehouseUnavailable: BigQuery did not answer.
     """
     dataset = session.resources.dataset
@@ -148,35 +147,35 @@ def _run(
 ) -> ReplayResult:
     memory, totals = resumed or (Memory(), Totals())
     dead_letter_filter = filter_from_json(start.letter_filter)
-    with ExitStack() as connections:
-        resources = session.resources
+    resources = session.resources
+    # Ctrl-C and SIGTERM let the current batch finish.
+    with pubsub_calls(resources.hold_path), finish_first() as interrupted, ExitStack() as connections:
         mirror = connections.enter_context(open_mirror(resources.project, resources.crm_dataset))
-        hold, publisher = HoldSubscription(resources.hold_path), MessagePublisher()
-        connections.callback(hold.close)
-        connections.callback(publisher.close)
-        # What a killed process had pulled is delivered again when its ack deadline has passed.
-        quiet = max(session.quiet_seconds, hold.ack_deadline_seconds() + 1.0 if resumed else 0.0)
-        running = Replay(
-            hold=hold,
-            publisher=publisher,
-            journal=journal,
-            lease=lease,
-            resources=resources,
-            start=start,
-            dead_letter_filter=dead_letter_filter,
-            memory=memory,
-            totals=totals,
-            journalled=journal.journalled() if dead_letter_filter.is_not_replayed else frozenset(),
-            missing_accounts=mirror.missing,
-            max_batch=session.max_batch,
-            quiet_seconds=quiet,
-            interrupted=connections.enter_context(_interruption()),
-            on_progress=session.on_progress,
-        )
         began = time.monotonic()
         try:
+            hold = connections.enter_context(closing(HoldSubscription(resources.hold_path)))
+            hold.check_answers()
+            # What a killed process had pulled is delivered again when its ack deadline has passed.
+            quiet = max(session.quiet_seconds, hold.ack_deadline_seconds() + 1.0 if resumed else 0.0)
+            running = Replay(
+                hold=hold,
+                publisher=connections.enter_context(closing(MessagePublisher.for_command())),
+                journal=journal,
+                lease=lease,
+                resources=resources,
+                start=start,
+                dead_letter_filter=dead_letter_filter,
+                memory=memory,
+                totals=totals,
+                journalled=journal.journalled() if dead_letter_filter.is_not_replayed else frozenset(),
+                missing_accounts=mirror.missing,
+                max_batch=session.max_batch,
+                quiet_seconds=quiet,
+                interrupted=interrupted,
+                on_progress=session.on_progress,
+            )
             ending = running.run()
-        except (GoogleAPICallError, WarehouseUnavailable) as error:
+        except (GoogleAPIError, GoogleAuthError, WarehouseUnavailable) as error:
             journal.write(start, JournalEntry.FAILED, came_back=totals.came_back, message=type(error).__name__)
             raise
         return ReplayResult(start, ending, totals, time.monotonic() - began)
@@ -207,22 +206,6 @@ def _lease(
 
 
 @contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set, so that the current batch is finished first."""
-    interrupted = threading.Event()
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        interrupted.set()
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def replay_progress(max_dead_letters: int | None) -> Iterator[Callable[[Totals], None]]:
     """Yield a function that shows a replay's totals on a progress bar."""
     with progress_bar() as bar:
@@ -246,4 +229,5 @@ def render(result: ReplayResult) -> Group:
         ("nacked", f"{of.nacked} that did not match, came back, or wait"),
         ("seconds", f"{result.seconds:.1f}"),
     )
-    return Group(plain(f"replay {result.start.replay_id} {result.ending.entry}: {result.ending.message}", style), facts)
+    title = f"replay {result.start.replay_id} {result.ending.entry}: {result.ending.message}"
+    return Group(Paragraph(title, style), facts)

@@ -18,7 +18,7 @@ from pipeline.dead_letters.list_dead_letters import remedy_of
 from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.ledger.explanation import Explanation, explain
-from pipeline.terminal.tables import Facts, fact_table, lines_of, plain
+from pipeline.terminal.tables import Facts, Paragraph, fact_table, unbroken
 from pipeline.terminal.times import moment
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetterRow
@@ -110,7 +110,7 @@ def decoded_payload(payload: bytes) -> Any:
 
 def render(shown: ShownDeadLetter) -> Group:
     """Return the report, with the payload."""
-    title = plain(f"dead letter {shown.row.dead_letter_id}", "bold")
+    title = Paragraph(f"dead letter {shown.row.dead_letter_id}", "bold")
     return Group(title, _row(shown.row), _history(shown), Text("payload", "bold"), _payload(shown))
 
 
@@ -175,4 +175,4 @@ def _payload(shown: ShownDeadLetter) -> Text:
         return Text("too large for its row: pull it from the hold subscription by its event_id")
     decoded = decoded_payload(shown.payload)
     text = decoded if isinstance(decoded, str) else json.dumps(decoded, indent=2, ensure_ascii=False)
-    return lines_of(text)
+    return unbroken(text)

@@ -1,12 +1,11 @@
 """`rescore doctor`."""
 
-import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Json, Verbose
+from pipeline.terminal.parameters import Json, Verbose, flags_of
 from pipeline.terminal.results import end_with
 
 app = typer.Typer()
@@ -22,8 +21,8 @@ def doctor(
     context: typer.Context,
     *,
     persona: Annotated[
-        str,
-        typer.Option("--for", metavar="pipeline|replay|both", help="Whose permissions the credentials should have."),
+        Literal["pipeline", "replay", "both"],
+        typer.Option("--for", help="Whose permissions the credentials should have."),
     ] = "both",
     as_json: Json = False,
     verbose: Verbose = False,
@@ -34,11 +33,9 @@ def doctor(
     each problem, and exits 1 if there are any. Changes nothing. Makes one call to Gemini of about 5,000 tokens, which
     costs money. Ends within a minute, even if a service does not answer.
     """
-    # Outside Google Cloud its clients try a metadata server three times, longer than a check may take.
-    os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")
-    from pipeline.doctor.diagnosis import deployment_from, diagnose  # noqa: PLC0415 - imports Beam: seconds
-    from pipeline.doctor.view import live_view, render  # noqa: PLC0415
-
     with command(verbose=verbose):
-        diagnosis = diagnose(deployment_from(context.args, persona), live_view)
+        from pipeline.doctor.diagnosis import deployment_from, diagnose  # noqa: PLC0415 - imports Beam: seconds
+        from pipeline.doctor.view import live_view, render  # noqa: PLC0415
+
+        diagnosis = diagnose(deployment_from(context.args, persona, flags_of(context)), live_view)
     end_with(diagnosis, render, as_json=as_json, is_ok=diagnosis.is_ok)

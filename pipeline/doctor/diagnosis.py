@@ -49,19 +49,20 @@ class Diagnosis:
         }
 
 
-def deployment_from(arguments: Sequence[str], persona: str) -> Deployment:
+def deployment_from(arguments: Sequence[str], persona: str, own_flags: Sequence[str] = ()) -> Deployment:
     """Return the deployment that the options of `rescore run` name.
 
     Args:
         arguments: As typed; other values come from the environment and the file of `--config`.
         persona: Whose permissions to check: pipeline, replay or both.
+        own_flags: The command's own options.
 
     Raises:
         ValueError: Options are malformed; the message has one line for each, without secrets.
     """
     if persona not in list(Persona):
         raise ValueError(f"--for is {persona[:60]!r}: expected one of {', '.join(Persona)}")
-    line = command_line(arguments)
+    line = command_line(arguments, own_flags=own_flags)
     config = config_from(PipelineOptions(line.arguments), line)
     return Deployment(
         dataset=config.dataset,

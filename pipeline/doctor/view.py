@@ -7,13 +7,14 @@ from typing import Final
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.doctor.check import OnResult, Result, Status
 from pipeline.doctor.diagnosis import Diagnosis
-from pipeline.terminal.tables import PADDING, plain
+from pipeline.terminal.progress import resets_terminal
+from pipeline.terminal.tables import Column, Listing, Paragraph, plain
 
+_COLUMNS: Final = (Column("status", is_whole=True), Column("check"))
 _STYLES: Final = {Status.OK: "green", Status.FAILED: "bold red", Status.SKIPPED: "dim", Status.NOT_TOLD: "yellow"}
 
 
@@ -26,7 +27,7 @@ def live_view(names: Sequence[str]) -> Iterator[OnResult]:
         return
     results: list[Result | None] = [None] * len(names)
     lock = threading.Lock()
-    with Live(_progress(names, results), console=console, transient=True) as live:
+    with resets_terminal(), Live(_progress(names, results), console=console, transient=True) as live:
 
         def show(index: int, result: Result) -> None:
             with lock:
@@ -38,38 +39,23 @@ def live_view(names: Sequence[str]) -> Iterator[OnResult]:
 
 def render(diagnosis: Diagnosis) -> Group:
     """Return the report: each check with its finding, and the remedy below those that failed."""
-    table = _table()
-    for result in diagnosis.results:
-        _add(table, result)
     counts = diagnosis.counts
     told = ", ".join(f"{counts[status]} {_word(status)}" for status in Status if counts[status])
     style = "green" if diagnosis.is_ok else "bold red"
-    return Group(table, Text(f"\n{diagnosis.project}: {told}", style=style))
+    listing = Listing(_COLUMNS, [_row(result) for result in diagnosis.results])
+    return Group(listing, Paragraph(f"\n{diagnosis.project}: {told}", style))
 
 
-def _progress(names: Sequence[str], results: Sequence[Result | None]) -> Table:
-    table = _table()
-    for name, result in zip(names, results, strict=True):
-        if result:
-            _add(table, result)
-        else:
-            table.add_row(Text("…", style="dim"), plain(name, "dim"))
-    return table
+def _progress(names: Sequence[str], results: Sequence[Result | None]) -> Listing:
+    rows = zip(names, results, strict=True)
+    return Listing(_COLUMNS, [_row(result) if result else (Text("…"), plain(name, "dim")) for name, result in rows])
 
 
-def _table() -> Table:
-    table = Table(show_header=False, box=None, padding=PADDING)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
-
-
-def _add(table: Table, result: Result) -> None:
+def _row(result: Result) -> tuple[Text, Text]:
     finding = result.finding
-    status = Text(_word(finding.status), style=_STYLES[finding.status])
-    table.add_row(status, Text.assemble(plain(result.name, "bold"), ": ", plain(finding.detail)))
-    if finding.remedy:
-        table.add_row("", Text.assemble("→ ", plain(finding.remedy, "cyan")))
+    remedy = Text.assemble("\n→ ", plain(finding.remedy, "cyan")) if finding.remedy else Text()
+    found = Text.assemble(plain(result.name, "bold"), ": ", plain(finding.detail), remedy)
+    return Text(_word(finding.status), style=_STYLES[finding.status]), found
 
 
 def _word(status: Status) -> str:

@@ -50,7 +50,7 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Evaluate the scores of a day by what happened since: AUC, calibration by tier, lift in the top tenth."""
-    with command(verbose=verbose):
+    with command(verbose=verbose, doing="evaluating"):
         require_evaluation()
         from pipeline.evaluation.evaluate import evaluate_scores, render  # noqa: PLC0415 - an extra, and slow to import
         from pipeline.evaluation.experiments import ExperimentTarget  # noqa: PLC0415

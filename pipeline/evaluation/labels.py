@@ -2,10 +2,12 @@
 
 import csv
 import datetime as dt
+import io
 from pathlib import Path
 from typing import Final
 
 from pipeline.evaluation.metrics import LabelledOutcome, ScoredAccount
+from pipeline.terminal.input_files import read_text
 from schemas.identifiers import CheckedAccountId, checked
 from schemas.score import tier_of
 from schemas.views import SHOWN_SCORES
@@ -43,12 +45,11 @@ def read_labels(path: Path) -> list[LabelledOutcome]:
         ValueError: A column is missing or a value wrong; the message names the line.
         OSError: The file can't be read.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {missing[0]}: expected {', '.join(COLUMNS)}")
-        labels = [_label(row, f"{path} line {reader.line_num}") for row in reader]
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{path} has no column {missing[0]}: expected {', '.join(COLUMNS)}")
+    labels = [_label(row, f"{path} line {reader.line_num}") for row in reader]
     if not labels:
         raise ValueError(f"{path} has no labels: expected one line for each opportunity that was won or lost")
     return labels

@@ -15,7 +15,7 @@ app = typer.Typer()
 @app.command(epilog="Example: `rescore explain events/ more.jsonl --materiality materiality.yaml --json`")
 def explain(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Change events: files or folders, as for `publish`.")
+        list[Path], typer.Argument(metavar="FILE", help="Change events: files or folders, as for `publish`.")
     ],
     *,
     materiality: Materiality = None,
@@ -24,10 +24,10 @@ def explain(
     verbose: Verbose = False,
 ) -> None:
     """Say what the pipeline would decide about each event by itself, and why; nothing is sent anywhere."""
-    from pipeline.ledger.explain import explain as explain_events  # noqa: PLC0415 - imports the rules: 0.1 s
-    from pipeline.ledger.explain import render  # noqa: PLC0415
+    with command(verbose=verbose, doing="explaining"):
+        from pipeline.ledger.explain import explain as explain_events  # noqa: PLC0415 - imports the rules: 0.1 s
+        from pipeline.ledger.explain import render  # noqa: PLC0415
 
-    with command(verbose=verbose):
         explained = explain_events(paths, materiality=materiality, schemas=schemas)
     end_with(explained, render, as_json=as_json)
 
@@ -59,10 +59,10 @@ def reconcile(
 
     Exit 0 with pending events is no all-clear: the report says how many there are and since when.
     """
-    from pipeline.ledger.reconcile import reconcile as reconcile_ledger  # noqa: PLC0415 - imports BigQuery: 1 s
-    from pipeline.ledger.reconcile import render  # noqa: PLC0415
+    with command(verbose=verbose, doing="reading the ledger"):
+        from pipeline.ledger.reconcile import reconcile as reconcile_ledger  # noqa: PLC0415 - imports BigQuery: 1 s
+        from pipeline.ledger.reconcile import render  # noqa: PLC0415
 
-    with command(verbose=verbose):
         result = reconcile_ledger(
             project=project, dataset=dataset, since=since, grace=grace, limit=limit, accounts_file=write_accounts
         )

@@ -1,7 +1,7 @@
 """`rescore explain`: what the pipeline would decide about events in files, without running it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.ledger.event_files import read_named_events
 from pipeline.ledger.explanation import Decision, Explanation, explain_message
-from pipeline.terminal.tables import plain
+from pipeline.terminal.input_files import named
+from pipeline.terminal.tables import Facts, Paragraph, fact_table, plain
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
 
@@ -26,6 +26,7 @@ _STYLES: Final = {
     Decision.DEAD_LETTER: "bold red",
 }
 _FIELDS_SHOWN: Final = 6
+_DECISION_WIDTH: Final = 26
 
 
 @dataclass(frozen=True)
@@ -59,25 +60,21 @@ def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | 
 
 
 def render(explained: Explained) -> Group:
-    """Return a table for each file, with a row for each event and account, and a count of each decision."""
-    parts: list[Text | Table] = []
+    """Return for each file its events and accounts, each with its decision and why, and a count of each decision."""
+    parts: list[Paragraph | Facts] = []
     for file, events in groupby(explained.events, key=itemgetter(0)):
-        parts += [plain(str(file), "bold"), _table(explanation for _, explanation in events)]
+        parts += [Paragraph(named(file), "bold"), fact_table(*(_fact(explanation) for _, explanation in events))]
     counts = Counter(explanation.decision for _, explanation in explained.events)
     total = ", ".join(f"{_word(decision)} {counts[decision]}" for decision in Decision if counts[decision])
     return Group(*parts, plain(total or "no events", "bold"))
 
 
-def _table(explanations: Iterable[Explanation]) -> Table:
-    # Fixed widths, of an account id and of the longest decision, align the tables of all files.
-    table = Table(show_header=False, box=None, padding=(0, 0, 0, 2))
-    table.add_column(width=18)
-    table.add_column(width=29)
-    table.add_column(overflow="fold")
-    for it in explanations:
-        decision = plain(f"{_word(it.decision)}: {it.reason}", _STYLES[it.decision])
-        table.add_row(plain(it.account_id or "no account"), decision, _why(it))
-    return table
+def _fact(it: Explanation) -> tuple[str, Text]:
+    decision = plain(f"{_word(it.decision)}: {it.reason}", _STYLES[it.decision])
+    # Of one width, so that what follows begins in one column.
+    why = _why(it)
+    decision.pad_right(max(0, _DECISION_WIDTH - len(decision)) if why else 0)
+    return it.account_id or "no account", Text.assemble(decision, "  ", why) if why else decision
 
 
 def _word(decision: Decision) -> str:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from pipeline.terminal.times import rfc3339
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind
 from schemas.salesforce_ids import OVERFLOW_RECORD_ID
@@ -61,7 +62,7 @@ class Explanation:
 
     def document(self) -> dict[str, Any]:
         """Return the explanation as `--json` prints it; only dead letters have a message."""
-        document = asdict(self) | {"committed_at": self.committed_at.isoformat() if self.committed_at else None}
+        document = asdict(self) | {"committed_at": rfc3339(self.committed_at) if self.committed_at else None}
         if self.message is None:
             del document["message"]
         return document

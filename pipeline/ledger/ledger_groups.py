@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.resources.names import MESSAGE_RETENTION
+from pipeline.terminal.times import rfc3339
 from schemas.standing_outcome import DUPLICATE, STANDING_ORDER, final_outcomes, is_contradictory, standing_outcome
 from transforms.clients.bigquery import Warehouse, dataset_path
 from transforms.errors import WarehouseUnavailable
@@ -131,7 +132,7 @@ class LedgerEvent:
 
     def document(self) -> dict[str, Any]:
         """Return the event as `--json` prints it."""
-        return {name: it.isoformat() if isinstance(it, dt.datetime) else it for name, it in asdict(self).items()}
+        return {name: rfc3339(it) if isinstance(it, dt.datetime) else it for name, it in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.since >= self.until:
-            raise ValueError(f"--since {self.since.isoformat()} is not in the past")
+            raise ValueError(f"--since {rfc3339(self.since)} is not in the past")
         if self.grace >= self.until - self.since:
             raise ValueError("--grace is as long as the time since --since: no event could be overdue")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.ledger.ledger_groups import EventState, LedgerEvent, LedgerGroup, Window
+from pipeline.terminal.times import rfc3339
 from schemas.outcome import OutcomeKind
 from schemas.standing_outcome import DUPLICATE
 
@@ -96,8 +97,8 @@ class Reconciliation:
     def document(self) -> dict[str, Any]:
         """Return the reconciliation as `--json` prints it."""
         return {
-            "since": self.window.since.isoformat(),
-            "until": self.window.until.isoformat(),
+            "since": rfc3339(self.window.since),
+            "until": rfc3339(self.window.until),
             "grace_seconds": self.window.grace.total_seconds(),
             "last_recorded_at": _iso(self.last_recorded_at),
             "counts": dict(sorted(self.counts.items())),
@@ -171,4 +172,4 @@ def _oldest(groups: Iterable[LedgerGroup], state: EventState, limit: int) -> tup
 
 
 def _iso(time: dt.datetime | None) -> str | None:
-    return time.isoformat() if time else None
+    return rfc3339(time) if time else None

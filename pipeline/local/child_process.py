@@ -1,11 +1,22 @@
-"""Child processes of the local stack, in a session of their own."""
+"""Child processes of the local stack, in a session of their own, and its data: what has to end with the command."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import IO, Any, Final
 
+from pipeline.terminal.signals import held_back, last_act
+
 STOP_TIMEOUT_SECONDS: Final = 10.0
+
+_running: "list[subprocess.Popen[bytes]]" = []
 
 
 def start_module(
@@ -19,15 +30,18 @@ def start_module(
 
     Ctrl-C does not reach the process: the command that started it ends it, in order.
     """
-    return subprocess.Popen(  # noqa: S603 - the interpreter is this one, the arguments come from this package
-        [sys.executable, "-m", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        env=env,
-        start_new_session=True,
-        pass_fds=pass_fds,
-    )
+    with held_back():
+        process = subprocess.Popen(  # noqa: S603 - the interpreter is this one, the arguments come from this package
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+        _running.append(process)
+    return process
 
 
 def stop_process(process: "subprocess.Popen[bytes]") -> None:
@@ -38,3 +52,38 @@ def stop_process(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    if process in _running:
+        _running.remove(process)
+
+
+@contextmanager
+def own_children() -> Iterator[None]:
+    """Stop at the end what the body has started and not stopped; kill it if a signal ends the command at once."""
+    others = list(_running)
+    with last_act(kill_children):
+        try:
+            yield
+        finally:
+            for process in [process for process in _running if process not in others]:
+                stop_process(process)
+
+
+@contextmanager
+def data_folder(data_dir: Path | None) -> Iterator[Path]:
+    """Yield a folder for a stack's data: this one, or a temporary one, which is removed at the end."""
+    if data_dir:
+        yield data_dir
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="rescore-") as name,
+        last_act(partial(shutil.rmtree, name, ignore_errors=True)),
+    ):
+        yield Path(name)
+
+
+def kill_children() -> None:
+    """Kill the processes that were started and not stopped, with their own children, without waiting for them."""
+    for process in _running:
+        if process.returncode is None:  # else its id may be another process's by now
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -9,17 +9,18 @@ import typer
 from rich.console import Console
 
 from pipeline.local.shell_exports import dot_name, export_lines, what_is_found
-from pipeline.terminal.exit_codes import command, ends_in_order, one_line_errors, refuse
-from pipeline.terminal.logs import configure_logging
+from pipeline.terminal.command_group import CommandGroup
+from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import DURATION, Accounts, Crm, DataDir, Json, Seed, Verbose
 from pipeline.terminal.program import program
-from pipeline.terminal.results import end_with
+from pipeline.terminal.results import end_with, output
+from pipeline.terminal.signals import cleanup_first
 
 if TYPE_CHECKING:
     from pipeline.local.serve import Ready
 
 app = typer.Typer()
-local_app = typer.Typer(rich_markup_mode="markdown")
+local_app = typer.Typer(cls=CommandGroup, rich_markup_mode="markdown")
 app.add_typer(local_app, name="local")
 
 _ACCOUNTS: Final = 200
@@ -41,18 +42,17 @@ def demo(
     verbose: Verbose = False,
 ) -> None:
     """Run sample events through the whole pipeline on a local stack, and report the outcomes."""
-    from pipeline.local.demo import run_demo  # noqa: PLC0415 - Pub/Sub's client takes half a second to import
-    from pipeline.local.demo_input import events_input, extract_input, generated_input  # noqa: PLC0415
-    from pipeline.local.demo_progress import shown_progress  # noqa: PLC0415
-    from pipeline.local.demo_view import render_result  # noqa: PLC0415
-    from pipeline.local.next_steps import next_steps, render_next_steps  # noqa: PLC0415
+    with command(verbose=verbose):
+        if events and crm:
+            raise ValueError("--events and --crm can't be combined: the CRM extract has its own events")
+        from pipeline.local.demo import run_demo  # noqa: PLC0415 - Pub/Sub's client takes half a second to import
+        from pipeline.local.demo_input import events_input, extract_input, generated_input  # noqa: PLC0415
+        from pipeline.local.demo_progress import shown_progress  # noqa: PLC0415
+        from pipeline.local.demo_view import render_result  # noqa: PLC0415
+        from pipeline.local.next_steps import next_steps, render_next_steps  # noqa: PLC0415
 
-    configure_logging(verbose=verbose)
-    if events and crm:
-        refuse("--events and --crm can't be combined: the CRM extract has its own events")
-    console = Console(stderr=True)
-    as_of = dt.datetime.now(dt.UTC)
-    with one_line_errors(), ends_in_order():
+        console = Console(stderr=True)
+        as_of = dt.datetime.now(dt.UTC)
         _say(what_is_found(os.environ))
         if crm:
             demo_input = extract_input(crm)
@@ -60,13 +60,14 @@ def demo(
             demo_input = events_input(events, accounts, seed, as_of=as_of)
         else:
             demo_input = generated_input(accounts, seed, as_of=as_of)
-        with shown_progress(console) as view:
+        with cleanup_first(), shown_progress(console) as view:
             result = run_demo(demo_input, data_dir=data_dir, view=view)
     options = {"--events": events, "--crm": crm, "--accounts": accounts, "--seed": seed}
     given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
     end_with(result, render_result, as_json=as_json, is_ok=not result.unexplained)
     if not as_json:
-        Console().print(render_next_steps(next_steps(program(), given, data_dir)), soft_wrap=True)
+        with output():
+            Console().print(render_next_steps(next_steps(program(), given, data_dir)), soft_wrap=True)
 
 
 @local_app.callback(
@@ -97,15 +98,17 @@ def local(
     """
     if context.invoked_subcommand:
         return
-    from pipeline.local.serve import LocalSettings, serve_local  # noqa: PLC0415 - imports BigQuery: 1 s
+    with command(verbose=verbose):
+        from pipeline.local.serve import LocalSettings, serve_local  # noqa: PLC0415 - imports BigQuery: 1 s
 
-    configure_logging(verbose=verbose)
-    settings = LocalSettings(
-        data_dir=data_dir, accounts=accounts, seed=seed, crm=crm, events=events, env_file=write_env
-    )
-    with one_line_errors(), ends_in_order():
+        settings = LocalSettings(
+            data_dir=data_dir, accounts=accounts, seed=seed, crm=crm, events=events, env_file=write_env
+        )
         _say(what_is_found(os.environ))
-        serve_local(settings, on_ready=lambda ready: _tell(ready, write_env, has_events=events is not None), say=_say)
+        with cleanup_first():
+            serve_local(
+                settings, on_ready=lambda ready: _tell(ready, write_env, has_events=events is not None), say=_say
+            )
 
 
 @local_app.command(
@@ -129,7 +132,8 @@ def fail(
 
     with command(verbose=verbose):
         if list_failures:
-            typer.echo(failure_lines())
+            with output():
+                typer.echo(failure_lines())
             return
         duration = parse_seconds(seconds)
         if not service or not failure:
@@ -163,8 +167,10 @@ def changes(
     with command(verbose=verbose):
         from pipeline.local.mirror import made_changes  # noqa: PLC0415 - imports BigQuery: 1 s
 
-        for event in made_changes(os.environ, count=count, seed=seed):
-            typer.echo(event)
+        made = made_changes(os.environ, count=count, seed=seed)
+        with output():
+            for event in made:
+                typer.echo(event)
 
 
 def _tell(ready: "Ready", env_file: Path | None, *, has_events: bool) -> None:
@@ -176,7 +182,8 @@ def _tell(ready: "Ready", env_file: Path | None, *, has_events: bool) -> None:
     if env_file:
         _say(f"the local stack runs: in another shell, . {dot_name(env_file)} points to it; Ctrl-C here ends it")
         return
-    typer.echo(export_lines(ready.exports), nl=False)
+    with output():
+        typer.echo(export_lines(ready.exports), nl=False)
     _say("the local stack runs: paste these lines into another shell; Ctrl-C here ends it")
 
 

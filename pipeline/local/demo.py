@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pipeline.local.child_process import start_module, stop_process
+from pipeline.local.child_process import data_folder, start_module, stop_process
 from pipeline.local.demo_input import DemoInput, kept_events
 from pipeline.local.demo_progress import DemoProgress, ProgressView
 from pipeline.local.demo_result import DemoResult
@@ -45,7 +44,7 @@ def run_demo(
     started = time.monotonic()
     view.show(DemoProgress("starting the stack and the pipeline"))
     with ExitStack() as parts:
-        folder = data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))
+        folder = parts.enter_context(data_folder(data_dir))
         processes = parts.enter_context(stack_processes(folder, is_kept=data_dir is not None))
         options = (*_FEW_SHARDS, *demo_input.coalescing, *pipeline_options)
         pipeline = parts.enter_context(_pipeline_process(processes, options, view.log))

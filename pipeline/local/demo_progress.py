@@ -12,6 +12,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.terminal.progress import resets_terminal
+
 PLAIN_SECONDS: Final = 5.0
 """The least time between two plain lines of one stage."""
 
@@ -67,7 +69,7 @@ def shown_progress(console: Console) -> Iterator[ProgressView]:
     if not console.is_terminal:
         yield PlainProgress(lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False))
         return
-    with Live(console=console, transient=True, refresh_per_second=8) as live:
+    with resets_terminal(), Live(console=console, transient=True, refresh_per_second=8) as live:
         yield LiveProgress(live)
 
 

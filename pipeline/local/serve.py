@@ -1,7 +1,6 @@
 """`rescore local`: run the local stack until it is interrupted."""
 
 import datetime as dt
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ledger.event_files import read_event_files
+from pipeline.local.child_process import data_folder
 from pipeline.local.crm.extract import load_crm_extract
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.failing.control import served_control
@@ -65,7 +65,7 @@ def serve_local(settings: LocalSettings, *, on_ready: Callable[[Ready], None], s
     if settings.env_file and not settings.env_file.parent.is_dir():
         raise ValueError(f"--write-env: the folder {settings.env_file.parent} does not exist")
     with ExitStack() as parts:
-        folder = settings.data_dir or Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="rescore-")))
+        folder = parts.enter_context(data_folder(settings.data_dir))
         stack = parts.enter_context(local_stack(folder))
         as_of = dt.datetime.now(dt.UTC)
         if settings.crm:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.local.bigquery_emulator import BigQueryEmulator
+from pipeline.local.child_process import own_children
 from pipeline.local.credentials import credentials_environment, write_service_account_file
 from pipeline.local.data_folder import own_folder
 from pipeline.local.gemini_process import GeminiProcess
@@ -54,7 +55,7 @@ def stack_processes(
         gemini_config: Fields of the stand-in's configuration.
         is_kept: Whether the warehouse is used again; otherwise BigQuery does not write it to the disk at its end.
     """
-    with ExitStack() as parts:
+    with own_children(), ExitStack() as parts:
         parts.enter_context(own_folder(data_dir))
         bigquery, gemini = BigQueryEmulator(data_dir), GeminiProcess(gemini_config)
         parts.callback(bigquery.stop if is_kept else bigquery.kill)

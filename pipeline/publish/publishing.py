@@ -1,25 +1,33 @@
 """Publish change events: those of files, and those of the demo."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from more_itertools import chunked
 
 from pipeline.ledger.event_files import EventFileError, read_event_files
+from pipeline.resources.names import resource_path
 from transforms.clients.messages import MAX_REQUEST_MESSAGES, Message
-from transforms.clients.pubsub import MessagePublisher
+from transforms.clients.pubsub import MessagePublisher, pubsub_calls
 
 
-def publish_files(path: Path, *, project: str, topic: str) -> int:
+def publish_files(path: Path, *, project: str, topic: str, on_count: Callable[[int], None]) -> int:
     """Publish the events of a file or folder, one message each, and return their number.
 
-    `topic` is a name within the project, or a full path.
+    Args:
+        path: The file or folder.
+        project: Of the topic.
+        topic: A name within the project, or a full path.
+        on_count: Called with the number of messages published so far.
 
     Raises:
         EventFileError: The path has no event.
+        PubSubUnavailable: Pub/Sub did not answer, or did not accept a message.
     """
-    topic_path = topic if "/" in topic else f"projects/{project}/topics/{topic}"
-    count = sum(1 for _ in publish_events(topic_path, read_event_files(path)))
+    count = 0
+    for count, _ in enumerate(publish_events(resource_path(project, "topics", topic), read_event_files(path)), 1):
+        on_count(count)
     if not count:
         raise EventFileError(f"{path} has no event: expected one, or an array of them")
     return count
@@ -31,12 +39,9 @@ def publish_events(topic_path: str, payloads: Iterable[bytes]) -> Iterator[str]:
     An empty payload is sent with an attribute, since Pub/Sub requires one of the two.
 
     Raises:
-        google.api_core.exceptions.GoogleAPICallError: Pub/Sub did not accept a message.
+        PubSubUnavailable: Pub/Sub did not answer, or did not accept a message.
     """
-    publisher = MessagePublisher()
-    try:
+    with pubsub_calls(topic_path), closing(MessagePublisher.for_command()) as publisher:
         for chunk in chunked(payloads, MAX_REQUEST_MESSAGES):
             messages = [Message(payload, {} if payload else {"empty": "true"}) for payload in chunk]
             yield from publisher.publish(topic_path, messages)
-    finally:
-        publisher.close()

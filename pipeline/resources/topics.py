@@ -15,6 +15,7 @@ from pipeline.resources.names import (
     SUBSCRIPTION_TOPICS,
     TOPICS,
 )
+from transforms.clients.pubsub import COMMAND_RETRY, PATIENCE_SECONDS, pubsub_calls
 
 ACK_DEADLINE_SECONDS: Final = 600
 HOLD_ACK_DEADLINE_SECONDS: Final = 60
@@ -43,19 +44,25 @@ _SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
     PARKING_LOT_HOLD_SUBSCRIPTION: _HELD,
 }
 
+_CALL: Final[Mapping[str, Any]] = {"retry": COMMAND_RETRY, "timeout": PATIENCE_SECONDS}
+
 
 def create_topics(project: str) -> None:
-    """Create missing topics and subscriptions; existing ones keep their settings."""
+    """Create missing topics and subscriptions; existing ones keep their settings.
+
+    Raises:
+        PubSubUnavailable: Pub/Sub did not answer.
+    """
     publisher, subscriber = pubsub_v1.PublisherClient(), pubsub_v1.SubscriberClient()
-    with publisher, subscriber:
+    with pubsub_calls(f"projects/{project}"), publisher, subscriber:
         for topic in TOPICS:
             try:
-                publisher.create_topic(name=f"projects/{project}/topics/{topic}")
+                publisher.create_topic(name=f"projects/{project}/topics/{topic}", **_CALL)
             except AlreadyExists:
                 continue
         for name, topic in SUBSCRIPTION_TOPICS.items():
             path, of = f"projects/{project}/subscriptions/{name}", f"projects/{project}/topics/{topic}"
             try:
-                subscriber.create_subscription({"name": path, "topic": of, **_SETTINGS[name]})
+                subscriber.create_subscription({"name": path, "topic": of, **_SETTINGS[name]}, **_CALL)
             except AlreadyExists:
                 continue

@@ -7,7 +7,7 @@ import typer
 
 from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import A_TIME, TIME, Json, Project, Verbose
-from pipeline.terminal.results import end_with
+from pipeline.terminal.results import end_with, output
 from pipeline.terminal.times import parse_since
 
 app = typer.Typer()
@@ -44,12 +44,12 @@ def scores(
     verbose: Verbose = False,
 ) -> None:
     """List the highest scores; of an ACCOUNT show its score, what moved it, the drivers, the next step, the history."""
-    from pipeline.scores import account_score, score_csv, score_list  # noqa: PLC0415 - imports BigQuery: 1 s
-    from pipeline.scores.score_sources import ScoreSources  # noqa: PLC0415
-    from pipeline.terminal.csv_output import print_csv  # noqa: PLC0415
-    from schemas.identifiers import CheckedAccountId, checked  # noqa: PLC0415
+    with command(verbose=verbose, doing="reading the scores"):
+        from pipeline.scores import account_score, score_csv, score_list  # noqa: PLC0415 - imports BigQuery: 1 s
+        from pipeline.scores.score_sources import ScoreSources  # noqa: PLC0415
+        from pipeline.terminal.csv_output import print_csv  # noqa: PLC0415
+        from schemas.identifiers import CheckedAccountId, checked  # noqa: PLC0415
 
-    with command(verbose=verbose):
         if as_csv and as_json:
             raise ValueError("--csv and --json can't be combined: standard output has one format")
         sources = ScoreSources(project, dataset, crm_dataset)
@@ -62,10 +62,10 @@ def scores(
             since = parse_since(moved_since, dt.datetime.now(dt.UTC), "--moved-since") if moved_since else None
             request = score_list.ScoreRequest(limit, score_list.tiers_of(tiers or ()), since)
             listed = score_list.list_scores(sources, request)
-        if as_csv:
+    if as_csv:
+        with output():
             print_csv(*(score_csv.list_table(listed) if account is None else score_csv.history_table(shown)))
-            return
-    if account is None:
+    elif account is None:
         end_with(listed, score_list.render, as_json=as_json)
     else:
         end_with(shown, account_score.render, as_json=as_json)
@@ -86,11 +86,11 @@ def account(
     verbose: Verbose = False,
 ) -> None:
     """Show what became of an account's events, by time: outcomes, dead letters, replays, scores."""
-    from pipeline.scores import account_timeline  # noqa: PLC0415 - imports BigQuery: 1 s
-    from pipeline.scores.score_sources import ScoreSources  # noqa: PLC0415
-    from schemas.identifiers import CheckedAccountId, checked  # noqa: PLC0415
+    with command(verbose=verbose, doing="reading the account"):
+        from pipeline.scores import account_timeline  # noqa: PLC0415 - imports BigQuery: 1 s
+        from pipeline.scores.score_sources import ScoreSources  # noqa: PLC0415
+        from schemas.identifiers import CheckedAccountId, checked  # noqa: PLC0415
 
-    with command(verbose=verbose):
         timeline = account_timeline.read_account_timeline(
             ScoreSources(project, dataset, crm_dataset),
             checked(CheckedAccountId, account_id, "ID"),

@@ -12,7 +12,7 @@ from pipeline.scores.queries import highest_scores, moved_scores
 from pipeline.scores.score_sources import ScoreSources, ask
 from pipeline.terminal.choices import one_of
 from pipeline.terminal.tables import Column, Listing, Paragraph
-from pipeline.terminal.times import ago
+from pipeline.terminal.times import ago, rfc3339
 from schemas.clock import Clock, utc_now
 from schemas.score import Tier
 from schemas.views import HISTORY_DAYS
@@ -66,10 +66,10 @@ class ScoreRequest:
             ValueError: They are not, or the time is not in the past.
         """
         if self.moved_since and self.moved_since >= now:
-            raise ValueError(f"--moved-since {self.moved_since.isoformat()} is not in the past")
+            raise ValueError(f"--moved-since {rfc3339(self.moved_since)} is not in the past")
         if self.moved_since and self.moved_since < now - dt.timedelta(days=HISTORY_DAYS):
             raise ValueError(
-                f"--moved-since {self.moved_since.isoformat()} is too early: scores of {HISTORY_DAYS} days are read"
+                f"--moved-since {rfc3339(self.moved_since)} is too early: scores of {HISTORY_DAYS} days are read"
             )
 
 

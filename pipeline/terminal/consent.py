@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from pipeline.terminal.results import R, end_with
+from pipeline.terminal.results import R, end_with, output
 
 Execute = Annotated[
     bool,
@@ -33,5 +33,6 @@ def agreed(planned: R, render: Callable[[R], RenderableType], question: str | No
         return False
     if question and sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm(question):
         return True
-    typer.echo(NOT_DONE)
+    with output():
+        typer.echo(NOT_DONE)
     return False

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TextIO
 
+from pipeline.terminal.times import rfc3339
+
 FORMULA_STARTS: Final = "=+-@\t\r\n＝＋－＠"  # noqa: RUF001 - full-width forms, which spreadsheets take for the others
 """A text that starts so is a formula in Excel, LibreOffice or Google Sheets.
 
@@ -23,7 +25,7 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], to: TextIO 
 def safe_cell(value: Any) -> Any:
     """Return a value for CSV: a time in RFC 3339, a number as it is, a text in one line that is no formula."""
     if isinstance(value, dt.datetime):
-        return value.astimezone(dt.UTC).isoformat()
+        return rfc3339(value)
     if not isinstance(value, str):
         return value
     text = "".join(char if char.isprintable() else " " for char in value)

@@ -27,6 +27,13 @@ SECRET_NAMES: Final = frozenset(
         "session_id",
     }
 )
+_NOT_WORTH_READING: Final = (
+    # google-auth looks up in the background which regions a service account may use, and works without an answer. The
+    # local stack's account has none.
+    "/allowedLocations",
+    # google-auth again, before it raises that there are no credentials.
+    "Authentication failed using Compute Engine authentication",
+)
 _SEVERITIES: Final = {"warn": "WARNING", "exception": "ERROR", "fatal": "CRITICAL"}
 
 
@@ -55,6 +62,10 @@ def configure_logging(*, verbose: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO if verbose else logging.WARNING)
+    # Google's clients cut their logger off, unless it has a level: it would write plain lines to standard error.
+    google = logging.getLogger("google")
+    google.setLevel(root.level)
+    google.propagate = True
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -64,9 +75,8 @@ def configure_logging(*, verbose: bool = False) -> None:
 
 
 def _is_worth_reading(record: logging.LogRecord) -> bool:
-    # google-auth looks up in the background which regions a service account may use, and works without an answer. The
-    # local stack's account has none.
-    return "/allowedLocations" not in record.getMessage()
+    message = record.getMessage()
+    return not any(part in message for part in _NOT_WORTH_READING)
 
 
 def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -27,3 +27,8 @@ Schemas = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more than warnings.")]
+
+
+def flags_of(context: typer.Context) -> list[str]:
+    """Return a command's own options, for one that also takes those of Beam and the pipeline."""
+    return [name for param in context.command.get_params(context) for name in param.opts]

@@ -58,6 +58,11 @@ def verbatim(line: str) -> Text:
     return _as_it_is(Text(line))
 
 
+def unbroken(text: str) -> Text:
+    """Return a text from outside whose lines stay whole, such as a document that is to be copied."""
+    return _as_it_is(lines_of(text))
+
+
 def lines_of(text: str, style: str = "") -> Text:
     """Return a text of several lines as `plain` returns each of them."""
     return Text("\n").join(plain(line, style) for line in text.split("\n"))

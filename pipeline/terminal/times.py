@@ -9,6 +9,12 @@ _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _LENGTHS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
+def rfc3339(time: dt.datetime) -> str:
+    """Return a time as `--json` prints every time: RFC 3339 in UTC, such as 2026-03-02T09:30:00Z."""
+    utc = time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+    return utc.isoformat().replace("+00:00", "Z")
+
+
 def parse_duration(text: str, flag: str) -> dt.timedelta:
     """Return the duration that a text such as 15m, 24h or 7d gives.
 

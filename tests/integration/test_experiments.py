@@ -7,6 +7,7 @@ import pytest
 from pipeline.evaluation.experiments import ExperimentNotRecorded, ExperimentTarget, record_run, run_name
 from pipeline.local.gemini import GeminiStandIn
 from tests.fixtures.planted_secrets import VENDORS_TEXT
+from tests.fixtures.silent_server import NOBODY, SilentServer
 from tests.integration.vertex_experiments_stand_in import VertexExperiments, vertex_experiments
 
 PARAMETERS = {"prompt_version": "v1", "model": "gemini-3.5-flash-lite"}
@@ -52,6 +53,17 @@ def test_a_refusal_is_one_line_without_the_services_text(service: VertexExperime
         record_run(_target(service), "v1", PARAMETERS, {})
     assert "account-scores" in str(refused.value)
     assert VENDORS_TEXT not in str(refused.value)
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_a_dead_endpoint_is_one_line(gemini: GeminiStandIn, monkeypatch: pytest.MonkeyPatch, is_silent: bool) -> None:  # noqa: FBT001 - brings the credentials
+    """It never answers, or nothing listens there; the line names it."""
+    monkeypatch.setattr("pipeline.evaluation.experiments.PATIENCE_SECONDS", 2.0)
+    with SilentServer() as server:
+        address = f"http://{server.address if is_silent else NOBODY}"
+        target = ExperimentTarget("account-scoring-local", "us-central1", "account-scores", address)
+        with pytest.raises(ExperimentNotRecorded, match=f"Vertex AI at {address} does not answer"):
+            record_run(target, "v1", PARAMETERS, {})
 
 
 def test_run_names_are_valid() -> None:

@@ -19,6 +19,7 @@ from pipeline.ledger.ledger_groups import Window, read_ledger
 from pipeline.ledger.reconcile import reconcile
 from pipeline.ledger.reconciliation import Reconciliation, judge
 from pipeline.resources.names import SCORING_DATASET
+from pipeline.terminal.times import rfc3339
 from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from schemas.tables import CHANGE_OUTCOMES
@@ -100,8 +101,8 @@ def test_an_event_without_an_outcome_is_unexplained_after_the_grace_period(
         "entity_name": "Account",
         "record_id": None,
         "change_type": "UPDATE",
-        "first_recorded_at": LONG_AGO.isoformat(),
-        "received_at": LONG_AGO.isoformat(),
+        "first_recorded_at": rfc3339(LONG_AGO),
+        "received_at": rfc3339(LONG_AGO),
         "published_at": None,
         "message_id": "m1",
         "trace_id": received.trace_id,

@@ -120,7 +120,7 @@ def test_the_journal_says_who_why_and_what(topics: ReplayTopics, warehouse: Ware
     found = status(topics.resources, None).document()
     assert found["replay_id"] == result.start.replay_id
     assert (found["state"], found["replayed"], found["limit"], found["reason"]) == ("finished", 20, 20, "fixed")
-    assert found["filter"] == {"since": "2026-01-01T00:00:00+00:00"}
+    assert found["filter"] == {"since": "2026-01-01T00:00:00Z"}
     assert found["outcomes"] == {"pending": 20}
     assert "@" in found["actor"]
     assert _replay(topics).totals.replayed == 5

@@ -47,6 +47,9 @@ counts as all e-mails of its 540 days, although it reads a few blocks. So this l
 CALL_TIMEOUT_SECONDS: Final = 30.0
 RETRY_DEADLINE_SECONDS: Final = 60.0
 
+PATIENCE_SECONDS: Final = 8.0
+"""For one answer to a query that a person waits for, and for its retries; the query itself may take longer."""
+
 LOOKUP_DEADLINE_SECONDS: Final = 25.0
 """For a query that a batch waits for, and for an insert: with retries, and every byte of the answer."""
 
@@ -114,7 +117,7 @@ class QueryLimits:
     retry_seconds: float = RETRY_DEADLINE_SECONDS
 
 
-REPORT_LIMITS: Final = QueryLimits()
+REPORT_LIMITS: Final = QueryLimits(call_seconds=PATIENCE_SECONDS, retry_seconds=PATIENCE_SECONDS)
 """Of queries that a person waits for."""
 
 LOOKUP_LIMITS: Final = QueryLimits(

@@ -4,10 +4,14 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pipeline.local.shell_exports import CONTROL, NO_STACK
+
+_PATIENCE_SECONDS: Final = 8.0
+"""For an answer at all."""
 
 _SECONDS: Final = 90.0
 """BigQuery takes seconds to start again."""
@@ -41,8 +45,11 @@ def _ask(environment: Mapping[str, str], method: str, query: str = "") -> dict[s
     address = environment.get(CONTROL)
     if not address:
         raise ValueError(NO_STACK)
+    host = urlsplit(address).netloc  # the rest of the address is a secret
     request = urllib.request.Request(f"{address}/failures{query}", method=method)  # noqa: S310 - loopback
     try:
+        with suppress(urllib.error.HTTPError):  # 405, which is an answer
+            urllib.request.urlopen(f"{address}/failures", timeout=_PATIENCE_SECONDS).close()  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - http on loopback
             document: dict[str, Any] = json.load(answer)
             return document
@@ -50,7 +57,8 @@ def _ask(environment: Mapping[str, str], method: str, query: str = "") -> dict[s
         raise ValueError(_reason(error)) from None
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         raise RuntimeError(
-            "the local stack of this shell's exports does not answer: start rescore local again, and paste its exports"
+            f"the local stack of this shell's exports does not answer at {host}: start rescore local again, and paste "
+            "its exports"
         ) from None
 
 

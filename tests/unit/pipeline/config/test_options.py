@@ -5,10 +5,17 @@ from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 from pydantic import ValidationError
 
-from pipeline.config.options import OptionError, ShadowConfig, command_line, config_from, unknown_flags
+from pipeline.config.options import (
+    OptionError,
+    ShadowConfig,
+    command_line,
+    config_from,
+    plain_error,
+    unknown_arguments,
+)
 from pipeline.config.options_help import options_help
 from pipeline.config.settings import read_settings
 from transforms.admit.token_budget import BudgetAction, TokenBudget
@@ -100,7 +107,8 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path, monkeypatch: p
     assert f"{file}: labels: expected text, a number, or a list of them" in told
     assert "the variable RESCORE_SHADOW_PERCENTS sets no option: did you mean RESCORE_SHADOW_PERCENT?" in told
     assert "--colour is not an option of this pipeline or of Beam: see rescore run --list-options" in told
-    assert len(told.splitlines()) == 12
+    assert "--salesforce_login_url needs --salesforce_client_id, which is missing: add it, or leave it out" in told
+    assert len(told.splitlines()) == 13
 
 
 @pytest.mark.parametrize("option", ["--salesforce_secret=hunter2-it-is", "--salesforce_client_id=hunter2 it is"])
@@ -121,9 +129,59 @@ def test_the_config_does_not_change() -> None:
         settings.dataset = "other"  # type: ignore[misc]
 
 
-def test_flags_that_nobody_knows_are_found() -> None:
-    """A misspelt flag is reported; Beam's and this pipeline's flags are known."""
-    assert unknown_flags(["--project=p", "--runner=DirectRunner", "--modle=x", "--model=y"]) == ["--modle=x"]
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--project=p", "--runner=DirectRunner", "--model=y", "--runner", "DirectRunner"], []),
+        (["--modle=x"], ["--modle is not an option of this pipeline or of Beam: did you mean --model?"]),
+        (["--modle", "x"], ["--modle is not an option of this pipeline or of Beam: did you mean --model?"]),
+        (
+            ["--list-opt"],
+            ["--list-opt is not an option of this pipeline or of Beam: did you mean --list-options?"],
+        ),
+        (["--zzz"], ["--zzz is not an option of this pipeline or of Beam: see rescore run --list-options"]),
+        (["positional", "--model=y"], ["'positional' is not an option: write options as --name=value"]),
+        (["--streaming", "true"], ["'true' is not an option: write options as --name=value"]),
+    ],
+)
+def test_arguments_that_nobody_knows_are_told(arguments: list[str], told: list[str]) -> None:
+    """A misspelt option and a stray word; the word after an unknown option is taken for its value."""
+    assert list(unknown_arguments(arguments, ["--list-options"])) == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--num_workers=abc"], "--num_workers is 'abc': expected a whole number"),
+        (["--autoscaling_algorithm=none"], "--autoscaling_algorithm is 'none': did you mean NONE?"),
+        (["--flexrs_goal=x"], "--flexrs_goal is 'x': expected COST_OPTIMIZED or SPEED_OPTIMIZED"),
+        (["--num_workers"], "--num_workers: expected one argument"),
+    ],
+)
+def test_values_that_beam_cannot_read_are_one_line(arguments: list[str], told: str) -> None:
+    """Beam by itself prints its usage and exits."""
+    with pytest.raises(OptionError) as refusal:
+        command_line(["--project=my-project", *arguments], {})
+    assert str(refusal.value) == told
+
+
+def test_other_errors_of_argparse_stay() -> None:
+    """A new Python may word them in another way."""
+    assert plain_error("not of the known form") == "not of the known form"
+
+
+def test_options_may_be_spelled_with_hyphens(tmp_path: Path) -> None:
+    """On the command line and in a file, Beam's and ours; values of choices, too."""
+    file = tmp_path / "rescoring.yaml"
+    file.write_text("batch-size: 7\nnum-workers: 3\n")
+    ours = ["--dead-letter_topic=dead", "--daily-token-budget=5", "--budget-action=dead-letter"]
+    line = command_line(["--project=my-project", f"--config={file}", *ours], {})
+    config = config_from(PipelineOptions(line.arguments), line)
+    assert config.dead_letter_topic == "projects/my-project/topics/dead"
+    assert config.batching["max_batch_size"] == 7
+    assert config.budget is not None
+    assert config.budget.action is BudgetAction.DEAD_LETTER
+    assert PipelineOptions(line.arguments).view_as(WorkerOptions).num_workers == 3
 
 
 def test_options_are_listed_with_their_defaults() -> None:
@@ -131,7 +189,23 @@ def test_options_are_listed_with_their_defaults() -> None:
     text = " ".join(options_help().split())  # wherever lines are broken
     assert "--subscription" in text
     assert "(default: account-changes-rescoring)" in text
-    assert "--coalesce_seconds" in text
+    assert "--coalesce_seconds NUMBER" in text
+
+
+def test_listed_options_say_which_values_they_take() -> None:
+    """Choices, types, and the file that --config names; lines are broken at blanks only."""
+    text = " ".join(options_help().split())
+    for listed in (
+        "--config FILE",
+        "--budget_action wait|dead_letter",
+        "--skip_unchanged_contexts true|false",
+        "(default: true)",
+        "--prompt_version v1|v2",
+        "--prices PATH",
+        "--model TEXT",
+        "(default: gemini-3.5-flash-lite)",
+    ):
+        assert listed in text
 
 
 def test_the_cache_and_the_outage_are_as_configured() -> None:

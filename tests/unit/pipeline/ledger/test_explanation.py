@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pipeline.ledger.explain import explain, render
 from pipeline.ledger.explanation import Decision, Explanation, explain_message
+from pipeline.terminal.times import rfc3339
 from schemas.change_event import ChangeType
 from tests.fixtures.changes import COMMITTED_AT, account_id, payload
 from transforms.filter.materiality import load_materiality
@@ -84,7 +85,7 @@ def test_changed_and_material_fields_are_listed() -> None:
         "changed_fields": ("LastModifiedDate", "Rating", "Fax", "Industry"),
         "material_fields": ("Rating", "Industry"),
         "nulled_fields": ("Industry",),
-        "committed_at": COMMITTED_AT.isoformat(),
+        "committed_at": rfc3339(COMMITTED_AT),
     }
 
 

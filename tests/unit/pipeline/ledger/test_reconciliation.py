@@ -269,8 +269,8 @@ def test_the_document_has_every_part() -> None:
     assert {
         name: document[name] for name in ("since", "until", "grace_seconds", "events", "unexplained", "double")
     } == {
-        "since": "2026-03-01T12:00:00+00:00",
-        "until": "2026-03-02T12:00:00+00:00",
+        "since": "2026-03-01T12:00:00Z",
+        "until": "2026-03-02T12:00:00Z",
         "grace_seconds": 900.0,
         "events": 1,
         "unexplained": 1,

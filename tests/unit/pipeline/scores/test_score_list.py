@@ -87,7 +87,7 @@ def test_texts_from_the_model_do_not_act() -> None:
     assert values["drivers"] == "' =[2J[red]=cmd (positive:   =1+1)"
     assert values["summary"] == "' =1+1"
     assert values["recommended_action"] == ""
-    assert values["scored_at"] == "2026-02-28T09:31:00+00:00"
+    assert values["scored_at"] == "2026-02-28T09:31:00Z"
     assert values["score"] == "95"
 
 

@@ -24,7 +24,7 @@ def test_json_is_one_document_in_its_own_order(capsys: pytest.CaptureFixture[str
     """Indented by two, escaped to ASCII, times in RFC 3339, and a line break at the end."""
     end_with(_Result(), _render, as_json=True)
     output = capsys.readouterr().out
-    assert output == '{\n  "b": 1,\n  "a": [],\n  "at": "2026-03-02T00:00:00+00:00",\n  "name": "Z\\u00fcrich"\n}\n'
+    assert output == '{\n  "b": 1,\n  "a": [],\n  "at": "2026-03-02T00:00:00Z",\n  "name": "Z\\u00fcrich"\n}\n'
     assert list(json.loads(output)) == ["b", "a", "at", "name"]
 
 

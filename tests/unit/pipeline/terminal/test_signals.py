@@ -30,8 +30,10 @@ def _running(body: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def _ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, output, errors
+    assert process.stdout
+    assert process.stderr
+    code = process.wait(PATIENCE_SECONDS)  # the output is short, so that no pipe is full before the end
+    return code, process.stdout.read(), process.stderr.read()  # what is left in the buffer of the first line, too
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)

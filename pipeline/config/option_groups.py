@@ -1,6 +1,6 @@
 """Options that have an effect only together: one without the other is refused, with the missing one named."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -38,16 +38,19 @@ GROUPS: Final = (
 )
 
 
-def incomplete_groups(settings: Settings, label: Callable[[str], str]) -> Iterator[str]:
+def incomplete_groups(
+    settings: Settings, label: Callable[[str], str], unreadable: Collection[str] = ()
+) -> Iterator[str]:
     """Yield a line for each option that is missing.
 
     Args:
         settings: The values in force.
         label: Returns what the user calls an option that is given.
+        unreadable: Options that are given with an invalid value, which is reported elsewhere.
     """
     for group in GROUPS:
         given = [label(name) for name in group.options if _is_given(settings, name)]
-        if given and not any(_is_set(settings, name) for name in group.needed):
+        if given and not any(name in unreadable or _is_set(settings, name) for name in group.needed):
             needed = group.to_set or " or ".join(f"--{name}" for name in group.needed)
             verb, them = ("need", "them") if len(given) > 1 else ("needs", "it")
             yield f"{' and '.join(given)} {verb} {needed}, which is missing: add it, or leave {them} out"

@@ -123,7 +123,8 @@ def config_from(options: PipelineOptions, line: ResolvedOptions | None = None) -
     settings, invalid = read_settings(_given(options), line.label)
     # An invalid option has its default in `settings`, so that nothing built from it reports the same problem again.
     config, unusable = _built(settings, line.label)
-    if problems := dict.fromkeys([*line.problems, *invalid, *incomplete_groups(settings, line.label), *unusable]):
+    incomplete = incomplete_groups(settings, line.label, invalid)
+    if problems := dict.fromkeys([*line.problems, *invalid.values(), *incomplete, *unusable]):
         raise OptionError("\n".join(problems))
     return config
 

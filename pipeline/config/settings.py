@@ -202,20 +202,20 @@ OWN_OPTIONS: Final = tuple(name for name in Settings.model_fields if name not in
 """The options that Beam does not define, in the order in which they are listed."""
 
 
-def read_settings(given: Mapping[str, object], label: Callable[[str], str]) -> tuple[Settings, list[str]]:
-    """Return the settings, and one line per invalid value; invalid options have their default.
+def read_settings(given: Mapping[str, object], label: Callable[[str], str]) -> tuple[Settings, dict[str, str]]:
+    """Return the settings, and a line for each invalid value by its option; invalid options have their default.
 
     Args:
         given: The values that were set, by option.
         label: Returns what the user calls an option: `--dataset`, or the source that sets it.
     """
     try:
-        return Settings.model_validate(dict(given)), []
+        return Settings.model_validate(dict(given)), {}
     except ValidationError as error:
         invalid = {str(it["loc"][0]): it for it in error.errors(include_url=False)}
         valid = {name: value for name, value in given.items() if name not in invalid}
         settings = Settings.model_validate({"project": "unknown-project", **valid})
-        return settings, [_line(name, label(name), it) for name, it in invalid.items()]
+        return settings, {name: _line(name, label(name), it) for name, it in invalid.items()}
 
 
 def _line(name: str, label: str, error: ErrorDetails) -> str:

@@ -17,7 +17,7 @@ from tests.fixtures.planted_secrets import REDIS_PASSWORD, SALESFORCE_CLIENT_SEC
 PROJECT = "--project=my-project"
 REFUSED: dict[str, tuple[Sequence[str], str]] = {
     "demo": (["--crm", "a", "--events", "b"], "can't be combined"),
-    "local": (["--data-dir", __file__], "File exists"),
+    "local": (["--data-dir", __file__], "file exists"),
     "local changes": ([], "points to no local stack"),
     "local fail": (["gemini"], "name a service and a failure"),
     "local heal": ([], "points to no local stack"),
@@ -141,7 +141,7 @@ def test_bad_usage_is_one_line_and_exit_2(arguments: Sequence[str], remedy: str)
     ("option", "remedy"),
     [
         (f"--redis_url=redis://:{REDIS_PASSWORD}@host/0", "redis_url has a password"),
-        (f"--salesforce_secret={SALESFORCE_CLIENT_SECRET}", "name an environment variable"),
+        (f"--salesforce_secret={SALESFORCE_CLIENT_SECRET}", "expected the name of an environment variable"),
     ],
     ids=["Redis", "Salesforce"],
 )

@@ -99,6 +99,6 @@ def _interrupted(stack: LocalStack) -> dict[str, Any]:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode == 1, errors
+    assert process.returncode == 130, errors
     document: dict[str, Any] = json.loads(output)
     return document

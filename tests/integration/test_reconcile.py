@@ -250,8 +250,8 @@ def test_what_is_lost_is_found_with_what_to_type(warehouse: Warehouse, tmp_path:
     )
     document = result.document()
     assert (document["unexplained"], document["retained_by_pubsub"], document["written_accounts"]) == (3, 2, 2)
-    assert document["oldest_unexplained"][0]["published_at"] == LONG_AGO.isoformat()
-    assert document["first_lost_published_at"] == published.isoformat()
+    assert document["oldest_unexplained"][0]["published_at"] == rfc3339(LONG_AGO)
+    assert document["first_lost_published_at"] == rfc3339(published)
     assert document["commands"] == [
         f"rescore recover --to 2026-03-02T09:48:00Z --project={warehouse.project}",
         f"rescore backfill --accounts {file} --project={warehouse.project}",
@@ -265,8 +265,8 @@ def test_pending_events_have_a_time(warehouse: Warehouse) -> None:
     rows = [_row("received", recorded_at=earlier), _row("received", 2, recorded_at=JUST_NOW), _row("scored", 3)]
     document = _reconcile(warehouse, *rows)
     assert (document["ok"], document["all_clear"], document["pending"]) == (True, False, 2)
-    assert document["pending_since"] == earlier.isoformat()
-    assert document["last_recorded_at"] == JUST_NOW.isoformat()
+    assert document["pending_since"] == rfc3339(earlier)
+    assert document["last_recorded_at"] == rfc3339(JUST_NOW)
 
 
 def test_a_replay_needs_an_outcome_of_its_own(warehouse: Warehouse) -> None:

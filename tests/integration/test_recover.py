@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import NotFound
 from rich.console import Console, RenderableType
 
 from pipeline.dead_letters.recover import check_recovery, check_target, recover, render
 from tests.integration.pubsub_targets import Target, wait_until
+from transforms.clients.pubsub import PubSubUnavailable
 
 pytestmark = pytest.mark.filterwarnings("ignore:The return_immediately flag:DeprecationWarning")
 
@@ -81,7 +81,7 @@ def test_a_seek_that_would_drop_unread_messages_is_refused(broker: Target) -> No
 def test_a_snapshot_that_is_not_there_is_refused(broker: Target) -> None:
     """Before a snapshot is taken."""
     subscription = broker.subscription(broker.topic(), retain_acked_messages=True)
-    with pytest.raises(NotFound):
+    with pytest.raises(PubSubUnavailable, match="does not exist"):
         check_recovery(project="demo-project", to_snapshot="gone", subscription=subscription)
 
 

@@ -72,3 +72,9 @@ def test_defaults_count_as_not_given() -> None:
     """The Dataflow console passes every parameter's default."""
     defaults = {name: Settings.model_fields[name].default for group in GROUPS for name in group.options}
     assert _told(**{name: value for name, value in defaults.items() if value is not None}) == []
+
+
+def test_an_option_with_an_invalid_value_is_not_missing() -> None:
+    """It is reported once: as invalid."""
+    settings, _ = read_settings({"project": "my-project", "salesforce_login_url": "https://host"}, str)
+    assert list(incomplete_groups(settings, str, {"salesforce_client_id", "salesforce_secret"})) == []

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.terminal.progress import resets_terminal
+from pipeline.terminal.tables import counted
 
 PLAIN_SECONDS: Final = 5.0
 """The least time between two plain lines of one stage."""
@@ -128,4 +129,4 @@ def plain_line(progress: DemoProgress, seconds: float) -> str:
     if not progress.published:
         return stage
     counts = ", ".join(f"{word} {count}" for word, count, _ in progress.lines())
-    return f"{stage}: {progress.published} messages, {counts}"
+    return f"{stage}: {counted(progress.published, 'message')}, {counts}"

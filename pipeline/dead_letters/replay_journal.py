@@ -124,6 +124,11 @@ class ReplayProgress:
         return self.last is not JournalEntry.FINISHED
 
 
+def unknown_replay(replay_id: str) -> ValueError:
+    """Return the error of a command about a replay that the journal does not have."""
+    return ValueError(f"no replay {replay_id[:60]!r}: `rescore dead-letters replays` lists them")
+
+
 class ReplayJournal:
     """`dead_letter_replays` of one dataset; calls raise WarehouseUnavailable."""
 

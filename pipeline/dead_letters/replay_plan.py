@@ -202,7 +202,7 @@ def render(plan: ReplayPlan) -> Group:
         ("to replay", f"{counted(plan.to_replay, 'dead letter')}{limit}"),
         ("to park", f"{counted(plan.to_park, 'dead letter')}: replayed too often, or failed again in the same way"),
         *_mirror(plan),
-        ("explained now", f"{decisions or 'nothing'} (from {plan.sampled} payloads)"),
+        ("explained now", f"{decisions or 'nothing'} (from {counted(plan.sampled, 'payload')})"),
         ("cost", str(plan.cost)),
         ("stops", f"if more than {MAX_CAME_BACK_SHARE:.0%} of what was replayed fails again, from the first batch on"),
     )

@@ -17,7 +17,7 @@ from pipeline.dead_letters.dead_letter_filter import ReplayRequest, filter_from_
 from pipeline.dead_letters.hold_subscription import HoldSubscription
 from pipeline.dead_letters.mirror_accounts import open_mirror
 from pipeline.dead_letters.replay import MAX_BATCH, Ending, Memory, Replay, Totals
-from pipeline.dead_letters.replay_journal import ReplayJournal
+from pipeline.dead_letters.replay_journal import ReplayJournal, unknown_replay
 from pipeline.dead_letters.replay_lease import ReplayLease
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.dead_letters.replay_rules import too_many_come_back
@@ -121,7 +121,7 @@ def resume(session: Session, replay_id: str | None, *, take_over: bool) -> Repla
         journal = ReplayJournal(warehouse, dataset)
         progress = journal.progress(replay_id)
         if progress is None:
-            raise ValueError("replay not found: see rescore dead-letters status")
+            raise unknown_replay(replay_id)
         start = progress.start
         if not progress.is_open:
             raise ValueError(f"replay {start.replay_id} has finished: start a new one with rescore dead-letters replay")

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from pipeline.dead_letters.dead_letter_filter import filter_from_json
-from pipeline.dead_letters.replay_journal import ReplayJournal, ReplayProgress
+from pipeline.dead_letters.replay_journal import ReplayJournal, ReplayProgress, unknown_replay
 from pipeline.dead_letters.replay_lease import LeaseHolder, ReplayLease
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.terminal.tables import fact_table, plain
@@ -67,7 +67,7 @@ def status(resources: ReplayResources, replay_id: str | None) -> ReplayStatus:
         journal = ReplayJournal(warehouse, resources.dataset)
         progress = journal.progress(replay_id)
         if progress is None and replay_id:
-            raise ValueError(f"no replay {replay_id[:60]!r}: `rescore dead-letters replays` lists them")
+            raise unknown_replay(replay_id)
         if progress is None:
             return ReplayStatus(None, None)
         holder = ReplayLease(warehouse, resources.dataset).current()

@@ -15,6 +15,7 @@ from pipeline.terminal.parameters import DURATION, Accounts, Crm, DataDir, Json,
 from pipeline.terminal.program import program
 from pipeline.terminal.results import end_with, output
 from pipeline.terminal.signals import cleanup_first
+from pipeline.terminal.times import moment
 
 if TYPE_CHECKING:
     from pipeline.local.serve import Ready
@@ -139,7 +140,8 @@ def fail(
         if not service or not failure:
             raise ValueError("name a service and a failure, such as gemini 503: rescore local fail --list has them all")
         told = ask_to_fail(os.environ, service, failure, seconds=duration, only=only)
-    _say(f"{service} {told['effect']}, until {told['until']}; rescore local heal ends it now")
+    until = moment(dt.datetime.fromisoformat(told["until"]))
+    _say(f"{service} {told['effect']}, until {until} UTC; rescore local heal ends it now")
 
 
 @local_app.command(epilog="Example: `rescore local heal`")

@@ -56,7 +56,8 @@ def way_out(name: str, known: Iterable[str], otherwise: str) -> str:
 
 def _missing(param: Parameter, context: Context) -> str:
     text = getattr(param, "help", None) or ""
-    meaning = f"{text[:1].lower()}{text[1:].rstrip('.')}; " if text else ""
+    first = text[:1] if text[1:2].isupper() else text[:1].lower()  # CSV stays CSV
+    meaning = f"{first}{text[1:].rstrip('.')}; " if text else ""
     return f"{_label(param)} is missing: {_MISSING.get(param.name, f'{meaning}{_see(context)}')}"
 
 

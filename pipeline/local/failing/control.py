@@ -16,6 +16,7 @@ from pipeline.local.failing.failing_services import FailingServices
 from pipeline.local.failing.failures import find_failure
 from pipeline.local.loopback_server import LoopbackServer
 from pipeline.local.shell_exports import CONTROL
+from pipeline.terminal.times import rfc3339
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def _app(services: FailingServices, secret: str) -> Starlette:
             until = services.fail(failure, float(asked["seconds"]), asked.get("only"))
         except (ValueError, OSError) as error:
             return JSONResponse({"error": str(error)}, 422)
-        return JSONResponse({"effect": failure.effect, "until": until.isoformat(timespec="seconds")})
+        return JSONResponse({"effect": failure.effect, "until": rfc3339(until)})
 
     def heal(_: Request) -> JSONResponse:
         try:

@@ -37,6 +37,10 @@ def _app() -> typer.Typer:
     ) -> None:
         typer.echo(f"{path} {project} {pen_width} {scale} {colours} {framed}")
 
+    @app.command(help="Mix.")
+    def mix(table: Annotated[Path, typer.Argument(metavar="FILE", help="CSV of colours.")]) -> None:
+        typer.echo(table)
+
     @group.command("a-wall", help="Paint a wall.")
     def wall() -> None:
         typer.echo("painted")
@@ -64,6 +68,7 @@ def _run(*arguments: str) -> tuple[int, str, str]:
         ("draw x -z", "draw has no option -z: see rescore draw --help"),
         ("draw x --project", "--project needs a value, such as --project=VALUE"),
         ("draw --project p", "FILE is missing: what to draw; see rescore draw --help"),
+        ("mix", "FILE is missing: CSV of colours; see rescore mix --help"),
         (
             "draw x",
             f"--project is missing: name the Google Cloud project, such as --project my-project, or set {PROJECT}",

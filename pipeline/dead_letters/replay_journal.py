@@ -124,8 +124,10 @@ class ReplayProgress:
         return self.last is not JournalEntry.FINISHED
 
 
-def unknown_replay(replay_id: str) -> ValueError:
-    """Return the error of a command about a replay that the journal does not have."""
+def unknown_replay(replay_id: str | None) -> ValueError:
+    """Return the error of a command about a replay, or the last one, that the journal does not have."""
+    if replay_id is None:
+        return ValueError("no replay has run yet: `rescore dead-letters replay` starts one")
     return ValueError(f"no replay {replay_id[:60]!r}: `rescore dead-letters replays` lists them")
 
 

@@ -2,8 +2,8 @@
 
 Beam's bundle-based DirectRunner runs streaming pipelines on one thread, but it pulls ten messages at a time, evaluates
 every step for bundles without elements, pickles and sets up each DoFn for each bundle, and polls an idle subscription
-without a pause. 250 messages cost 5,000 evaluations of steps. This subclass changes these four things, finishes what is
-deepest in the graph first, and leaves windows, watermarks, state, timers and retries alone. Like the DirectRunner it
+without a pause. 250 messages cost 5,000 evaluations of steps. This subclass changes these four things, works on one
+batch after the other, and leaves windows, watermarks, state, timers and retries alone. Like the DirectRunner it
 acknowledges messages before it processes them, so it is for development: a killed process loses what was in flight.
 Bounded pipelines, such as a backfill, run on the FnApiRunner.
 
@@ -43,7 +43,7 @@ from apache_beam.transforms.core import ParDo
 from apache_beam.transforms.timeutil import TimeDomain
 
 from pipeline.local.message_buffer import MessageBuffer
-from pipeline.local.update_queue import UpdateQueue
+from pipeline.local.update_queue import UpdateQueue, is_batch
 
 MAX_BUNDLE_MESSAGES: Final = 100
 """The most messages of a bundle, which passes every step before the next is read."""
@@ -72,7 +72,7 @@ class LocalRunner(BundleBasedDirectRunner):
 
 
 class _Executor(Executor):
-    """Beam's executor, which takes the deepest bundle first, and closes what lives as long as the pipeline."""
+    """Beam's executor, which works on one batch after the other, and closes what lives as long as the pipeline."""
 
     def __init__(
         self, value_to_consumers: Any, evaluators: "_Evaluators", context: "_Context", updates: UpdateQueue
@@ -112,8 +112,8 @@ class _Context(EvaluationContext):
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Commit bundles, and return those with elements: only they are evaluated. Watermarks advance without them.
 
-        A bundle of batches is split: each batch waits for a service, and the results of the first need not wait for the
-        others.
+        A bundle of batches is split: a step calls a service with each, and the results of the first need not wait for
+        the others.
         """
         uncommitted = [part for bundle in uncommitted_bundles for part in self._parts(bundle)]
         committed: tuple[tuple[Any, ...], tuple[Any, ...]] = super()._commit_bundles(uncommitted, unprocessed_bundles)
@@ -121,11 +121,10 @@ class _Context(EvaluationContext):
 
     def _parts(self, bundle: Any) -> list[Any]:
         """Return nothing for an empty bundle, a bundle for each batch, or the bundle."""
-        elements = bundle.get_elements_iterable()
-        if len(elements) <= 1 or not isinstance(elements[0].value, list):
-            return [bundle] if elements else []
+        if not is_batch(bundle):
+            return [bundle] if bundle.has_elements() else []
         parts = []
-        for element in elements:
+        for element in bundle.get_elements_iterable():
             part = self.create_bundle(bundle.pcollection)
             part.tag = bundle.tag
             part.add(element)

@@ -218,7 +218,7 @@ class _Note(beam.DoFn):
 
 
 def test_the_first_batch_passes_every_step_before_the_second_passes_one() -> None:
-    """A bundle of batches is split, and what is furthest along in the graph goes on first."""
+    """A bundle of batches is split, and the batch that is furthest along in the graph goes on first."""
     with _streaming(LocalRunner) as pipeline:
         script = TestStream().add_elements([["a", "b"], ["c"], ["d"]]).advance_watermark_to_infinity()
         _ = pipeline | script | "1" >> beam.ParDo(_Note("1")) | "2" >> beam.ParDo(_Note("2"))

@@ -1,5 +1,6 @@
 """The order in which the local runner evaluates bundles."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,17 @@ class _PCollection:
 
 
 @dataclass(eq=False)
+class _Element:
+    value: Any
+
+
+@dataclass(eq=False)
 class _Bundle:
     pcollection: _PCollection
+    value: Any
+
+    def get_elements_iterable(self) -> Iterable[_Element]:
+        return iter([_Element(self.value)])
 
 
 @dataclass(eq=False)
@@ -30,63 +40,72 @@ class _Update:
     committed_bundle: _Bundle | None = None
 
 
-READ, PARSE, SCORE, WRITE = (_Step() for _ in range(4))
-MESSAGES, CHANGES, SCORES, NOTHING = (_PCollection(step) for step in (READ, PARSE, SCORE, WRITE))
+READ, BATCH, SCORE, WRITE = STEPS = [_Step() for _ in range(4)]
+MESSAGES, BATCHES, SCORES, NOTHING = (_PCollection(step) for step in STEPS)
 
 
-def _of(pcollection: _PCollection) -> _Update:
-    return _Update(_Bundle(pcollection))
+def _of(pcollection: _PCollection, value: Any = "element") -> _Update:
+    return _Update(_Bundle(pcollection, value))
+
+
+def _batch(pcollection: _PCollection) -> _Update:
+    return _of(pcollection, ["element"])
 
 
 def _queue(*updates: _Update) -> UpdateQueue:
-    queue: Any = UpdateQueue([READ, PARSE, SCORE, WRITE], {MESSAGES, CHANGES, SCORES})
+    steps: Any = STEPS
+    queue = UpdateQueue(steps, {MESSAGES, BATCHES, SCORES})
     for update in updates:
         queue.offer(update)
-    taken: UpdateQueue = queue
-    return taken
+    return queue
 
 
-def test_the_bundle_that_is_furthest_along_comes_first() -> None:
-    """Beam gets one bundle a round, and None at the end of the round."""
-    message, score, change = _of(MESSAGES), _of(SCORES), _of(CHANGES)
-    queue = _queue(message, score, change)
-    assert [queue.poll() for _ in range(7)] == [score, None, change, None, message, None, None]
+def _polled(queue: UpdateQueue, times: int) -> list[Any]:
+    return [queue.poll() for _ in range(times)]
 
 
-def test_bundles_of_one_step_keep_their_order() -> None:
-    """The older of two bundles of a step goes on first."""
-    older, newer = _of(CHANGES), _of(CHANGES)
-    queue = _queue(older, newer)
-    assert [queue.poll() for _ in range(3)] == [older, None, newer]
+def test_the_batch_that_is_furthest_along_is_given_alone() -> None:
+    """Beam gets one batch, and None, upon which it evaluates the batch."""
+    first, second, scored = _batch(BATCHES), _batch(BATCHES), _batch(SCORES)
+    queue = _queue(first, second, scored)
+    assert _polled(queue, 7) == [scored, None, first, None, second, None, None]
 
 
-def test_what_a_bundle_leads_to_overtakes_what_waits() -> None:
-    """A result that comes while bundles wait goes on before them."""
-    first, second, score = _of(CHANGES), _of(CHANGES), _of(SCORES)
+def test_what_a_batch_leads_to_overtakes_the_next_batch() -> None:
+    """A result goes on before another batch is worked on."""
+    first, second = _batch(BATCHES), _batch(BATCHES)
     queue = _queue(first, second)
-    assert [queue.poll(), queue.poll()] == [first, None]
-    queue.offer(score)
-    assert [queue.poll() for _ in range(3)] == [score, None, second]
+    assert _polled(queue, 2) == [first, None]
+    scores = _batch(SCORES)
+    queue.offer(scores)
+    assert _polled(queue, 4) == [scores, None, second, None]
 
 
-def test_an_error_comes_before_every_bundle() -> None:
-    """Errors and bundles that were not processed don't end the round."""
-    score, error = _of(SCORES), _Update()
-    queue = _queue(score, error)
-    assert [queue.poll() for _ in range(3)] == [error, score, None]
+def test_other_bundles_go_on_together_before_any_batch() -> None:
+    """So a batch is filled before one is worked on."""
+    batch, messages, more = _batch(BATCHES), _of(MESSAGES), _of(MESSAGES)
+    queue = _queue(batch, messages, more)
+    assert _polled(queue, 5) == [messages, more, None, batch, None]
+
+
+def test_what_is_no_bundle_does_not_hold_up_the_batches() -> None:
+    """With an error or an unprocessed bundle alone Beam would have nothing to do, and would read messages."""
+    batch, error = _batch(BATCHES), _Update()
+    assert _polled(_queue(batch, error), 3) == [error, batch, None]
 
 
 def test_a_bundle_that_no_step_reads_is_dropped() -> None:
-    """It would end a round in which Beam then has nothing to do, and reads messages although others wait."""
-    change = _of(CHANGES)
-    queue = _queue(_of(NOTHING), change)
-    assert [queue.poll() for _ in range(3)] == [change, None, None]
+    """It would end a round in which Beam then has nothing to do."""
+    batch = _batch(BATCHES)
+    assert _polled(_queue(_of(NOTHING), batch, _batch(NOTHING)), 3) == [batch, None, None]
 
 
-def test_the_bundle_of_a_composite_is_as_deep_as_its_last_step() -> None:
-    """As in Beam, a composite step stands for the last of its steps."""
-    score, written = _of(SCORES), _of(_PCollection(_Step([_Step(), WRITE])))
-    queue: Any = UpdateQueue([READ, PARSE, SCORE, WRITE], {SCORES, written.committed_bundle.pcollection})  # type: ignore[union-attr] # it has one
-    queue.offer(score)
-    queue.offer(written)
+def test_a_composite_is_as_deep_as_its_last_step() -> None:
+    """As in Beam's watermarks, a composite step stands for the last of its steps."""
+    steps: Any = STEPS
+    composite = _PCollection(_Step([_Step(), WRITE]))
+    scored, written = _batch(SCORES), _batch(composite)
+    queue = UpdateQueue(steps, {SCORES, composite})
+    for update in (scored, written):
+        queue.offer(update)
     assert queue.poll() is written

@@ -34,6 +34,7 @@ def _loggers_follow_their_configuration() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structlog, "configure", without_cache)
+        without_cache(**structlog.get_config())  # what modules of workers configured when they were imported
         yield
 
 

@@ -1,7 +1,7 @@
 """Logs on standard error: JSON in Cloud Logging's shape, or readable lines on a terminal.
 
-Callers log values by name (event_id, account_id, stage). Values whose names stand for free text or secrets are redacted
-here.
+Callers log values by name (event_id, account_id, stage). Values whose names stand for free text or secrets are
+redacted, as they are on workers, which have no terminal and no set-up of a command: `transforms.logs`.
 """
 
 import logging
@@ -12,21 +12,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-SECRET_NAMES: Final = frozenset(
-    {
-        "payload",
-        "body",
-        "subject",
-        "notes",
-        "text",
-        "prompt",
-        "answer",
-        "token",
-        "authorization",
-        "password",
-        "session_id",
-    }
-)
+from transforms.logs import without_secrets
+
 _NOT_WORTH_READING: Final = (
     # google-auth looks up in the background which regions a service account may use, and works without an answer. The
     # local stack's account has none.
@@ -77,11 +64,6 @@ def configure_logging(*, verbose: bool = False) -> None:
 def _is_worth_reading(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     return not any(part in message for part in _NOT_WORTH_READING)
-
-
-def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Redact the values whose names stand for free text or credentials."""
-    return {name: "[redacted]" if name.lower() in SECRET_NAMES else value for name, value in event.items()}
 
 
 def cloud_logging_entry(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import structlog
-
 from schemas.clock import Clock, utc_now
 from transforms.errors import WarehouseUnavailable
+from transforms.logs import get_logger
 
 REFRESH: Final = dt.timedelta(seconds=60)
 """How often the table is read: 1,440 small queries a day for each process that admits accounts."""
@@ -32,7 +31,7 @@ TOKENS_PER_ACCOUNT: Final = 2_250
 
 _ENOUGH_ROWS: Final = 20
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class BudgetAction(StrEnum):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import google.auth.exceptions
 import orjson
 import requests.exceptions
-import structlog
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry
 from google.cloud import bigquery
@@ -27,6 +26,7 @@ from schemas.tables import Column, Table
 from schemas.views import View
 from transforms.clients.deadlines import within
 from transforms.errors import WarehouseUnavailable
+from transforms.logs import get_logger
 from transforms.process import once_per_process
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ LOOKUP_RETRY_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 6.0
 """For calls that look at a dataset or a table, which are made once."""
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 _VENDOR_ERRORS: Final = (
     api.GoogleAPIError,

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pybreaker
-import structlog
+
+from transforms.logs import get_logger
 
 T = TypeVar("T")
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class CircuitOpen(Exception):

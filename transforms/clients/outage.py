@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-import structlog
 from apache_beam.metrics import Metrics
 
 from transforms.clients.circuit import CircuitBreaker, CircuitOpen
 from transforms.errors import WarehouseUnavailable
+from transforms.logs import get_logger
 from transforms.process import once_per_process
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 THROTTLED_COUNTER: Final = "cumulativeThrottlingSeconds"
 """Dataflow's autoscaling reads a counter of this name, and does not count the time as work."""
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)

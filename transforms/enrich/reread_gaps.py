@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import apache_beam as beam
-import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from msgspec.structs import replace
@@ -15,6 +14,7 @@ from schemas.change_event import ACCOUNT_ENTITY, WHOLE_RECORD_GAPS, AccountChang
 from schemas.salesforce_fields import MODIFIED_FIELD
 from transforms.clients.salesforce_api import AccountRecord, SalesforceCircuitOpen, SalesforceSettings
 from transforms.errors import SalesforceUnavailable
+from transforms.logs import get_logger
 
 if TYPE_CHECKING:
     from transforms.clients.salesforce import Salesforce
@@ -25,7 +25,7 @@ DELETED: Final = "deleted"
 
 _REREAD: Final = frozenset({ChangeType.GAP_CREATE, ChangeType.GAP_UPDATE, ChangeType.GAP_UNDELETE})
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def needs_reread(change: AccountChange) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import apache_beam as beam
-import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from msgspec import ValidationError
@@ -28,6 +27,7 @@ from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
+from transforms.logs import get_logger
 from transforms.outputs import OUTCOMES, TaggedOutcome
 
 STAGE: Final = "Skip unchanged contexts"
@@ -38,7 +38,7 @@ _REVIVALS: Final = frozenset({ChangeType.UNDELETE, ChangeType.GAP_UNDELETE})
 
 _LAST_SCORES_SQL: Final = importlib.resources.files("transforms.enrich").joinpath("last_scores.sql").read_text()
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,16 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-import structlog
-
 from schemas.failures import Severity
 from transforms.clients.circuit import CircuitBreaker
 from transforms.clients.gemini_api import CircuitPolicy
 from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable
+from transforms.logs import get_logger
 from transforms.score.adaptive_limit import ThrottledTime
 
 Answer = TypeVar("Answer")
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class GeminiCircuit:

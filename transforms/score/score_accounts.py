@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import apache_beam as beam
-import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from more_itertools import constrained_batches
@@ -22,6 +21,7 @@ from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import ThrottledSeconds
 from transforms.errors import GeminiError
 from transforms.ledger import Ledger, Received
+from transforms.logs import get_logger
 from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
 from transforms.prompt.prompt import row_flags, split_suspected
 from transforms.score.prices import Price
@@ -45,7 +45,7 @@ _LOG_LEVELS: Final = {
     Severity.CRITICAL: logging.CRITICAL,
 }
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def split_calls(

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import apache_beam as beam
-import structlog
 from apache_beam.metrics import Metrics
 from msgspec.structs import replace
 
 from schemas.account_context import EnrichedChange
 from schemas.outcome import ScoringResult
 from schemas.score import Score
+from transforms.logs import get_logger
 
 STAGE: Final = "Score shadows"
 
 _BUCKETS: Final = 1_000_000
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 def is_in_sample(event_id: str, percent: float) -> bool:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import apache_beam as beam
 import orjson
-import structlog
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import StandardOptions
 from more_itertools import constrained_batches
@@ -22,6 +21,7 @@ from schemas.score import Score
 from schemas.tables import Table
 from transforms.clients.outage import OutageSettings, ThrottledSeconds
 from transforms.errors import WarehouseUnavailable
+from transforms.logs import get_logger
 from transforms.write.held_inserts import HeldInserts
 from transforms.write.publish_dead_letters import PublishDeadLetters
 
@@ -32,7 +32,7 @@ MAX_INSERT_BYTES: Final = 8_000_000
 INSERT_WAIT_SECONDS: Final = 1
 """How long a row waits for others to be inserted with it."""
 
-_log = structlog.stdlib.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass

@@ -59,6 +59,19 @@ class Opportunity(MirrorRow):
     modified_at: AwareDatetime
 
 
+class Contact(MirrorRow):
+    """A row of `crm.contacts`: whose a person is. Change events of contacts that name no account are looked up here."""
+
+    contact_id: str
+    account_id: str | None = Field(default=None, description="NULL: a contact without an account")
+    title: str | None = None
+    department: str | None = None
+    is_reachable: bool | None = Field(
+        default=None, description="Has an email address that does not bounce, or a phone number, and did not opt out"
+    )
+    modified_at: AwareDatetime = Field(description="SystemModstamp: the last write in Salesforce")
+
+
 class Email(MirrorRow):
     """A row of `crm.emails`: an email between the company and the account."""
 

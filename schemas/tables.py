@@ -8,7 +8,7 @@ from msgspec import inspect
 from msgspec.structs import fields
 from pydantic import AwareDatetime
 
-from schemas.account_context import AccountProfile, Call, Email, Opportunity
+from schemas.account_context import AccountProfile, Call, Contact, Email, Opportunity
 from schemas.dead_letter import DeadLetterRow
 from schemas.outcome import Outcome
 from schemas.record import TableRow, ValidatedModel
@@ -109,7 +109,9 @@ OPPORTUNITIES: Final = Table(
 )
 EMAILS: Final = Table(name="emails", model=Email, partition_column="sent_at", clustering=("account_id",))
 CALLS: Final = Table(name="calls", model=Call, partition_column="started_at", clustering=("account_id",))
-CRM_TABLES: Final = (ACCOUNTS, OPPORTUNITIES, EMAILS, CALLS)
+# Read by id, whatever the age of the record, so that partitions by time would only be scanned one by one.
+CONTACTS: Final = Table(name="contacts", model=Contact, clustering=("contact_id",))
+CRM_TABLES: Final = (ACCOUNTS, OPPORTUNITIES, EMAILS, CALLS, CONTACTS)
 
 LATEST_ACCOUNT_SCORES: Final = Table(name="latest_account_scores", model=Score, clustering=("account_id",))
 """One row per account, tombstones included, which `schemas.views.MERGE_LATEST_SCORES` maintains.

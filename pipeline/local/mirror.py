@@ -10,7 +10,7 @@ from pipeline.local.crm.named_accounts import crm_of_named_accounts, named_accou
 from pipeline.local.shell_exports import NO_STACK, stack_of_shell
 from pipeline.resources.names import CRM_DATASET
 from schemas.account_context import AccountProfile
-from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
+from schemas.tables import ACCOUNTS, CALLS, CONTACTS, EMAILS, OPPORTUNITIES
 from transforms.clients.bigquery import Warehouse
 
 _IDS: Final = "SELECT account_id FROM `{accounts}`"
@@ -26,6 +26,7 @@ def add_named_accounts(warehouse: Warehouse, events: Iterable[bytes], *, seed: i
     warehouse.append_rows(CRM_DATASET, OPPORTUNITIES, added.opportunities)
     warehouse.append_rows(CRM_DATASET, EMAILS, added.emails)
     warehouse.append_rows(CRM_DATASET, CALLS, added.calls)
+    warehouse.append_rows(CRM_DATASET, CONTACTS, added.contacts)
     return len(named)
 
 

@@ -12,7 +12,7 @@ from pipeline.local.gemini_process import GeminiProcess
 from pipeline.local.stack_processes import PROJECT, RUNNER, StackProcesses, stack_processes
 from pipeline.resources.names import CRM_DATASET
 from pipeline.resources.tables import create_tables
-from schemas.tables import ACCOUNTS, CALLS, EMAILS, OPPORTUNITIES
+from schemas.tables import ACCOUNTS, CALLS, CONTACTS, EMAILS, OPPORTUNITIES
 from transforms.clients.bigquery import Warehouse
 
 __all__ = ["PROJECT", "RUNNER", "LocalStack", "connected_stack", "crm_is_empty", "load_crm", "local_stack"]
@@ -75,6 +75,7 @@ def load_crm(warehouse: Warehouse, crm: CrmRecords) -> None:
     warehouse.replace_rows(CRM_DATASET, OPPORTUNITIES, crm.opportunities)
     warehouse.replace_rows(CRM_DATASET, EMAILS, crm.emails)
     warehouse.replace_rows(CRM_DATASET, CALLS, crm.calls)
+    warehouse.replace_rows(CRM_DATASET, CONTACTS, crm.contacts)
 
 
 def crm_is_empty(warehouse: Warehouse) -> bool:

@@ -15,6 +15,8 @@ from schemas.account_context import AccountProfile
 WINDOW: Final = dt.timedelta(days=540)
 """How far back opportunities, emails and calls reach: about 18 months."""
 
+MAX_CONTACTS: Final = 3
+
 _NAME_STRIDE: Final = 8887
 _PLAIN_LETTERS: Final = str.maketrans(
     {"ß": "ss", "ø": "o", "æ": "ae", "ä": "ae", "ö": "oe", "ü": "ue", "\N{LATIN SMALL LETTER DOTLESS I}": "i", "ł": "l"}
@@ -78,7 +80,7 @@ def generate_company(index: int, *, seed: int, as_of: dt.datetime, rng: random.R
     known_since = _days_before(rng, as_of, story.known_for_days)
     last_contact_at = _days_before(rng, as_of, story.silent_for_days)
     domain = f"{_address(name.replace('&', 'and'))}.example"
-    contacts = tuple(_contact(rng, country, domain) for _ in range(rng.randint(1, 3)))
+    contacts = tuple(_contact(rng, country, domain) for _ in range(rng.randint(1, MAX_CONTACTS)))
     rep_number = rng.randrange(len(words.reps))
     profile = _profile(
         rng,

@@ -1,4 +1,4 @@
-"""Generate a CRM: companies with a story, and their opportunities, emails and calls."""
+"""Generate a CRM: companies with a story, and their opportunities, emails, calls and contacts."""
 
 import datetime as dt
 import random
@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from pipeline.local.crm.company import Company, generate_company
+from pipeline.local.crm.contacts import generate_contacts
 from pipeline.local.crm.correspondence import generate_calls, generate_emails
 from pipeline.local.crm.deals import generate_opportunities
 from pipeline.local.crm.records import CrmRecords
-from schemas.account_context import AccountProfile, Call, Email, Opportunity
+from schemas.account_context import AccountProfile, Call, Contact, Email, Opportunity
 
 FULL_SIZE: Final = 8803
 
@@ -32,15 +33,17 @@ def generate_crm(*, accounts: int, seed: int, as_of: dt.datetime) -> CrmRecords:
 
 
 def records_of(companies: Iterable[tuple[Company, random.Random]]) -> CrmRecords:
-    """Return the accounts of companies with their opportunities, emails and calls, drawn from each one's generator."""
+    """Return the accounts of companies with their other records, drawn from each one's generator."""
     profiles: list[AccountProfile] = []
     opportunities: list[Opportunity] = []
     emails: list[Email] = []
     calls: list[Call] = []
+    contacts: list[Contact] = []
     for company, rng in companies:
         deals = generate_opportunities(company, rng)
         profiles.append(company.profile)
         opportunities.extend(deals)
         emails.extend(generate_emails(company, deals, rng))
         calls.extend(generate_calls(company, deals, rng))
-    return CrmRecords(tuple(profiles), tuple(opportunities), tuple(emails), tuple(calls))
+        contacts.extend(generate_contacts(company))
+    return CrmRecords(tuple(profiles), tuple(opportunities), tuple(emails), tuple(calls), tuple(contacts))

@@ -45,6 +45,10 @@ class OrgDay:
         for deal in crm.opportunities:
             if deal.account_id is not None:
                 self._deals[deal.account_id].append(deal)
+        self._contacts: defaultdict[str, list[str]] = defaultdict(list)
+        for contact in crm.contacts:
+            if contact.account_id is not None:
+                self._contacts[contact.account_id].append(contact.contact_id)
         self._replay_id = rng.randrange(1_000_000, 20_000_000)
         self._new_records = 0
         # The kinds of changes besides the walk over all accounts: weight, and maximum number of events.
@@ -134,12 +138,12 @@ class OrgDay:
         of_account = {"AccountId": account.account_id}
         entity = self._rng.choice(("Contact", "ContactCreate", "Task", "Event"))
         if entity == "Contact":
-            contact = self._some_record(record_ids.CONTACT)
+            contact = self._contact_of(account)
             return [self._update(entity, [contact], account_changes.contact_change(self._rng), enriched=of_account)]
         if entity == "ContactCreate":
             person = account_changes.new_person(self._rng)
             return [self._create("Contact", self._new_record(record_ids.CONTACT), of_account | person)]
-        about = of_account | {"WhoId": self._some_record(record_ids.CONTACT), "WhatId": account.account_id}
+        about = of_account | {"WhoId": self._contact_of(account), "WhatId": account.account_id}
         if entity == "Task":
             task = account_changes.new_task(self._rng, self._now)
             return [self._create(entity, self._new_record(record_ids.TASK), about | task)]
@@ -206,6 +210,11 @@ class OrgDay:
 
     def _some_record(self, prefix: str) -> str:
         return numbered_record_id(prefix, self._rng.randrange(10_000))
+
+    def _contact_of(self, account: AccountProfile) -> str:
+        """Return a contact that the mirror has of an account, or else the id of one that it lacks."""
+        contacts = self._contacts[account.account_id]
+        return self._rng.choice(contacts) if contacts else self._some_record(record_ids.CONTACT)
 
     def _material(self, account: AccountProfile, commit: Commit | None = None) -> JsonObject:
         return self._account_update([account], account_changes.material_change(self._rng, account), commit)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schemas.account_context import AccountProfile, Call, Email, Opportunity
+from schemas.account_context import AccountProfile, Call, Contact, Email, Opportunity
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class CrmRecords:
     opportunities: tuple[Opportunity, ...] = ()
     emails: tuple[Email, ...] = ()
     calls: tuple[Call, ...] = ()
+    contacts: tuple[Contact, ...] = ()
 
     def with_records(self, others: "CrmRecords") -> "CrmRecords":
         """Return these records, then the others."""
@@ -21,4 +22,5 @@ class CrmRecords:
             self.opportunities + others.opportunities,
             self.emails + others.emails,
             self.calls + others.calls,
+            self.contacts + others.contacts,
         )

@@ -13,7 +13,7 @@ from pipeline.local.crm.generator import generate_crm
 from pipeline.local.crm.records import CrmRecords
 from pipeline.local.crm.stages import CLOSED_STAGES, OPEN_STAGES
 from pipeline.local.crm.vocabulary import vocabulary
-from schemas.account_context import AccountProfile, Call, Email, MirrorRow, Opportunity
+from schemas.account_context import AccountProfile, Call, Contact, Email, MirrorRow, Opportunity
 from schemas.salesforce_ids import normalize_record_id
 from tests.fixtures.examples import examples
 
@@ -34,6 +34,7 @@ def ids_of(crm: CrmRecords) -> list[str]:
         *(deal.opportunity_id for deal in crm.opportunities),
         *(email.email_id for email in crm.emails),
         *(call.call_id for call in crm.calls),
+        *(contact.contact_id for contact in crm.contacts),
     ]
 
 
@@ -59,6 +60,7 @@ def test_an_account_does_not_depend_on_how_many_there_are(seed: int, few: int, m
     assert large.opportunities[: len(small.opportunities)] == small.opportunities
     assert large.emails[: len(small.emails)] == small.emails
     assert large.calls[: len(small.calls)] == small.calls
+    assert large.contacts[: len(small.contacts)] == small.contacts
 
 
 @examples(ordinary=20, slow=500)
@@ -66,15 +68,16 @@ def test_an_account_does_not_depend_on_how_many_there_are(seed: int, few: int, m
 def test_every_record_is_what_its_schema_allows(seed: int) -> None:
     """Each generated row passes its schema unchanged, under any seed."""
     crm = generate_crm(accounts=8, seed=seed, as_of=AS_OF)
-    for rows in (crm.accounts, crm.opportunities, crm.emails, crm.calls):
+    for rows in (crm.accounts, crm.opportunities, crm.emails, crm.calls, crm.contacts):
         assert revalidated(rows) == list(rows)
 
 
 def test_rows_of_a_large_crm_are_valid(crm: CrmRecords) -> None:
     """A sample across a whole CRM passes the schemas, so that no rare branch makes invalid rows."""
     samples: list[MirrorRow] = [*crm.accounts[::3], *crm.opportunities[::5], *crm.emails[::5], *crm.calls[::5]]
+    samples += crm.contacts[::5]
     assert revalidated(samples) == samples
-    assert {type(row) for row in samples} == {AccountProfile, Opportunity, Email, Call}
+    assert {type(row) for row in samples} == {AccountProfile, Opportunity, Email, Call, Contact}
 
 
 def test_ids_are_valid_salesforce_ids_and_unique(crm: CrmRecords) -> None:
@@ -82,7 +85,7 @@ def test_ids_are_valid_salesforce_ids_and_unique(crm: CrmRecords) -> None:
     ids = ids_of(crm)
     assert [normalize_record_id(record_id) for record_id in ids] == ids
     assert len(set(ids)) == len(ids)
-    assert {record_id[:3] for record_id in ids} == {"001", "006", "02s", "00T"}
+    assert {record_id[:3] for record_id in ids} == {"001", "003", "006", "02s", "00T"}
 
 
 def test_no_two_companies_have_one_name(crm: CrmRecords) -> None:
@@ -106,9 +109,19 @@ def test_records_belong_to_accounts_of_the_crm(crm: CrmRecords) -> None:
     owners = {deal.account_id for deal in crm.opportunities}
     writers = {email.account_id for email in crm.emails} | {call.account_id for call in crm.calls}
     assert owners | writers <= position.keys()
+    assert {contact.account_id for contact in crm.contacts} == position.keys()
     children = [account for account in crm.accounts if account.parent_id]
     assert children
     assert all(position[child.parent_id or ""] < position[child.account_id] for child in children)
+
+
+def test_contacts_have_a_position_and_can_mostly_be_reached(crm: CrmRecords) -> None:
+    """Up to three for each account; some have no title, some can't be reached, none is younger than its last talk."""
+    created = {account.account_id: account.created_at or AS_OF for account in crm.accounts}
+    assert max(Counter(contact.account_id for contact in crm.contacts).values()) == 3
+    assert {None, "CFO"} < {contact.title for contact in crm.contacts}
+    assert 0.8 < sum(contact.is_reachable or False for contact in crm.contacts) / len(crm.contacts) < 0.98
+    assert all(created[contact.account_id or ""] <= contact.modified_at <= AS_OF for contact in crm.contacts)
 
 
 def test_an_account_has_a_bounded_number_of_records(crm: CrmRecords) -> None:

@@ -76,7 +76,7 @@ def test_an_account_has_all_that_a_generated_one_has() -> None:
     crm = generate_crm(accounts=10, seed=1, as_of=NOW)
     added = crm_of_named_accounts(named, first_index=10, seed=1, as_of=NOW)
     assert [AccountProfile.model_validate(dict(row)).account_id for row in added.accounts] == list(named)
-    for records in (added.opportunities, added.emails, added.calls):
+    for records in (added.opportunities, added.emails, added.calls, added.contacts):
         assert {record.account_id for record in records} <= set(named)
         assert records
     whole = crm.with_records(added)
@@ -84,6 +84,7 @@ def test_an_account_has_all_that_a_generated_one_has() -> None:
     assert len({deal.opportunity_id for deal in whole.opportunities}) == len(whole.opportunities)
     assert len({email.email_id for email in whole.emails}) == len(whole.emails)
     assert len({call.call_id for call in whole.calls}) == len(whole.calls)
+    assert len({contact.contact_id for contact in whole.contacts}) == len(whole.contacts)
 
 
 def test_the_same_arguments_give_the_same_rows() -> None:

@@ -43,7 +43,9 @@ def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> Sc
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts that messages are about, and write an outcome for every message."""
     version = PIPELINE_VERSION
-    parsed = messages | "Parse change events" >> ParseChangeEvents(version, config.schemas)
+    parsed = messages | "Parse change events" >> ParseChangeEvents(
+        version, config.materiality.account_fields, config.schemas
+    )
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
     coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(
         version, config.coalescing, config.coalesce_state_seconds
@@ -54,7 +56,9 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
 
 def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts of a backfill. Each has one message, so nothing is coalesced."""
-    parsed = messages | "Parse change events" >> ParseChangeEvents(PIPELINE_VERSION, config.schemas)
+    parsed = messages | "Parse change events" >> ParseChangeEvents(
+        PIPELINE_VERSION, config.materiality.account_fields, config.schemas
+    )
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, PIPELINE_VERSION)
     scored = score_changes(dropped.material, parsed.dead_letters, config)
     write_outcomes([parsed.outcomes, dropped.outcomes, *scored], config)

@@ -4,6 +4,7 @@ Source of the fields' meaning: Change Data Capture Developer Guide, "Change Even
 """
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -15,8 +16,14 @@ from schemas.record import AwareDatetime, Record, ValidatedModel
 from schemas.salesforce_ids import AccountId, RecordId
 
 ACCOUNT_ENTITY: Final = "Account"
-ENTITIES: Final = (ACCOUNT_ENTITY, "Contact", "Opportunity", "Task", "Event")
-"""The Salesforce objects whose changes can move an account's score; all but Account name theirs in `AccountId`."""
+ACCOUNT_FIELD: Final = "AccountId"
+"""The field in which most related records name their account."""
+
+AccountFields = Mapping[str, tuple[str, ...]]
+"""The entities whose changes count, each with the fields that can name its account; the first with a value counts.
+
+An account is named by its record id. `materiality.yaml` configures it.
+"""
 
 
 class ChangeType(StrEnum):

@@ -1,5 +1,6 @@
 """Names of Salesforce fields that several rooms use: what is read from Salesforce and laid over the mirror."""
 
+import re
 from typing import Final
 
 MODIFIED_FIELD: Final = "SystemModstamp"
@@ -25,3 +26,14 @@ PROFILE_FIELDS: Final = (
     "BillingCountry",
 )
 """The fields of an Account that make up its profile, as SOQL names them."""
+
+_PLACE: Final = "Street|City|State|StateCode|PostalCode|Country|CountryCode|Latitude|Longitude|GeocodeAccuracy"
+_COMPOUND_PART: Final = re.compile(rf"(?:Name|\w*Address)\.\w+|\w+__c\.(?:{_PLACE})", re.ASCII)
+
+
+def is_compound_part(name: str) -> bool:
+    """Whether a dotted name is that of a part of a compound field, rather than of a field with its entity before it.
+
+    Salesforce's compound fields are Name, addresses, and custom addresses and geolocations.
+    """
+    return _COMPOUND_PART.fullmatch(name) is not None

@@ -67,6 +67,9 @@ def kind_of(value: Any) -> str:
     return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a misspelt one probably means; None: no name is close."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+def suggestion(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """Return the known name that a misspelt one probably means; None: no name is close.
+
+    `likeness` is how much of the two names must be alike, from 0 to 1.
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)), None)

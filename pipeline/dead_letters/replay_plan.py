@@ -14,15 +14,13 @@ from pipeline.dead_letters.dead_letter_table import DeadLetterGroup, DeadLetterT
 from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.dead_letters.replay_rules import MAX_CAME_BACK_SHARE
-from pipeline.ledger.explanation import Decision, explain
+from pipeline.ledger.explanation import Decision, explained_records
 from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
 from pipeline.terminal.tables import Column, Listing, counted, fact_table
-from schemas.change_event import SourceMessage
 from schemas.clock import utc_now
 from schemas.failures import ErrorClass
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.parse.avro_schemas import AvroSchemas, load_avro_schemas
-from transforms.parse.message_parsing import parse_message
 
 UNREAD: Final = "not looked at"
 """Decision about dead letters whose payload only the message on the topic has."""
@@ -173,8 +171,7 @@ class _Decided:
 
 
 def _decided(payload: bytes, materiality: Materiality, schemas: AvroSchemas) -> list[_Decided]:
-    records = parse_message(SourceMessage(payload=payload), schemas)
-    explained = [(record, explain(record, materiality)) for record in records]
+    explained = explained_records(payload, materiality, schemas)
     return [_Decided(it.decision, account_to_look_up(record, it)) for record, it in explained]
 
 

@@ -17,15 +17,13 @@ from pipeline.dead_letters.dead_letter_table import DeadLetterTable
 from pipeline.dead_letters.list_dead_letters import remedy_of
 from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
-from pipeline.ledger.explanation import Explanation, explain
+from pipeline.ledger.explanation import Explanation, explained_records
 from pipeline.terminal.tables import Facts, Paragraph, fact_table, unbroken
 from pipeline.terminal.times import moment
-from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetterRow
 from transforms.errors import WarehouseUnavailable
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
-from transforms.parse.message_parsing import parse_message
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -71,8 +69,7 @@ def show_dead_letter(
         row = table.dead_letter(dead_letter_id)
         replays, outcomes = tuple(table.replays(row)), tuple(table.outcomes(row))
     payload = None if row.payload_base64 is None else base64.b64decode(row.payload_base64)
-    records = [] if payload is None else parse_message(SourceMessage(payload=payload), registered)
-    explained = [(record, explain(record, rules)) for record in records]
+    explained = [] if payload is None else explained_records(payload, rules, registered)
     needed = {account_id for record, it in explained if (account_id := account_to_look_up(record, it))}
     return ShownDeadLetter(
         row=row,

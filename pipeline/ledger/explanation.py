@@ -70,7 +70,15 @@ class Explanation:
 
 def explain_message(payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS) -> list[Explanation]:
     """Return an explanation for each account that a message is about; a message that can't be parsed has one too."""
-    return [explain(record, materiality) for record in parse_message(SourceMessage(payload=payload), schemas)]
+    return [explanation for _, explanation in explained_records(payload, materiality, schemas)]
+
+
+def explained_records(
+    payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS
+) -> list[tuple[ParsedRecord, Explanation]]:
+    """Return what a message says, record by record, each with its explanation."""
+    records = parse_message(SourceMessage(payload=payload), schemas, account_fields=materiality.account_fields)
+    return [(record, explain(record, materiality)) for record in records]
 
 
 def explain(record: ParsedRecord, materiality: Materiality) -> Explanation:

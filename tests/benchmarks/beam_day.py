@@ -29,6 +29,7 @@ from pipeline.resources.names import SCORING_DATASET
 from pipeline.terminal.logs import configure_logging
 from tests.benchmarks.org_day import ACCOUNTS, DAY_START, Arrival, arrivals, simulate
 from tests.benchmarks.ratios import ROUNDS, keep
+from tests.fixtures.changes import ACCOUNT_FIELDS
 from transforms.clients.bigquery import Warehouse
 from transforms.coalesce.coalesce_by_account import CoalesceByAccount
 from transforms.filter.drop_immaterial_changes import DropImmaterialChanges
@@ -71,7 +72,7 @@ def set_state_cache(megabytes: int) -> None:
 def to_coalesced(path: str) -> float:
     """Return the CPU seconds of a batch run from bytes to coalesced changes, including reading and startup."""
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
-    parsed = _messages(pipeline, path) | "Parse change events" >> ParseChangeEvents("1")
+    parsed = _messages(pipeline, path) | "Parse change events" >> ParseChangeEvents("1", ACCOUNT_FIELDS)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(load_materiality(), "1")
     coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount("1")
     for number, ends in enumerate((parsed.outcomes, parsed.dead_letters, dropped.outcomes, *coalesced)):

@@ -18,6 +18,7 @@ from pipeline.local.crm.hostile_payloads import HOSTILE
 from pipeline.local.crm.sample_events import generate_flat_events
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.outcome import Outcome, OutcomeKind, dead_lettered
+from tests.fixtures.changes import ACCOUNT_FIELDS
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
 from transforms.coalesce.tombstones import is_deletion
 from transforms.filter.materiality import Materiality, load_materiality
@@ -94,7 +95,7 @@ class Simulation:
         self._end_windows(before=arrival.at)
         self.now = arrival.at
         source = SourceMessage(payload=arrival.payload, message_id=str(arrival.number))
-        for record in parse_message(source):
+        for record in parse_message(source, account_fields=ACCOUNT_FIELDS):
             received = Received.of(record) if isinstance(record, AccountChange) else record.received
             self._record(received, OutcomeKind.RECEIVED)
             match record:

@@ -11,7 +11,7 @@ from pipeline.local.crm.sample_events import generate_flat_events
 from schemas.change_event import AccountChange, ChangeEventHeader, SourceMessage
 from tests.benchmarks.org_day import ACCOUNTS, DAY_START
 from tests.benchmarks.ratios import report, side_by_side
-from tests.fixtures.changes import payload
+from tests.fixtures.changes import ACCOUNT_FIELDS, payload
 from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, end_window, receive
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.parse.message_parsing import parse_message
@@ -34,14 +34,14 @@ def run() -> None:
     source = SourceMessage(payload=bytes_)
     work = {
         "pydantic alone (model_validate_json)": lambda: _Event.model_validate_json(bytes_),
-        "parse_message": lambda: parse_message(source),
+        "parse_message": lambda: parse_message(source, account_fields=ACCOUNT_FIELDS),
         "json.loads": lambda: json.loads(bytes_),
     }
     report("parse: a change event of 1.2 KB", side_by_side(work, repeat=1_000))
     materiality, limits = load_materiality(), CoalescingLimits()
 
     def to_coalesced() -> object:
-        (change,) = parse_message(source)
+        (change,) = parse_message(source, account_fields=ACCOUNT_FIELDS)
         if not isinstance(change, AccountChange) or materiality.skip_reason(change):
             raise TypeError("the event is a material change")
         state, _ = receive(NEW_ACCOUNT, change, 0.0, limits)
@@ -73,7 +73,7 @@ def _coalesced(day: list[SourceMessage], materiality: Materiality, limits: Coale
     states: dict[str, AccountState] = {}
     emitted = 0
     for source in day:
-        for change in parse_message(source):
+        for change in parse_message(source, account_fields=ACCOUNT_FIELDS):
             if not isinstance(change, AccountChange) or materiality.skip_reason(change):
                 continue
             state, now = states.get(change.account_id, NEW_ACCOUNT), change.committed_at.timestamp()

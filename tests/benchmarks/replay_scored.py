@@ -33,7 +33,7 @@ from schemas.failures import ErrorClass
 from schemas.outcome import OutcomeKind, dead_lettered, outcome_id
 from schemas.record import Record, to_row
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTERS
-from tests.fixtures.changes import payload
+from tests.fixtures.changes import ACCOUNT_FIELDS, payload
 from transforms.clients.pubsub import MessagePublisher
 from transforms.errors import RefusedEvent, RescoringError
 from transforms.ledger import Ledger, Received
@@ -101,7 +101,7 @@ def _received(source: SourceMessage, error: RescoringError) -> Received:
     if isinstance(error, RefusedEvent):
         identity = payload_event_id(source.payload)
         return Received(event_id=identity, source=source, trace_id=identity)
-    (change,) = parse_message(source)
+    (change,) = parse_message(source, account_fields=ACCOUNT_FIELDS)
     if not isinstance(change, AccountChange):
         raise TypeError("expected an account change")
     return Received.of(change)

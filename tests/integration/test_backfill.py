@@ -23,7 +23,7 @@ from pipeline.resources.topics import create_topics
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.score import Score, ScoreStatus
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES, DEAD_LETTERS
-from tests.fixtures.changes import account_id
+from tests.fixtures.changes import ACCOUNT_FIELDS, account_id
 from tests.fixtures.shared_servers import SharedServers
 from transforms.clients.bigquery import Warehouse
 from transforms.parse.message_parsing import parse_message
@@ -141,7 +141,9 @@ def test_an_account_that_the_mirror_lacks_fails_alone_and_can_be_replayed(empty:
     assert result.document()["outcomes"] == {"scored": 1, "dead_lettered:account_not_found": 1}
     assert not result.is_ok
     (dead_letter,) = empty.query("SELECT * FROM `account-scoring-local.account_scoring.dead_letters`")
-    (change,) = parse_message(SourceMessage(payload=base64.b64decode(dead_letter["payload_base64"])))
+    (change,) = parse_message(
+        SourceMessage(payload=base64.b64decode(dead_letter["payload_base64"])), account_fields=ACCOUNT_FIELDS
+    )
     assert isinstance(change, AccountChange)
     assert (change.account_id, change.event_id) == (unknown, dead_letter["event_id"])
     assert _reconciled(empty).is_ok

@@ -18,6 +18,7 @@ from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
 from schemas.replay import JournalEntry
+from tests.fixtures.changes import ACCOUNT_FIELDS
 from tests.fixtures.dead_letters import dead_letter, failed_again
 from tests.integration.pubsub_targets import Target
 from tests.integration.replay_resources import ReplayTopics, replace_dead_letters, replay_topics_on
@@ -180,7 +181,7 @@ def test_a_replay_stops_when_its_dead_letters_fail_again(
 
 def _refused(of: DeadLetter, version: str | None = None) -> DeadLetter:
     """Return the dead letter of a payload that the parser refuses."""
-    (record,) = parse_message(of.source)
+    (record,) = parse_message(of.source, account_fields=ACCOUNT_FIELDS)
     assert isinstance(record, Refusal)
     return dead_letter(
         event_id=record.received.event_id,

@@ -11,7 +11,7 @@ import pytest
 from pipeline.ledger.explanation import Explanation, explain_message
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import SkipReason
-from tests.fixtures.changes import account_id, change, event, payload
+from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, change, event, payload
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits, end_window, receive
 from transforms.coalesce.tombstones import is_deletion
 from transforms.enrich.reread_gaps import needs_reread
@@ -33,7 +33,11 @@ def _one(body: dict[str, Any] | None = None, **header: Any) -> Explanation:
 
 
 def _changes(bytes_: bytes) -> list[AccountChange]:
-    return [record for record in parse_message(SourceMessage(payload=bytes_)) if isinstance(record, AccountChange)]
+    return [
+        record
+        for record in parse_message(SourceMessage(payload=bytes_), account_fields=ACCOUNT_FIELDS)
+        if isinstance(record, AccountChange)
+    ]
 
 
 def _emitted(*changes: AccountChange) -> list[AccountChange]:
@@ -158,7 +162,7 @@ def test_case_15_no_changed_fields() -> None:
     assert update.changed_fields == ("Rating",)
 
 
-@pytest.mark.parametrize("entity", ["Contact", "Opportunity", "Task", "Event"])
+@pytest.mark.parametrize("entity", ["Contact", "Opportunity", "Task", "Event", "Case"])
 def test_case_16_related_entities(entity: str) -> None:
     """A new record that names its account rescores the account; one without an account is skipped."""
     record = {"entityName": entity, "recordIds": ["003bm000016htgPAAQ"], "changeType": "CREATE", "changedFields": []}

@@ -1,21 +1,22 @@
-"""Which changes are worth a new score: rules from YAML, and the decision that follows from them.
+"""Which entities count and which of their changes are worth a new score: rules from YAML, and the decision.
 
 `materiality.yaml`, next to this module, holds the defaults and explains the format.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from schemas.change_event import ACCOUNT_ENTITY, ENTITIES, AccountChange, ChangeType
+from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD, AccountChange, AccountFields, ChangeType
 from schemas.outcome import SkipReason
-from transforms.yaml_files import FileModel, known_key, read_yaml
+from transforms.filter.entity_names import account_field, entity_name
+from transforms.yaml_files import FileModel, YamlFileError, known_key, read_yaml
 
 _DEFAULTS: Final = resources.files("transforms.filter").joinpath("materiality.yaml")
 _NEVER: Final = "never"
@@ -26,11 +27,15 @@ _GLOB: Final = re.compile(r"[A-Za-z*][\w*]*(?:\.[A-Za-z*][\w*]*)?\Z", re.ASCII)
 
 @dataclass(frozen=True)
 class EntityFields:
-    """Globs of an entity's material fields; without an include no update of the entity is material."""
+    """Globs of an entity's material fields, and the fields that name its account, in the order in which they are asked.
+
+    Without an include no update of the entity is material. An account is named by its record id.
+    """
 
     entity: str
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    account: tuple[str, ...] = (ACCOUNT_FIELD,)
 
     @cached_property
     def is_material(self) -> Callable[[str], bool]:
@@ -45,7 +50,7 @@ class EntityFields:
 
     def __reduce__(self) -> tuple[type["EntityFields"], tuple[object, ...]]:
         """Pickle the plain values only, without the compiled function."""
-        return EntityFields, (self.entity, self.include, self.exclude)
+        return EntityFields, (self.entity, self.include, self.exclude, self.account)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Materiality:
 
     entities: tuple[EntityFields, ...]
     own_clients: tuple[str, ...] = ()
+
+    @property
+    def account_fields(self) -> AccountFields:
+        """The entities that count, each with the fields that can name its account."""
+        return {fields.entity: fields.account for fields in self.entities}
 
     @cached_property
     def _by_entity(self) -> dict[str, EntityFields]:
@@ -92,7 +102,9 @@ class Materiality:
 
 
 def load_materiality(path: Path | None = None) -> Materiality:
-    """Return the default rules, replaced by those of a file for each entity that it names.
+    """Return the default rules, replaced by those of a file for each entity that it names; ignored ones are left out.
+
+    An entity of the defaults whose rules are replaced keeps the fields that name its account, unless the file has some.
 
     Raises:
         YamlFileError: The file can't be read, or a rule in it is wrong.
@@ -100,13 +112,37 @@ def load_materiality(path: Path | None = None) -> Materiality:
     defaults = read_yaml(_DEFAULTS, _RulesFile)
     rules = read_yaml(path, _RulesFile) if path else defaults
     clients = (rules if "own_clients" in rules.model_fields_set else defaults).own_clients
+    entities = defaults.entities | rules.entities
+    for place, name in enumerate(rules.ignore):
+        if problem := _not_ignorable(name, entities.keys(), rules):
+            raise YamlFileError(f"{path or _DEFAULTS}: ignore[{place}]: {problem}")
     return Materiality(
         tuple(
-            EntityFields(name, _unique(fields.include), _unique(fields.exclude))
-            for name, fields in (defaults.entities | rules.entities).items()
+            _entity_fields(name, fields, defaults.entities.get(name))
+            for name, fields in entities.items()
+            if name not in rules.ignore
         ),
         tuple(sorted(set(clients))),
     )
+
+
+def _entity_fields(name: str, rules: "_EntityRules", default: "_EntityRules | None") -> EntityFields:
+    named_by = rules.account or (default and default.account) or [ACCOUNT_FIELD]
+    account = () if name == ACCOUNT_ENTITY else _unique(named_by)
+    return EntityFields(name, _unique(rules.include), _unique(rules.exclude), account)
+
+
+def _not_ignorable(name: str, known: Collection[str], rules: "_RulesFile") -> str | None:
+    """Return why an entity can't be ignored; None if it can."""
+    if name == ACCOUNT_ENTITY:
+        return f"{name} can't be ignored: its changes are what this service is for"
+    if name in rules.entities:
+        return f"{name} is under entities, too: remove it from one of the two"
+    try:
+        known_key(name, known)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @cache
@@ -172,9 +208,18 @@ def _client(client: str) -> str:
 _Glob = Annotated[str, AfterValidator(_glob)]
 
 
+def _listed(fields: Any) -> Any:
+    if fields == []:
+        raise ValueError(f"no fields: name one, such as {ACCOUNT_FIELD}, or leave the key out")
+    return [fields] if isinstance(fields, str) else fields
+
+
 class _EntityRules(FileModel):
     """The rules of one entity; `exclude` is validated first, since `include` is compared with it."""
 
+    account: Annotated[list[Annotated[str, AfterValidator(account_field)]], BeforeValidator(_listed)] = Field(
+        default_factory=list
+    )
     exclude: list[_Glob] = Field(default_factory=list)
     include: list[Annotated[_Glob, AfterValidator(_not_excluded)]] = Field(default_factory=list)
 
@@ -188,10 +233,21 @@ def _never_or_fields(rules: Any) -> Any:
     return rules
 
 
-_Entity = Annotated[str, AfterValidator(partial(known_key, known=ENTITIES))]
+_Entity = Annotated[str, AfterValidator(entity_name)]
 _Client = Annotated[str, AfterValidator(_client)]
 
 
+def _account_names_itself(entities: dict[str, _EntityRules]) -> dict[str, _EntityRules]:
+    account = entities.get(ACCOUNT_ENTITY)
+    if account and account.account:
+        raise ValueError(f"an {ACCOUNT_ENTITY} is named by its record id: remove its key account")
+    return entities
+
+
 class _RulesFile(FileModel):
-    entities: dict[_Entity, Annotated[_EntityRules, BeforeValidator(_never_or_fields)]] = Field(default_factory=dict)
+    entities: Annotated[
+        dict[_Entity, Annotated[_EntityRules, BeforeValidator(_never_or_fields)]],
+        AfterValidator(_account_names_itself),
+    ] = Field(default_factory=dict)
+    ignore: list[str] = Field(default_factory=list)
     own_clients: list[_Client] = Field(default_factory=list)

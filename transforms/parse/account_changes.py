@@ -8,8 +8,9 @@ from typing import Final
 
 from schemas.change_event import (
     ACCOUNT_ENTITY,
-    ENTITIES,
+    ACCOUNT_FIELD,
     AccountChange,
+    AccountFields,
     ChangeEvent,
     ChangeEventHeader,
     ChangeType,
@@ -18,7 +19,7 @@ from schemas.change_event import (
     payload_event_id,
 )
 from schemas.outcome import OutcomeKind, SkipReason
-from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
+from schemas.salesforce_ids import ACCOUNT_KEY_PREFIX, names_no_record, normalize_account_id, normalize_record_id
 from transforms.errors import InvalidEvent, RefusedEvent
 from transforms.ledger import Received
 from transforms.parse.field_changes import FieldChanges, field_changes
@@ -47,19 +48,19 @@ class Refusal:
 ParsedRecord = AccountChange | NoChange | Refusal
 
 
-def account_changes(event: ChangeEvent, source: SourceMessage) -> list[ParsedRecord]:
+def account_changes(event: ChangeEvent, source: SourceMessage, account_fields: AccountFields) -> list[ParsedRecord]:
     """Return what an event says about each of its records; a malformed id refuses its own record only."""
     header = event.header
     committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
     trace_id = _trace_id(source.attributes)
-    fields = field_changes(event) if header.entity_name in ENTITIES else None
+    fields = field_changes(event) if header.entity_name in account_fields else None
     records: list[ParsedRecord] = []
     for record_id in dict.fromkeys(header.record_ids):
         received = _received(header, record_id, source, committed_at, trace_id)
         if fields is None:
             records.append(NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY))
         else:
-            records.append(_record_change(event, fields, received, committed_at))
+            records.append(_record_change(event, fields, received, committed_at, account_fields[header.entity_name]))
     return records
 
 
@@ -92,12 +93,16 @@ def _received(
 
 
 def _record_change(
-    event: ChangeEvent, fields: FieldChanges, received: Received, committed_at: dt.datetime
+    event: ChangeEvent,
+    fields: FieldChanges,
+    received: Received,
+    committed_at: dt.datetime,
+    account_fields: tuple[str, ...],
 ) -> ParsedRecord:
     header, record_id = event.header, received.record_id or ""
     if names_no_record(record_id) or header.change_type is ChangeType.GAP_OVERFLOW:
         return NoChange(received, OutcomeKind.RESYNC_REQUESTED)
-    account_id = record_id if header.entity_name == ACCOUNT_ENTITY else event.body.get("AccountId")
+    account_id = record_id if header.entity_name == ACCOUNT_ENTITY else _named_account(event, account_fields)
     if account_id is None:
         return NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
     try:
@@ -122,6 +127,16 @@ def _record_change(
         trace_id=received.trace_id,
         source=received.source,
     )
+
+
+def _named_account(event: ChangeEvent, account_fields: tuple[str, ...]) -> str | None:
+    """Return the account that a related record's event names, as sent; None if it names none."""
+    for name in account_fields:
+        value = event.body.get(name)
+        # Other fields can refer to records that are no accounts, as WhatId does.
+        if value is not None and (name == ACCOUNT_FIELD or str(value).startswith(ACCOUNT_KEY_PREFIX)):
+            return str(value)
+    return None
 
 
 def _trace_id(attributes: Mapping[str, str]) -> str | None:

@@ -1,6 +1,6 @@
 """Parse one message: bytes → the change event, and what it says about each account."""
 
-from schemas.change_event import ChangeEvent, SourceMessage
+from schemas.change_event import AccountFields, ChangeEvent, SourceMessage
 from transforms.errors import RefusedEvent
 from transforms.parse.account_changes import ParsedRecord, account_changes, message_refusal
 from transforms.parse.avro_bitmaps import name_fields
@@ -9,13 +9,15 @@ from transforms.parse.event_decoding import decode_event
 from transforms.parse.event_validation import validate_event
 
 
-def parse_message(source: SourceMessage, schemas: AvroSchemas = NO_SCHEMAS) -> list[ParsedRecord]:
+def parse_message(
+    source: SourceMessage, schemas: AvroSchemas = NO_SCHEMAS, *, account_fields: AccountFields
+) -> list[ParsedRecord]:
     """Return what a message says, record by record; a message that can't be read is one refusal."""
     try:
         event = parse_change_event(source.payload, schemas=schemas)
     except RefusedEvent as error:
         return [message_refusal(source, error)]
-    return account_changes(event, source)
+    return account_changes(event, source, account_fields)
 
 
 def parse_change_event(payload: bytes, *, schemas: AvroSchemas = NO_SCHEMAS) -> ChangeEvent:

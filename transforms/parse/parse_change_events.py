@@ -10,7 +10,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.change_event import AccountChange, SourceMessage
+from schemas.change_event import AccountChange, AccountFields, SourceMessage
 from schemas.outcome import OutcomeKind
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter, TaggedOutcome
@@ -27,18 +27,20 @@ class ParseChangeEvents(beam.PTransform):
     """PubsubMessage → AccountChange (main), Outcome (`outcomes`), DeadLetter (`dead_letters`)."""
 
     pipeline_version: str
+    account_fields: AccountFields
     schemas: AvroSchemas = field(default_factory=dict)
 
     def expand(self, messages: beam.PCollection[PubsubMessage]) -> Any:
         """Parse each message independently of the others."""
-        return messages | beam.ParDo(_ParseMessage(self.pipeline_version, self.schemas)).with_outputs(
-            OUTCOMES, DEAD_LETTERS, main=CHANGES
-        )
+        return messages | beam.ParDo(
+            _ParseMessage(self.pipeline_version, self.account_fields, self.schemas)
+        ).with_outputs(OUTCOMES, DEAD_LETTERS, main=CHANGES)
 
 
 class _ParseMessage(beam.DoFn):
-    def __init__(self, pipeline_version: str, schemas: AvroSchemas) -> None:
+    def __init__(self, pipeline_version: str, account_fields: AccountFields, schemas: AvroSchemas) -> None:
         self.ledger = Ledger(STAGE, pipeline_version)
+        self.account_fields = dict(account_fields)
         self.schemas = schemas
         self.messages = Metrics.counter(STAGE, "messages_total")
         self.changes = Metrics.counter(STAGE, "changes_total")
@@ -47,7 +49,7 @@ class _ParseMessage(beam.DoFn):
 
     def process(self, message: PubsubMessage) -> Iterator[AccountChange | TaggedOutcome | TaggedDeadLetter]:
         self.messages.inc()
-        for record in parse_message(_source(message), self.schemas):
+        for record in parse_message(_source(message), self.schemas, account_fields=self.account_fields):
             received = Received.of(record) if isinstance(record, AccountChange) else record.received
             yield TaggedOutput(OUTCOMES, self.ledger.outcome(received, OutcomeKind.RECEIVED))
             match record:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from schemas.account_context import EnrichedChange
-from schemas.change_event import ENTITIES
+from schemas.salesforce_fields import is_compound_part
 from schemas.score import Flag
 from transforms.prompt.crm_text import prepare_text
 from transforms.prompt.prompt_fields import ALLOW_LIST, Shown
@@ -161,7 +161,8 @@ def _changed_fields(item: EnrichedChange) -> Iterator[str]:
     for name in item.change.changed_fields[:MAX_CHANGED_FIELDS]:
         if _FIELD_NAME.fullmatch(name):
             # Coalescing has already put the entity before the fields of other records.
-            yield name if name.split(".", 1)[0] in ENTITIES else f"{item.change.entity_name}.{name}"
+            is_qualified = "." in name and not is_compound_part(name)
+            yield name if is_qualified else f"{item.change.entity_name}.{name}"
 
 
 def _shown(record: BaseModel) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pipeline.local.crm.company import Company, generate_company
 from pipeline.local.crm.generator import records_of
 from pipeline.local.crm.records import CrmRecords
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, SourceMessage
+from transforms.filter.materiality import load_materiality
 from transforms.parse.message_parsing import parse_message
 
 _BEFORE: Final = dt.timedelta(seconds=1)
@@ -28,10 +29,14 @@ NamedAccounts = Mapping[str, NamedAccount]
 
 
 def named_accounts(payloads: Iterable[bytes]) -> NamedAccounts:
-    """Return the accounts that readable events are about, in the order in which they are named first."""
+    """Return the accounts that readable events are about, in the order in which they are named first.
+
+    Events of the entities that count by default are read.
+    """
     accounts: dict[str, NamedAccount] = {}
+    account_fields = load_materiality().account_fields
     for payload in payloads:
-        for record in parse_message(SourceMessage(payload=payload)):
+        for record in parse_message(SourceMessage(payload=payload), account_fields=account_fields):
             if isinstance(record, AccountChange):
                 accounts[record.account_id] = _with_change(accounts.get(record.account_id), record)
     return accounts

@@ -17,7 +17,7 @@ from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 
 from schemas.change_event import AccountChange
 from schemas.outcome import OutcomeKind
-from tests.fixtures.changes import account_id, change, payload
+from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, change, payload
 from transforms.admit.batch_accounts import BatchAccounts, shard_of
 from transforms.coders import RecordCoder
 from transforms.parse import parse_change_events
@@ -47,7 +47,7 @@ def test_parsing_accounts_for_every_message() -> None:
         assert all(change.source.attributes == {"a": "b"} for change in changes)
 
     pipeline = TestPipeline(runner=FnApiRunner())
-    parsed = pipeline | beam.Create(messages) | ParseChangeEvents("1")
+    parsed = pipeline | beam.Create(messages) | ParseChangeEvents("1", ACCOUNT_FIELDS)
     assert_that(parsed.changes, check_changes, label="changes")
     assert_that(parsed.outcomes, check_outcomes, label="outcomes")
     assert_that(parsed.dead_letters, check_dead_letters, label="dead_letters")
@@ -88,7 +88,7 @@ def test_the_pubsub_clients_times_are_encoded() -> None:
         2026, 3, 2, 9, 30, 0, tzinfo=dt.UTC, nanosecond=123_456_789
     )
     message = PubsubMessage(payload(), {"a": "b"}, message_id="1", publish_time=published)
-    (_, change_) = _ParseMessage("1", NO_SCHEMAS).process(message)
+    (_, change_) = _ParseMessage("1", ACCOUNT_FIELDS, NO_SCHEMAS).process(message)
     assert isinstance(change_, AccountChange)
     assert change_.source.published_at == dt.datetime(2026, 3, 2, 9, 30, 0, 123_456, tzinfo=dt.UTC)
     coder = RecordCoder(AccountChange)

@@ -8,12 +8,14 @@ import pytest
 from pipeline.ledger.event_files import read_event_files
 from pipeline.local.demo_input import events_input, generated_input, kept_events
 from schemas.change_event import AccountChange, SourceMessage
-from tests.fixtures.changes import NOW, account_id, payload
+from tests.fixtures.changes import ACCOUNT_FIELDS, NOW, account_id, payload
 from transforms.parse.message_parsing import parse_message
 
 
 def _commit_times(payloads: list[bytes]) -> list[dt.datetime]:
-    records = [record for it in payloads for record in parse_message(SourceMessage(payload=it))]
+    records = [
+        record for it in payloads for record in parse_message(SourceMessage(payload=it), account_fields=ACCOUNT_FIELDS)
+    ]
     return [record.committed_at for record in records if isinstance(record, AccountChange)]
 
 

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.crm.account_changes import immaterial_change, material_change
-from schemas.change_event import ENTITIES, AccountChange, ChangeType, SourceMessage
+from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import SkipReason
-from tests.fixtures.changes import change, context
+from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, change, context, payload
 from transforms.filter.materiality import (
     EntityFields,
     Materiality,
     load_materiality,
 )
+from transforms.parse.account_changes import NoChange, ParsedRecord
 from transforms.parse.message_parsing import parse_message
 from transforms.yaml_files import YamlFileError
 
@@ -100,6 +101,7 @@ def test_noise_is_immaterial(name: str) -> None:
         ("Opportunity", "StageName", "LastStageChangeDate"),
         ("Task", "CallDisposition", "ReminderDateTime"),
         ("Event", "StartDateTime", "ShowAs"),
+        ("Case", "Priority", "OwnerId"),
     ],
 )
 def test_each_related_entity_has_fields_of_its_own(entity: str, material: str, noise: str) -> None:
@@ -108,9 +110,16 @@ def test_each_related_entity_has_fields_of_its_own(entity: str, material: str, n
     assert _decided(DEFAULTS, _update(noise, "LastModifiedDate", entity=entity)) == IMMATERIAL
 
 
-def test_the_rules_know_each_entity_that_is_parsed() -> None:
-    """The default rules cover exactly the entities that are parsed."""
-    assert set(ENTITIES) == {fields.entity for fields in DEFAULTS.entities}
+def test_the_default_entities_are_those_of_sales_and_cases() -> None:
+    """All name their account in AccountId; of a task or meeting WhatId can name it, too. An account needs no field."""
+    assert DEFAULTS.account_fields == {
+        "Account": (),
+        "Contact": ("AccountId",),
+        "Opportunity": ("AccountId",),
+        "Task": ("AccountId", "WhatId"),
+        "Event": ("AccountId", "WhatId"),
+        "Case": ("AccountId",),
+    }
 
 
 @pytest.mark.parametrize("change_type", sorted(set(ChangeType) - {ChangeType.UPDATE}))
@@ -242,6 +251,55 @@ def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
     assert _load(tmp_path, "own_clients: []") == DEFAULTS
 
 
+ADDED = """
+entities:
+  Asset: {include: [Status]}
+  OpportunityContactRole: {account: OpportunityId, include: [Role]}
+  acme__Project__c:
+    account: [Account__c, Sponsor__c, Account__c]
+    include: ["*__c"]
+    exclude: [Notes__c]
+  Task: {include: [Subject]}
+  Event: {account: WhoId, include: [Subject]}
+ignore: [Case]
+"""
+
+
+def test_an_entity_is_added_in_a_few_lines(tmp_path: Path) -> None:
+    """With the fields that name its account, AccountId if it has none; an ignored entity no longer counts."""
+    rules = _load(tmp_path, ADDED)
+    assert rules.account_fields == {
+        "Account": (),
+        "Contact": ("AccountId",),
+        "Opportunity": ("AccountId",),
+        "Task": ("AccountId", "WhatId"),
+        "Event": ("WhoId",),
+        "Asset": ("AccountId",),
+        "OpportunityContactRole": ("OpportunityId",),
+        "acme__Project__c": ("Account__c", "Sponsor__c"),
+    }
+    assert _decided(rules, _update("Phase__c", "Notes__c", entity="acme__Project__c")) == ("Phase__c",)
+    assert _decided(rules, _update("Notes__c", entity="acme__Project__c")) == IMMATERIAL
+
+
+def test_events_of_an_added_entity_change_the_account_that_they_name(tmp_path: Path) -> None:
+    """By the field that the rules name; a field that refers to another kind of record names no account."""
+    fields = _load(tmp_path, ADDED).account_fields
+    record = {"entityName": "acme__Project__c", "recordIds": ["a0Bak00000IiFIn"]}
+
+    def said(body: dict[str, str | None]) -> ParsedRecord:
+        (found,) = parse_message(SourceMessage(payload=payload(body, **record)), account_fields=fields)
+        return found
+
+    named = said({"AccountId": account_id(1), "Account__c": account_id(2), "Sponsor__c": account_id(3)})
+    other = said({"Account__c": CONTACT, "Sponsor__c": account_id(3)})
+    assert isinstance(named, AccountChange)
+    assert isinstance(other, AccountChange)
+    assert (named.account_id, named.entity_name) == (account_id(2), "acme__Project__c")
+    assert other.account_id == account_id(3)
+    assert isinstance(said({"AccountId": account_id(1), "Account__c": None}), NoChange)
+
+
 def test_rules_travel_to_workers() -> None:
     """Rules are hashable, and decide the same after pickling."""
     assert _decided(OWN, _update("Rating")) == ("Rating",)
@@ -250,17 +308,42 @@ def test_rules_travel_to_workers() -> None:
     assert _decided(again, _update("Phone")) == IMMATERIAL
 
 
+ADD = "entities:\n  X__c: {"
 INCLUDE = "entities:\n  Account:\n    include:\n"
 
 
 @pytest.mark.parametrize(
     ("text", "where", "problem"),
     [
-        ("", ": ", "the file is empty: add entities or own_clients"),
+        ("", ": ", "the file is empty: add entities or ignore or own_clients"),
         ("- Account", ": ", "expected a mapping, found a list"),
         ("entity:\n", ": ", "unknown key 'entity': did you mean entities?"),
-        ("entities:\n  Lead: never\n", ": entities.Lead: ", "unknown key 'Lead': expected Account, Contact, Opp"),
-        ("entities:\n  Acount: never\n", ": entities.Acount: ", "unknown key 'Acount': did you mean Account?"),
+        ("entities:\n  Acount: never\n", ": entities.Acount: ", "'Acount' is no object: did you mean Account?"),
+        ("entities:\n  ACCOUNT: never\n", ": entities.ACCOUNT: ", "'ACCOUNT' is no object: did you mean Account?"),
+        ("entities:\n  Project_c: never\n", ": entities.Project_c: ", "did you mean Project__c?"),
+        ("entities:\n  a__B__C: never\n", ": entities.a__B__C: ", "did you mean a__B__c?"),
+        ("entities:\n  a__b__d__c: never\n", ": entities.a__b__d__c: ", "is no object: write its API name"),
+        ("entities:\n  my project: never\n", ": entities.my project: ", "such as Case, or Project__c for a custom"),
+        ("entities:\n  CaseChangeEvent: never\n", "CaseChangeEvent: ", "did you mean Case?"),
+        ("entities:\n  A_B__ChangeEvent: never\n", "A_B__ChangeEvent: ", "did you mean A_B__c?"),
+        ("entities:\n  X__c: {account: Account}\n", ": entities.X__c: ", "no fields: list some under include"),
+        (ADD + "account: Acct, include: [A]}\n", "X__c.account[0]: ", "no field that refers to a record: write its"),
+        (ADD + "account: Account, include: [A]}\n", "X__c.account[0]: ", "did you mean AccountId?"),
+        (ADD + "account: accountid, include: [A]}\n", "X__c.account[0]: ", "did you mean AccountId?"),
+        (ADD + "account: [A__c, B_c], include: [A]}\n", "X__c.account[1]: ", "did you mean B__c?"),
+        (ADD + "account: A.B, include: [A]}\n", "X__c.account[0]: ", "write its API name, such as AccountId or"),
+        (ADD + "account: [], include: [A]}\n", "X__c.account: ", "no fields: name one, such as AccountId"),
+        (ADD + "account: 7, include: [A]}\n", "X__c.account: ", "expected a list, found a number"),
+        (ADD + "acount: A__c, include: [A]}\n", "X__c: ", "unknown key 'acount': did you mean account?"),
+        (
+            "entities:\n  Account: {account: ParentId, include: [A]}\n",
+            ": entities: ",
+            "an Account is named by its record id: remove its key account",
+        ),
+        ("ignore: Task\n", ": ignore: ", "expected a list, found text"),
+        ("ignore: [Account]\n", ": ignore[0]: ", "Account can't be ignored"),
+        ("ignore: [Task, Taks]\n", ": ignore[1]: ", "unknown key 'Taks': did you mean Task?"),
+        ("ignore: [Task]\nentities:\n  Task: never\n", ": ignore[0]: ", "Task is under entities, too: remove it"),
         ("entities:\n  ? [a]\n  : b\n", ":2:5: ", "found unhashable key"),
         ("entities:\n  1: never\n", ": entities[1]: ", "expected text, found a number"),
         ("entities:\n", ": entities: ", "expected a mapping, found null"),
@@ -346,7 +429,9 @@ def test_published_updates_are_material_by_the_fields_they_name(
     published_events: Path, name: str, fields: tuple[str, ...]
 ) -> None:
     """Real updates of accounts are material for the fields that they changed, never for LastModifiedDate."""
-    (item,) = parse_message(SourceMessage(payload=(published_events / f"{name}.json").read_bytes()))
+    (item,) = parse_message(
+        SourceMessage(payload=(published_events / f"{name}.json").read_bytes()), account_fields=ACCOUNT_FIELDS
+    )
     assert isinstance(item, AccountChange)
     assert DEFAULTS.skip_reason(item) is None
     assert sorted(DEFAULTS.material_fields(item)) == sorted(fields)

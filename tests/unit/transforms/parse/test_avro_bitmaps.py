@@ -17,7 +17,7 @@ from pipeline.local.crm.change_events import Commit, flat_event
 from pipeline.local.crm.entity_fields import COMPOUND_FIELDS, ENTITY_FIELDS
 from pipeline.local.crm.event_shapes import as_avro_json_bitmaps
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
-from tests.fixtures.changes import COMMITTED_AT, account_id, event
+from tests.fixtures.changes import ACCOUNT_FIELDS, COMMITTED_AT, account_id, event
 from tests.fixtures.examples import examples
 from tests.unit.transforms.parse.test_avro_schemas import ACCOUNT, ADDRESS, SCHEMA_ID, avro_schema
 from transforms.errors import UnsupportedEvent
@@ -162,7 +162,7 @@ def test_the_published_event_is_understood_with_its_schema(published_events: Pat
     document = json.loads((published_events / "pozil_account_update_avrojson_bitmap.json").read_bytes())
     schema = avro_schema(name for name in document["payload"] if name != "ChangeEventHeader")
     document["schema"] = json.dumps(schema) if as_text else schema
-    (change,) = parse_message(SourceMessage(payload=json.dumps(document).encode()))
+    (change,) = parse_message(SourceMessage(payload=json.dumps(document).encode()), account_fields=ACCOUNT_FIELDS)
     assert isinstance(change, AccountChange)
     assert change.changed_fields == ("Rating", "LastModifiedDate")
     assert change.values == {"Rating": "Hot", "LastModifiedDate": 1641819688000}
@@ -199,7 +199,9 @@ def test_the_nearest_envelope_names_the_schema() -> None:
 def test_an_entity_alone_names_no_schema() -> None:
     """A registered schema of the entity is not used unless the event's envelope names it; attributes do not count."""
     payload = json.dumps(_bitmap_event("0x420000")).encode()
-    (refusal,) = parse_message(SourceMessage(payload=payload, attributes={"schemaId": SCHEMA_ID}), REGISTERED)
+    (refusal,) = parse_message(
+        SourceMessage(payload=payload, attributes={"schemaId": SCHEMA_ID}), REGISTERED, account_fields=ACCOUNT_FIELDS
+    )
     assert isinstance(refusal, Refusal)
     assert "names no Avro schema" in str(refusal.error)
 
@@ -207,7 +209,9 @@ def test_an_entity_alone_names_no_schema() -> None:
 def test_an_unregistered_schema_is_asked_for_by_name() -> None:
     """The refusal names the schema id, and the file name to save the schema under."""
     document = {"payload": _bitmap_event("0x420000"), "schemaId": "unknown-id"}
-    (refusal,) = parse_message(SourceMessage(payload=json.dumps(document).encode()), REGISTERED)
+    (refusal,) = parse_message(
+        SourceMessage(payload=json.dumps(document).encode()), REGISTERED, account_fields=ACCOUNT_FIELDS
+    )
     assert isinstance(refusal, Refusal)
     assert "unknown-id is not registered: save what GetSchema returns for that id as unknown-id.avsc" in str(
         refusal.error
@@ -241,7 +245,9 @@ _leaf = st.sampled_from(
 def test_changed_and_cleared_fields_come_back(changes: dict[str, Any]) -> None:
     """Bitmaps of any changed and cleared account fields decode to these fields."""
     document = _update(changes) | {"schemaId": SCHEMA_ID}
-    (change,) = parse_message(SourceMessage(payload=json.dumps(document).encode()), REGISTERED)
+    (change,) = parse_message(
+        SourceMessage(payload=json.dumps(document).encode()), REGISTERED, account_fields=ACCOUNT_FIELDS
+    )
     assert isinstance(change, AccountChange)
     assert set(change.changed_fields) == set(changes)
     assert set(change.nulled_fields) == {name for name, value in changes.items() if value is None}
@@ -257,4 +263,4 @@ def test_the_stage_decodes_with_the_schemas_it_was_given() -> None:
 
     with TestPipeline() as pipeline:
         messages = pipeline | beam.Create([PubsubMessage(json.dumps(document).encode(), {})])
-        assert_that((messages | ParseChangeEvents("1", REGISTERED)).changes, check)
+        assert_that((messages | ParseChangeEvents("1", ACCOUNT_FIELDS, REGISTERED)).changes, check)

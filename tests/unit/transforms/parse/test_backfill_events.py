@@ -6,7 +6,7 @@ import datetime as dt
 import pytest
 
 from schemas.change_event import AccountChange, ChangeOrder, ChangeType, SourceMessage
-from tests.fixtures.changes import account_id
+from tests.fixtures.changes import ACCOUNT_FIELDS, account_id
 from transforms.filter.materiality import load_materiality
 from transforms.parse.backfill_events import Backfill, backfill_message
 from transforms.parse.message_parsing import parse_message
@@ -17,7 +17,9 @@ BACKFILL = Backfill(AS_OF)
 
 def _change(number: int = 1, backfill: Backfill = BACKFILL) -> AccountChange:
     message = backfill_message(account_id(number), backfill)
-    (change,) = parse_message(SourceMessage(payload=message.data, message_id=message.message_id))
+    (change,) = parse_message(
+        SourceMessage(payload=message.data, message_id=message.message_id), account_fields=ACCOUNT_FIELDS
+    )
     assert isinstance(change, AccountChange)
     return change
 

@@ -14,7 +14,7 @@ from schemas.change_event import AccountChange, ChangeType, SourceMessage, paylo
 from schemas.failures import ErrorClass
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import to_json
-from tests.fixtures.changes import COMMITTED_AT, account_id, payload
+from tests.fixtures.changes import ACCOUNT_FIELDS, COMMITTED_AT, account_id, payload
 from tests.fixtures.examples import examples
 from tests.fixtures.planted_secrets import SESSION_ID_IN_PAYLOAD
 from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
@@ -22,7 +22,7 @@ from transforms.parse.message_parsing import parse_message
 
 
 def _parse(bytes_: bytes, **attributes: str) -> list[ParsedRecord]:
-    return parse_message(SourceMessage(payload=bytes_, attributes=attributes))
+    return parse_message(SourceMessage(payload=bytes_, attributes=attributes), account_fields=ACCOUNT_FIELDS)
 
 
 def _one(bytes_: bytes, **attributes: str) -> ParsedRecord:
@@ -81,7 +81,7 @@ def test_wildcards_ask_for_a_resync(record_id: str) -> None:
     assert record.outcome is OutcomeKind.RESYNC_REQUESTED
 
 
-@pytest.mark.parametrize("entity", ["Contact", "Opportunity", "Task", "Event"])
+@pytest.mark.parametrize("entity", ["Contact", "Opportunity", "Task", "Event", "Case"])
 def test_related_records_change_their_account(entity: str) -> None:
     """A change of a record that names its account is a change of that account."""
     record_id = "003ak00000IiFInAAN"
@@ -89,6 +89,16 @@ def test_related_records_change_their_account(entity: str) -> None:
     assert change.account_id == account_id(7)
     assert change.record_id == record_id
     assert change.entity_name == entity
+
+
+@pytest.mark.parametrize("entity", ["Task", "Event"])
+def test_activities_can_name_their_account_as_what_they_are_about(entity: str) -> None:
+    """WhatId counts if it is an account's; AccountId, which Salesforce derives from it, comes first."""
+    record = {"entityName": entity, "recordIds": ["00Tak00000IiFIn"]}
+    assert _change(payload({"WhatId": account_id(7)}, **record)).account_id == account_id(7)
+    both = payload({"AccountId": account_id(8), "WhatId": account_id(7)}, **record)
+    assert _change(both).account_id == account_id(8)
+    assert isinstance(_one(payload({"WhatId": "006ak00000IiFIn"}, **record)), NoChange)
 
 
 @pytest.mark.parametrize(

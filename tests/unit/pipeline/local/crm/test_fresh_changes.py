@@ -7,7 +7,7 @@ import pytest
 from pipeline.local.crm.fresh_changes import fresh_changes
 from pipeline.local.crm.generator import generate_crm
 from schemas.change_event import AccountChange, SourceMessage
-from tests.fixtures.changes import NOW
+from tests.fixtures.changes import ACCOUNT_FIELDS, NOW
 from transforms.filter.materiality import load_materiality
 from transforms.parse.message_parsing import parse_message
 
@@ -16,7 +16,9 @@ ACCOUNTS = generate_crm(accounts=10, seed=1, as_of=NOW).accounts
 
 def _changes(count: int, seed: int) -> list[AccountChange]:
     payloads = fresh_changes(ACCOUNTS, count=count, rng=random.Random(seed), now=NOW)
-    records = [record for it in payloads for record in parse_message(SourceMessage(payload=it))]
+    records = [
+        record for it in payloads for record in parse_message(SourceMessage(payload=it), account_fields=ACCOUNT_FIELDS)
+    ]
     changes = [record for record in records if isinstance(record, AccountChange)]
     assert len(changes) == len(records) == count
     return changes

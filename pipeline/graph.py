@@ -73,7 +73,7 @@ def score_changes(
     living = changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
     affordable = living.changes | "Keep to budget" >> KeepToBudget(config.budget, version)
     batches = affordable.changes | "Batch accounts" >> BatchAccounts(**config.batching)
-    reread = batches | "Reread gaps" >> RereadGaps(config.salesforce)
+    reread = batches | "Reread gaps" >> RereadGaps(config.salesforce, config.materiality.account_fields, version)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
     looked_up = reread.batches | "Add account context" >> AddAccountContext(
         project, config.crm_dataset, version, cache=config.cache, outage=config.outage
@@ -102,7 +102,7 @@ def score_changes(
             project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.gemini.model, config.outage
         )
     )
-    return known.outcomes, written.outcomes, dead_lettered
+    return reread.outcomes, known.outcomes, written.outcomes, dead_lettered
 
 
 def score_shadows(

@@ -47,7 +47,7 @@ IDS: Final = [account_id(number) for number in range(3)]
 
 _LOOPBACK: Final = "127.0.0.1"
 _SECONDS: Final = 60.0
-_QUERY: Final = re.compile(r"SELECT (?P<fields>[\w, ]+) FROM Account WHERE Id IN \((?P<ids>[^()]+)\)\Z")
+_QUERY: Final = re.compile(r"SELECT (?P<fields>[\w, ]+) FROM (?P<entity>\w+) WHERE Id IN \((?P<ids>[^()]+)\)\Z")
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class SalesforceStandIn:
         """End every session, as an administrator can."""
         self.sessions.clear()
 
-    def add(self, record_id: str, **values: Any) -> None:
+    def add(self, record_id: str, entity: str = "Account", **values: Any) -> None:
         """Add or replace a record."""
         written = {"Id": record_id, "IsDeleted": False, "SystemModstamp": "2026-03-02T09:45:00.000+0000"}
-        self.records[record_id] = {"attributes": {"type": "Account"}, **written, **values}
+        self.records[record_id] = {"attributes": {"type": entity}, **written, **values}
 
     def __enter__(self) -> Self:
         listener = socket.create_server((_LOOPBACK, 0))
@@ -191,7 +191,8 @@ class SalesforceStandIn:
         if self.unreadable_fields.intersection(fields):
             return JSONResponse([{"errorCode": "INVALID_FIELD", "message": f"No such column in {soql}"}], 400)
         asked = [text.strip("'") for text in match["ids"].split(", ")]
-        rows = (self.records[record_id] for record_id in asked if record_id in self.records)
+        known = (self.records[record_id] for record_id in asked if record_id in self.records)
+        rows = (row for row in known if row["attributes"]["type"] == match["entity"])
         return self._page([{"attributes": row["attributes"], **{n: row.get(n) for n in fields}} for row in rows])
 
     async def _next_page(self, request: Request) -> Response:

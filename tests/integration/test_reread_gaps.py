@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from apache_beam.testing.util import assert_that
 
 import transforms.coders  # noqa: F401 - registers how the models travel
 from schemas.change_event import AccountChange, ChangeType
-from tests.fixtures.changes import account_id, change, context
+from schemas.outcome import Outcome, OutcomeKind
+from schemas.salesforce_fields import PROFILE_FIELDS
+from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, change, context
 from tests.fixtures.planted_secrets import SALESFORCE_CLIENT_SECRET
 from tests.integration.salesforce_stand_in import (
     IDS,
@@ -33,6 +35,7 @@ from transforms.enrich import reread_gaps
 from transforms.enrich.context_overlay import overlay
 from transforms.enrich.reread_gaps import RereadGaps
 from transforms.errors import SalesforceUnavailable
+from transforms.outputs import OUTCOMES
 
 Check = Callable[[list[Any]], None]
 
@@ -56,13 +59,25 @@ def _equal_to(expected: list[Any]) -> Check:
 
 
 def _run(
-    settings: SalesforceSettings | None, batch: list[AccountChange], batches: Check, deleted: Check
+    settings: SalesforceSettings | None,
+    batch: list[AccountChange],
+    batches: Check,
+    deleted: Check,
+    received: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Run the step over one batch, check its outputs, and return its counters that are not 0."""
+    """Run the step over one batch, check its outputs, and return its counters that are not 0.
+
+    `received` are the accounts that only records name.
+    """
+
+    def check_outcomes(found: list[Outcome]) -> None:
+        assert [(it.account_id, it.outcome) for it in found] == [(it, OutcomeKind.RECEIVED) for it in received]
+
     pipeline = TestPipeline(runner=FnApiRunner())
-    results = pipeline | beam.Create([batch]) | RereadGaps(settings)
+    results = pipeline | beam.Create([batch]) | RereadGaps(settings, ACCOUNT_FIELDS, "1")
     assert_that(results[reread_gaps.BATCHES], batches, label="batches")
     assert_that(results[reread_gaps.DELETED], deleted, label="deleted")
+    assert_that(results[OUTCOMES], check_outcomes, label="outcomes")
     result = pipeline.run()
     result.wait_until_finish()
     counters = result.metrics().query(MetricsFilter().with_namespace(reread_gaps.STAGE))["counters"]
@@ -74,7 +89,7 @@ def test_gaps_are_filled_and_other_changes_stay(stand_in: SalesforceStandIn) -> 
     stand_in.add(IDS[0], Name="Renamed", Rating=None)
     stand_in.add(IDS[1], IsDeleted=True, Name="Gone")
     del stand_in.records[IDS[2]]
-    contact = _gap(8, entity_name="Contact", record_id="003ak00000IiFInAAN")
+    contact = change(8, entity_name="Contact", record_id="003ak00000IiFInAAN")
     batch = [change(7), _gap(0), _gap(1), _gap(2), contact]
 
     def check_batches(batches: list[list[AccountChange]]) -> None:
@@ -94,6 +109,38 @@ def test_gaps_are_filled_and_other_changes_stay(stand_in: SalesforceStandIn) -> 
     (soql,) = stand_in.queries
     assert all(record_id in soql for record_id in IDS)
     assert account_id(7) not in soql
+
+
+OPPORTUNITY, CASE, CONTACT = "006ak00000IiFInAAN", "500ak00000IiFInAAN", "003ak00000IiFInAAN"
+
+
+def test_related_records_are_read_by_entity(stand_in: SalesforceStandIn) -> None:
+    """One query for each entity; one that Salesforce refuses leaves its gaps as they are. A moved record has two
+    accounts, and the second one is received.
+    """
+    stand_in.add(OPPORTUNITY, "Opportunity", AccountId=account_id(5), StageName="Closed Won")
+    stand_in.add(CONTACT, "Contact", AccountId=account_id(6))
+    stand_in.unreadable_fields = {"WhatId"}
+    won = _gap(5, entity_name="Opportunity", record_id=OPPORTUNITY)
+    moved = _gap(7, entity_name="Contact", record_id=CONTACT, event_id="b" * 32)
+    task = _gap(8, entity_name="Task", record_id=CASE, event_id="c" * 32)
+
+    def check_batches(batches: list[list[AccountChange]]) -> None:
+        ((filled, left, joined, same),) = batches
+        assert (filled.account_id, filled.values["StageName"]) == (account_id(5), "Closed Won")
+        assert (left.account_id, left.change_type) == (account_id(7), ChangeType.GAP_DELETE)
+        assert (joined.account_id, joined.event_id) == (account_id(6), moved.event_id)
+        assert same == task
+
+    counted = _run(settings_for(stand_in), [won, moved, task], check_batches, _equal_to([]), [account_id(6)])
+    assert counted == {
+        "changes_total": 3,
+        "gaps_total": 3,
+        "reread_total": 2,
+        "reread_failed_total": 1,
+        "moved_total": 1,
+    }
+    assert [query.split(" FROM ")[1].split(" ")[0] for query in stand_in.queries] == ["Opportunity", "Contact", "Task"]
 
 
 def test_a_batch_without_gaps_does_not_log_in(stand_in: SalesforceStandIn) -> None:
@@ -148,18 +195,18 @@ def test_secrets_and_sessions_stay_hidden(
         monkeypatch.setenv(VARIABLE, stand_in.private_key)
     settings = settings_for(stand_in, flow=flow, circuit_failures=99)
     salesforce = Salesforce(settings)
-    texts = [repr(settings), str(settings), repr(salesforce), repr(RereadGaps(settings))]
+    texts = [repr(settings), str(settings), repr(salesforce), repr(RereadGaps(settings, ACCOUNT_FIELDS, "1"))]
     with caplog.at_level(logging.DEBUG):
         for at in ("query_faults", "login_faults"):
             for fault in FAULTS:
                 setattr(stand_in, at, [fault])
                 with pytest.raises(SalesforceUnavailable) as refusal:
-                    Salesforce(settings).read_accounts(IDS)
+                    Salesforce(settings).read_records("Account", PROFILE_FIELDS, IDS)
                 texts += [repr(refusal.value), *traceback.format_exception(refusal.value)]
                 setattr(stand_in, at, [])
-        salesforce.read_accounts(IDS)
+        salesforce.read_records("Account", PROFILE_FIELDS, IDS)
         stand_in.query_faults = [Fault(403, "API_DISABLED_FOR_ORG")]
-        step = reread_gaps._Reread(settings)
+        step = reread_gaps._Reread(settings, ACCOUNT_FIELDS, "1")
         step.setup()
         list(step.process([_gap(0)]))
     captured = capfd.readouterr()
@@ -169,6 +216,6 @@ def test_secrets_and_sessions_stay_hidden(
     assert len(stand_in.issued) > 1
     assert [secret for secret in secrets_of(stand_in) if secret in text] == []
     # The step names the consumer key and the user to its workers, and no secret.
-    pickled = pickler.dumps(RereadGaps(settings), enable_trace=False, use_zlib=False)
+    pickled = pickler.dumps(RereadGaps(settings, ACCOUNT_FIELDS, "1"), enable_trace=False, use_zlib=False)
     for secret in (SALESFORCE_CLIENT_SECRET, *stand_in.private_key.splitlines()[1:-1]):
         assert secret.encode() not in pickled

@@ -1,4 +1,4 @@
-"""Reading accounts through simple_salesforce against the stand-in: records, and a class for each failure."""
+"""Reading records through simple_salesforce against the stand-in: records, and a class for each failure."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from schemas.salesforce_fields import PROFILE_FIELDS
 from tests.fixtures.changes import account_id
 from tests.integration.salesforce_stand_in import (
     IDS,
@@ -47,10 +48,10 @@ def connect(stand_in: SalesforceStandIn) -> Connect:
 def test_a_batch_is_one_query(stand_in: SalesforceStandIn, connect: Connect) -> None:
     """Repeated ids are read once, in one query; a second batch uses the same session."""
     salesforce = connect()
-    records = salesforce.read_accounts([*IDS, *IDS])
+    records = salesforce.read_records("Account", PROFILE_FIELDS, [*IDS, *IDS])
     assert {record.values["Name"] for record in records.values()} == {"Company 0", "Company 1", "Company 2"}
     assert sorted(records) == sorted(IDS)
-    salesforce.read_accounts(IDS[:1])
+    salesforce.read_records("Account", PROFILE_FIELDS, IDS[:1])
     assert (stand_in.logins, len(stand_in.queries)) == (1, 2)
 
 
@@ -60,7 +61,7 @@ def test_a_large_batch_is_read_in_parts_and_pages(stand_in: SalesforceStandIn, c
     for record_id in ids:
         stand_in.add(record_id, Name="Company")
     stand_in.page_size = 90
-    assert sorted(connect().read_accounts(ids)) == sorted(ids)
+    assert sorted(connect().read_records("Account", PROFILE_FIELDS, ids)) == sorted(ids)
     assert len(stand_in.queries) == 2
 
 
@@ -68,23 +69,23 @@ def test_a_page_on_another_host_is_not_followed(stand_in: SalesforceStandIn, con
     """The session id is not sent to another host, whatever URL a result gives for its next page."""
     stand_in.page_size, stand_in.next_page = 1, "@example.com/{start}"
     with pytest.raises(InvalidAnswer):
-        connect().read_accounts(IDS)
+        connect().read_records("Account", PROFILE_FIELDS, IDS)
 
 
 def test_jwt_bearer_logs_in(stand_in: SalesforceStandIn, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in verifies the assertion's signature, issuer, user and audience."""
     monkeypatch.setenv(VARIABLE, stand_in.private_key)
-    assert set(connect(flow=AuthFlow.JWT_BEARER).read_accounts(IDS)) == set(IDS)
+    assert set(connect(flow=AuthFlow.JWT_BEARER).read_records("Account", PROFILE_FIELDS, IDS)) == set(IDS)
     with pytest.raises(RefusedCall, match="invalid_grant"):
-        connect(flow=AuthFlow.JWT_BEARER, username="somebody@example.com").read_accounts(IDS)
+        connect(flow=AuthFlow.JWT_BEARER, username="somebody@example.com").read_records("Account", PROFILE_FIELDS, IDS)
 
 
 def test_an_expired_session_costs_one_login(stand_in: SalesforceStandIn, connect: Connect) -> None:
     """A session that ended between two reads is replaced, and the read succeeds."""
     salesforce = connect()
-    salesforce.read_accounts(IDS)
+    salesforce.read_records("Account", PROFILE_FIELDS, IDS)
     stand_in.expire_sessions()
-    assert set(salesforce.read_accounts(IDS)) == set(IDS)
+    assert set(salesforce.read_records("Account", PROFILE_FIELDS, IDS)) == set(IDS)
     assert stand_in.logins == 2
 
 
@@ -92,7 +93,7 @@ def test_a_new_session_that_is_refused_is_not_replaced(stand_in: SalesforceStand
     """A read that Salesforce refuses again after one new login fails."""
     stand_in.query_faults = [Fault(401, "INVALID_SESSION_ID", times=99)]
     with pytest.raises(SessionExpired):
-        connect().read_accounts(IDS)
+        connect().read_records("Account", PROFILE_FIELDS, IDS)
     assert stand_in.logins == 2
 
 
@@ -110,14 +111,14 @@ def test_a_new_session_that_is_refused_is_not_replaced(stand_in: SalesforceStand
 def test_transient_faults_are_retried(stand_in: SalesforceStandIn, connect: Connect, fault: Fault, at: str) -> None:
     """A server fault, a limit and a broken connection are retried, at the login and at the query."""
     setattr(stand_in, at, [fault, fault])
-    assert set(connect().read_accounts(IDS)) == set(IDS)
+    assert set(connect().read_records("Account", PROFILE_FIELDS, IDS)) == set(IDS)
 
 
 def test_attempts_are_bounded(stand_in: SalesforceStandIn, connect: Connect) -> None:
     """A fault that persists fails the read after MAX_ATTEMPTS."""
     stand_in.query_faults = [Fault(503, "SERVER_UNAVAILABLE", times=99)]
     with pytest.raises(RefusedCall, match="SERVER_UNAVAILABLE"):
-        connect().read_accounts(IDS)
+        connect().read_records("Account", PROFILE_FIELDS, IDS)
     assert len(stand_in.queries) == MAX_ATTEMPTS
 
 
@@ -140,7 +141,7 @@ def test_lasting_faults_end_the_read(
     """A fault that a retry would meet again fails the read at once, with its class."""
     setattr(stand_in, at, [fault])
     with pytest.raises(expected):
-        connect().read_accounts(IDS)
+        connect().read_records("Account", PROFILE_FIELDS, IDS)
     assert (stand_in.logins, len(stand_in.queries)) == (1, 0 if at == "login_faults" else 1)
 
 
@@ -148,9 +149,22 @@ def test_an_unreadable_field_is_the_reason_of_the_refusal(stand_in: SalesforceSt
     """Salesforce refuses a query because of one unreadable field; once it is readable it answers."""
     stand_in.unreadable_fields = {"AnnualRevenue"}
     with pytest.raises(RefusedCall, match="INVALID_FIELD"):
-        connect().read_accounts(IDS)
+        connect().read_records("Account", PROFILE_FIELDS, IDS)
     stand_in.unreadable_fields = set()
-    assert set(connect().read_accounts(IDS)) == set(IDS)
+    assert set(connect().read_records("Account", PROFILE_FIELDS, IDS)) == set(IDS)
+
+
+def test_an_unreadable_entity_keeps_no_other_from_being_read(stand_in: SalesforceStandIn, connect: Connect) -> None:
+    """A query that is refused because of its fields is no sign of an outage, so the circuit stays closed."""
+    stand_in.unreadable_fields = {"Priority"}
+    opportunity = "006ak00000IiFInAAN"
+    stand_in.add(opportunity, "Opportunity", StageName="Closed Won")
+    salesforce = connect(circuit_failures=1, circuit_reset_seconds=3600)
+    for _ in range(2):
+        with pytest.raises(RefusedCall, match="INVALID_FIELD"):
+            salesforce.read_records("Case", ["Priority"], ["500ak00000IiFInAAN"])
+    (record,) = salesforce.read_records("Opportunity", ["StageName"], [opportunity, IDS[0]]).values()
+    assert (record.record_id, record.values) == (opportunity, {"StageName": "Closed Won"})
 
 
 @pytest.mark.parametrize("kind", ["hanging", "dripping"])
@@ -160,9 +174,9 @@ def test_a_deadline_ends_a_call_that_hangs(stand_in: SalesforceStandIn, connect:
     setattr(stand_in, at, [Fault(kind=kind)])
     salesforce = connect(deadline_seconds=1.0)
     with pytest.raises(SalesforceTimeout):
-        salesforce.read_accounts(IDS)
+        salesforce.read_records("Account", PROFILE_FIELDS, IDS)
     setattr(stand_in, at, [])
-    assert set(connect().read_accounts(IDS)) == set(IDS)
+    assert set(connect().read_records("Account", PROFILE_FIELDS, IDS)) == set(IDS)
 
 
 def test_an_unknown_certificate_is_refused(
@@ -171,7 +185,7 @@ def test_an_unknown_certificate_is_refused(
     """The secret is not sent to a server whose certificate is not trusted."""
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(ConnectionFailed):
-        connect().read_accounts(IDS)
+        connect().read_records("Account", PROFILE_FIELDS, IDS)
     assert stand_in.logins == 0
 
 
@@ -179,7 +193,7 @@ def test_a_missing_secret_is_named(connect: Connect, monkeypatch: pytest.MonkeyP
     """The error names the environment variable."""
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(SecretUnavailable, match=VARIABLE):
-        connect().read_accounts(IDS)
+        connect().read_records("Account", PROFILE_FIELDS, IDS)
 
 
 def test_the_circuit_opens_and_closes(stand_in: SalesforceStandIn, connect: Connect) -> None:
@@ -189,17 +203,17 @@ def test_the_circuit_opens_and_closes(stand_in: SalesforceStandIn, connect: Conn
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
             with pytest.raises(RefusedCall):
-                salesforce.read_accounts(IDS)
+                salesforce.read_records("Account", PROFILE_FIELDS, IDS)
         for _ in range(3):
             with pytest.raises(SalesforceCircuitOpen):
-                salesforce.read_accounts(IDS)
+                salesforce.read_records("Account", PROFILE_FIELDS, IDS)
     assert len(stand_in.queries) == 2
     assert [(entry["service"], entry["log_level"]) for entry in logs] == [("Salesforce", "error")]
     stand_in.query_faults = []
     salesforce = connect(circuit_failures=1, circuit_reset_seconds=0)
     stand_in.query_faults = [Fault(403, "API_DISABLED_FOR_ORG")]
     with pytest.raises(RefusedCall):
-        salesforce.read_accounts(IDS)
+        salesforce.read_records("Account", PROFILE_FIELDS, IDS)
     with structlog.testing.capture_logs() as logs:
-        assert set(salesforce.read_accounts(IDS)) == set(IDS)
+        assert set(salesforce.read_records("Account", PROFILE_FIELDS, IDS)) == set(IDS)
     assert [entry["event"] for entry in logs] == ["the circuit is closed again"]

@@ -20,23 +20,22 @@ from pydantic import ValidationError
 from simple_salesforce import exceptions as vendor
 from simple_salesforce.api import Salesforce as Client
 
-from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.circuit import CircuitBreaker, CircuitOpen
 from transforms.clients.deadlines import within
 from transforms.clients.salesforce_api import (
     API_VERSION,
-    AccountRecord,
     ConnectionFailed,
     InvalidAnswer,
     Page,
     RefusedCall,
     SalesforceCircuitOpen,
+    SalesforceRecord,
     SalesforceSettings,
     SalesforceTimeout,
     SessionExpired,
     Token,
-    accounts_query,
     read_record,
+    records_query,
     token_request,
 )
 from transforms.clients.secret_reader import SecretReader, read_secret
@@ -50,6 +49,7 @@ MAX_IDS_A_QUERY: Final = 200
 _CONNECT_SECONDS: Final = 5.0
 _RETRIED_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 _RETRIED_CODES: Final = frozenset({"REQUEST_LIMIT_EXCEEDED", "SERVER_UNAVAILABLE"})
+_UNREADABLE_CODES: Final = frozenset({"INVALID_FIELD", "INVALID_TYPE"})
 _CODE: Final = re.compile(r"[A-Za-z_]{1,60}\Z")
 
 
@@ -80,59 +80,73 @@ class Salesforce:
         except TimeoutError:
             raise self._too_late() from None
 
-    def read_accounts(self, account_ids: Iterable[str]) -> dict[str, AccountRecord]:
-        """Read accounts, deleted ones too, by id; the result lacks those that the user may not see.
+    def read_records(
+        self, entity: str, fields: Sequence[str], record_ids: Iterable[str]
+    ) -> dict[str, SalesforceRecord]:
+        """Read records of one entity, deleted ones too, by id; the result lacks those that the user may not see.
 
         Raises:
-            ValueError: An id is not the 18-character id of an Account.
+            ValueError: A name is not an API name, or an id not an 18-character record id.
             SalesforceUnavailable: Salesforce did not answer within the deadline, or not with records.
         """
-        ids = sorted(set(account_ids))
-        if any(normalize_account_id(account_id) != account_id for account_id in ids):
-            raise ValueError("expected 18-character ids of accounts")
+        ids = sorted(set(record_ids))
+        queries = [records_query(entity, fields, part) for part in chunked(ids, MAX_IDS_A_QUERY)]
         ends_at = time.monotonic() + self._settings.deadline_seconds
         try:
             with self._reading:  # the wait for it counts towards the deadline
-                return self._circuit.call(lambda: self._read_in_time(ids, ends_at))
+                answer = self._circuit.call(lambda: self._read_in_time(queries, fields, ends_at))
         except CircuitOpen as error:
             raise SalesforceCircuitOpen(str(error)) from None
+        if isinstance(answer, RefusedCall):
+            raise answer
+        return answer
 
-    def _read_in_time(self, ids: Sequence[str], ends_at: float) -> dict[str, AccountRecord]:
+    def _read_in_time(
+        self, queries: Sequence[str], fields: Sequence[str], ends_at: float
+    ) -> dict[str, SalesforceRecord] | RefusedCall:
+        """Return the records, or the refusal of a query because the user may not read its entity or a field.
+
+        That is no sign of an outage, so the circuit stays closed, and other entities are read.
+        """
         try:
-            return within(max(0.0, ends_at - time.monotonic()), lambda: self._read(ids, ends_at))
+            return within(max(0.0, ends_at - time.monotonic()), lambda: self._read(queries, fields, ends_at))
         except TimeoutError:
             self._client = None  # the abandoned thread may still use it
             raise self._too_late() from None
+        except RefusedCall as refusal:
+            if refusal.status != HTTPStatus.BAD_REQUEST or refusal.code not in _UNREADABLE_CODES:
+                raise
+            return refusal
 
-    def _read(self, ids: Sequence[str], ends_at: float) -> dict[str, AccountRecord]:
+    def _read(self, queries: Sequence[str], fields: Sequence[str], ends_at: float) -> dict[str, SalesforceRecord]:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_worth_retrying),
             wait=tenacity.wait_random_exponential(multiplier=self._settings.retry_wait_seconds, max=8),
             stop=tenacity.stop_after_attempt(MAX_ATTEMPTS) | tenacity.stop_before_delay(ends_at - time.monotonic()),
             reraise=True,
         )
-        records: dict[str, AccountRecord] = {}
-        for part in chunked(ids, MAX_IDS_A_QUERY):
-            records |= retrying(self._query_with_session, accounts_query(part), ends_at)
+        records: dict[str, SalesforceRecord] = {}
+        for soql in queries:
+            records |= retrying(self._query_with_session, soql, fields, ends_at)
         return records
 
-    def _query_with_session(self, soql: str, ends_at: float) -> dict[str, AccountRecord]:
+    def _query_with_session(self, soql: str, fields: Sequence[str], ends_at: float) -> dict[str, SalesforceRecord]:
         try:
-            return self._query(self._client or self._login(ends_at), soql, ends_at)
+            return self._query(self._client or self._login(ends_at), soql, fields, ends_at)
         except SessionExpired:
             # Once: if Salesforce refuses a new session too, the cause is another.
-            return self._query(self._login(ends_at), soql, ends_at)
+            return self._query(self._login(ends_at), soql, fields, ends_at)
 
-    def _query(self, client: Client, soql: str, ends_at: float) -> dict[str, AccountRecord]:
+    def _query(self, client: Client, soql: str, fields: Sequence[str], ends_at: float) -> dict[str, SalesforceRecord]:
         try:
-            # Deleted records are included, so that an account which the user may not see does not look deleted.
+            # Deleted records are included, so that a record which the user may not see does not look deleted.
             page = Page.model_validate(client.query(soql, include_deleted=True, timeout=self._timeout(ends_at)))
             rows = list(page.records)
             while page.next_url:
                 answer = client.query_more(page.next_url, identifier_is_url=True, timeout=self._timeout(ends_at))
                 page = Page.model_validate(answer)
                 rows += page.records
-            return dict(map(read_record, rows))
+            return dict(read_record(row, fields) for row in rows)
         except VENDOR_ERRORS as error:
             raise self._mapped(error, ends_at) from None
 

@@ -14,8 +14,8 @@ from typing import Final
 from pydantic import AwareDatetime, Field, JsonValue
 
 from schemas.record import ValidatedModel
-from schemas.salesforce_fields import MODIFIED_FIELD, PROFILE_FIELDS
-from schemas.salesforce_ids import AccountId
+from schemas.salesforce_fields import MODIFIED_FIELD
+from schemas.salesforce_ids import RecordId, normalize_record_id
 from transforms.clients.secrets import SecretUnavailable, is_secret_name
 from transforms.errors import SalesforceUnavailable
 
@@ -23,6 +23,7 @@ API_VERSION: Final = "66.0"
 
 _ASSERTION_LIFETIME: Final = dt.timedelta(minutes=3)
 _SHARED_HOSTS: Final = frozenset({"https://login.salesforce.com", "https://test.salesforce.com"})
+_API_NAME: Final = re.compile(r"[A-Za-z]\w{0,79}\Z", re.ASCII)
 _HTTPS_HOST: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?\Z")
 
 
@@ -76,10 +77,10 @@ class SalesforceSettings:
             raise ValueError("login_url: Salesforce accepts client credentials at your My Domain only")
 
 
-class AccountRecord(ValidatedModel):
-    """An Account as Salesforce has it now; `values` holds None for empty fields."""
+class SalesforceRecord(ValidatedModel):
+    """A record as Salesforce has it now; `values` holds None for empty fields."""
 
-    account_id: AccountId
+    record_id: RecordId
     is_deleted: bool = Field(description="It is in the recycle bin, or was merged into another")
     modified_at: AwareDatetime
     values: dict[str, JsonValue]
@@ -151,31 +152,38 @@ def token_request(settings: SalesforceSettings, secret: str, now: dt.datetime) -
     return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
 
 
-def accounts_query(account_ids: Sequence[str]) -> str:
-    """Return the SOQL that reads accounts. SOQL has no parameters: the ids must be checked.
+def records_query(entity: str, fields: Sequence[str], record_ids: Sequence[str]) -> str:
+    """Return the SOQL that reads records of one entity.
 
     Salesforce refuses the whole query if the user may not read one of the fields.
+
+    Raises:
+        ValueError: A name is not an API name, or an id not one of 18 characters: SOQL has no parameters.
     """
-    columns = ", ".join(("Id", "IsDeleted", MODIFIED_FIELD, *PROFILE_FIELDS))
-    ids = ", ".join(f"'{account_id}'" for account_id in account_ids)
-    return f"SELECT {columns} FROM Account WHERE Id IN ({ids})"  # noqa: S608 - checked ids
+    if not all(_API_NAME.match(name) for name in (entity, *fields)):
+        raise ValueError(f"expected API names of an entity and its fields, such as Account and Name; got {entity!r}")
+    if any(normalize_record_id(record_id) != record_id for record_id in record_ids):
+        raise ValueError("expected 18-character record ids")
+    columns = ", ".join(dict.fromkeys(("Id", "IsDeleted", MODIFIED_FIELD, *fields)))
+    ids = ", ".join(f"'{record_id}'" for record_id in record_ids)
+    return f"SELECT {columns} FROM {entity} WHERE Id IN ({ids})"  # noqa: S608 - checked names and ids
 
 
-def read_record(row: Mapping[str, JsonValue]) -> tuple[str, AccountRecord]:
+def read_record(row: Mapping[str, JsonValue], fields: Sequence[str]) -> tuple[str, SalesforceRecord]:
     """Return a row of a query's result, by its id; a field whose value no JSON can hold is left out.
 
     Raises:
-        ValidationError: It is not an Account's.
+        ValidationError: It is not a record's.
     """
-    record = AccountRecord.model_validate(
+    record = SalesforceRecord.model_validate(
         {
-            "account_id": row.get("Id"),
+            "record_id": row.get("Id"),
             "is_deleted": row.get("IsDeleted"),
             "modified_at": row.get(MODIFIED_FIELD),
-            "values": {name: row[name] for name in PROFILE_FIELDS if name in row and _is_encodable(row[name])},
+            "values": {name: row[name] for name in fields if name in row and _is_encodable(row[name])},
         }
     )
-    return record.account_id, record
+    return record.record_id, record
 
 
 def _is_encodable(value: JsonValue) -> bool:

@@ -97,7 +97,7 @@ def _overlaid_profile(profile: AccountProfile, change: AccountChange) -> Account
 def _with_opportunity(context: AccountContext, change: AccountChange) -> AccountContext:
     old = next((it for it in context.opportunities if it.opportunity_id == change.record_id), None)
     others = tuple(it for it in context.opportunities if it is not old)
-    if old and change.committed_at < old.modified_at:
+    if old and known_at(change) < old.modified_at:
         return context
     if change.change_type in DELETIONS:
         return context.model_copy(update={"opportunities": others}) if old else context
@@ -105,7 +105,7 @@ def _with_opportunity(context: AccountContext, change: AccountChange) -> Account
     if not known:
         return context
     if old:
-        new = old.model_copy(update={**known, "modified_at": change.committed_at})
+        new = old.model_copy(update={**known, "modified_at": known_at(change)})
     elif not known.keys() & {"name", "stage"} or _is_behind(context, change):
         return context
     else:
@@ -115,7 +115,7 @@ def _with_opportunity(context: AccountContext, change: AccountChange) -> Account
 
 def _is_behind(context: AccountContext, change: AccountChange) -> bool:
     """Whether the mirror has newer opportunities: then it lacks this one because it was deleted or moved."""
-    return any(it.modified_at > change.committed_at for it in context.opportunities)
+    return any(it.modified_at > known_at(change) for it in context.opportunities)
 
 
 def _new_opportunity(change: AccountChange, known: Mapping[str, Any]) -> Opportunity:
@@ -130,7 +130,7 @@ def _new_opportunity(change: AccountChange, known: Mapping[str, Any]) -> Opportu
     return Opportunity(
         opportunity_id=change.record_id,
         account_id=change.account_id,
-        modified_at=change.committed_at,
+        modified_at=known_at(change),
         **{**defaults, **known},
     )
 

@@ -10,6 +10,7 @@ import urllib3.exceptions
 from pydantic import ValidationError
 from simple_salesforce import exceptions as vendor
 
+from schemas.salesforce_fields import PROFILE_FIELDS
 from tests.fixtures.changes import account_id
 from transforms.clients.salesforce import (
     VENDOR_ERRORS,
@@ -20,11 +21,11 @@ from transforms.clients.salesforce import (
     shared_salesforce,
 )
 from transforms.clients.salesforce_api import (
-    AccountRecord,
     ConnectionFailed,
     InvalidAnswer,
     RefusedCall,
     SalesforceCircuitOpen,
+    SalesforceRecord,
     SalesforceSettings,
     SalesforceTimeout,
     SessionExpired,
@@ -52,7 +53,7 @@ def _answer(status: int, content: bytes) -> requests.Response:
 
 def _invalid() -> ValidationError:
     with pytest.raises(ValidationError) as refusal:
-        AccountRecord.model_validate({"account_id": "SECRET"})
+        SalesforceRecord.model_validate({"record_id": "SECRET"})
     return refusal.value
 
 
@@ -154,14 +155,22 @@ def test_the_map_of_vendor_errors_is_complete(kind: type[Exception]) -> None:
         "x') OR (Name != '",
         account_id(1)[:15],
         account_id(1).lower(),
-        "003ak00000IiFInAAN",
         "00100000000000AAAA",
     ],
 )
-def test_only_ids_of_accounts_are_queried(text: str) -> None:
+def test_only_record_ids_are_queried(text: str) -> None:
     """Anything but an 18-character id with a valid checksum is refused before any call: no text gets into a query."""
     with pytest.raises(ValueError, match="id"):
-        Salesforce(SETTINGS).read_accounts([account_id(2), text])
+        Salesforce(SETTINGS).read_records("Account", PROFILE_FIELDS, [account_id(2), text])
+
+
+@pytest.mark.parametrize(
+    ("entity", "field"), [("Account WHERE", "Name"), ("Account", "Name, Secret__c"), ("Account", "1"), ("", "Name")]
+)
+def test_only_names_are_queried(entity: str, field: str) -> None:
+    """Entity and fields come from the configuration and from events: no other text gets into a query."""
+    with pytest.raises(ValueError, match="API names"):
+        Salesforce(SETTINGS).read_records(entity, [field], [account_id(1)])
 
 
 def test_a_token_is_read_and_hidden() -> None:

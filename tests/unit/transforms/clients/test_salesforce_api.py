@@ -14,8 +14,8 @@ from tests.fixtures.changes import NOW, account_id
 from transforms.clients.salesforce_api import (
     AuthFlow,
     SalesforceSettings,
-    accounts_query,
     read_record,
+    records_query,
     token_request,
 )
 from transforms.clients.secrets import SecretUnavailable
@@ -98,8 +98,9 @@ def test_an_invalid_key_is_not_quoted() -> None:
 
 
 def test_a_query_reads_each_field_once() -> None:
-    """The query selects id, deletion and modification time, then the fields of a profile, without repetition."""
-    selected, condition = accounts_query([account_id(1), account_id(2)]).split(" FROM Account ")
+    """The query selects id, deletion and modification time, then the given fields, without repetition."""
+    query = records_query("Account", ("Id", *PROFILE_FIELDS, "Name"), [account_id(1), account_id(2)])
+    selected, condition = query.split(" FROM Account ")
     columns = selected.removeprefix("SELECT ").split(", ")
     assert columns == ["Id", "IsDeleted", "SystemModstamp", *PROFILE_FIELDS]
     assert len(set(columns)) == len(columns)
@@ -110,5 +111,5 @@ def test_a_query_reads_each_field_once() -> None:
 def test_a_value_that_no_coder_takes_is_left_out(value: Any) -> None:
     """One field of one record may not stop the stream; the record's other fields are known."""
     row = {"Id": account_id(), "IsDeleted": False, "SystemModstamp": NOW.isoformat(), "Rating": "Hot", "Type": value}
-    _, record = read_record(row)
+    _, record = read_record(row, ("Rating", "Type", "Website"))
     assert record.values == {"Rating": "Hot"}

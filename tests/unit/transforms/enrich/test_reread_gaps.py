@@ -138,13 +138,14 @@ def test_a_deleted_opportunity_leaves_the_context_and_no_tombstone() -> None:
 
 def test_a_record_that_was_moved_changes_both_accounts() -> None:
     """The account of the event loses it, and the one that it belongs to by now gets its values."""
-    gap = _opportunity_gap()
+    gap = replace(_opportunity_gap(), coalesced=("e" * 32,))
     left, joined = _reread(
         [gap], _record(OPPORTUNITY, AccountId=account_id(2), StageName="Prospecting", Name="Renewal")
     )
     assert (left.account_id, left.change_type, left.values) == (account_id(), ChangeType.GAP_DELETE, {})
     assert (joined.account_id, joined.change_type) == (account_id(2), ChangeType.GAP_UPDATE)
     assert {it.event_id for it in (left, joined)} == {gap.event_id}
+    assert (left.coalesced, joined.coalesced) == (("e" * 32,), ())  # the others were about the account of the event
     assert [it.name for it in overlay(context(2, opportunities=()), joined).opportunities] == ["Renewal"]
 
 

@@ -140,6 +140,21 @@ def new_meeting(rng: random.Random, day: dt.datetime) -> Values:
     }
 
 
+def new_case(rng: random.Random) -> Values:
+    """Return a case that a contact has opened."""
+    return {
+        "Subject": rng.choice(
+            ("Machine stands still", "Invoice is wrong", "Question about the contract", "Late delivery")
+        ),
+        "Status": "New",
+        "Priority": rng.choice(("Low", "Medium", "High")),
+        "Origin": rng.choice(("Email", "Phone", "Web")),
+        "Type": rng.choice(("Problem", "Question", "Feature Request")),
+        "IsClosed": False,
+        "IsEscalated": False,
+    }
+
+
 def _rating(rng: random.Random, account: AccountProfile) -> Values:
     return {"Rating": _new(rng, account.rating, RATINGS)}
 

@@ -68,6 +68,10 @@ ENTITY_FIELDS: Final = {
         "WhoId WhatId Subject Location IsAllDayEvent:FLAG ActivityDateTime:MOMENT DurationInMinutes:WHOLE "
         f"StartDateTime:MOMENT EndDateTime:MOMENT Description AccountId {_AUDIT} IsPrivate:FLAG ShowAs"
     ),
+    "Case": _fields(
+        "CaseNumber ContactId AccountId AssetId ParentId SuppliedEmail Type Status Reason Origin Subject Priority "
+        f"Description IsClosed:FLAG ClosedDate:MOMENT IsEscalated:FLAG {_AUDIT}"
+    ),
     "Lead": _fields(
         "Name:PERSON_NAME Title Company Address:ADDRESS Phone MobilePhone Email Website Description LeadSource "
         f"Status Industry Rating AnnualRevenue:NUMBER NumberOfEmployees:WHOLE {_AUDIT} IsConverted:FLAG"

@@ -136,13 +136,16 @@ class OrgDay:
         if deals and self._rng.random() < 0.5:  # noqa: PLR2004 - one in two
             return [self._opportunity_update(account, self._rng.choice(deals))]
         of_account = {"AccountId": account.account_id}
-        entity = self._rng.choice(("Contact", "ContactCreate", "Task", "Event"))
+        entity = self._rng.choice(("Contact", "ContactCreate", "Task", "Event", "Case"))
         if entity == "Contact":
             contact = self._contact_of(account)
             return [self._update(entity, [contact], account_changes.contact_change(self._rng), enriched=of_account)]
         if entity == "ContactCreate":
             person = account_changes.new_person(self._rng)
             return [self._create("Contact", self._new_record(record_ids.CONTACT), of_account | person)]
+        if entity == "Case":
+            case = of_account | {"ContactId": self._contact_of(account)} | account_changes.new_case(self._rng)
+            return [self._create(entity, self._new_record(record_ids.CASE), case)]
         about = of_account | {"WhoId": self._contact_of(account), "WhatId": account.account_id}
         if entity == "Task":
             task = account_changes.new_task(self._rng, self._now)

@@ -14,6 +14,7 @@ LEAD: Final = "00Q"
 TASK: Final = "00T"
 EVENT: Final = "00U"
 EMAIL_MESSAGE: Final = "02s"
+CASE: Final = "500"
 
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _INSTANCE: Final = "Hs00000"

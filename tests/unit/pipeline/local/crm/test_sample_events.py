@@ -157,6 +157,7 @@ def test_a_day_has_every_kind_of_change() -> None:
         ("Contact", "CREATE"),
         ("Task", "CREATE"),
         ("Event", "CREATE"),
+        ("Case", "CREATE"),
         ("Lead", "UPDATE"),
         ("Lead", "CREATE"),
         ("User", "UPDATE"),
@@ -181,11 +182,11 @@ def test_a_day_has_every_kind_of_change() -> None:
 
 
 def test_related_changes_name_their_account_and_others_don_t() -> None:
-    """An Opportunity, Task or Event names its account; some contacts and all leads have none."""
+    """An Opportunity, Task, Event or Case names its account; some contacts and all leads have none."""
     by_entity: dict[str, list[Any]] = {}
     for event in day(3000):
         by_entity.setdefault(header_of(event)["entityName"], []).append(event["payload"].get("AccountId"))
-    for entity in ("Opportunity", "Task", "Event"):
+    for entity in ("Opportunity", "Task", "Event", "Case"):
         assert None not in by_entity[entity]
     assert set(by_entity["Contact"]) > {None}
     assert set(by_entity["Lead"]) == set(by_entity["User"]) == {None}

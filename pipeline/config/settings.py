@@ -159,7 +159,9 @@ class Settings(BaseModel):
     shadow_model: Model | None = Field(None, description="Gemini model that scores a sample again, for comparison")
     shadow_prompt: PromptVersion | None = Field(None, description="Prompt version that scores a sample again")
     shadow_percent: Percent = Field(5.0, description="Percentage of changes in the sample for the shadow")
-    materiality: Path | None = Field(None, description="YAML file of material fields, replacing defaults by entity")
+    materiality: Path | None = Field(
+        None, description="YAML file of the entities that count and their material fields, replacing defaults by entity"
+    )
     schemas: Path | None = Field(None, description="Folder with the Avro schemas that decode field bitmaps")
     coalesce_seconds: Positive = Field(20.0, description="Seconds without a change after which an account's burst ends")
     coalesce_max_seconds: Positive = Field(120.0, description="Maximum length of a burst in seconds")

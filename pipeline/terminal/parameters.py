@@ -20,7 +20,8 @@ Seed = Annotated[int, typer.Option(help="The same seed generates the same CRM an
 Crm = Annotated[Path | None, typer.Option(help="A CRM extract (folder of CSV files) instead of the generated CRM.")]
 Project = Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project.")]
 Materiality = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="YAML of which changes matter, instead of the defaults.")
+    Path | None,
+    typer.Option(metavar="FILE", help="YAML of which entities and changes matter, instead of the defaults."),
 ]
 Schemas = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Avro schemas, SCHEMA_ID.avsc, to decode field bitmaps with.")

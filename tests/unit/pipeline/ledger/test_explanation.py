@@ -108,6 +108,25 @@ def test_a_file_of_rules_decides(tmp_path: Path) -> None:
     assert _one(own, materiality=materiality).material_fields == ("Phone",)
 
 
+def test_a_file_of_rules_decides_which_entities_count(tmp_path: Path) -> None:
+    """A custom object counts if the rules name it; an entity that they ignore does not."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("entities:\n  Project__c: {account: Account__c, include: ['*__c']}\nignore: [Case]\n")
+    project = payload(
+        {"Account__c": account_id(4), "Phase__c": "Build"},
+        entityName="Project__c",
+        recordIds=["a0Bak00000IiFIn"],
+        changedFields=["Phase__c"],
+    )
+    case = payload({"AccountId": account_id(4)}, entityName="Case", recordIds=["500ak00000IiFIn"], changeType="CREATE")
+    assert _one(project).reason == "unsupported_entity"
+    assert _one(case).account_id == account_id(4)
+    explanation = _one(project, materiality=load_materiality(rules))
+    assert (explanation.reason, explanation.account_id) == ("material", account_id(4))
+    assert explanation.material_fields == ("Phase__c",)
+    assert _one(case, materiality=load_materiality(rules)).reason == "unsupported_entity"
+
+
 def test_registered_schemas_decode_bitmaps() -> None:
     """With the schema that the event names, its fields are known; without it, it is a dead letter that says so."""
     fields = [{"name": name, "type": "string"} for name in ("ChangeEventHeader", "Phone", "Rating")]

@@ -21,7 +21,7 @@ _REFERENCES: Final = (
     *(ACCOUNT_FIELD, "WhatId", "WhoId", "ContactId", "OpportunityId", "CaseId", "ContractId", "OrderId", "ParentId"),
     *("ConvertedAccountId", "RelatedToId", "PersonContactId"),
 )
-_ALMOST: Final = 0.85
+_ALMOST: Final = 0.83
 _PART: Final = "[A-Za-z](?:_?[A-Za-z0-9])*"
 _CUSTOM: Final = re.compile(rf"(?:{_PART}__)?{_PART}__c\Z")
 _OBJECT: Final = re.compile(r"[A-Z][A-Za-z0-9]*\Z")

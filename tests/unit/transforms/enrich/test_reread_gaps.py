@@ -13,7 +13,7 @@ from schemas.record import to_json
 from schemas.salesforce_fields import OPPORTUNITY_FIELDS, PROFILE_FIELDS
 from tests.fixtures.changes import ACCOUNT_FIELDS, COMMITTED_AT, account_id, change, context
 from transforms.clients.salesforce_api import SalesforceRecord
-from transforms.enrich.context_overlay import context_from_change, overlay
+from transforms.enrich.context_overlay import _ACCOUNT_COLUMNS, _OPPORTUNITY_COLUMNS, context_from_change, overlay
 from transforms.enrich.reread_gaps import fields_to_read, is_gone, needs_reread, reread_gaps
 
 OPPORTUNITY = "006ak00000IiFInAAN"
@@ -108,6 +108,12 @@ def test_the_fields_of_a_read_are_bounded_by_entity() -> None:
     assert fields_to_read("Opportunity", ACCOUNT_FIELDS) == ("AccountId", *OPPORTUNITY_FIELDS)
     assert fields_to_read("Task", ACCOUNT_FIELDS) == ("AccountId", "WhatId")
     assert fields_to_read("Project__c", {"Project__c": ("Account__c",)}) == ("Account__c",)
+
+
+def test_a_context_shows_every_field_that_is_read() -> None:
+    """No field is read in vain, and of an opportunity none that a context shows is left out."""
+    assert set(PROFILE_FIELDS) <= set(_ACCOUNT_COLUMNS)
+    assert set(OPPORTUNITY_FIELDS) == set(_OPPORTUNITY_COLUMNS)
 
 
 def test_the_overlay_takes_an_opportunity_that_was_read_again() -> None:

@@ -72,7 +72,7 @@ def score_changes(
 
     living = changes | "Tombstone deleted accounts" >> TombstoneDeleted(version)
     affordable = living.changes | "Keep to budget" >> KeepToBudget(config.budget, version)
-    batches = affordable.changes | "Batch accounts" >> BatchAccounts(**config.batching)
+    batches = affordable.changes | "Batch accounts" >> BatchAccounts(config.batching, config.batch_shards)
     reread = batches | "Reread gaps" >> RereadGaps(config.salesforce, config.materiality.account_fields, version)
     gone = reread.deleted | "Tombstone reread accounts" >> TombstoneDeleted(version)
     looked_up = reread.batches | "Add account context" >> AddAccountContext(

@@ -4,7 +4,7 @@ python -m pipeline.job_graph docs/job-graph.md     # part of `make generate`
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,19 @@ not the main output.
 ```
 
 {steps} steps, which hold {transforms} transforms.
+
+## Fused stages
+
+A runner fuses steps into stages: what is fused runs in one work item, and is repeated together. A stage begins where
+elements are grouped by key: at a Reshuffle, and before a step with state, whose keys are worked on one work item at a
+time. So no call to a service stands behind a key's state: batches are looked up and scored side by side, and what
+was paid for is not repeated when a row can't be written. Steps behind a Flatten are in each of the stages that feed
+it. A step with state is in two: what makes its keys is in the one before. This is computed from the graph; the stages
+of a job on Dataflow were not seen.
+
+| stage begins with | steps in it |
+|---|---|
+{stages}
 """
 
 
@@ -76,9 +89,43 @@ def leaves(proto: Any, step: str) -> Iterator[Any]:
 
 def keeps_state(proto: Any, step: str) -> bool:
     """Whether a transform of the step has state or timers, which an update must preserve."""
-    pardos = (leaf for leaf in leaves(proto, step) if leaf.spec.urn == common_urns.primitives.PAR_DO.urn)
-    payloads = (beam_runner_api_pb2.ParDoPayload.FromString(pardo.spec.payload) for pardo in pardos)
-    return any(payload.state_specs or payload.timer_family_specs for payload in payloads)
+    return any(map(_has_state, leaves(proto, step)))
+
+
+def _has_state(leaf: Any) -> bool:
+    if leaf.spec.urn != common_urns.primitives.PAR_DO.urn:
+        return False
+    payload = beam_runner_api_pb2.ParDoPayload.FromString(leaf.spec.payload)
+    return bool(payload.state_specs or payload.timer_family_specs)
+
+
+def fused_stages(proto: Any) -> dict[str, list[str]]:
+    """Return the top-level steps of each fused stage, in order, by what it begins with.
+
+    A stage begins at a source, at a GroupByKey (such as a Reshuffle's), and before a transform with state.
+    """
+    begins: dict[str, frozenset[str]] = {}
+    stages: dict[str, list[str]] = {}
+    for step_id, step in top_steps(proto).items():
+        for leaf in leaves(proto, step_id):
+            found = _beginnings(leaf, step.unique_name, begins)
+            begins |= dict.fromkeys(leaf.outputs.values(), found)
+            for begin in sorted(found):
+                steps = stages.setdefault(begin, [])
+                if step.unique_name not in steps:
+                    steps.append(step.unique_name)
+    return stages
+
+
+def _beginnings(leaf: Any, step: str, begins: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return what begins the stages of a transform: itself, or what begins those of its inputs."""
+    if not leaf.inputs:
+        return frozenset({step})
+    if _has_state(leaf):
+        return frozenset({f"state of {step}"})
+    if leaf.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn:
+        return frozenset({step if step.startswith("Reshuffle") else f"Reshuffle of {step}"})
+    return frozenset().union(*(begins[collection] for collection in leaf.inputs.values()))
 
 
 def mermaid(proto: Any) -> str:
@@ -102,7 +149,10 @@ def document() -> str:
     proto = pipeline_proto(PipelineOptions([*_EXAMPLE_OPTIONS]))
     steps = top_steps(proto)
     return _DOCUMENT.format(
-        graph=mermaid(proto), steps=len(steps), transforms=sum(1 for step in steps for _ in leaves(proto, step))
+        graph=mermaid(proto),
+        steps=len(steps),
+        transforms=sum(1 for step in steps for _ in leaves(proto, step)),
+        stages="\n".join(f"| {begin} | {', '.join(of)} |" for begin, of in fused_stages(proto).items()),
     )
 
 

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NoReturn, TypedDict, TypeVar, cast
+from typing import Final, NoReturn, TypeVar, cast
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
@@ -20,6 +20,7 @@ from pipeline.config.settings import Settings, read_settings
 from pipeline.config.sources import CONFIG, ResolvedOptions, resolve_options
 from pipeline.resources.names import resource_path
 from schemas.validation_errors import suggestion
+from transforms.admit.batching import BatchLimits
 from transforms.admit.token_budget import TokenBudget
 from transforms.clients.gemini_api import GeminiSettings
 from transforms.clients.outage import OutageSettings
@@ -46,14 +47,6 @@ class RescoringOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         add_options(parser)
-
-
-class BatchingOptions(TypedDict):
-    """Arguments of BatchAccounts."""
-
-    max_batch_size: int
-    max_wait_seconds: float
-    shards: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +78,8 @@ class RescoringConfig:
     salesforce: SalesforceSettings | None
     coalescing: CoalescingLimits
     coalesce_state_seconds: float
-    batching: BatchingOptions
+    batching: BatchLimits
+    batch_shards: int
     cache: CacheSettings | None
     outage: OutageSettings
     unchanged_lookback: dt.timedelta
@@ -187,11 +181,12 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
         salesforce=problems.of(lambda: _salesforce(settings)),
         coalescing=problems.of(lambda: _coalescing(settings)),
         coalesce_state_seconds=settings.coalesce_state_hours * 3600,
-        batching=BatchingOptions(
-            max_batch_size=settings.batch_size,
+        batching=BatchLimits(
+            fills_call=settings.accounts_per_call,
+            max_accounts=settings.batch_size,
             max_wait_seconds=settings.batch_wait_seconds,
-            shards=settings.batch_shards,
         ),
+        batch_shards=settings.batch_shards,
         cache=problems.of(lambda: _cache(settings)),
         outage=OutageSettings(deadline_seconds=settings.bigquery_outage_deadline_seconds),
         unchanged_lookback=dt.timedelta(

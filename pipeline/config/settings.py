@@ -196,8 +196,10 @@ class Settings(BaseModel):
         900.0, description="Seconds to hold work while BigQuery does not answer, before it becomes dead letters"
     )
     batch_size: Count = Field(40, description="Maximum number of accounts in one context query")
-    batch_wait_seconds: NotNegative = Field(1.0, description="Maximum number of seconds to wait for a batch to fill")
-    batch_shards: Count = Field(4, description="Number of batches that fill in parallel")
+    batch_wait_seconds: NotNegative = Field(
+        10.0, description="Maximum number of seconds to wait for a batch that does not fill a Gemini call"
+    )
+    batch_shards: Count = Field(1, description="Number of batches that fill in parallel")
 
 
 OWN_OPTIONS: Final = tuple(name for name in Settings.model_fields if name not in BEAM_OPTIONS)

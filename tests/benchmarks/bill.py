@@ -4,13 +4,16 @@ python -m tests.benchmarks.bill CHANGES ACCOUNTS    prints it for your own chang
 python -m tests.benchmarks.bill PAGE                writes the tables of docs/sizing-and-cost.md, which explains them
 """
 
+import functools
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from tests.benchmarks.batching_simulation import arrivals, now
+from transforms.admit.batching import BatchLimits
 from transforms.clients.gemini_api import DEFAULT_MODEL
 from transforms.score.prices import load_prices
 
@@ -42,6 +45,8 @@ STREAMING_ENGINE_BYTES: Final = 20_000
 
 # Defaults of the pipeline and of infrastructure/.
 ACCOUNTS_PER_CALL, BATCH_SIZE = 5, 40
+SIMULATED: Final = 20_000
+"""Changes, of whose batches the means are taken."""
 MIN_WORKERS, VCPUS, MEMORY_GIB, DISK_GIB, THREADS, UTILIZATION = 2, 2, 8, 30, 24, 0.5
 RETAINED_DAYS, HISTORY_DAYS, LAST_SCORES_DAYS = 7, 400, 7
 
@@ -93,8 +98,8 @@ PRICES: Final = (
 class Batching:
     """`--batch_shards` and `--batch_wait_seconds`."""
 
-    shards: int = 4
-    wait_seconds: float = 1.0
+    shards: int = 1
+    wait_seconds: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -115,16 +120,8 @@ class Load:
         return self.scores * peak / 86_400
 
     def batch(self, peak: float = 1) -> tuple[float, float]:
-        """Return the mean number of accounts and of Gemini calls of a batch.
-
-        The first account opens a batch. Those that arrive at its shard while it waits join it, up to its size.
-        """
-        arrivals = self.per_second(peak) * self.batching.wait_seconds / self.batching.shards
-        accounts = calls = 0.0
-        for size, share in _sizes(arrivals):
-            accounts += share * size
-            calls += share * math.ceil(size / ACCOUNTS_PER_CALL)
-        return accounts, calls
+        """Return the mean number of accounts and of Gemini calls of a batch, as simulated."""
+        return _batch(60 * self.per_second(peak) / self.batching.shards, self.batching.wait_seconds)
 
     def batches(self) -> float:
         """Batches in a day; each has one query for contexts and one for last scores."""
@@ -178,14 +175,10 @@ class Load:
         return sum(10 * MIB if pruned else max(10 * MIB, window) for window in windows)
 
 
-def _sizes(arrivals: float) -> Iterator[tuple[int, float]]:
-    """Yield the sizes of batches with their shares: one, and a Poisson number of others that arrive meanwhile."""
-    share, left = math.exp(-arrivals), 1.0
-    for others in range(BATCH_SIZE - 1):
-        yield others + 1, share
-        left -= share
-        share *= arrivals / (others + 1)
-    yield BATCH_SIZE, max(0.0, left)
+@functools.cache
+def _batch(per_minute: float, wait_seconds: float) -> tuple[float, float]:
+    batches = list(now(arrivals(per_minute, SIMULATED), BatchLimits(max_wait_seconds=wait_seconds)))
+    return SIMULATED / len(batches), sum(batch.calls for batch in batches) / len(batches)
 
 
 def dataflow(load: Load) -> float:
@@ -233,7 +226,7 @@ def lookups(load: Load, *, pruned: bool) -> float:
 
 
 LOADS: Final = (Load(1_000, 1_000), Load(100_000, 10_000), Load(1_000_000, 100_000))
-FULLER: Final = Batching(shards=1, wait_seconds=10)
+SHORTER: Final = Batching(wait_seconds=1)
 
 Cell = Callable[[Load], str]
 _END_OF_TABLE: Final = "\n\n"
@@ -283,14 +276,14 @@ def bill(loads: Sequence[Load] = LOADS) -> str:
     return _table("dollars a month at changes a day of", loads, rows)
 
 
-def fuller_batches(loads: Sequence[Load] = LOADS) -> str:
-    """Return the table of what one shard that waits for ten seconds changes, in Markdown."""
+def shorter_waits(loads: Sequence[Load] = LOADS) -> str:
+    """Return the table of what a wait of one second changes, in Markdown."""
     rows: dict[str, Cell] = {
         "accounts in a batch; Gemini calls per account": _batches,
         "Gemini": _in_dollars(gemini),
         "BigQuery: lookups, at least": _in_dollars(lambda load: lookups(load, pruned=True)),
     }
-    waiting = [replace(load, batching=FULLER) for load in loads]
+    waiting = [replace(load, batching=SHORTER) for load in loads]
     return _table("dollars a month at changes a day of", waiting, rows | _unpruned())
 
 
@@ -329,7 +322,7 @@ def with_tables(page: str) -> str:
     for name, table in (
         ("sizes", sizes()),
         ("bill", bill()),
-        ("fuller_batches", fuller_batches()),
+        ("shorter_waits", shorter_waits()),
         ("prices", prices()),
     ):
         mark = f"<!-- {name}, by make generate -->\n\n"
@@ -344,6 +337,6 @@ if __name__ == "__main__":
             Path(path).write_text(with_tables(Path(path).read_text("utf-8")), "utf-8")
         case [changes, accounts]:
             own = (Load(int(changes), int(accounts)),)
-            print(sizes(own), bill(own), fuller_batches(own), sep="\n\n")  # noqa: T201 - a report for people
+            print(sizes(own), bill(own), shorter_waits(own), sep="\n\n")  # noqa: T201 - a report for people
         case _:
             sys.exit(__doc__)

@@ -20,6 +20,7 @@ from schemas.record import Record, to_row
 from schemas.score import Score
 from schemas.tables import Table
 from transforms.clients.outage import OutageSettings, ThrottledSeconds
+from transforms.coders import RecordCoder
 from transforms.errors import WarehouseUnavailable
 from transforms.logs import get_logger
 from transforms.write.held_inserts import HeldInserts
@@ -100,13 +101,17 @@ class GatherRows(beam.PTransform):
         """Group by table."""
         if not records.pipeline.options.view_as(StandardOptions).streaming:
             return records | "Gather" >> beam.BatchElements(MAX_INSERT_ROWS, MAX_INSERT_ROWS)
-        table = self.table
+        table, coder = self.table, RecordCoder(records.element_type)
+        # GroupIntoBatches would keep records as pickles in its state (docs/adr/014): it gets their bytes.
         return (
             records
             | "Key by table"
-            >> beam.Map(lambda record: (table, record)).with_output_types(tuple[str, records.element_type])
+            >> beam.Map(lambda record: (table, coder.encode(record))).with_output_types(tuple[str, bytes])
             | "Gather" >> beam.GroupIntoBatches.WithShardedKey(MAX_INSERT_ROWS, INSERT_WAIT_SECONDS)
-            | "Drop key" >> beam.Values()
+            | "Drop key"
+            >> beam.MapTuple(lambda _key, rows: [coder.decode(row) for row in rows]).with_output_types(
+                list[records.element_type]
+            )
         )
 
 

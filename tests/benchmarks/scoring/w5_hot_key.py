@@ -14,6 +14,7 @@ from tests.benchmarks.scoring.accounts import all_accounts, hot_account
 from tests.benchmarks.scoring.contest import Contender, in_turns, median, report, stand_in
 from tests.benchmarks.scoring.w1_throughput import CAP, LIMIT, SECONDS
 from transforms.admit.batch_accounts import BatchAccounts
+from transforms.admit.batching import BatchLimits
 
 BUNDLES = 400
 _sizes: Counter[int] = Counter()
@@ -52,7 +53,7 @@ def batches_of_single_bundles() -> Counter[int]:
             pipeline
             | stream
             | beam.Map(lambda change: change).with_output_types(AccountChange)
-            | BatchAccounts(shards=1, max_wait_seconds=600)
+            | BatchAccounts(BatchLimits(max_wait_seconds=600))
             | beam.Map(_count)
         )
     return _sizes

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.job_graph import document, edges, mermaid
+from pipeline.job_graph import document, edges, fused_stages, mermaid, pipeline_proto
 
 PAGE = Path(__file__).parents[3] / "docs" / "job-graph.md"
 
@@ -45,3 +46,21 @@ def test_what_keeps_state_is_told() -> None:
     assert picture[0] == "flowchart TD"
     assert any(line.endswith('[("Batch")]') for line in picture)
     assert any(line.endswith('["Merge"]') for line in picture)
+
+
+def test_stages_begin_where_elements_are_grouped() -> None:
+    """A merged step is in the stages of all that feed it; state begins a stage of its own."""
+    assert fused_stages(_small_graph()) == {
+        "Count": ["Count"],
+        "Reshuffle of Count": ["Count", "Part", "Merge", "Key"],  # Beam's Create has a Reshuffle
+        "state of Batch": ["Batch"],
+    }
+
+
+def test_no_call_to_a_service_stands_behind_state() -> None:
+    """A key's state is worked on one work item at a time; each of these calls must run beside others."""
+    stages = fused_stages(pipeline_proto(PipelineOptions(["--streaming", "--project=my-project"])))
+    calling = {"Reread gaps", "Add account context", "Skip unchanged contexts", "Score accounts"}
+    assert {begin for begin, steps in stages.items() if calling & set(steps)} == {"Reshuffle of Batch accounts"}
+    assert calling <= set(stages["Reshuffle of Batch accounts"])
+    assert "Write scores" not in stages["Reshuffle of Batch accounts"]

@@ -178,7 +178,7 @@ def test_options_may_be_spelled_with_hyphens(tmp_path: Path) -> None:
     line = command_line(["--project=my-project", f"--config={file}", *ours], {})
     config = config_from(PipelineOptions(line.arguments), line)
     assert config.dead_letter_topic == "projects/my-project/topics/dead"
-    assert config.batching["max_batch_size"] == 7
+    assert config.batching.max_accounts == 7
     assert config.budget is not None
     assert config.budget.action is BudgetAction.DEAD_LETTER
     assert PipelineOptions(line.arguments).view_as(WorkerOptions).num_workers == 3

@@ -29,7 +29,7 @@ def test_the_nearest_word_counts(tmp_path: Path, is_typed: bool, is_in_environme
     )
     config = config_from(PipelineOptions(line.arguments), line)
     expected = 40 if is_typed else 20 if is_in_environment else 10 if is_in_file else 40
-    assert config.batching["max_batch_size"] == expected
+    assert config.batching.max_accounts == expected
 
 
 @examples(ordinary=30, slow=500)
@@ -43,8 +43,8 @@ def test_one_source_never_hides_another_s_other_options(said: dict[str, int]) ->
     typed = [f"--batch_size={said['typed']}"] if "typed" in said else []
     line = command_line(typed, environment)
     config = config_from(PipelineOptions(line.arguments), line)
-    assert config.batching["max_batch_size"] == said.get("typed", 40)
-    assert config.batching["shards"] == said.get("environment", 4)
+    assert config.batching.max_accounts == said.get("typed", 40)
+    assert config.batch_shards == said.get("environment", 1)
     assert set(line.origins) == {"project", *([names["environment"]] if "environment" in said else [])}
 
 

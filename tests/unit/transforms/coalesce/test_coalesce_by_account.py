@@ -21,6 +21,7 @@ from schemas.change_event import AccountChange
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from tests.fixtures.changes import COMMITTED_AT, change
 from transforms.admit.batch_accounts import BatchAccounts
+from transforms.admit.batching import BatchLimits
 from transforms.coalesce import coalesce_by_account
 from transforms.coalesce.coalesce_by_account import CoalesceByAccount
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits
@@ -242,7 +243,7 @@ def test_changes_emitted_at_the_end_are_batched() -> None:
     burst = [numbered(number, account=1 + number % 5) for number in range(20)]
     with TestPipeline(runner=FnApiRunner()) as pipeline:
         changes = (pipeline | beam.Create(burst) | CoalesceByAccount("1")).changes
-        batches = changes | BatchAccounts(max_batch_size=3, max_wait_seconds=1, shards=1)
+        batches = changes | BatchAccounts(BatchLimits(max_accounts=3))
         batches | beam.Reshuffle() | beam.Map(len) | beam.Map(_put)
     assert sorted(_outputs) == [2, 3]
 

@@ -1,29 +1,65 @@
 """Turn the text of `--where` into a SQL condition over `crm.accounts` with query parameters; pure.
 
 Only comparisons of a known column with a value are accepted, joined by AND, OR and NOT. sqlglot writes the condition
-from the checked tree, with parameters for the values: none of the text becomes part of the query.
+from the checked tree, with parameters for the values: none of the text becomes part of the query. Every part of the
+tree is either checked or refused, and what was written must read as the same tree and have the same words, so no part
+of a filter gets lost.
 """
 
 import datetime as dt
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.tokenizer_core import Token, TokenType
 
 from schemas.tables import ACCOUNTS
+from transforms.clients.query_guard import DIALECT, has_misread_escape
 
 FilterValue = str | int | float | dt.datetime
 MAX_FILTER_CHARACTERS: Final = 10_000
 _MAX_INTEGER: Final = 2**63 - 1
+_TIMESTAMP: Final = exp.DataType.build("TIMESTAMP", dialect=DIALECT)
 
 _REVERSIBLE: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 """Comparisons that may have the value on the left."""
 
-_COMPARISONS: Final = (*_REVERSIBLE, exp.Like, exp.In, exp.Between)
-_OPERANDS: Final = frozenset({"this", "expression", "expressions", "low", "high"})
-"""sqlglot's names of a comparison's operands; anything else, such as the subquery of an IN, is refused."""
+_TWO_SIDES: Final = frozenset({"this", "expression"})
+_COMPARISONS: Final[Mapping[type[exp.Expr], frozenset[str]]] = {
+    **dict.fromkeys(_REVERSIBLE, _TWO_SIDES),
+    exp.Like: _TWO_SIDES | {"negate"},
+    exp.In: frozenset({"this", "expressions"}),
+    exp.Between: frozenset({"this", "low", "high"}),
+}
+"""sqlglot's names of a comparison's parts; one with any other part, such as the subquery of an IN, is refused."""
+
+_JOINTS: Final[Mapping[type[exp.Expr], frozenset[str]]] = {
+    exp.And: _TWO_SIDES,
+    exp.Or: _TWO_SIDES,
+    exp.Not: frozenset({"this"}),
+    exp.Paren: frozenset({"this"}),
+}
+_PARAMETER: Final = "where_"
+_VALUES: Final = frozenset({TokenType.STRING, TokenType.NUMBER})
+_SIGNED: Final = frozenset(
+    {
+        (TokenType.DASH, TokenType.NUMBER),
+        (TokenType.DASH, TokenType.DOT),
+        (TokenType.PLUS, TokenType.NUMBER),
+        (TokenType.PLUS, TokenType.DOT),
+        (TokenType.DOT, TokenType.NUMBER),
+        (TokenType.TIMESTAMPTZ, TokenType.STRING),
+    }
+)
+"""Words that belong to the value behind them, and what follows: `-5`, `-.5`, `+5`, `+.5`, `.5`, `TIMESTAMP '2026'`."""
+
+_OPERAND_ENDS: Final = _VALUES | {TokenType.VAR, TokenType.IDENTIFIER, TokenType.R_PAREN, TokenType.NULL}
+_NEGATED: Final = frozenset({TokenType.IN, TokenType.LIKE, TokenType.BETWEEN})
 
 _COLUMNS: Final = {column["name"]: column["type"] for column in ACCOUNTS.columns}
 _EXPECTED: Final = {
@@ -55,35 +91,76 @@ def account_filter(text: str) -> AccountFilter:
     if len(text) > MAX_FILTER_CHARACTERS:
         raise FilterRefused(f"--where has more than {MAX_FILTER_CHARACTERS} characters: put the ids in a file")
     try:
-        tree = sqlglot.parse_one(f"SELECT 1 WHERE {text}", dialect="bigquery")
-        where = tree.args.get("where") if isinstance(tree, exp.Select) else None
-        others = [name for name, value in tree.args.items() if value and name not in {"where", "expressions", "kind"}]
-        if where is None or others:
-            raise FilterRefused("--where is not a condition: expected column = 'value', joined by AND, OR and NOT")
+        if has_misread_escape(text):
+            raise FilterRefused("--where: write characters themselves, and a backslash as two: no \\x, \\u or numbers")
+        where = _where(text)
         parameters: dict[str, FilterValue] = {}
         _bind(where.this, parameters)
-        return AccountFilter(where.this.sql(dialect="bigquery", comments=False), parameters)
+        condition = where.this.sql(dialect=DIALECT, comments=False, unsupported_level=ErrorLevel.RAISE)
+        if _where(condition) != where or _words(condition) != _words(text):
+            raise FilterRefused("--where has words that mean nothing where they stand: leave them out")
+        return AccountFilter(condition, parameters)
     except SqlglotError:
         raise FilterRefused("--where can't be parsed: expected column = 'value', joined by AND, OR and NOT") from None
     except RecursionError:
         raise FilterRefused("--where is nested too deeply") from None
 
 
+def _words(text: str) -> list[str]:
+    """Return the words of a condition as they are compared: values and parameters are `?`, and `NOT` is left out.
+
+    sqlglot writes `NOT rating IN (...)` for `rating NOT IN (...)`, so the place of a `NOT` is checked here.
+
+    Raises:
+        FilterRefused: A `NOT` follows a value without IN, LIKE or BETWEEN behind it; sqlglot accepts some of these.
+    """
+    words: list[str] = []
+    tokens = sqlglot.tokenize(text, read=DIALECT)
+    before: TokenType | None = None
+    for token, after in zip(tokens, [*(token.token_type for token in tokens[1:]), None], strict=True):
+        kind = token.token_type
+        if kind is TokenType.NOT and before in _OPERAND_ENDS and after not in _NEGATED:
+            raise FilterRefused("--where has a NOT that negates nothing: write NOT before a condition, IN or LIKE")
+        before = kind
+        is_sign = (kind, after) in _SIGNED or kind is TokenType.PARAMETER
+        is_end = kind is TokenType.SEMICOLON and after is None
+        if kind is not TokenType.NOT and not is_sign and not is_end:
+            words.append("?" if kind in _VALUES or token.text.startswith(_PARAMETER) else _word(token))
+    return words
+
+
+def _word(token: Token) -> str:
+    return "<>" if token.token_type is TokenType.NEQ else token.text.upper()
+
+
+def _where(text: str) -> exp.Where:
+    tree = sqlglot.parse_one(f"SELECT 1 WHERE {text}", dialect=DIALECT)
+    where = tree.args.get("where") if isinstance(tree, exp.Select) else None
+    if not isinstance(where, exp.Where) or _parts(tree) != {"where", "expressions"}:
+        raise FilterRefused("--where is not a condition: expected column = 'value', joined by AND, OR and NOT")
+    return where
+
+
+def _parts(node: exp.Expr) -> set[str]:
+    """Return sqlglot's names of the parts that a node has."""
+    return {name for name, value in node.args.items() if value}
+
+
 def _bind(condition: exp.Expr, parameters: dict[str, FilterValue]) -> None:
     """Check a condition, and replace each of its values by a parameter."""
+    kind = type(condition)
     operands = list(condition.iter_expressions())
-    used = {name for name, value in condition.args.items() if value}
-    if isinstance(condition, exp.And | exp.Or | exp.Not | exp.Paren):
+    if kind in _JOINTS and _parts(condition) <= _JOINTS[kind]:
         for operand in operands:
             _bind(operand, parameters)
-    elif isinstance(condition, exp.Is) and isinstance(condition.expression, exp.Null):
+    elif kind is exp.Is and _parts(condition) == _TWO_SIDES and isinstance(condition.expression, exp.Null):
         _known_column(condition.this)
-    elif isinstance(condition, _COMPARISONS) and len(operands) > 1 and used <= _OPERANDS:
+    elif kind in _COMPARISONS and len(operands) > 1 and _parts(condition) <= _COMPARISONS[kind]:
         if isinstance(condition, _REVERSIBLE):
             operands.sort(key=lambda operand: not isinstance(operand, exp.Column))
         column = _known_column(operands[0])
         for value in operands[1:]:
-            name = f"where_{len(parameters)}"
+            name = f"{_PARAMETER}{len(parameters)}"
             parameters[name] = _value(value, column)
             value.replace(exp.Parameter(this=exp.var(name)))
     else:
@@ -94,7 +171,7 @@ def _bind(condition: exp.Expr, parameters: dict[str, FilterValue]) -> None:
 
 def _known_column(node: exp.Expr) -> str:
     """Return the name of a column of `crm.accounts`, and replace the node by that name."""
-    name = node.name.lower() if isinstance(node, exp.Column) and not node.table else ""
+    name = node.name.lower() if isinstance(node, exp.Column) and _parts(node) == {"this"} else ""
     if name not in _COLUMNS:
         raise FilterRefused(f"--where names an unknown column: crm.accounts has {', '.join(_COLUMNS)}")
     node.replace(exp.column(name))
@@ -103,20 +180,34 @@ def _known_column(node: exp.Expr) -> str:
 
 def _value(node: exp.Expr, column: str) -> FilterValue:
     kind = _COLUMNS[column]
-    if kind == "TIMESTAMP" and isinstance(node, exp.Cast):
+    if kind == "TIMESTAMP" and type(node) is exp.Cast and node.to == _TIMESTAMP and _parts(node) == {"this", "to"}:
         node = node.this  # TIMESTAMP '2026-03-02'
-    sign, literal = (-1, node.this) if isinstance(node, exp.Neg) else (1, node)
-    is_text, is_number = node.is_string, isinstance(literal, exp.Literal) and not literal.is_string
-    try:
-        if kind == "STRING" and is_text:
-            return node.name
-        if kind == "TIMESTAMP" and is_text:
-            time = dt.datetime.fromisoformat(node.name)
-            return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
-        if kind == "FLOAT" and is_number:
-            return sign * float(literal.name)
-        if kind == "INTEGER" and is_number and (number := float(literal.name)).is_integer() and number <= _MAX_INTEGER:
-            return sign * int(number)
-    except ValueError:
-        pass  # text that is no time
+    is_negative = type(node) is exp.Neg
+    literal = node.this if is_negative else node
+    if type(literal) is exp.Literal:
+        try:
+            if literal.is_string and not is_negative:
+                return _text_value(literal.name, kind)
+            if not literal.is_string:
+                return _number_value(f"-{literal.name}" if is_negative else literal.name, kind)
+        except (ValueError, ArithmeticError):
+            pass  # a value of another kind than the column's
     raise FilterRefused(f"--where: {column} {_EXPECTED[kind]}")
+
+
+def _text_value(text: str, kind: str) -> str | dt.datetime:
+    if kind == "STRING":
+        return text
+    if kind != "TIMESTAMP":
+        raise ValueError("text")
+    time = dt.datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+def _number_value(text: str, kind: str) -> int | float:
+    number = Decimal(text)
+    if kind == "FLOAT" and math.isfinite(float(number)):
+        return float(number)
+    if kind == "INTEGER" and abs(number) <= _MAX_INTEGER and number == int(number):
+        return int(number)
+    raise ValueError("a number of another kind")

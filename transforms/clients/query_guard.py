@@ -6,13 +6,14 @@ The statement is parsed, checked, and written anew from the checked tree, so tha
 comment, quote or encoding can hide another statement. See docs/adr/040.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from schemas.identifiers import DatasetId, ProjectId, checked
@@ -27,6 +28,11 @@ _FIRST_TOKENS: Final = frozenset({TokenType.SELECT, TokenType.WITH})
 _REFUSED_NODES: Final = (exp.DML, exp.DDL, exp.Command, exp.Into, exp.Lock, exp.Export)
 _FUNCTION_PREFIXES: Final = frozenset({"", "SAFE", "NET"})
 """Of built-in functions. ML and AI call models; any other prefix is a dataset that holds routines."""
+
+
+_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_READ_ESCAPES: Final = frozenset("abfnrtv\\")
+"""The escape sequences that sqlglot reads as BigQuery does, beside the quotation mark of the text itself."""
 
 
 class QueryRefused(ValueError):
@@ -82,14 +88,30 @@ def guard_query(sql: str, rules: GuardRules) -> str:
         for table in select.find_all(exp.Table):
             _check_table(table, rules, with_names)
         _limit_rows(select, rules)
-        guarded = select.sql(dialect=DIALECT, comments=False)
-        _one_select(guarded)  # sqlglot writes some trees as other statements
+        guarded = select.sql(dialect=DIALECT, comments=False, unsupported_level=ErrorLevel.RAISE)
+        if _one_select(guarded) != select.transform(_plain_text):  # sqlglot writes some trees as other statements
+            raise QueryRefused("a part of the statement can't be written back as it was read: use a simpler form of it")
     except SqlglotError:
         # sqlglot's message quotes the statement.
         raise QueryRefused("the statement can't be parsed as BigQuery SQL") from None
     except RecursionError:
         raise QueryRefused("the statement is nested too deeply") from None
     return guarded
+
+
+def has_misread_escape(sql: str) -> bool:
+    """Whether a text in quotation marks has an escape sequence that sqlglot leaves as it is, such as a hex number."""
+    for token in sqlglot.tokenize(sql, read=DIALECT):
+        if token.token_type is TokenType.STRING:
+            literal = sql[token.start : token.end + 1]
+            if not _READ_ESCAPES.union(literal[0]).issuperset(_ESCAPE.findall(literal)):
+                return True
+    return False
+
+
+def _plain_text(node: exp.Expr) -> exp.Expr:
+    """Return a raw text as sqlglot writes it: in plain quotation marks."""
+    return exp.Literal.string(node.name) if isinstance(node, exp.RawString) else node
 
 
 def _one_select(sql: str) -> exp.Select:
@@ -99,6 +121,8 @@ def _one_select(sql: str) -> exp.Select:
     if not kinds or kinds[0] not in _FIRST_TOKENS or TokenType.SEMICOLON in kinds:
         raise QueryRefused("expected one statement that begins with SELECT or WITH")
     _refuse_routines(tokens)
+    if has_misread_escape(sql):
+        raise QueryRefused("write characters themselves, and a backslash as two: no \\x, \\u or octal numbers")
     select = sqlglot.parse_one(sql, dialect=DIALECT)
     if not isinstance(select, exp.Select):
         raise QueryRefused("expected one SELECT; put a UNION in a subquery")

@@ -2,10 +2,13 @@
 """Account filters: conditions over known columns with bound values; everything else is refused."""
 
 import datetime as dt
+import itertools
+from typing import Final
 
+import duckdb
 import pytest
 import sqlglot
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.backfill.account_filter import MAX_FILTER_CHARACTERS, FilterRefused, account_filter
@@ -30,6 +33,9 @@ COLUMNS = {column["name"] for column in ACCOUNTS.columns}
         ("NOT (rating IN ('Hot', 'Warm'))", "NOT (rating IN (@where_0, @where_1))", ["Hot", "Warm"]),
         ("rating NOT IN ('Hot')", "NOT rating IN (@where_0)", ["Hot"]),
         ("name LIKE 'A%'", "name LIKE @where_0", ["A%"]),
+        ("name NOT LIKE 'Test%'", "name NOT LIKE @where_0", ["Test%"]),
+        ("NOT (name NOT LIKE 'Test%')", "NOT (name NOT LIKE @where_0)", ["Test%"]),
+        ("name = 'Caf\\'e \\\\ \\n'", "name = @where_0", ["Caf'e \\ \n"]),
         ("year_started BETWEEN 1990 AND 2000", "year_started BETWEEN @where_0 AND @where_1", [1990, 2000]),
         ("annual_revenue > -1.5", "annual_revenue > @where_0", [-1.5]),
         ("modified_at >= '2026-03-02'", "modified_at >= @where_0", [dt.datetime(2026, 3, 2, tzinfo=dt.UTC)]),
@@ -85,6 +91,25 @@ def test_comparisons_of_columns_become_a_condition(
         "5 BETWEEN annual_revenue AND 6",
         "year_started BETWEEN SYMMETRIC 2 AND 1",
         "annual_revenue > - -5",
+        "annual_revenue > 1e400",
+        "modified_at > DATE '2026-03-02'",
+        "modified_at > DATETIME '2026-03-02T09:30:00'",
+        "modified_at > SAFE_CAST('2026-03-02' AS TIMESTAMP)",
+        "modified_at > CAST('2026-03-02' AS TIMESTAMP FORMAT 'YYYY-MM-DD')",
+        "name = 'a\\x41'",
+        "name = 'a\\\"'",
+        "name LIKE '50\\%'",
+        "name NOT LIKE ANY ('x', 'y')",
+        "name NOT LIKE 'a' ESCAPE 'b'",
+        "name NOT ILIKE 'x'",
+        "name IS NOT DISTINCT FROM 'x'",
+        "name IS NULL IS NULL",
+        "rating = 'Hot' NOT",
+        "(rating = 'Hot') NOT",
+        "rating NOT IS NULL",
+        "rating NOT IS NOT NULL",
+        "rating = 'Hot',",
+        "modified_at > + '2026-03-02'",
         "industry = CAST('x' AS STRING)",
         "(industry = 'x') = 'y'",
         "(industry) = 'x'",
@@ -135,3 +160,115 @@ def test_a_condition_has_known_words_only(text: str) -> None:
     allowed = COLUMNS | {"AND", "OR", "NOT", "IN", "IS", "NULL", "LIKE", "BETWEEN", "(", ")", ",", "@"}
     allowed |= {"=", "<>", "<", "<=", ">", ">="} | set(found.parameters)
     assert {token.text for token in sqlglot.tokenize(found.condition, read="bigquery")} <= allowed
+
+
+class _Rows:
+    """Rows of `crm.accounts` in DuckDB, whose comparisons mean what BigQuery's do."""
+
+    def __init__(self) -> None:
+        self.database = duckdb.connect()
+        self.database.execute("SET TimeZone = 'UTC'")
+        self.database.execute(
+            "CREATE TABLE accounts (id INTEGER, name VARCHAR, rating VARCHAR, annual_revenue DOUBLE, "
+            "year_started BIGINT, modified_at TIMESTAMPTZ)"
+        )
+        values = itertools.product(_TEXTS, ("Hot", None), _NUMBERS, _YEARS, _TIMES)
+        rows = [(number, *row) for number, row in enumerate(values)]
+        self.database.executemany("INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def fulfilling(self, condition: str, parameters: dict[str, object] | None = None) -> list[int]:
+        """Return the numbers of the rows that fulfil a condition."""
+        query = f"SELECT id FROM accounts WHERE {condition} ORDER BY id"  # noqa: S608 - no data but the test's own
+        return [number for (number,) in self.database.execute(query, parameters or {}).fetchall()]
+
+
+_TEXTS: Final = ("Test", "Testing", "test", "", "A_B", None)
+_NUMBERS: Final = (-1.5, 0.0, 5e6, None)
+_YEARS: Final = (1990, 2000, None)
+_TIMES: Final = (dt.datetime(2026, 3, 2, tzinfo=dt.UTC), dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC), None)
+_COMPARED: Final = ("=", "!=", "<>", "<", "<=", ">", ">=")
+
+
+@pytest.fixture(scope="module")
+def rows() -> _Rows:
+    """Return rows with each combination of some values."""
+    return _Rows()
+
+
+def _comparisons(column: str, values: st.SearchStrategy[str], *, is_text: bool = False) -> st.SearchStrategy[str]:
+    """Return comparisons of a column as a person may type them."""
+    negation = st.sampled_from(["", "NOT "])
+    compared = st.sampled_from(_COMPARED)
+    forms = [
+        st.builds("{} {} {}".format, st.just(column), compared, values),
+        st.builds("{} {} {}".format, values, compared, st.just(column)),
+        st.builds("{} IS {}NULL".format, st.just(column), negation),
+        st.builds("{} {}BETWEEN {} AND {}".format, st.just(column), negation, values, values),
+        st.builds("{} {}IN ({})".format, st.just(column), negation, st.lists(values, min_size=1).map(", ".join)),
+    ]
+    if is_text:
+        patterns = st.lists(st.sampled_from(["Test", "A", "%", "_", "g"]), max_size=3).map("".join).map("'{}'".format)
+        forms.append(st.builds("{} {}LIKE {}".format, st.just(column), negation, patterns))
+    return st.one_of(forms)
+
+
+_COMPARISON: Final = st.one_of(
+    _comparisons("name", st.sampled_from(_TEXTS[:-1]).map("'{}'".format), is_text=True),
+    _comparisons("RATING", st.sampled_from(["'Hot'", "'Warm'"]), is_text=True),
+    _comparisons("annual_revenue", st.sampled_from(["-1.5", "0", "5e6", "+5000000", ".5", "-.5"])),
+    _comparisons("year_started", st.sampled_from(["1990", "2000", "-1"])),
+    _comparisons("modified_at", st.sampled_from(["'2026-03-02'", "TIMESTAMP '2026-03-02T09:30:00Z'"])),
+)
+_FILTER: Final = st.recursive(
+    _COMPARISON,
+    lambda inner: (
+        st.builds("{} {} {}".format, inner, st.sampled_from(["AND", "OR"]), inner)
+        | inner.map("NOT {}".format)
+        | inner.map("({})".format)
+    ),
+    max_leaves=6,
+)
+
+
+@examples(ordinary=100, slow=3_000)
+@given(_FILTER)
+@example("name NOT LIKE 'Test%'")
+def test_a_filter_selects_the_rows_that_its_text_selects(rows: _Rows, text: str) -> None:
+    """Any filter of the allowed comparisons is accepted, and its condition selects exactly the rows of its text."""
+    found = account_filter(text)
+    condition = found.condition.replace("@", "$")
+    assert rows.fulfilling(condition, dict(found.parameters)) == rows.fulfilling(text)
+
+
+_STRAY_WORDS: Final = (
+    "NOT", "ANY", "ALL", "SOME", "SYMMETRIC", "DISTINCT", "FROM", "ESCAPE", "'_'", "COLLATE", "NULL", "IS", "IN", "LIKE",
+    "ILIKE", "UNNEST", "AS", "LIMIT", "1", "(", ")", ",", "-", "+", "BETWEEN", "AND", "OR", "TRUE", "CAST", "DATE",
+    "TIMESTAMP", "INTERVAL", "name", "SIMILAR", "TO", "GLOB", "IGNORE", "NULLS", "||", "::", "[",
+)  # fmt: skip
+
+
+@examples(ordinary=300, slow=20_000)
+@given(_FILTER, st.lists(st.tuples(st.integers(0, 40), st.sampled_from(_STRAY_WORDS)), min_size=1, max_size=3))
+@example("name LIKE 'Test%'", [(1, "NOT")])
+@example("year_started BETWEEN 2000 AND 1990", [(2, "SYMMETRIC")])
+def test_a_filter_with_stray_words_is_refused_or_means_what_it_says(
+    rows: _Rows, text: str, strays: list[tuple[int, str]]
+) -> None:
+    """No word of an accepted filter gets lost: its text is SQL, and selects the same rows."""
+    words = text.split(" ")
+    for place, word in strays:
+        words.insert(min(place, len(words)), word)
+    mutated = " ".join(words)
+    try:
+        found = account_filter(mutated)
+    except FilterRefused:
+        return
+    condition = found.condition.replace("@", "$")
+    assert rows.fulfilling(condition, dict(found.parameters)) == rows.fulfilling(mutated)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+def test_a_value_in_quotation_marks_is_the_parameter(text: str) -> None:
+    """Quotation marks and backslashes are written with a backslash; every other character is itself."""
+    literal = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    assert list(account_filter(f"name = '{literal}'").parameters.values()) == [text]

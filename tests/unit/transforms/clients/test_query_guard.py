@@ -363,3 +363,38 @@ def test_any_text_is_refused_or_becomes_one_query(text: str) -> None:
     trees = sqlglot.parse(guarded, dialect="bigquery")
     assert [type(tree) for tree in trees] == [exp.Select]
     assert _guarded(guarded) == guarded
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "name NOT LIKE 'T%'",
+        "name NOT IN ('a')",
+        "REGEXP_CONTAINS(name, r'\\d\\.')",
+        "name = 'a\\n\\\\ \\''",
+        "-1",
+        "IF(TRUE, 1, 2)",
+    ],
+)
+def test_what_runs_means_what_was_typed(expression: str) -> None:
+    """A negation, a raw text and escape sequences are written back; the statement reads as the same tree."""
+    sql = f"SELECT name FROM crm.accounts WHERE {expression} LIMIT 5"
+    written, typed = (sqlglot.parse_one(it, dialect="bigquery") for it in (_guarded(sql), sql))
+    assert written == typed.transform(lambda it: exp.Literal.string(it.name) if isinstance(it, exp.RawString) else it)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "name = 'a\\x41'",
+        "name = 'a\\u0041'",
+        "name = 'a\\101'",
+        "name = 'a\\\"b'",
+        "name ILIKE 'x'",
+        "NOT name ILIKE 'x'",
+    ],
+)
+def test_what_would_be_written_otherwise_is_refused(expression: str) -> None:
+    """Escape sequences that sqlglot does not read, and forms that it writes as other ones."""
+    with pytest.raises(QueryRefused, match=r"backslash as two|can't be written back"):
+        _guarded(f"SELECT name FROM crm.accounts WHERE {expression}")

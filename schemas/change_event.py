@@ -146,6 +146,7 @@ class AccountChange(Record, frozen=True, kw_only=True):
     nulled_fields: Annotated[tuple[str, ...], Meta(description="Changed fields that are now empty")] = ()
     values: Annotated[Values, Meta(description="Known new values of changed fields")] = field(default_factory=dict)
     enriched: Annotated[Values, Meta(description="Values of unchanged fields")] = field(default_factory=dict)
+    flags: Annotated[tuple[str, ...], Meta(description="Remarks for the flags of the score's row, sorted")] = ()
     coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of the changes merged into this one")] = ()
     trace_id: str
     source: SourceMessage

@@ -107,6 +107,10 @@ class Flag(StrEnum):
     SUSPECTED_INSTRUCTIONS = "suspected_instructions"
     """A text in the CRM addresses a model: a suspected prompt injection."""
 
+    UNUSABLE_VALUE = "unusable_value"
+    """A field of a change event has a value that it can't hold, which is left out. In a row, a colon and the field
+    follow, such as `unusable_value:AnnualRevenue` or `unusable_value:Opportunity.Amount`."""
+
 
 class ScoreStatus(StrEnum):
     """Kind of a row of `account_scores`."""
@@ -146,7 +150,9 @@ class Score(Record, frozen=True, kw_only=True):
     cost_usd: Annotated[float | None, Meta(description="This account's share of the price; NULL if unknown")] = None
     accounts_in_call: int | None = None
     latency_ms: Annotated[int | None, Meta(description="Of the call")] = None
-    flags: Annotated[tuple[str, ...], Meta(description="Remarks such as suspected_instructions")] = ()
+    flags: Annotated[
+        tuple[str, ...], Meta(description="Remarks such as suspected_instructions, unusable_value:AnnualRevenue")
+    ] = ()
     shadow: Annotated[bool | None, Meta(description="True: by another model or prompt, for comparison")] = None
     trace_id: str
     pipeline_version: str

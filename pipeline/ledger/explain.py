@@ -82,7 +82,7 @@ def _word(decision: Decision) -> str:
 
 
 def _why(explanation: Explanation) -> Text:
-    """Return the message of a dead letter, or the changed fields: the material ones first, in bold."""
+    """Return a dead letter's message, or the changed fields, the material ones first and in bold, and the flags."""
     if explanation.message:
         return plain(explanation.message)
     fields = dict.fromkeys((*explanation.material_fields, *explanation.changed_fields, *explanation.nulled_fields))
@@ -90,4 +90,5 @@ def _why(explanation: Explanation) -> Text:
     shown = [plain(name, "bold" if name in material else "dim") for name in [*fields][:_FIELDS_SHOWN]]
     if len(fields) > _FIELDS_SHOWN:
         shown.append(plain(f"{len(fields) - _FIELDS_SHOWN} more", "dim"))
+    shown += [plain(flag, "yellow") for flag in explanation.flags]
     return Text(", ").join(shown)

@@ -57,6 +57,7 @@ class Explanation:
     changed_fields: tuple[str, ...] = ()
     material_fields: tuple[str, ...] = ()
     nulled_fields: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     committed_at: dt.datetime | None = None
     message: str | None = None
 
@@ -109,6 +110,7 @@ def _of_change(change: AccountChange, materiality: Materiality) -> Explanation:
         changed_fields=change.changed_fields,
         material_fields=materiality.material_fields(change),
         nulled_fields=change.nulled_fields,
+        flags=change.flags,
         committed_at=change.committed_at,
     )
 

@@ -133,6 +133,7 @@ class Pending(Record, frozen=True, kw_only=True):
     records: dict[str, RecordChanges] | None = None
     evicted_fields: dict[str, FieldVersion] = field(name="elsewhere", default_factory=dict)
     evicted_through: Position | None = field(name="forgotten", default=None)
+    flags: Annotated[tuple[str, ...], Meta(description="Of all events, sorted; of one event, it has them")] = ()
     opened_at: Annotated[float, Meta(description="Epoch seconds")]
     ends_at: Annotated[float, Meta(description="Epoch seconds")]
 
@@ -243,6 +244,7 @@ def merged_change(pending: Pending) -> AccountChange:
         change_type=change_type,
         changed_fields=newest_first(versions),
         coalesced=tuple(other.event_id for other in pending.others),
+        flags=pending.flags,
         **shown.change_fields(),
     )
 
@@ -283,7 +285,7 @@ def _with_change(
     if records is None:
         first = RecordChanges.of(pending.newest)
         records = {first.record_id: first}
-        pending = replace(pending, newest=_without_fields(pending.newest), records=records)
+        pending = replace(pending, newest=_without_fields(pending.newest), records=records, flags=pending.newest.flags)
     newest, older = (bare, pending.newest) if said.newest > position_of(pending.newest) else (pending.newest, bare)
     others = sorted((*pending.others, Delivery.of(older)), key=lambda other: other.position, reverse=True)
     kept, leaving = others[: limits.max_pending - 1], others[limits.max_pending - 1 :]
@@ -293,6 +295,7 @@ def _with_change(
         newest=newest,
         others=tuple(kept),
         ends_at=min(max(pending.ends_at, ends_at), latest),
+        flags=tuple(sorted({*pending.flags, *change.flags})) if change.flags else pending.flags,
         **_with_record(pending, records, said, limits.max_records),
     )
     return grown, _coalesced(leaving, newest)
@@ -318,7 +321,7 @@ def _with_record(
 
 
 def _without_fields(change: AccountChange) -> AccountChange:
-    return replace(change, changed_fields=(), nulled_fields=(), values={}, enriched={})
+    return replace(change, changed_fields=(), nulled_fields=(), values={}, enriched={}, flags=())
 
 
 def _skipped(received: Received, reason: SkipReason) -> Decision:

@@ -22,6 +22,7 @@ def tombstone(change: AccountChange, ledger: Ledger) -> ScoringResult:
         scored_at=ledger.now(),
         status=ScoreStatus.TOMBSTONE,
         changed_fields=change.changed_fields,
+        flags=change.flags,
         trace_id=change.trace_id,
         pipeline_version=ledger.pipeline_version,
     )

@@ -11,6 +11,7 @@ from apache_beam.pvalue import TaggedOutput
 from msgspec.structs import replace
 
 from schemas.change_event import ACCOUNT_ENTITY, WHOLE_RECORD_GAPS, AccountChange, AccountFields, ChangeType
+from schemas.field_values import unusable_fields, unusable_value_flags
 from schemas.outcome import OutcomeKind
 from schemas.salesforce_fields import CONTEXT_FIELDS, MODIFIED_FIELD
 from schemas.salesforce_ids import normalize_account_id
@@ -78,19 +79,23 @@ def _reread(change: AccountChange, record: SalesforceRecord) -> AccountChange:
     """Return the change with the values of the record as it is now; event id and commit order stay the event's.
 
     Which values a GAP_UPDATE changed stays unknown, so `changed_fields` stays as it is; of a created or restored record
-    all fields are changed. Empty fields are in `nulled_fields`. `SystemModstamp` among the values tells the overlay how
-    new they are. A deleted record turns the change into a GAP_DELETE.
+    all fields are changed. Empty fields are in `nulled_fields`; a value that its field can't hold is left out and
+    flagged. `SystemModstamp` among the values tells the overlay how new they are. A deleted record turns the change
+    into a GAP_DELETE.
     """
     if record.is_deleted:
         return _gone(change)
-    known = {name: value for name, value in record.values.items() if value is not None}
-    new = tuple(sorted(known)) if change.change_type in WHOLE_RECORD_GAPS else ()
+    given = {name: value for name, value in record.values.items() if value is not None}
+    unusable = unusable_fields(change.entity_name, given)
+    known = {name: value for name, value in given.items() if name not in unusable}
+    new = tuple(sorted(given)) if change.change_type in WHOLE_RECORD_GAPS else ()
     return replace(
         change,
         values={**known, MODIFIED_FIELD: record.modified_at.isoformat()},
         nulled_fields=tuple(sorted(name for name, value in record.values.items() if value is None)),
         changed_fields=tuple(dict.fromkeys((*change.changed_fields, *new))),
         enriched={},  # they are older than the record
+        flags=tuple(sorted({*change.flags, *unusable_value_flags(change.entity_name, unusable)})),
     )
 
 

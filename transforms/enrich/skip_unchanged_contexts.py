@@ -87,7 +87,7 @@ def carried_over(item: EnrichedChange, last: LastScore, gemini: GeminiSettings, 
         cost_usd=0.0,
         accounts_in_call=None,
         latency_ms=None,
-        flags=tuple(dict.fromkeys((*row.flags, UNCHANGED_CONTEXT_FLAG))),
+        flags=tuple(dict.fromkeys((*row.flags, *change.flags, UNCHANGED_CONTEXT_FLAG))),
         trace_id=change.trace_id,
         pipeline_version=ledger.pipeline_version,
     )

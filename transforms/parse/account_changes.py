@@ -124,6 +124,7 @@ def _record_change(
         nulled_fields=fields.nulled,
         values=fields.values,
         enriched=fields.enriched,
+        flags=fields.flags,
         trace_id=received.trace_id,
         source=received.source,
     )

@@ -1,8 +1,7 @@
-"""Validate a decoded change event: the whole header, and the numbers among its fields."""
+"""Validate a decoded change event's header. A value of the body is never a reason to refuse an event."""
 
-import math
 import re
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,7 +11,6 @@ from schemas.validation_errors import key_path, problem
 from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
 from transforms.parse.event_decoding import DecodedEvent
 
-_NUMBERS: Final = ("AnnualRevenue", "NumberOfEmployees")
 _CONSTANT: Final = re.compile(r"[A-Z]{1,16}(?:_[A-Z]{1,16}){0,2}")
 _MAX_PROBLEMS: Final = 5
 
@@ -23,7 +21,7 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
     """Return the event with a validated header; its lists of fields may still hold bitmaps.
 
     Raises:
-        InvalidEvent: A header field is missing or malformed, or a number is impossible.
+        InvalidEvent: A header field is missing or malformed.
         UnsupportedEvent: The changeType is not one of those that Salesforce documents.
     """
     raw_header, body, null_is_unset, _ = decoded
@@ -31,15 +29,7 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
         header = _validated_header(raw_header)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)) from None
-    for name in _NUMBERS:
-        value = body.get(name)
-        if value is not None and not _is_possible_number(value):
-            raise InvalidEvent(f"{name}: expected a number of 0 or more")
     return ChangeEvent(header, body, null_is_unset)
-
-
-def _is_possible_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _refusal(errors: list[ErrorDetails]) -> RefusedEvent:

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from schemas.change_event import GAPS, WHOLE_RECORDS, ChangeEvent, ChangeType
+from schemas.field_values import unusable_fields, unusable_value_flags
 
 Fields = Mapping[str, Any]
 
@@ -18,6 +19,7 @@ class FieldChanges(NamedTuple):
     nulled: tuple[str, ...]
     values: dict[str, Any]
     enriched: dict[str, Any]
+    flags: tuple[str, ...] = ()
 
 
 def field_changes(event: ChangeEvent) -> FieldChanges:
@@ -25,7 +27,7 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
 
     A gap event has no body and clears nothing. CREATE and UNDELETE carry the record's non-empty fields. A DELETE
     changes no field; the values that it carries are enrichment. An UPDATE lists its changed fields; the new value of a
-    field that it lists without sending is unknown.
+    field that it lists without sending is unknown. So is a value that its field can't hold: it is flagged.
     """
     change_type = event.header.change_type
     if change_type in GAPS:
@@ -35,11 +37,22 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     if dict in map(type, known.values()):
         present = _leaves(event.body)
         known = {name: value for name, value in present.items() if value is not None}
+    usable, flags = _usable(event.header.entity_name, known)
     if change_type in WHOLE_RECORDS:
-        return FieldChanges(tuple(known), (), known, {})
+        return FieldChanges(tuple(known), (), usable, {}, flags)
     if change_type is ChangeType.DELETE:
-        return FieldChanges((), (), {}, known)
-    return _update(event, present, known)
+        return FieldChanges((), (), {}, usable, flags)
+    return _update(event, present, usable)._replace(flags=flags)
+
+
+def _usable(entity: str, known: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the values that their fields can hold, and the flags of the others."""
+    unusable = unusable_fields(entity, known)
+    if not unusable:
+        return known, ()
+    return {name: value for name, value in known.items() if name not in unusable}, unusable_value_flags(
+        entity, unusable
+    )
 
 
 def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:

@@ -25,7 +25,7 @@ def parse_change_event(payload: bytes, *, schemas: AvroSchemas = NO_SCHEMAS) -> 
 
     Raises:
         Undecodable: The bytes are not JSON.
-        InvalidEvent: The JSON is not a change event, or a value in it is impossible.
+        InvalidEvent: The JSON is not a change event, or its header is malformed.
         UnsupportedEvent: The changeType is unknown, or field bitmaps can't be decoded.
     """
     decoded = decode_event(payload)

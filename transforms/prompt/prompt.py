@@ -96,9 +96,10 @@ def suspected_injections(item: EnrichedChange) -> frozenset[InjectionKind]:
     return frozenset().union(*found)
 
 
-def row_flags(item: EnrichedChange) -> tuple[Flag, ...]:
-    """Return the flags of an account's score that follow from its texts."""
-    return (Flag.SUSPECTED_INSTRUCTIONS,) if suspected_injections(item) else ()
+def row_flags(item: EnrichedChange) -> tuple[str, ...]:
+    """Return the flags of an account's score: what follows from its texts, and those of the change."""
+    suspected = (Flag.SUSPECTED_INSTRUCTIONS,) if suspected_injections(item) else ()
+    return (*suspected, *item.change.flags)
 
 
 def split_suspected(batch: Sequence[EnrichedChange]) -> tuple[list[EnrichedChange], list[EnrichedChange]]:

@@ -20,11 +20,6 @@ NOT_YET: Final = frozenset(
         "03-opp-gap-create.json",
         "04-opp-delete.json",
         "b02-contact-gap-update.json",
-        # Odd values.
-        "30-annual-revenue-negative.json",
-        "32-lead-negative-revenue.json",
-        "33-phone-change-with-bad-enriched-employees.json",
-        "b01-delete-with-enriched-negative-employees.json",
         # Null in optional header fields.
         "20-diffFields-null.json",
         "21-changeOrigin-null.json",

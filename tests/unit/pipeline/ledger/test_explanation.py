@@ -85,6 +85,7 @@ def test_changed_and_material_fields_are_listed() -> None:
         "changed_fields": ("LastModifiedDate", "Rating", "Fax", "Industry"),
         "material_fields": ("Rating", "Industry"),
         "nulled_fields": ("Industry",),
+        "flags": (),
         "committed_at": rfc3339(COMMITTED_AT),
     }
 
@@ -178,3 +179,10 @@ def test_people_see_a_row_for_each_event_and_the_total(tmp_path: Path) -> None:
     assert "F5, 3 more" in shown
     assert "dead-letter: undecodable" in shown
     assert "rescore 1, skip 1, dead-letter 1" in shown
+
+
+def test_an_unusable_value_is_listed() -> None:
+    """The field counts as changed, and a flag says that its value is left out."""
+    explanation = _one(payload({"AnnualRevenue": -1}, changedFields=["AnnualRevenue"]))
+    assert (explanation.decision, explanation.material_fields) == (Decision.RESCORE, ("AnnualRevenue",))
+    assert explanation.flags == ("unusable_value:AnnualRevenue",)

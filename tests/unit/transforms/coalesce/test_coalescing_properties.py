@@ -41,6 +41,7 @@ def events(draw: st.DrawFn) -> list[AccountChange]:
                 values={name: number for name in names if said[name] == "value"},
                 nulled_fields=tuple(name for name in names if said[name] == "cleared"),
                 enriched=dict.fromkeys(carried, number),
+                flags=tuple(sorted(draw(st.sets(st.sampled_from(["a", "b", "c"]), max_size=2)))),
             )
         )
     return drawn
@@ -148,6 +149,7 @@ def test_a_merged_change_equals_the_events_in_commit_order(burst: list[AccountCh
     assert (merged.event_id, merged.source) == (newest.event_id, newest.source)
     assert (merged.record_id, merged.entity_name) == (shown, RECORDS[shown])
     assert merged.change_type == (account if is_account else newest.change_type)
+    assert merged.flags == tuple(sorted({flag for item in burst for flag in item.flags}))
     assert merged.coalesced == tuple(item.event_id for item in sorted(burst, key=position, reverse=True)[1:])
 
 

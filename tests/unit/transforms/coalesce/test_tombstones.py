@@ -11,14 +11,15 @@ from transforms.ledger import Ledger
 
 
 def test_a_tombstone_has_the_deletions_position_and_no_score() -> None:
-    """The row has the DELETE's position in commit order, and no score."""
-    deleted = change(change_type=ChangeType.DELETE, coalesced=("older",))
+    """The row has the DELETE's position in commit order and the change's flags, and no score."""
+    deleted = change(change_type=ChangeType.DELETE, coalesced=("older",), flags=("unusable_value:NumberOfEmployees",))
     row = tombstone(deleted, Ledger("s", "1", now=lambda: NOW)).scored
     assert row
     assert row.score.status is ScoreStatus.TOMBSTONE
     assert row.score.score is None
     assert row.score.change_committed_at == deleted.committed_at
     assert row.score.event_ids == (deleted.event_id, "older")
+    assert row.score.flags == ("unusable_value:NumberOfEmployees",)
     assert row.outcome.outcome is OutcomeKind.TOMBSTONED
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from schemas.account_context import AccountContext, AccountProfile, Opportunity
 from schemas.change_event import AccountChange, ChangeType
+from schemas.field_values import ACCOUNT_COLUMNS
 from schemas.salesforce_fields import PROFILE_FIELDS
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
-from transforms.enrich.context_overlay import _ACCOUNT_COLUMNS, UNKNOWN, context_from_change, known_at, overlay
+from transforms.enrich.context_overlay import UNKNOWN, context_from_change, known_at, overlay
 
 SECOND = dt.timedelta(seconds=1)
 LATER = COMMITTED_AT + SECOND
@@ -88,7 +89,7 @@ def test_every_profile_column_has_its_field() -> None:
 
 def test_salesforce_is_asked_for_the_fields_that_the_overlay_takes() -> None:
     """By their names in SOQL, where compound fields are flat."""
-    assert tuple(name for name in _ACCOUNT_COLUMNS if "." not in name) == PROFILE_FIELDS
+    assert tuple(name for name in ACCOUNT_COLUMNS if "." not in name) == PROFILE_FIELDS
 
 
 def test_fields_without_a_new_value_stay() -> None:

@@ -9,11 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.change_event import AccountChange, ChangeType
+from schemas.field_values import ACCOUNT_COLUMNS, OPPORTUNITY_COLUMNS
 from schemas.record import to_json
 from schemas.salesforce_fields import OPPORTUNITY_FIELDS, PROFILE_FIELDS
 from tests.fixtures.changes import ACCOUNT_FIELDS, COMMITTED_AT, account_id, change, context
 from transforms.clients.salesforce_api import SalesforceRecord
-from transforms.enrich.context_overlay import _ACCOUNT_COLUMNS, _OPPORTUNITY_COLUMNS, context_from_change, overlay
+from transforms.enrich.context_overlay import context_from_change, overlay
 from transforms.enrich.reread_gaps import fields_to_read, is_gone, needs_reread, reread_gaps
 
 OPPORTUNITY = "006ak00000IiFInAAN"
@@ -51,6 +52,14 @@ def test_an_update_gets_values_but_no_changed_fields() -> None:
         nulled_fields=("Rating",),
     )
     assert msgspec.json.decode(to_json(filled), type=AccountChange) == filled
+
+
+def test_an_unusable_value_of_a_record_is_flagged() -> None:
+    """It is left out, and the flags of the burst stay."""
+    gap = _gap(flags=("unusable_value:Opportunity.Amount",))
+    (filled,) = _reread([gap], _record(Name="Acme", AnnualRevenue=-1))
+    assert filled.values == {"Name": "Acme", "SystemModstamp": LATER.isoformat()}
+    assert filled.flags == ("unusable_value:AnnualRevenue", "unusable_value:Opportunity.Amount")
 
 
 @pytest.mark.parametrize("kind", [ChangeType.GAP_CREATE, ChangeType.GAP_UNDELETE])
@@ -112,8 +121,8 @@ def test_the_fields_of_a_read_are_bounded_by_entity() -> None:
 
 def test_a_context_shows_every_field_that_is_read() -> None:
     """No field is read in vain, and of an opportunity none that a context shows is left out."""
-    assert set(PROFILE_FIELDS) <= set(_ACCOUNT_COLUMNS)
-    assert set(OPPORTUNITY_FIELDS) == set(_OPPORTUNITY_COLUMNS)
+    assert set(PROFILE_FIELDS) <= set(ACCOUNT_COLUMNS)
+    assert set(OPPORTUNITY_FIELDS) == set(OPPORTUNITY_COLUMNS)
 
 
 def test_the_overlay_takes_an_opportunity_that_was_read_again() -> None:

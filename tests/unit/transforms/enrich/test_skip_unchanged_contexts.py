@@ -137,6 +137,14 @@ def test_a_carried_over_row_has_the_last_score_and_the_order_of_the_change() -> 
     assert again.scored.score.flags == row.flags
 
 
+def test_a_carried_over_row_has_the_flags_of_its_change() -> None:
+    """A value that was left out is noted, although the score is the last one."""
+    flagged = enriched_change(1, flags=("unusable_value:AnnualRevenue",))
+    result = carried_over(flagged, _last(), GEMINI, LEDGER)
+    assert result.scored
+    assert result.scored.score.flags == ("suspected_instruction", "unusable_value:AnnualRevenue", "unchanged_context")
+
+
 def test_the_newest_change_is_current_whatever_came_late() -> None:
     """Hot, then Cold, which is scored late, then Hot again, which is skipped: the account ends Hot.
 

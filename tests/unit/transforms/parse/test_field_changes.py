@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from schemas.change_event import ChangeEvent, ChangeEventHeader
 from tests.fixtures.changes import header
 from transforms.parse.field_changes import FieldChanges, field_changes
@@ -98,3 +100,41 @@ def test_a_kafka_connectors_nulls_are_not_inferred_as_changes() -> None:
     changes = _changes({"Rating": "Hot", "Type": None}, null_is_unset=True, changedFields=None, nulledFields=None)
     assert changes.changed == ("Rating",)
     assert changes.nulled == ()
+
+
+def test_an_unusable_value_is_left_out_and_flagged() -> None:
+    """A field whose new value it can't hold did change, to an unknown value; the others come through."""
+    changes = _changes({"AnnualRevenue": -1, "Rating": "Hot"}, changedFields=["AnnualRevenue", "Rating"])
+    assert changes.changed == ("AnnualRevenue", "Rating")
+    assert changes.values == {"Rating": "Hot"}
+    assert changes.nulled == ()
+    assert changes.flags == ("unusable_value:AnnualRevenue",)
+
+
+def test_an_unusable_enriched_value_is_left_out_and_flagged() -> None:
+    """It did not change, so it changes nothing."""
+    changes = _changes({"NumberOfEmployees": "many", "Rating": "Hot"}, changedFields=["Rating"])
+    assert (changes.changed, changes.values, changes.enriched) == (("Rating",), {"Rating": "Hot"}, {})
+    assert changes.flags == ("unusable_value:NumberOfEmployees",)
+
+
+@pytest.mark.parametrize("kind", ["CREATE", "UNDELETE"])
+def test_a_whole_record_has_its_usable_values(kind: str) -> None:
+    """Every field that it carries is new, also one with an unknown value."""
+    body = {"Name": "Acme", "Industry": ["Energy"], "BillingAddress": {"City": "Oslo", "Country": "x" * 300}}
+    changes = _changes(body, changeType=kind, changedFields=[])
+    assert changes.changed == ("Name", "Industry", "BillingAddress.City", "BillingAddress.Country")
+    assert changes.values == {"Name": "Acme", "BillingAddress.City": "Oslo"}
+    assert changes.flags == ("unusable_value:BillingAddress.Country", "unusable_value:Industry")
+
+
+def test_a_deletion_with_an_unusable_value_is_a_deletion() -> None:
+    """The value is enrichment, and left out."""
+    changes = _changes({"NumberOfEmployees": -1}, changeType="DELETE", changedFields=[])
+    assert changes == FieldChanges((), (), {}, {}, ("unusable_value:NumberOfEmployees",))
+
+
+def test_a_related_records_flag_names_its_entity() -> None:
+    """A row of an account says whose amount it was."""
+    changes = _changes({"Amount": "a lot"}, entityName="Opportunity", changedFields=["Amount"])
+    assert changes.flags == ("unusable_value:Opportunity.Amount",)

@@ -21,6 +21,7 @@ from transforms.prompt.prompt import (
     prompt_versions,
     render_prompt,
     response_schema,
+    row_flags,
     split_suspected,
     suspected_injections,
     unique_names,
@@ -195,6 +196,10 @@ def test_accounts_with_a_suspected_injection_stand_alone() -> None:
     assert split_suspected(batch) == ([suspected], [enriched_change(2), enriched_change(3)])
     assert suspected_injections(suspected)
     assert not suspected_injections(enriched_change(2))
+    assert row_flags(suspected) == ("suspected_instructions",)
+    assert row_flags(enriched_change(2)) == ()
+    flagged = EnrichedChange(change(3, flags=("unusable_value:Rating",)), suspected.context)
+    assert row_flags(flagged) == ("suspected_instructions", "unusable_value:Rating")
 
 
 def test_the_instruction_comes_from_its_version() -> None:

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 _EXPECTED: Final[Mapping[str, str]] = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
-    "dict_type": "a mapping",
+    "dict_type": "{mapping}",
     "enum": "{expected}",
     "finite_number": "a finite number",
     "float_parsing": "a number",
@@ -23,11 +23,11 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "less_than": "less than {lt:,.15g}",
     "less_than_equal": "{le:,.15g} or less",
     "list_type": "a list",
-    "model_type": "a mapping",
+    "model_type": "{mapping}",
     "string_too_long": "text of at most {max_length} characters",
     "string_too_short": "text of at least {min_length} characters",
     "string_type": "text",
-    "too_short": "at least {min_length} entries",
+    "too_short": "{min_length} or more entries",
     "tuple_type": "a list",
 }
 """What a value should have been, by pydantic's type of error."""
@@ -39,12 +39,13 @@ _KINDS: Final[Mapping[type, str]] = {
     float: "a number",
     str: "text",
     list: "a list",
-    dict: "a mapping",
 }
+JSON_OBJECT: Final = "an object"
+"""What JSON calls a mapping, which is YAML's word."""
 
 
-def problem(error: ErrorDetails) -> str:
-    """Return what is wrong with a value, without the value itself."""
+def problem(error: ErrorDetails, *, mapping: str = "a mapping") -> str:
+    """Return what is wrong with a value, without the value itself; `mapping` is what its format calls one."""
     kind = error["type"]
     if kind == "missing":
         return "required, but missing"
@@ -52,8 +53,8 @@ def problem(error: ErrorDetails) -> str:
         return str(error["ctx"]["error"])
     if kind not in _EXPECTED:
         return error["msg"]
-    expected = "expected " + _EXPECTED[kind].format(**error.get("ctx", {})).replace("'", "")
-    return f"{expected}, found {kind_of(error['input'])}" if kind.endswith("_type") else expected
+    expected = "expected " + _EXPECTED[kind].format(mapping=mapping, **error.get("ctx", {})).replace("'", "")
+    return f"{expected}, found {kind_of(error['input'], mapping=mapping)}" if kind.endswith("_type") else expected
 
 
 def key_path(location: Iterable[int | str]) -> str:
@@ -62,9 +63,9 @@ def key_path(location: Iterable[int | str]) -> str:
     return "".join(steps).removeprefix(".")
 
 
-def kind_of(value: Any) -> str:
-    """Return a JSON or YAML value's type as people call it."""
-    return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
+def kind_of(value: Any, *, mapping: str = JSON_OBJECT) -> str:
+    """Return the type of a JSON or YAML value as its format calls it, never as Python does."""
+    return mapping if isinstance(value, dict) else _KINDS.get(type(value), "another kind of value")
 
 
 def suggestion(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.change_event import ChangeEvent, ChangeEventHeader, ChangeType
-from schemas.validation_errors import key_path, problem
+from schemas.validation_errors import JSON_OBJECT, key_path, problem
 from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
-from transforms.parse.event_decoding import DecodedEvent
+from transforms.parse.event_decoding import DecodedEvent, JsonObject
 
 _CONSTANT: Final = re.compile(r"[A-Z]{1,16}(?:_[A-Z]{1,16}){0,2}")
 _MAX_PROBLEMS: Final = 5
@@ -25,6 +25,8 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
         UnsupportedEvent: The changeType is not one of those that Salesforce documents.
     """
     raw_header, body, null_is_unset, _ = decoded
+    if None in raw_header.values():
+        raw_header = _without_nulls(raw_header)
     try:
         header = _validated_header(raw_header)
     except ValidationError as error:
@@ -32,12 +34,23 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
     return ChangeEvent(header, body, null_is_unset)
 
 
+def _without_nulls(header: JsonObject) -> JsonObject:
+    """Return a header without its nulls: typed bridges write null for a field that is absent."""
+    given = {name: value for name, value in header.items() if value is not None}
+    if "recordIds" not in given and "recordId" in given:
+        given["recordIds"] = [given["recordId"]]
+    return given
+
+
 def _refusal(errors: list[ErrorDetails]) -> RefusedEvent:
     """Return the error that names each malformed field of the header, without its value."""
     for error in errors:
         if error["loc"] == ("changeType",) and error["type"] == "enum" and isinstance(error["input"], str):
             return _unknown_change_type(error["input"])
-    problems = (f"ChangeEventHeader.{key_path(error['loc'])}: {problem(error)}" for error in errors[:_MAX_PROBLEMS])
+    problems = (
+        f"ChangeEventHeader.{key_path(error['loc'])}: {problem(error, mapping=JSON_OBJECT)}"
+        for error in errors[:_MAX_PROBLEMS]
+    )
     return InvalidEvent("; ".join(problems))
 
 

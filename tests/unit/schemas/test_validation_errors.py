@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.validation_errors import key_path, problem, suggestion
+from schemas.validation_errors import JSON_OBJECT, key_path, kind_of, problem, suggestion
 
 
 class _Colour(StrEnum):
@@ -58,6 +58,16 @@ def test_a_problem_says_what_is_expected(content: dict[str, Any], expected: str)
     with pytest.raises(ValidationError) as error:
         _Model.model_validate(content)
     assert problem(error.value.errors()[0]) == expected
+
+
+def test_a_mapping_is_an_object_in_json() -> None:
+    """What is expected and what was found have the words of the format, never those of Python."""
+    with pytest.raises(ValidationError) as error:
+        _Model.model_validate({"items": {"a": 1}, "inner": ["red"]})
+    problems = [problem(it, mapping=JSON_OBJECT) for it in error.value.errors()]
+    assert problems == ["expected a list, found an object", "expected an object, found a list"]
+    assert kind_of({}) == "an object"
+    assert kind_of(object()) == "another kind of value"
 
 
 def test_a_path_names_keys_and_positions() -> None:

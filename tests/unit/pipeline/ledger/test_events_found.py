@@ -20,9 +20,6 @@ NOT_YET: Final = frozenset(
         "03-opp-gap-create.json",
         "04-opp-delete.json",
         "b02-contact-gap-update.json",
-        # Null in optional header fields.
-        "20-diffFields-null.json",
-        "21-changeOrigin-null.json",
         # Envelopes.
         "50-cloudevent-data_base64.json",
         "51-pubsub-push-envelope.json",

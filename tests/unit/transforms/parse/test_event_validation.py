@@ -1,15 +1,24 @@
 """The header of an event is validated in one place, with errors that name the field; its body is not."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from schemas.change_event import ChangeEvent, ChangeType
-from tests.fixtures.changes import header
+from schemas.change_event import ChangeEvent, ChangeEventHeader, ChangeType
+from tests.fixtures.changes import account_id, header
 from transforms.errors import InvalidEvent, UnsupportedEvent
 from transforms.parse.avro_schemas import NO_REFERENCE
 from transforms.parse.event_decoding import DecodedEvent
 from transforms.parse.event_validation import validate_event
+
+JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=3,
+)
 
 
 def _validate(body: dict[str, Any] | None = None, **changes: Any) -> ChangeEvent:
@@ -29,6 +38,11 @@ def test_a_valid_event_keeps_its_fields() -> None:
         ({"entityName": None}, "ChangeEventHeader.entityName: required, but missing"),
         ({"recordIds": "x"}, "ChangeEventHeader.recordIds: expected a list, found text"),
         ({"recordIds": ["a", 5]}, "ChangeEventHeader.recordIds[1]: expected text, found a number"),
+        ({"recordIds": ["a", None]}, "ChangeEventHeader.recordIds[1]: expected text, found null"),
+        ({"recordIds": []}, "ChangeEventHeader.recordIds: expected 1 or more entries"),
+        ({"changedFields": {"0": "Name"}}, "ChangeEventHeader.changedFields: expected a list, found an object"),
+        ({"entityName": ["Account"]}, "ChangeEventHeader.entityName: expected text, found a list"),
+        ({"changeOrigin": True}, "ChangeEventHeader.changeOrigin: expected text, found true or false"),
         ({"changeType": 3}, "ChangeEventHeader.changeType: expected CREATE, UPDATE"),
         ({"sequenceNumber": 1.5}, "ChangeEventHeader.sequenceNumber: expected a whole number"),
         ({"sequenceNumber": -1}, "ChangeEventHeader.sequenceNumber: expected 0 or more"),
@@ -44,6 +58,58 @@ def test_each_invalid_header_field_is_named(changes: dict[str, Any], problem: st
     with pytest.raises(InvalidEvent) as error:
         _validate(**changes)
     assert problem in str(error.value)
+
+
+_OPTIONAL: Final = tuple(
+    info.validation_alias for info in ChangeEventHeader.model_fields.values() if not info.is_required()
+)
+_REQUIRED: Final = tuple(
+    info.validation_alias for info in ChangeEventHeader.model_fields.values() if info.is_required()
+)
+
+
+@pytest.mark.parametrize("name", _OPTIONAL)
+def test_null_in_an_optional_field_means_absent(name: str) -> None:
+    """Typed bridges write null for a field that the sender leaves out."""
+    raw = header(changeType="CREATE")
+    absent = {key: value for key, value in raw.items() if key != name}
+    events = [validate_event(DecodedEvent(it, {}, False, NO_REFERENCE)) for it in (absent | {name: None}, absent)]
+    assert events[0] == events[1]
+
+
+@pytest.mark.parametrize("name", _REQUIRED)
+def test_null_in_a_required_field_is_missing(name: str) -> None:
+    """The refusal says so."""
+    with pytest.raises(InvalidEvent, match=f"ChangeEventHeader.{name}: required, but missing"):
+        validate_event(DecodedEvent(header() | {name: None}, {}, False, NO_REFERENCE))
+
+
+def test_null_record_ids_stand_beside_a_record_id() -> None:
+    """An unbundled event has its record's id in the singular."""
+    raw = header() | {"recordIds": None, "recordId": account_id(7)}
+    event = validate_event(DecodedEvent(raw, {}, False, NO_REFERENCE))
+    assert event.header.record_ids == (account_id(7),)
+
+
+def _problem(raw: dict[str, Any]) -> str:
+    """Return why a header is refused; empty: it is not."""
+    try:
+        validate_event(DecodedEvent(raw, {}, False, NO_REFERENCE))
+    except (InvalidEvent, UnsupportedEvent) as refusal:
+        return str(refusal)
+    return ""
+
+
+_WORDS_OF_PYTHON: Final = re.compile(r"\b(str(ing)?|int(eger)?|dict\w*|tuple|None\w*|float|bool\w*|Input|mapping)\b")
+
+
+@given(st.sampled_from((*_OPTIONAL, *_REQUIRED)), JSON)
+@example("changedFields", {})
+@example("commitNumber", [])
+@example("recordIds", [{}])
+def test_a_refusal_speaks_of_json(name: str, value: object) -> None:
+    """Any JSON in any header field is read or refused, with words of JSON and none of Python's types."""
+    assert not _WORDS_OF_PYTHON.search(_problem(header() | {name: value}))
 
 
 @pytest.mark.parametrize("value", [-5, "1.5E6", True, [1], {"a": {}}])

@@ -19,6 +19,8 @@ from transforms.filter.entity_names import account_field, entity_name
 from transforms.yaml_files import FileModel, YamlFileError, known_key, read_yaml
 
 _DEFAULTS: Final = resources.files("transforms.filter").joinpath("materiality.yaml")
+_CONTACT: Final = "Contact"
+_IS_PERSON_ACCOUNT: Final = "IsPersonAccount"
 _NEVER: Final = "never"
 _MATCHES_KEPT: Final = 4_096
 _CLIENT: Final = re.compile(r"(?:\A|;)\s*client=([^;]*)")
@@ -78,11 +80,14 @@ class Materiality:
 
         Only an UPDATE can be immaterial because of its fields: the other change types say that a record was created,
         deleted, restored or must be read again. Writes of the configured own clients are skipped whatever they change,
-        except for the creation and deletion of accounts, which no write of a score causes.
+        except for the creation and deletion of accounts, which no write of a score causes. The contact of a person
+        account changes with the account, whose own event says the same: docs/adr/044.
         """
         is_update = change.change_type is ChangeType.UPDATE
         if (is_update or change.entity_name != ACCOUNT_ENTITY) and self._is_own(change):
             return SkipReason.OWN_WRITE
+        if _is_twin(change):
+            return SkipReason.IMMATERIAL
         return SkipReason.IMMATERIAL if is_update and not self.material_fields(change) else None
 
     def material_fields(self, change: AccountChange) -> tuple[str, ...]:
@@ -99,6 +104,14 @@ class Materiality:
             return False
         client = _CLIENT.search(change.change_origin)
         return client is not None and _client_key(client.group(1)) in self._own_clients
+
+
+def _is_twin(change: AccountChange) -> bool:
+    """Whether the event says that its contact is a person account's."""
+    return change.entity_name == _CONTACT and True in (
+        change.values.get(_IS_PERSON_ACCOUNT),
+        change.enriched.get(_IS_PERSON_ACCOUNT),
+    )
 
 
 def load_materiality(path: Path | None = None) -> Materiality:
@@ -186,6 +199,10 @@ def _glob(glob: str) -> str:
         raise ValueError(
             f"{glob!r} can match no field: use letters, digits, _ and *, and one dot before a part of a compound field"
         )
+    return glob
+
+
+def _one_compound_field(glob: str) -> str:
     if "*" in glob.partition(".")[0] and "." in glob:
         # A field's name does not tell whether it is compound, so `*.City` would match every field.
         raise ValueError(f"{glob!r} has a * before the dot: name the compound field, such as BillingAddress.*")
@@ -221,7 +238,9 @@ class _EntityRules(FileModel):
         default_factory=list
     )
     exclude: list[_Glob] = Field(default_factory=list)
-    include: list[Annotated[_Glob, AfterValidator(_not_excluded)]] = Field(default_factory=list)
+    include: list[Annotated[_Glob, AfterValidator(_one_compound_field), AfterValidator(_not_excluded)]] = Field(
+        default_factory=list
+    )
 
 
 def _never_or_fields(rules: Any) -> Any:

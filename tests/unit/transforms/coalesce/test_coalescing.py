@@ -33,6 +33,20 @@ def test_an_overtaken_change_is_stale() -> None:
     assert account.reasons() == [SkipReason.STALE] * 2
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_person_account_and_its_twin_are_one_change(order: int) -> None:
+    """Both events of one transaction, where the contact's does not say that it is the account's twin: one score."""
+    changed = event(
+        1, 1, transaction_key="t", changed_fields=("PersonEmail",), values={"PersonEmail": "liv@example.org"}
+    )
+    twin = related(
+        2, 1, 3, sequence=2, transaction_key="t", changed_fields=("Email",), values={"Email": "liv@example.org"}
+    )
+    account = Account().take(*(changed, twin)[::order]).end()
+    assert [item.changed_fields for item in account.emitted] == [("Email", "Account.PersonEmail")]
+    assert account.reasons() == [OutcomeKind.COALESCED]
+
+
 def test_a_simultaneous_change_is_not_overtaken() -> None:
     """Changes of two records in the same second are both new, in any order of arrival and of ids."""
     for first, second in ((1, 2), (2, 1)):

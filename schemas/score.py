@@ -107,6 +107,9 @@ class Flag(StrEnum):
     SUSPECTED_INSTRUCTIONS = "suspected_instructions"
     """A text in the CRM addresses a model: a suspected prompt injection."""
 
+    SUSPECTED_STALE_SCHEMA = "suspected_stale_schema"
+    """A change event's lists of fields contradict its body, as where they were decoded with another Avro schema."""
+
     UNUSABLE_VALUE = "unusable_value"
     """A field of a change event has a value that it can't hold, which is left out. In a row, a colon and the field
     follow, such as `unusable_value:AnnualRevenue` or `unusable_value:Opportunity.Amount`."""

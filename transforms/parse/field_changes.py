@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from schemas.change_event import GAPS, WHOLE_RECORDS, ChangeEvent, ChangeType
 from schemas.field_values import unusable_fields, unusable_value_flags
+from schemas.score import Flag
 
 Fields = Mapping[str, Any]
 
@@ -27,7 +28,8 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
 
     A gap event has no body and clears nothing. CREATE and UNDELETE carry the record's non-empty fields. A DELETE
     changes no field; the values that it carries are enrichment. An UPDATE lists its changed fields; the new value of a
-    field that it lists without sending is unknown. So is a value that its field can't hold: it is flagged.
+    field that it lists without sending is unknown. So is a value that its field can't hold: it is flagged, and so is an
+    UPDATE whose lists contradict its body.
     """
     change_type = event.header.change_type
     if change_type in GAPS:
@@ -42,7 +44,10 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
         return FieldChanges(tuple(known), (), usable, {}, flags)
     if change_type is ChangeType.DELETE:
         return FieldChanges((), (), {}, usable, flags)
-    return _update(event, present, usable)._replace(flags=flags)
+    changes = _update(event, present, usable)
+    if event.header.nulled_fields is not None and _is_contradictory(event, present, changes.nulled):
+        return _with_unlisted(changes, (*flags, Flag.SUSPECTED_STALE_SCHEMA.value))
+    return changes._replace(flags=flags)
 
 
 def _usable(entity: str, known: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -67,6 +72,46 @@ def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:
         elif not _is_named(name, unknown):
             values[name] = value
     return FieldChanges(tuple(changed), nulled, values, enriched)
+
+
+def _is_contradictory(event: ChangeEvent, present: Fields, nulled: tuple[str, ...]) -> bool:
+    """Whether the lists of an UPDATE contradict its body: they were decoded with another version of its Avro schema.
+
+    Only the Pub/Sub API's form tells: it has nulledFields, and null for each unchanged field. There, a changed field
+    has a value, or nulledFields or diffFields name it; a field of nulledFields has none. A value that changedFields
+    does not name is no contradiction but enrichment. Senders that flatten compound fields (`BillingCity` for
+    `BillingAddress.City`) do not rename them in the lists, so a compound field that the body lacks contradicts nothing.
+    """
+    header = event.header
+    changed = header.changed_fields
+    if not changed or event.null_is_unset:
+        return False
+    if not any(value is None and not _is_named(name, changed) for name, value in present.items()):
+        return False
+    if any(present.get(name) is not None for name in nulled):
+        return True
+    empty = [name for name in changed if present.get(name) is None and not _is_told(name, present)]
+    explained = {*nulled, *header.diff_fields}
+    return any(not _is_named(name, explained) and not _has_part(name, explained) for name in empty)
+
+
+def _is_told(name: str, present: Fields) -> bool:
+    """Whether the body tells a field that has no value under this name: by its parts, or under flattened names."""
+    if name in present:
+        return False
+    compound = name.split(".", 1)[0]
+    is_compound = compound != name or name == "Name" or name.endswith("Address")
+    return _has_part(name, present) or (is_compound and compound not in present and not _has_part(compound, present))
+
+
+def _has_part(name: str, names: Iterable[str]) -> bool:
+    return any(other.startswith(f"{name}.") for other in names)
+
+
+def _with_unlisted(changes: FieldChanges, flags: tuple[str, ...]) -> FieldChanges:
+    """Return the changes of an event whose lists are wrong: every value may have changed, and nothing was cleared."""
+    changed = dict.fromkeys((*changes.changed, *changes.nulled, *changes.enriched))
+    return FieldChanges(tuple(changed), (), {**changes.enriched, **changes.values}, {}, tuple(sorted(flags)))
 
 
 def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:

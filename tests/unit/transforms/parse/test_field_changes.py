@@ -138,3 +138,62 @@ def test_a_related_records_flag_names_its_entity() -> None:
     """A row of an account says whose amount it was."""
     changes = _changes({"Amount": "a lot"}, entityName="Opportunity", changedFields=["Amount"])
     assert changes.flags == ("unusable_value:Opportunity.Amount",)
+
+
+_STALE = "suspected_stale_schema"
+_FULL: dict[str, Any] = {"Rating": None, "Industry": None, "Website": None, "BillingAddress": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "lists"),
+    [
+        ({"Industry": "Energy"}, {"changedFields": ["Rating"]}),
+        ({"Industry": "Energy"}, {"changedFields": ["Rating", "Industry"]}),
+        ({"Industry": "Energy"}, {"changedFields": ["Industry", "Gone__c"]}),
+        ({"Industry": "Energy"}, {"changedFields": ["Industry", "Website"], "nulledFields": ["Rating", "Industry"]}),
+        ({"BillingAddress": {"City": "Oslo", "Street": None}}, {"changedFields": ["BillingAddress.Street"]}),
+        ({"Industry": "Energy"}, {"changedFields": ["Industry", "BillingAddress"]}),
+    ],
+)
+def test_lists_that_contradict_the_body_are_flagged(body: dict[str, Any], lists: dict[str, Any]) -> None:
+    """A changed field without a value that was not cleared: the lists are those of another schema.
+
+    Which fields changed is unknown, so every value of the body counts as changed, and nothing as cleared.
+    """
+    changes = _changes(_FULL | body, **{"nulledFields": []} | lists)
+    assert changes.flags == (_STALE,)
+    assert set(changes.values) == {"BillingAddress.City"} if "BillingAddress" in body else {"Industry"}
+    assert set(changes.changed) == {*changes.values, *lists["changedFields"], *lists.get("nulledFields", [])}
+    assert (changes.nulled, changes.enriched) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("body", "lists"),
+    [
+        ({"Rating": "Hot"}, {"changedFields": ["Rating"]}),
+        ({"Rating": "Hot", "Industry": "Energy"}, {"changedFields": ["Rating"]}),
+        ({}, {"changedFields": ["Rating"], "nulledFields": ["Rating"]}),
+        ({}, {"changedFields": ["Description"], "diffFields": ["Description"]}),
+        ({"Rating": -1}, {"changedFields": ["Rating"]}),
+        ({}, {"changedFields": ["BillingAddress.City"], "nulledFields": ["BillingAddress"]}),
+        ({}, {"changedFields": ["BillingAddress"], "nulledFields": ["BillingAddress.City"]}),
+        ({"BillingAddress": {"City": "Oslo", "Street": None}}, {"changedFields": ["BillingAddress"]}),
+        ({"Name": {"LastName": "Roe", "FirstName": None}}, {"changedFields": ["Name.LastName"]}),
+        ({"ShippingCity": "Oslo"}, {"changedFields": ["ShippingAddress.City"]}),
+        ({"ShippingCity": "Oslo"}, {"changedFields": ["ShippingAddress"]}),
+        ({"LastName": "Roe"}, {"changedFields": ["Name"]}),
+        ({"Rating": None}, {"changedFields": ["Rating"], "nulledFields": None}),
+        ({"Rating": None}, {"changedFields": None}),
+        ({"Name": "Acme"}, {"changeType": "CREATE", "changedFields": ["Rating"]}),
+    ],
+)
+def test_lists_that_the_body_bears_out_are_not_flagged(body: dict[str, Any], lists: dict[str, Any]) -> None:
+    """Enrichment, cleared fields, differences, unusable values, whole and flattened compound fields, and CometD."""
+    assert _STALE not in _changes(_FULL | body, **{"nulledFields": []} | lists).flags
+
+
+def test_a_body_without_nulls_contradicts_nothing() -> None:
+    """Where nulls are left out, or stand for anything, an unchanged field and one without a value look alike."""
+    assert _changes({"Industry": "Energy"}, changedFields=["Rating"], nulledFields=[]).flags == ()
+    kafka = _changes(_FULL, null_is_unset=True, changedFields=["Rating"], nulledFields=[])
+    assert kafka.flags == ()

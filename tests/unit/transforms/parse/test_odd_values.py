@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas.change_event import WHOLE_RECORDS, AccountChange, ChangeType, SourceMessage
 from schemas.field_values import unusable_fields, unusable_value_flags
 from schemas.record import to_json
+from schemas.score import Flag
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, context, payload
 from transforms.coders import RecordCoder
 from transforms.enrich.context_overlay import context_from_change, overlay
@@ -74,6 +75,11 @@ def _flags(entity: str, body: dict[str, Any]) -> tuple[str, ...]:
     return unusable_value_flags(entity, unusable_fields(entity, _leaves(body)))
 
 
+def _without_stale(flags: tuple[str, ...]) -> tuple[str, ...]:
+    # A drawn null of a changed field contradicts nulledFields, which these events have.
+    return tuple(flag for flag in flags if flag != Flag.SUSPECTED_STALE_SCHEMA)
+
+
 @given(bodies("Account"), st.sampled_from(READABLE))
 @example(({"Rating": "Hot"}, {"AnnualRevenue": -1}, ["AnnualRevenue"]), ChangeType.UPDATE)
 @example(({"Rating": "Hot"}, {"Name": ["Acme"], "BillingAddress": "Oslo"}, []), ChangeType.CREATE)
@@ -86,9 +92,10 @@ def test_an_account_is_read_whatever_its_values_are(
     change = _read(body, changeType=kind, changedFields=changed or ["LastModifiedDate"])
     told = {**change.values, **change.enriched}
     assert {name: told[name] for name in usable} == usable
-    assert change.flags == _flags("Account", body)
+    assert _without_stale(change.flags) == _flags("Account", body)
     if kind is ChangeType.UPDATE and changed:
-        assert set(change.changed_fields) == set(changed)
+        assert set(change.changed_fields) >= set(changed)
+        assert set(change.changed_fields) == set(changed) or Flag.SUSPECTED_STALE_SCHEMA in change.flags
     if kind in WHOLE_RECORDS:
         assert set(change.changed_fields) == _leaves(body).keys()
     overlaid = overlay(context(), change)
@@ -113,7 +120,7 @@ def test_a_related_record_is_read_whatever_its_values_are(
     )
     told = {**change.values, **change.enriched}
     assert {name: told[name] for name in usable} == usable
-    assert change.flags == _flags("Opportunity", body)
+    assert _without_stale(change.flags) == _flags("Opportunity", body)
     overlaid = overlay(context(), change)
     assert type(overlaid).model_validate_json(overlaid.model_dump_json()) == overlaid
 

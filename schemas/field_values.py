@@ -25,6 +25,7 @@ _MAX_NUMBER: Final = 10**18 - 1  # currency and numbers have at most 18 digits
 _MAX_WHOLE: Final = 99_999_999  # NumberOfEmployees has 8 digits
 _FIRST_YEAR: Final = 1000
 _LAST_YEAR: Final = 2100
+_NUMBERS: Final = (int, float)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -48,23 +49,23 @@ class Column:
 def unusable_fields(entity: str, values: Mapping[str, Any]) -> list[str]:
     """Return the fields of an entity, among those that are read, whose values they can't hold."""
     readers = _READERS.get(entity)
+    unusable: list[str] = []
     if readers is None:
-        return []
-    return [name for name, value in values.items() if name in readers and not _is_usable(value, readers[name])]
+        return unusable
+    for name, value in values.items():
+        read = readers.get(name)
+        if read is not None:
+            try:
+                read(value)
+            except UnusableValue:
+                unusable.append(name)
+    return unusable
 
 
 def unusable_value_flags(entity: str, fields: Iterable[str]) -> tuple[str, ...]:
     """Return the flags of fields with an unusable value, sorted; fields of related records have their entity's name."""
     prefix = f"{Flag.UNUSABLE_VALUE}:" if entity == ACCOUNT_ENTITY else f"{Flag.UNUSABLE_VALUE}:{entity}."
     return tuple(sorted(prefix + name for name in fields))
-
-
-def _is_usable(value: Any, read: Reader) -> bool:
-    try:
-        read(value)
-    except UnusableValue:
-        return False
-    return True
 
 
 def read_text(value: Any) -> str:
@@ -88,9 +89,9 @@ def _record_id(value: Any) -> str:
 
 
 def _number(value: Any, least: int = -_MAX_NUMBER, most: int = _MAX_NUMBER) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # Bounds first: an integer of 400 digits is JSON, and no float. NaN is within no bounds.
-    if not is_number or not least <= value <= most:
+    # By type, since true is no number. Bounds before float(): an integer of 400 digits is JSON, and no float.
+    # NaN is within no bounds.
+    if type(value) not in _NUMBERS or not least <= value <= most:
         raise UnusableValue(f"expected a number from {least:g} to {most:g}")
     return float(value)
 

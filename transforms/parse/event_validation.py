@@ -25,11 +25,11 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
         UnsupportedEvent: The changeType is not one of those that Salesforce documents.
     """
     raw_header, body, null_is_unset, _ = decoded
-    if None in raw_header.values():
-        raw_header = _without_nulls(raw_header)
     try:
         header = _validated_header(raw_header)
     except ValidationError as error:
+        if None in raw_header.values():
+            return validate_event(decoded._replace(header=_without_nulls(raw_header)))
         raise _refusal(error.errors(include_url=False)) from None
     return ChangeEvent(header, body, null_is_unset)
 

@@ -3,7 +3,7 @@
 Source: Change Data Capture Developer Guide, "Change Event Body Fields".
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from schemas.change_event import GAPS, WHOLE_RECORDS, ChangeEvent, ChangeType
@@ -39,28 +39,20 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     if dict in map(type, known.values()):
         present = _leaves(event.body)
         known = {name: value for name, value in present.items() if value is not None}
-    usable, flags = _usable(event.header.entity_name, known)
+    flags: tuple[str, ...] = ()
+    unusable = unusable_fields(event.header.entity_name, known)
+    usable = known
+    if unusable:
+        flags = unusable_value_flags(event.header.entity_name, unusable)
+        usable = {name: value for name, value in known.items() if name not in unusable}
     if change_type in WHOLE_RECORDS:
         return FieldChanges(tuple(known), (), usable, {}, flags)
     if change_type is ChangeType.DELETE:
         return FieldChanges((), (), {}, usable, flags)
-    changes = _update(event, present, usable)
-    if event.header.nulled_fields is not None and _is_contradictory(event, present, changes.nulled):
-        return _with_unlisted(changes, (*flags, Flag.SUSPECTED_STALE_SCHEMA.value))
-    return changes._replace(flags=flags)
+    return _update(event, present, usable, flags)
 
 
-def _usable(entity: str, known: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the values that their fields can hold, and the flags of the others."""
-    unusable = unusable_fields(entity, known)
-    if not unusable:
-        return known, ()
-    return {name: value for name, value in known.items() if name not in unusable}, unusable_value_flags(
-        entity, unusable
-    )
-
-
-def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:
+def _update(event: ChangeEvent, present: Fields, known: Fields, flags: tuple[str, ...]) -> FieldChanges:
     header = event.header
     changed = dict.fromkeys(header.changed_fields or _changed_by_presence(event, present))
     nulled = _nulled(event, changed, present)
@@ -71,28 +63,30 @@ def _update(event: ChangeEvent, present: Fields, known: Fields) -> FieldChanges:
             enriched[name] = value
         elif not _is_named(name, unknown):
             values[name] = value
-    return FieldChanges(tuple(changed), nulled, values, enriched)
+    changes = FieldChanges(tuple(changed), nulled, values, enriched, flags)
+    # As with nearly every event: each changed field has a value.
+    is_plain = not nulled and changed.keys() <= known.keys()
+    return changes if is_plain or not _is_contradictory(event, present, changes, unknown) else _with_unlisted(changes)
 
 
-def _is_contradictory(event: ChangeEvent, present: Fields, nulled: tuple[str, ...]) -> bool:
+def _is_contradictory(event: ChangeEvent, present: Fields, changes: FieldChanges, unknown: Collection[str]) -> bool:
     """Whether the lists of an UPDATE contradict its body: they were decoded with another version of its Avro schema.
 
     Only the Pub/Sub API's form tells: it has nulledFields, and null for each unchanged field. There, a changed field
-    has a value, or nulledFields or diffFields name it; a field of nulledFields has none. A value that changedFields
-    does not name is no contradiction but enrichment. Senders that flatten compound fields (`BillingCity` for
-    `BillingAddress.City`) do not rename them in the lists, so a compound field that the body lacks contradicts nothing.
+    has a value, or nulledFields or diffFields name it (`unknown`); a field of nulledFields has none. A value that
+    changedFields does not name is no contradiction but enrichment. Senders that flatten compound fields (`BillingCity`
+    for `BillingAddress.City`) do not rename them in the lists, so a compound field that the body lacks contradicts
+    nothing.
     """
     header = event.header
-    changed = header.changed_fields
-    if not changed or event.null_is_unset:
+    if not header.changed_fields or header.nulled_fields is None or event.null_is_unset:
         return False
-    if not any(value is None and not _is_named(name, changed) for name, value in present.items()):
+    if not any(value is None and not _is_named(name, changes.changed) for name, value in present.items()):
         return False
-    if any(present.get(name) is not None for name in nulled):
-        return True
-    empty = [name for name in changed if present.get(name) is None and not _is_told(name, present)]
-    explained = {*nulled, *header.diff_fields}
-    return any(not _is_named(name, explained) and not _has_part(name, explained) for name in empty)
+    empty = [name for name in changes.changed if name not in unknown and present.get(name) is None]
+    return any(present.get(name) is not None for name in changes.nulled) or any(
+        not _is_told(name, present) and not _is_named(name, unknown) and not _has_part(name, unknown) for name in empty
+    )
 
 
 def _is_told(name: str, present: Fields) -> bool:
@@ -108,10 +102,11 @@ def _has_part(name: str, names: Iterable[str]) -> bool:
     return any(other.startswith(f"{name}.") for other in names)
 
 
-def _with_unlisted(changes: FieldChanges, flags: tuple[str, ...]) -> FieldChanges:
+def _with_unlisted(changes: FieldChanges) -> FieldChanges:
     """Return the changes of an event whose lists are wrong: every value may have changed, and nothing was cleared."""
     changed = dict.fromkeys((*changes.changed, *changes.nulled, *changes.enriched))
-    return FieldChanges(tuple(changed), (), {**changes.enriched, **changes.values}, {}, tuple(sorted(flags)))
+    flags = tuple(sorted((*changes.flags, Flag.SUSPECTED_STALE_SCHEMA.value)))
+    return FieldChanges(tuple(changed), (), {**changes.enriched, **changes.values}, {}, flags)
 
 
 def _changed_by_presence(event: ChangeEvent, present: Fields) -> list[str]:

@@ -78,7 +78,7 @@ class Undecodable(RefusedEvent, error_class=ErrorClass.UNDECODABLE):
 
 
 class InvalidEvent(RefusedEvent, error_class=ErrorClass.INVALID_EVENT):
-    """The JSON is not a change event, or has impossible values."""
+    """The JSON is not a change event, or its header is malformed."""
 
 
 class UnsupportedEvent(RefusedEvent, error_class=ErrorClass.UNSUPPORTED_EVENT):

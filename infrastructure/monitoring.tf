@@ -15,7 +15,7 @@ locals {
   # The pipeline's counters in a window. An update restarts them from zero, so only increases count.
   counted = "dataflow_googleapis_com:job_user_counter{monitored_resource=\"dataflow_job\",job_name=\"${local.job_name}\",metric_name=\"%s\"}"
   counter = {
-    for name in ["scored_total", "account_scoring_errors_total", "vertex_ai_token_usage_total", "rows_refused_total", "messages_total", "refused_total", "gemini_calls_total"] :
+    for name in ["scored_total", "account_scoring_errors_total", "vertex_ai_token_usage_total", "rows_refused_total", "messages_total", "refused_total", "gemini_calls_total", "letters_published_total", "shadow_vertex_ai_token_usage_total"] :
     name => format(local.counted, name)
   }
 
@@ -29,8 +29,8 @@ locals {
     "sum(increase(${format(local.gemini, "")}[10m]))",
   ])
   dead_letter_ratio = join(" / ", [
-    "sum(clamp_min(delta(${local.counter["account_scoring_errors_total"]}[30m]), 0))",
-    "clamp_min(sum(clamp_min(delta(${local.counter["scored_total"]}[30m]), 0)), 1)",
+    "sum(clamp_min(delta(${local.counter["letters_published_total"]}[30m]), 0))",
+    "clamp_min(sum(clamp_min(delta(${local.counter["messages_total"]}[30m]), 0)), 1)",
   ])
 
   alerts = {
@@ -85,7 +85,7 @@ locals {
     "tokens-run-away" = {
       title    = "More tokens than the threshold"
       severity = "WARNING"
-      query    = "sum(clamp_min(delta(${local.counter["vertex_ai_token_usage_total"]}[1h]), 0)) > ${var.alert_thresholds.tokens_an_hour}"
+      query    = "sum(clamp_min(delta(${local.counter["vertex_ai_token_usage_total"]}[1h]), 0)) + (sum(clamp_min(delta(${local.counter["shadow_vertex_ai_token_usage_total"]}[1h]), 0)) or vector(0)) > ${var.alert_thresholds.tokens_an_hour}"
       duration = "0s"
     }
     "dead-letters-wait" = {

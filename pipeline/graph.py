@@ -1,5 +1,7 @@
 """Build the pipeline graph, from change events to scores. The labels are the step names in the Dataflow console."""
 
+from dataclasses import replace
+
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 
@@ -23,7 +25,7 @@ from transforms.filter.drop_immaterial_changes import DropImmaterialChanges
 from transforms.parse.parse_change_events import ParseChangeEvents
 from transforms.score.prices import Price
 from transforms.score.score_accounts import ScoreAccounts, SplitResults
-from transforms.score.shadow_scores import ShadowScores
+from transforms.score.shadow_scores import SHADOW_COUNTERS, ShadowScores
 from transforms.write.write_rows import WriteDeadLetters, WriteOutcomes, WriteShadowScores
 from transforms.write.write_scores import WriteScores
 
@@ -111,7 +113,8 @@ def score_shadows(
     """Score a sample again with another model or prompt, without outcomes and dead letters."""
     _ = (
         enriched
-        | "Score shadows" >> ShadowScores(scoring(config, shadow.gemini, shadow.price), shadow.percent)
+        | "Score shadows"
+        >> ShadowScores(replace(scoring(config, shadow.gemini, shadow.price), counters=SHADOW_COUNTERS), shadow.percent)
         | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
     )
 

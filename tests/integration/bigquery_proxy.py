@@ -28,8 +28,9 @@ _NOT_PASSED_ON: Final = frozenset({"host", "content-length", "connection", "tran
 class Fault:
     """A fault for the next `times` calls whose path contains `on`.
 
-    `kind` is one of: status (the call as a whole is refused with `status` and `reason`), rows (the rows whose insert
-    ids are listed are refused with `reason`, the others passed on), silence (no response for `seconds`), cut_off (the
+    `kind` is one of: status (the call as a whole is refused with `status` and `reason`; if `rows` are listed, only a
+    call with one of them), rows (the rows whose insert ids are listed are refused with `reason`, the others passed on),
+    silence (no response for `seconds`), cut_off (the
     response ends half-way), dripping (one byte every `seconds`), dropped (the connection is closed).
     """
 
@@ -40,6 +41,7 @@ class Fault:
     reason: str = "backendError"
     location: str = "score"
     rows: Sequence[str] = ()
+    message: str = VENDORS_TEXT
     seconds: float = 30.0
 
 
@@ -109,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(*self._passed_on(body))
             case "status":
                 assert fault
-                self._answer(fault.status, _error_document(fault))
+                if fault.rows and not any(row.encode() in body for row in fault.rows):
+                    self._answer(*self._passed_on(body))
+                else:
+                    self._answer(fault.status, _error_document(fault))
             case "rows":
                 assert fault
                 self._refuse_rows(body, fault)
@@ -150,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         kept = [row for row in request["rows"] if row["insertId"] not in fault.rows]
         if kept:
             self._passed_on(json.dumps({**request, "rows": kept}).encode())
-        error = {"reason": fault.reason, "location": fault.location, "message": VENDORS_TEXT, "debugInfo": ""}
+        error = {"reason": fault.reason, "location": fault.location, "message": fault.message, "debugInfo": ""}
         entries = [{"index": index, "errors": [error]} for index in refused]
         answer = {"kind": "bigquery#tableDataInsertAllResponse"} | ({"insertErrors": entries} if entries else {})
         self._answer(200, json.dumps(answer).encode())

@@ -34,6 +34,7 @@ from transforms.clients.outage import OutageSettings
 from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
+from transforms.write import held_inserts
 from transforms.write.write_rows import InsertRows, _Insert
 from transforms.write.write_scores import SCORES_STAGE, WriteScores, _InsertScores
 
@@ -224,7 +225,7 @@ def test_hiccups_of_an_insert_are_retried(warehouse: Warehouse, proxy: BigQueryP
     assert set(_in_table(warehouse)) == set(IDS)
 
 
-@pytest.mark.parametrize(("status", "reason"), [(403, "accessDenied"), (404, "notFound"), (400, "invalid")])
+@pytest.mark.parametrize(("status", "reason"), [(403, "accessDenied"), (404, "notFound")])
 def test_rows_of_a_refused_request_are_held(
     warehouse: Warehouse, proxy: BigQueryProxy, status: int, reason: str
 ) -> None:
@@ -235,6 +236,46 @@ def test_rows_of_a_refused_request_are_held(
     assert _in_table(warehouse) == Counter(IDS)
     assert proxy.count(INSERTS) == 13
     assert written.seconds_held > 0
+
+
+@pytest.mark.parametrize("status", [413, 400])
+def test_a_row_that_a_request_can_not_carry_is_refused_alone(
+    warehouse: Warehouse, proxy: BigQueryProxy, status: int
+) -> None:
+    """Requests are halved until it stands alone: it is no outage, the others are in the table, nothing is held."""
+    proxy.faults = [Fault("status", on=INSERTS, status=status, reason="invalid", times=ALWAYS, rows=IDS[4:5])]
+    written = _write()
+    ((dead_letter),) = written.dead_letters
+    assert (dead_letter.error_class, dead_letter.source) == (ErrorClass.ROW_REJECTED, ITEMS[4].source)
+    assert f"HTTP {status}" in dead_letter.error_message
+    assert _in_table(warehouse) == Counter([*IDS[:4], IDS[5]])
+    assert proxy.count(INSERTS) == 7  # of 6 rows, 3 and 3, 1 and 2, 1 and 1
+    assert written.seconds_held == 0
+
+
+def test_a_table_that_takes_no_request_holds_its_rows(warehouse: Warehouse, proxy: BigQueryProxy) -> None:
+    """If every row is refused with 400, no row is the cause: they are held until an operator has fixed it."""
+    proxy.faults = [Fault("status", on=INSERTS, status=400, reason="invalid", times=22)]
+    written = _write()
+    assert (len(written.outcomes), written.dead_letters) == (6, [])
+    assert _in_table(warehouse) == Counter(IDS)
+    assert written.seconds_held > 0
+
+
+def test_a_column_that_is_new_is_waited_for(
+    warehouse: Warehouse, proxy: BigQueryProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streaming inserts know a new column some minutes after it was added; if it never comes, the row is refused."""
+    fault = Fault("rows", on=INSERTS, times=2, reason="invalid", rows=IDS, message="no such field: new_column.")
+    proxy.faults = [fault]
+    written = _write()
+    assert (len(written.outcomes), written.dead_letters) == (6, [])
+    assert _in_table(warehouse) == Counter(IDS)
+    monkeypatch.setattr(held_inserts, "NEW_COLUMN_SECONDS", 0.0)
+    fault.times = ALWAYS
+    written = _write()
+    assert {it.error_class for it in written.dead_letters} == {ErrorClass.ROW_REJECTED}
+    assert len(written.dead_letters) == 6
 
 
 def test_past_the_deadline_an_insert_fails_its_bundle(warehouse: Warehouse, proxy: BigQueryProxy) -> None:

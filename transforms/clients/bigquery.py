@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import google.auth.exceptions
@@ -220,15 +221,26 @@ class Warehouse:
     def insert_rows(self, dataset: str, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[RefusedRow]:
         """Stream rows into a table, and return those that BigQuery refused.
 
+        A request that BigQuery refuses as too large (413) or as malformed (400) is sent again in halves, since one of
+        its rows may be the cause; alone, that row is refused. If all of several rows end so with 400, they are not the
+        cause.
+
         Args:
             dataset: The table's dataset.
             table: The table.
             rows: JSON rows by insert id, by which BigQuery tries to drop repeated rows.
 
         Raises:
-            WarehouseUnavailable: BigQuery did not answer, or refused the request as a whole.
+            WarehouseUnavailable: BigQuery did not answer, or refused the request for another reason than its rows.
         """
-        what, ids = f"insert into {dataset}.{table.name}", list(rows)
+        with _mapped(f"insert into {dataset}.{table.name}"):
+            refused = self._insert_or_halve(dataset, table, rows)
+            if len(rows) > 1 and len(refused) == len(rows) and all(_is_malformed(row) for row in refused):
+                raise WarehouseUnavailable(f"BigQuery: insert into {dataset}.{table.name}: each row is refused")
+            return refused
+
+    def _insert_or_halve(self, dataset: str, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[RefusedRow]:
+        ids = list(rows)
 
         def insert() -> Sequence[Mapping[str, Any]]:
             return self._client.insert_rows_json(
@@ -240,8 +252,19 @@ class Warehouse:
                 timeout=LOOKUP_CALL_SECONDS,
             )
 
-        with _mapped(what):
-            entries = self._in_time(what, insert)
+        try:
+            entries = self._in_time(f"insert into {dataset}.{table.name}", insert)
+        except api.GoogleAPICallError as error:
+            if error.code not in _OF_A_ROW:
+                raise
+            if len(ids) == 1:
+                return [RefusedRow(ids[0], [{"reason": "invalid", "location": _of_request(error.code)}])]
+            halves = (ids[: len(ids) // 2], ids[len(ids) // 2 :])
+            return [
+                row
+                for half in halves
+                for row in self._insert_or_halve(dataset, table, {row_id: rows[row_id] for row_id in half})
+            ]
         return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
 
     def create_dataset(self, dataset: str) -> None:
@@ -389,6 +412,19 @@ def _mapped(what: str) -> Iterator[None]:
         raise WarehouseUnavailable(f"BigQuery: {what}: no result in time") from None
     except _VENDOR_ERRORS as error:
         raise _unavailable(what, error) from error
+
+
+_OF_A_ROW: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+"""Statuses of a request that one of its rows can cause."""
+
+
+def _of_request(status: int) -> str:
+    """Return what stands in place of a column where a request with one row was refused."""
+    return f"the request, HTTP {int(status)}"
+
+
+def _is_malformed(row: RefusedRow) -> bool:
+    return [error.get("location") for error in row.errors] == [_of_request(HTTPStatus.BAD_REQUEST)]
 
 
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:

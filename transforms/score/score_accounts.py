@@ -105,6 +105,8 @@ class ScoreAccounts(beam.PTransform):
     accounts_per_call: int = 5
     price: Price | None = None
     """The model's; None leaves cost_usd empty."""
+    counters: str = ""
+    """Prefix of the counters' names: Cloud Monitoring has them by name, whatever their step."""
 
     def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> beam.PCollection[ScoringResult]:
         """Score the accounts of each batch; its calls run beside each other."""
@@ -134,11 +136,12 @@ class _Score(beam.DoFn):
         self.accounts_per_call = config.accounts_per_call
         self.price = config.price
         self.ledger = Ledger(STAGE, config.pipeline_version)
-        self.calls = Metrics.counter(STAGE, "gemini_calls_total")
-        self.call_milliseconds = Metrics.distribution(STAGE, "api_call_duration_milliseconds")
-        self.tokens = Metrics.counter(STAGE, "vertex_ai_token_usage_total")
-        self.scored = Metrics.counter(STAGE, "scored_total")
-        self.failed = Metrics.counter(STAGE, "account_scoring_errors_total")
+        prefix = config.counters
+        self.calls = Metrics.counter(STAGE, f"{prefix}gemini_calls_total")
+        self.call_milliseconds = Metrics.distribution(STAGE, f"{prefix}api_call_duration_milliseconds")
+        self.tokens = Metrics.counter(STAGE, f"{prefix}vertex_ai_token_usage_total")
+        self.scored = Metrics.counter(STAGE, f"{prefix}scored_total")
+        self.failed = Metrics.counter(STAGE, f"{prefix}account_scoring_errors_total")
         self.throttled: Callable[[float], None] = ThrottledSeconds(STAGE)
 
     def setup(self) -> None:

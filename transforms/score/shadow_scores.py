@@ -19,6 +19,8 @@ from schemas.score import Score
 from transforms.logs import get_logger
 
 STAGE: Final = "Score shadows"
+SHADOW_COUNTERS: Final = "shadow_"
+"""Prefix of the names of a shadow's counters, so that alerts tell them from those of scores."""
 
 _BUCKETS: Final = 1_000_000
 _log = get_logger(__name__)
@@ -34,7 +36,7 @@ def is_in_sample(event_id: str, percent: float) -> bool:
 class ShadowScores(beam.PTransform):
     """list of EnrichedChange → Score, flagged as a shadow, for `percent` of the changes.
 
-    `scoring` is ScoreAccounts with the shadow's model and prompt.
+    `scoring` is ScoreAccounts with the shadow's model and prompt, and the counters' prefix SHADOW_COUNTERS.
     """
 
     scoring: beam.PTransform

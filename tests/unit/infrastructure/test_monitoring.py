@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from tests.unit.test_docs import leads_nowhere
+from transforms.score.shadow_scores import SHADOW_COUNTERS
 
 ROOT = Path(__file__).parents[3]
 ALERTS = (ROOT / "infrastructure" / "monitoring.tf").read_text(encoding="utf-8")
@@ -47,4 +48,11 @@ def _counters() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "counter":
                 names |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+                prefixed = {ast.unparse(it).replace("{prefix}", "")[2:-1] for it in node.args if _is_prefixed(it)}
+                names |= prefixed | {f"{SHADOW_COUNTERS}{name}" for name in prefixed}
     return {name for name in names if isinstance(name, str)}
+
+
+def _is_prefixed(argument: ast.expr) -> bool:
+    """Return whether a name is an f-string that begins with the prefix of a shadow's counters."""
+    return isinstance(argument, ast.JoinedStr) and ast.unparse(argument)[2:].startswith("{prefix}")

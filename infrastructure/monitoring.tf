@@ -46,9 +46,15 @@ locals {
       query    = "max(${format(local.system, "job_is_failed")}) > 0"
       duration = "0s"
     }
-    "backlog-grows-old" = {
-      title    = "Changes wait too long"
+    "data-grows-old" = {
+      title    = "Changes wait inside the job"
       severity = "ERROR"
+      query    = "max(${format(local.system, "job_system_lag")}) > ${var.alert_thresholds.system_lag_seconds} or max(${format(local.system, "job_data_watermark_age")}) > ${var.alert_thresholds.watermark_age_seconds}"
+      duration = "300s"
+    }
+    "backlog-grows-old" = {
+      title    = "Messages wait in Pub/Sub"
+      severity = "WARNING"
       query    = "max(${format(local.oldest, google_pubsub_subscription.rescoring.name)}) > ${var.alert_thresholds.backlog_age_seconds}"
       duration = "300s"
     }

@@ -148,6 +148,8 @@ variable "alert_thresholds" {
   description = "Thresholds of alerts; docs/monitoring.md says what to do when one fires."
   type = object({
     backlog_age_seconds       = optional(number, 900)
+    system_lag_seconds        = optional(number, 900)
+    watermark_age_seconds     = optional(number, 1800)
     dead_letter_ratio         = optional(number, 0.05)
     gemini_error_ratio        = optional(number, 0.2)
     tokens_an_hour            = optional(number, 20000000)

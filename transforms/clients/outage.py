@@ -1,7 +1,8 @@
 """Outage gate: hold work while BigQuery does not answer, probe it, and give up only after a deadline.
 
-A batch waits inside its bundle, so that nothing is acknowledged before it is done, and the backlog stays in Pub/Sub.
-One call at a time probes: during an outage BigQuery gets one call every few seconds, however much work waits.
+A batch waits inside its bundle, so that a worker that vanishes loses nothing: the runner repeats the bundle. By then
+Dataflow has acknowledged its messages: what waits is in the job's shuffles, and is lost if the job is cancelled. One
+call at a time probes: during an outage BigQuery gets one call every few seconds, however much work waits.
 """
 
 import time

@@ -1,6 +1,7 @@
 """The Gemini circuit: while Gemini fails as a whole, calls wait, and one at a time probes it.
 
-Calls are delayed rather than refused: the work stays unacknowledged in its bundle until Gemini answers again.
+Calls are delayed rather than refused: the work stays in its bundle, which the runner repeats if the worker vanishes,
+until Gemini answers again.
 """
 
 import asyncio

@@ -171,6 +171,12 @@ def event_id(header: ChangeEventHeader, record_id: str) -> str:
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def payload_event_id(payload: bytes) -> str:
-    """Return the id of an unreadable message: 32 hex digits, the hash of its bytes."""
-    return hashlib.sha256(payload).hexdigest()[:32]
+def payload_event_id(payload: bytes, part: int | None = None) -> str:
+    """Return the id of an unreadable message: 32 hex digits, the hash of its bytes.
+
+    Of several events in a message, an unreadable one has its number, `part`.
+    """
+    identity = hashlib.sha256(payload)
+    if part is not None:
+        identity.update(f"\x1f{part}".encode())
+    return identity.hexdigest()[:32]

@@ -4,6 +4,7 @@ RescoringError               has an error class, and a message without text from
 ├── RefusedEvent             the message is not a change event that this service can read
 │   ├── Undecodable          not JSON
 │   ├── InvalidEvent         JSON, but not what Salesforce sends
+│   │   └── MessageTooLarge  more bytes, events or records than one message may have
 │   └── UnsupportedEvent     sent by Salesforce, but it can't be read without guessing
 ├── WarehouseError           the warehouse has no context for the account
 │   ├── WarehouseUnavailable BigQuery did not answer, or refused the service
@@ -79,6 +80,10 @@ class Undecodable(RefusedEvent, error_class=ErrorClass.UNDECODABLE):
 
 class InvalidEvent(RefusedEvent, error_class=ErrorClass.INVALID_EVENT):
     """The JSON is not a change event, or its header is malformed."""
+
+
+class MessageTooLarge(InvalidEvent, error_class=ErrorClass.INVALID_EVENT):
+    """The message has more bytes, events or records than one message may have; none of it is read."""
 
 
 class UnsupportedEvent(RefusedEvent, error_class=ErrorClass.UNSUPPORTED_EVENT):

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.dead_letters.dead_letter_filter import DeadLetterFilter, StoredValues
 from pipeline.dead_letters.dead_letter_state import ENDED, REPLAYED_CTES, STATE_SQL, DeadLetterState
 from pipeline.dead_letters.held_dead_letter import MAX_REPLAYS
+from schemas.change_event import SourceMessage
 from schemas.dead_letter import REPLAYED_AFTER, DeadLetterRow
 from schemas.record import from_row
 from schemas.tables import CHANGE_OUTCOMES, DEAD_LETTER_REPLAYS, DEAD_LETTERS
@@ -95,7 +96,9 @@ SELECT
   dead_letter_id,
   ANY_VALUE(error_class) AS error_class,
   ANY_VALUE(account_id) AS account_id,
-  ANY_VALUE(payload_base64) AS payload_base64
+  ANY_VALUE(payload_base64) AS payload_base64,
+  ANY_VALUE(attributes) AS attributes,
+  ANY_VALUE(replay_count) AS replay_count
 FROM matching
 WHERE NOT is_journalled AND (NOT is_to_park OR {is_forced})
 GROUP BY dead_letter_id
@@ -157,11 +160,24 @@ class DeadLetterGroup:
 
 
 class Sampled(NamedTuple):
-    """A dead letter of a sample; `payload` is None if its row does not hold it."""
+    """A dead letter of a sample, and the message that a replay would publish; None if the row does not hold it."""
 
     error_class: str
     account_id: str | None
-    payload: bytes | None
+    message: SourceMessage | None
+
+
+def message_to_replay(
+    payload_base64: str | None, attributes: Mapping[str, str], replay_count: int
+) -> SourceMessage | None:
+    """Return the message that a replay of a dead letter would publish; None if its row does not hold the payload.
+
+    The attributes tell the parser which of several events of the message the dead letter is about.
+    """
+    if payload_base64 is None:
+        return None
+    replayed = {**attributes, "replay_count": str(replay_count + 1)}
+    return SourceMessage(payload=base64.b64decode(payload_base64), attributes=replayed)
 
 
 class DeadLetterTable:
@@ -207,7 +223,11 @@ class DeadLetterTable:
             Sampled(
                 error_class=row["error_class"],
                 account_id=row["account_id"],
-                payload=base64.b64decode(row["payload_base64"]) if row["payload_base64"] else None,
+                message=message_to_replay(
+                    row["payload_base64"],
+                    {it["key"]: it["value"] for it in row["attributes"] or ()},
+                    row["replay_count"],
+                ),
             )
             for row in rows
         ]

@@ -17,6 +17,7 @@ from pipeline.dead_letters.replay_rules import MAX_CAME_BACK_SHARE
 from pipeline.ledger.explanation import Decision, explained_records
 from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
 from pipeline.terminal.tables import Column, Listing, counted, fact_table
+from schemas.change_event import SourceMessage
 from schemas.clock import utc_now
 from schemas.failures import ErrorClass
 from transforms.filter.materiality import Materiality, load_materiality
@@ -115,7 +116,7 @@ def plan(
         missing = mirror.missing(not_found)
         if not request.is_forced:
             sample = [it for it in sample if not _waits(it, missing)]
-        decided = decisions_of((it.payload for it in sample), rules, registered, mirror.missing)
+        decided = decisions_of((it.message for it in sample), rules, registered, mirror.missing)
     waiting = sum(not_found[account_id] for account_id in missing)
     to_replay, to_park = _counts(groups, request, 0 if request.is_forced else waiting)
     decisions = scaled(decided, to_replay)
@@ -147,10 +148,10 @@ def _counts(groups: Sequence[DeadLetterGroup], request: ReplayRequest, waiting: 
 
 
 def decisions_of(
-    payloads: Iterable[bytes | None], materiality: Materiality, schemas: AvroSchemas, missing: MissingAccounts
+    messages: Iterable[SourceMessage | None], materiality: Materiality, schemas: AvroSchemas, missing: MissingAccounts
 ) -> Counter[str]:
-    """Count payloads by what the pipeline would decide now, with what a look-up of their accounts would refuse."""
-    decided = [None if it is None else _decided(it, materiality, schemas) for it in payloads]
+    """Count messages by what the pipeline would decide now, with what a look-up of their accounts would refuse."""
+    decided = [None if it is None else _decided(it, materiality, schemas) for it in messages]
     unknown = missing(sorted({it.account_id for records in decided for it in records or () if it.account_id}))
     counts: Counter[str] = Counter()
     for records in decided:
@@ -170,8 +171,8 @@ class _Decided:
     account_id: str | None = None
 
 
-def _decided(payload: bytes, materiality: Materiality, schemas: AvroSchemas) -> list[_Decided]:
-    explained = explained_records(payload, materiality, schemas)
+def _decided(message: SourceMessage, materiality: Materiality, schemas: AvroSchemas) -> list[_Decided]:
+    explained = explained_records(message, materiality, schemas)
     return [_Decided(it.decision, account_to_look_up(record, it)) for record, it in explained]
 
 

@@ -13,7 +13,7 @@ import structlog
 from rich.console import Group
 from rich.text import Text
 
-from pipeline.dead_letters.dead_letter_table import DeadLetterTable
+from pipeline.dead_letters.dead_letter_table import DeadLetterTable, message_to_replay
 from pipeline.dead_letters.list_dead_letters import remedy_of
 from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
@@ -68,12 +68,12 @@ def show_dead_letter(
         table = DeadLetterTable(warehouse, resources.dataset)
         row = table.dead_letter(dead_letter_id)
         replays, outcomes = tuple(table.replays(row)), tuple(table.outcomes(row))
-    payload = None if row.payload_base64 is None else base64.b64decode(row.payload_base64)
-    explained = [] if payload is None else explained_records(payload, rules, registered)
+    message = message_to_replay(row.payload_base64, {it.key: it.value for it in row.attributes}, row.replay_count)
+    explained = explained_records(message, rules, registered) if message else []
     needed = {account_id for record, it in explained if (account_id := account_to_look_up(record, it))}
     return ShownDeadLetter(
         row=row,
-        payload=payload,
+        payload=message.payload if message else None,
         explanations=tuple(it for _, it in explained),
         replays=replays,
         outcomes=outcomes,

@@ -15,8 +15,9 @@ def read_event_files(path: Path) -> Iterator[bytes]:
     """Return the events of a file or folder byte for byte; bytes that are not JSON are returned as an event, too.
 
     A `.jsonl` or `.ndjson` file has one event per line, a `.json` file one event or an array of them, any other file
-    one message. Of a folder, files with these suffixes, `.bin` or `.xml` are read in order of name. Standard input, a
-    FIFO or process substitution has no suffix: it has an event, an array of events or JSON lines, or else one message.
+    one message, which may itself have several events; a `.gz` file is one message, compressed as it is. Of a folder,
+    files with these suffixes, `.bin` or `.xml` are read in order of name. Standard input, a FIFO or process
+    substitution has no suffix: it has an event, an array of events or JSON lines, or else one message.
 
     Raises:
         EventFileError: The path does not exist, is a folder without such files, or a file is empty.
@@ -47,7 +48,7 @@ def read_named_events(path: Path) -> Iterator[tuple[Path, bytes]]:
 
 
 _LINES = frozenset({".jsonl", ".ndjson"})
-_SUFFIXES = _LINES | {".json", ".bin", ".xml"}
+_SUFFIXES = _LINES | {".json", ".bin", ".xml", ".gz"}
 _CHUNK_BYTES = 65_536
 
 

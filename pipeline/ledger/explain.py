@@ -74,7 +74,8 @@ def _fact(it: Explanation) -> tuple[str, Text]:
     # Of one width, so that what follows begins in one column.
     why = _why(it)
     decision.pad_right(max(0, _DECISION_WIDTH - len(decision)) if why else 0)
-    return it.account_id or "no account", Text.assemble(decision, "  ", why) if why else decision
+    number = f"event {it.event_in_message}: " if it.event_in_message else ""
+    return f"{number}{it.account_id or 'no account'}", Text.assemble(decision, "  ", why) if why else decision
 
 
 def _word(decision: Decision) -> str:

@@ -12,7 +12,7 @@ dead_letter   the ErrorClass; such an explanation has a message, too
 """
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from transforms.coalesce.tombstones import is_deletion
 from transforms.filter.materiality import Materiality
 from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas
-from transforms.parse.message_parsing import parse_message
+from transforms.parse.message_parsing import parse_events
 
 
 class Decision(StrEnum):
@@ -37,6 +37,7 @@ class Decision(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+_LEFT_OUT: Final = frozenset({"message", "event_in_message"})
 _RESCORE_REASONS: Final = {
     ChangeType.CREATE: "created",
     ChangeType.UPDATE: "material",
@@ -60,26 +61,30 @@ class Explanation:
     flags: tuple[str, ...] = ()
     committed_at: dt.datetime | None = None
     message: str | None = None
+    event_in_message: int | None = None
+    """Number of the event, from 1, in a message of several; None in any other."""
 
     def document(self) -> dict[str, Any]:
-        """Return the explanation as `--json` prints it; only dead letters have a message."""
+        """Return the explanation as `--json` prints it; events of a message with several have a number."""
         document = asdict(self) | {"committed_at": rfc3339(self.committed_at) if self.committed_at else None}
-        if self.message is None:
-            del document["message"]
-        return document
+        return {name: it for name, it in document.items() if it is not None or name not in _LEFT_OUT}
 
 
 def explain_message(payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS) -> list[Explanation]:
     """Return an explanation for each account that a message is about; a message that can't be parsed has one too."""
-    return [explanation for _, explanation in explained_records(payload, materiality, schemas)]
+    return [explanation for _, explanation in explained_records(SourceMessage(payload=payload), materiality, schemas)]
 
 
 def explained_records(
-    payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS
+    source: SourceMessage, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS
 ) -> list[tuple[ParsedRecord, Explanation]]:
-    """Return what a message says, record by record, each with its explanation."""
-    records = parse_message(SourceMessage(payload=payload), schemas, account_fields=materiality.account_fields)
-    return [(record, explain(record, materiality)) for record in records]
+    """Return what a message says, record by record, each with its explanation; of several events, with its number."""
+    events = parse_events(source, schemas, account_fields=materiality.account_fields)
+    return [
+        (record, replace(explain(record, materiality), event_in_message=number if len(events) > 1 else None))
+        for number, records in enumerate(events, 1)
+        for record in records
+    ]
 
 
 def explain(record: ParsedRecord, materiality: Materiality) -> Explanation:

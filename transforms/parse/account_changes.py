@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from schemas.salesforce_ids import ACCOUNT_KEY_PREFIX, names_no_record, normaliz
 from transforms.errors import InvalidEvent, RefusedEvent
 from transforms.ledger import Received
 from transforms.parse.field_changes import FieldChanges, field_changes
+from transforms.parse.narrowed_events import NarrowedEvent
 
 _MAX_ID_LENGTH: Final = 255
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -48,15 +49,30 @@ class Refusal:
 ParsedRecord = AccountChange | NoChange | Refusal
 
 
-def account_changes(event: ChangeEvent, source: SourceMessage, account_fields: AccountFields) -> list[ParsedRecord]:
-    """Return what an event says about each of its records; a malformed id refuses its own record only."""
+def account_changes(
+    event: ChangeEvent, source: SourceMessage, account_fields: AccountFields, *, is_whole: bool = True
+) -> list[ParsedRecord]:
+    """Return what an event says about each of its records; a malformed id refuses its own record only.
+
+    Args:
+        event: The event.
+        source: Its message.
+        account_fields: The entities that count, and which of their fields name the account.
+        is_whole: Whether the message holds nothing else. Otherwise, and if the event has several records, each has the
+            event narrowed to it as its message.
+    """
     header = event.header
     committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
     trace_id = _trace_id(source.attributes)
     fields = field_changes(event) if header.entity_name in account_fields else None
     records: list[ParsedRecord] = []
-    for record_id in dict.fromkeys(header.record_ids):
-        received = _received(header, record_id, source, committed_at, trace_id)
+    record_ids: Collection[str] = header.record_ids
+    narrowed = None
+    if len(record_ids) > 1 or not is_whole:
+        narrowed, record_ids = NarrowedEvent.of(event, source), dict.fromkeys(record_ids)
+    for record_id in record_ids:
+        own = narrowed.message([record_id]) if narrowed else source
+        received = _received(header, record_id, own, committed_at, trace_id)
         if fields is None:
             records.append(NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY))
         else:
@@ -64,9 +80,9 @@ def account_changes(event: ChangeEvent, source: SourceMessage, account_fields: A
     return records
 
 
-def message_refusal(source: SourceMessage, error: RefusedEvent) -> Refusal:
-    """Return the refusal of a whole message, identified by a hash of its bytes."""
-    identity = payload_event_id(source.payload)
+def message_refusal(source: SourceMessage, error: RefusedEvent, part: int | None = None) -> Refusal:
+    """Return the refusal of a message, or of one of its events, identified by a hash of its bytes and that number."""
+    identity = payload_event_id(source.payload, part)
     trace_id = _trace_id(source.attributes) or identity
     return Refusal(Received(event_id=identity, source=source, trace_id=trace_id), error)
 

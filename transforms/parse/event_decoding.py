@@ -1,37 +1,53 @@
-"""Decode a message's bytes into the header and body of a change event, in whichever shape it was published.
+"""Decode a message's bytes into the change events that it holds, in whichever shape they were published.
 
-The shapes: the payload alone; the CometD envelope `{data: {schema, payload, event}}`; the Pub/Sub API's event,
-decoded and flat `{id, schemaId, replayId, payload}`; Avro JSON with wrapped unions; CloudEvent data `{event, schema,
-payload}`, with or without the CloudEvent around it; Event Relay, with the event in `detail.payload` or `detail`; Kafka
-Connect's `{payload, schema}`; an unbundled event with `recordId` in the singular; any of them as base64 or as JSON
-within JSON.
+docs/event-shapes.md lists the shapes: the payload alone, or within the envelopes of CometD, the Pub/Sub API,
+CloudEvents, Pub/Sub push, Event Relay, Kafka connectors and the like, in any nesting; Avro JSON with wrapped unions;
+any of them as base64, with gzip, or as JSON within JSON; several events as a list or as JSON lines.
 """
 
-import base64
-import binascii
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from schemas.validation_errors import kind_of
-from transforms.errors import InvalidEvent, Undecodable
+from transforms.errors import InvalidEvent, MessageTooLarge, RefusedEvent, Undecodable
 from transforms.parse.avro_schemas import NO_REFERENCE, SchemaReference
+from transforms.parse.avro_unions import is_union, unwrap_unions
+from transforms.parse.message_text import Allowance, UnreadablePart, may_hold_json, read_documents
+from transforms.parse.unreadable_shapes import missing_header, not_an_object, other_event, with_attributes
 
-MAX_EVENT_BYTES: Final = 3 * 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 3 * 1024 * 1024
 """Salesforce sends at most 1 MB; base64 and JSON within JSON make that longer, but less than three times as long."""
 
-MAX_DEPTH: Final = 32
+MAX_DECOMPRESSED_BYTES: Final = MAX_MESSAGE_BYTES
+MAX_EVENTS: Final = 1_000
+"""Of one message."""
+
+MAX_ENVELOPES: Final = 16
+"""Around an event, counting each list and each text within a text."""
+
 _HEADER: Final = "ChangeEventHeader"
-_ENVELOPE_KEYS: Final = ("payload", "data", "detail")
-_MAX_ENVELOPES: Final = 6
+_ENVELOPE_KEYS: Final = (
+    "payload",
+    "data",
+    "data_base64",
+    "detail",
+    "message",
+    "event",
+    "events",
+    "records",
+    "value",
+    "body",
+)
 _NOT_FIELDS: Final = frozenset({_HEADER, "Id", "ReplayId", "_ObjectType", "_EventType"})
 _KAFKA_MARK: Final = "_ObjectType"
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}\Z")
+_LISTS: Final = ("recordIds", "changedFields", "nulledFields", "diffFields")
+_EVENT_NAME: Final = re.compile(r"(?P<entity>\w*?[A-Za-z0-9])(?P<custom>__)?ChangeEvent\Z")
 _FLAT_OBJECTS: Final = 2
 _HEADER_ARRAYS: Final = 4
-_UNION_TYPES: Final = frozenset({"string", "int", "long", "float", "double", "boolean", "bytes", "array", "map"})
-_UNION_RECORD_PREFIX: Final = "com.sforce.eventbus."
+_NO_ATTRIBUTES: Final[Mapping[str, str]] = {}
 
 JsonObject = dict[str, Any]
 
@@ -49,105 +65,216 @@ class DecodedEvent(NamedTuple):
 
 
 def decode_event(payload: bytes) -> DecodedEvent:
-    """Return the event that a message's bytes hold, without its envelopes.
+    """Return the one event of a message.
 
     Raises:
         Undecodable: The bytes are not JSON.
-        InvalidEvent: The JSON has no ChangeEventHeader, or is larger or deeper than a change event.
+        InvalidEvent: The JSON is not one change event, or is larger or deeper than one.
     """
-    if len(payload) > MAX_EVENT_BYTES:
-        raise InvalidEvent(
-            f"{len(payload):,} bytes are too many: a change event has at most 1 MB, {MAX_EVENT_BYTES:,} bytes encoded"
+    events = decode_events(payload)
+    if len(events) > 1 or isinstance(events[0], UnreadablePart):
+        raise InvalidEvent(f"expected one change event, found {len(events)}")
+    return events[0]
+
+
+def decode_events(
+    payload: bytes, attributes: Mapping[str, str] = _NO_ATTRIBUTES
+) -> list[DecodedEvent | UnreadablePart]:
+    """Return the events that a message's bytes hold, without their envelopes, and in their order.
+
+    Only a message of several events has unreadable ones in the list, and at least one that is readable.
+
+    Args:
+        payload: The message's bytes.
+        attributes: The message's; they explain why bytes can't be read.
+
+    Raises:
+        Undecodable: The bytes are not JSON.
+        InvalidEvent: The JSON has no ChangeEventHeader, or is larger or deeper than change events.
+    """
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise MessageTooLarge(
+            f"{len(payload):,} bytes are too many: a change event has at most 1 MB, and a message may have "
+            f"{MAX_MESSAGE_BYTES:,}"
         )
-    document, is_flat = _load(payload)
-    schema = NO_REFERENCE
+    plain = _plain_event(payload)
+    if plain:
+        return [plain]
+    try:
+        allowance = Allowance(MAX_DECOMPRESSED_BYTES, MAX_EVENTS)
+        found = list(_events_in(payload, NO_REFERENCE, allowance, MAX_ENVELOPES))
+    except Undecodable as error:
+        raise with_attributes(error, attributes) from None
+    return _all_events(found)
+
+
+def _plain_event(payload: bytes) -> DecodedEvent | None:
+    """Return the event of a message that is its payload alone, as most are; None for any other message.
+
+    An event that has at most as many objects as itself and its header, and as many arrays as a header, has no unions to
+    unwrap. Counting brackets is far cheaper than looking at each value.
+    """
+    if not payload.startswith(b"{"):
+        return None
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
     if type(document) is not dict or _HEADER not in document:
-        document, schema = _find_event(document)
-        is_flat = False
-    event: JsonObject = document
-    header = event[_HEADER] if is_flat else _unwrap_unions(event[_HEADER])
+        return None
+    is_flat = payload.count(b"{") <= _FLAT_OBJECTS and payload.count(b"[") <= _HEADER_ARRAYS
+    header = document[_HEADER]
+    if not is_flat or type(header) is not dict:
+        return _without_unions(document, NO_REFERENCE)
+    _normalize_header(header)
+    return _decoded(header, document, NO_REFERENCE)
+
+
+class _Found(NamedTuple):
+    """An object that has a ChangeEventHeader, with what its envelopes say about its schema."""
+
+    event: JsonObject
+    schema: SchemaReference
+
+
+def _events_in(
+    value: Any, schema: SchemaReference, allowance: Allowance, depth: int
+) -> Iterator[_Found | UnreadablePart]:
+    """Yield the events within a JSON value or a text; what is no event among several is an unreadable part."""
+    if depth < 0:
+        raise InvalidEvent(f"{_HEADER} is not within {MAX_ENVELOPES} envelopes: publish change events only")
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, bytes):
+        yield from _each(read_documents(value, allowance), schema, allowance, depth)
+    elif isinstance(value, list):
+        yield from _each(value, schema, allowance, depth)
+    elif not isinstance(value, dict):
+        raise not_an_object(value)
+    elif _HEADER in value:
+        allowance.read_event()
+        yield _Found(value, schema)
+    else:
+        yield from _within(value, SchemaReference.of(value).or_else(schema), allowance, depth)
+
+
+def _each(
+    values: list[Any], schema: SchemaReference, allowance: Allowance, depth: int
+) -> Iterator[_Found | UnreadablePart]:
+    if not values:
+        raise InvalidEvent("an empty list: publish change events only")
+    if len(values) == 1:
+        yield from _events_in(values[0], schema, allowance, depth - 1)
+        return
+    for value in values:
+        if isinstance(value, UnreadablePart):
+            allowance.read_event()
+            yield value
+            continue
+        try:
+            yield from list(_events_in(value, schema, allowance, depth - 1))
+        except MessageTooLarge:
+            raise
+        except RefusedEvent as error:
+            allowance.read_event()
+            yield UnreadablePart(orjson.dumps(value), error)
+
+
+def _within(
+    envelope: JsonObject, schema: SchemaReference, allowance: Allowance, depth: int
+) -> Iterator[_Found | UnreadablePart]:
+    refusal: RefusedEvent | None = None
+    for inner in _enveloped(envelope):
+        try:
+            found = list(_events_in(inner, schema, allowance, depth - 1))
+        except MessageTooLarge:
+            raise
+        except RefusedEvent as error:
+            refusal = refusal or error
+            continue
+        yield from found
+        return
+    raise other_event(envelope) or refusal or missing_header()
+
+
+def _enveloped(envelope: JsonObject) -> Iterator[Any]:
+    """Yield the values of an envelope that may be an event or hold one, the likeliest first."""
+    if len(envelope) == 1:
+        ((name, inner),) = envelope.items()
+        if is_union(name, inner):
+            yield inner
+    for key in _ENVELOPE_KEYS:
+        inner = envelope.get(key)
+        if inner and (isinstance(inner, dict | list) or (isinstance(inner, str) and may_hold_json(inner))):
+            yield inner
+
+
+def _all_events(found: list[_Found | UnreadablePart]) -> list[DecodedEvent | UnreadablePart]:
+    if len(found) == 1:
+        return [_of(found[0])]
+    events: list[DecodedEvent | UnreadablePart] = []
+    first: RefusedEvent | None = None
+    for part in found:
+        try:
+            events.append(_of(part))
+        except RefusedEvent as error:
+            first = first or error
+            text = part.text if isinstance(part, UnreadablePart) else orjson.dumps(part.event)
+            events.append(UnreadablePart(text, error))
+    if first and all(isinstance(event, UnreadablePart) for event in events):
+        message = f"none of {len(events)} events can be read; the first: {first}"
+        raise type(first)(message, first.error_class)
+    return events
+
+
+def _of(part: _Found | UnreadablePart) -> DecodedEvent:
+    if isinstance(part, UnreadablePart):
+        raise part.error
+    return _without_unions(part.event, part.schema)
+
+
+def _without_unions(event: JsonObject, schema: SchemaReference) -> DecodedEvent:
+    header = event[_HEADER]
+    header = unwrap_unions(_json_of(header) if isinstance(header, str) else header)
+    if isinstance(header, dict):
+        _normalize_header(header)
+    return _decoded(
+        header, {name: unwrap_unions(it) if isinstance(it, dict | list) else it for name, it in event.items()}, schema
+    )
+
+
+def _decoded(header: Any, event: JsonObject, schema: SchemaReference) -> DecodedEvent:
+    """Return the event; what is no field is taken out of it."""
     if not isinstance(header, dict):
         raise InvalidEvent(f"{_HEADER}: expected an object, found {kind_of(header)}")
-    if "recordIds" not in header and "recordId" in header:
-        header["recordIds"] = [header.pop("recordId")]
     null_is_unset = _KAFKA_MARK in event
     for name in _NOT_FIELDS:
         event.pop(name, None)
-    if not is_flat:
-        event = {name: _unwrap_unions(it) if isinstance(it, dict | list) else it for name, it in event.items()}
     return DecodedEvent(header, event, null_is_unset, schema)
 
 
-def _load(text: bytes) -> tuple[object, bool]:
-    """Parse JSON, or base64 of JSON.
+def _normalize_header(header: JsonObject) -> None:
+    """Write a header as Salesforce does: ids and field names as lists, and the entity's name, not the event's."""
+    if "recordIds" not in header and "recordId" in header:
+        header["recordIds"] = [header.pop("recordId")]
+    if str in map(type, map(header.get, _LISTS)):
+        for name in _LISTS:
+            if isinstance(text := header.get(name), str):
+                header[name] = unwrap_unions(_json_of(text))
+    entity = header.get("entityName")
+    if isinstance(entity, str) and entity[-5:] == "Event":
+        header["entityName"] = _entity_of(entity)
 
-    The second value tells whether the text has at most as many objects as an event and its header, and as many arrays
-    as a header: then there are no unions to unwrap. Counting brackets is far cheaper than looking at each value.
-    """
-    if not text.startswith(b"{"):
-        text = _json_in(text)
+
+def _json_of(text: str) -> Any:
+    """Return the value of JSON text in the header; text that is not JSON stays text, which is refused by its field."""
     try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        # The error's own text may quote the message, so only its position is told.
-        raise Undecodable(f"not JSON, from character {error.pos} on: expected a change event in JSON") from None
-    return document, text.count(b"{") <= _FLAT_OBJECTS and text.count(b"[") <= _HEADER_ARRAYS
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
-def _json_in(text: bytes) -> bytes:
-    """Return the text without white space and base64, for a text that does not start as an object."""
-    stripped = text.strip()
-    if not stripped:
-        raise Undecodable("the message is empty: expected a change event in JSON")
-    if _BASE64.match(stripped):
-        stripped = _from_base64(stripped)
-    if stripped.startswith(b"<"):
-        raise Undecodable("XML, such as an Outbound Message: publish change events, as JSON")
-    return stripped
-
-
-def _from_base64(text: bytes) -> bytes:
-    standard = text.replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
-    try:
-        return base64.b64decode(standard + b"=" * (-len(standard) % 4), validate=True).strip()
-    except binascii.Error:
-        raise Undecodable("not JSON, and not complete base64: expected a change event in JSON") from None
-
-
-def _find_event(document: object) -> tuple[JsonObject, SchemaReference]:
-    """Return the object that has the ChangeEventHeader, and the schema that the envelope nearest to it names."""
-    schema = NO_REFERENCE
-    for _ in range(_MAX_ENVELOPES):
-        if isinstance(document, str):
-            document, _ = _load(document.encode())
-        elif not isinstance(document, dict):
-            raise InvalidEvent(
-                f"expected a JSON object, found {kind_of(document)}: publish one change event per message"
-            )
-        elif _HEADER in document:
-            return document, schema
-        else:
-            inner = next((key for key in _ENVELOPE_KEYS if document.get(key)), None)
-            if inner is None:
-                break
-            schema = SchemaReference.of(document).or_else(schema)
-            document = document[inner]
-    raise InvalidEvent(f"{_HEADER} is missing, also within payload, data and detail: publish change events only")
-
-
-def _unwrap_unions(value: Any, depth: int = 0) -> Any:
-    """Remove Avro JSON's union wrappers, by known type names only: `{"LastName": "X"}` is a value, not a wrapper."""
-    if depth > MAX_DEPTH:
-        raise InvalidEvent(f"a field is nested deeper than {MAX_DEPTH} levels, which is more than any change event has")
-    if isinstance(value, dict):
-        if len(value) == 1:
-            ((name, inner),) = value.items()
-            if name in _UNION_TYPES or name.startswith(_UNION_RECORD_PREFIX):
-                return _unwrap_unions(inner, depth + 1)
-        return {
-            name: _unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner
-            for name, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner for inner in value]
-    return value
+def _entity_of(event_name: str) -> str:
+    """Return the entity of an event's name: Account of AccountChangeEvent, Project__c of Project__ChangeEvent."""
+    match = _EVENT_NAME.match(event_name)
+    return f"{match['entity']}{'__c' if match['custom'] else ''}" if match else event_name

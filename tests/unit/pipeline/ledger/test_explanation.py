@@ -1,10 +1,12 @@
 """Each decision about an event, with each of its reasons."""
 
+import gzip
 import io
 import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from pipeline.ledger.explain import explain, render
 from pipeline.ledger.explanation import Decision, Explanation, explain_message
 from pipeline.terminal.times import rfc3339
 from schemas.change_event import ChangeType
-from tests.fixtures.changes import COMMITTED_AT, account_id, payload
+from tests.fixtures.changes import COMMITTED_AT, account_id, event, payload
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import parse_event_schema
 
@@ -186,3 +188,29 @@ def test_an_unusable_value_is_listed() -> None:
     explanation = _one(payload({"AnnualRevenue": -1}, changedFields=["AnnualRevenue"]))
     assert (explanation.decision, explanation.material_fields) == (Decision.RESCORE, ("AnnualRevenue",))
     assert explanation.flags == ("unusable_value:AnnualRevenue",)
+
+
+SEVERAL = orjson.dumps([event(), event(recordIds=[account_id(2), account_id(3)]), {"no": "event"}])
+
+
+def test_each_event_of_a_message_with_several_is_explained() -> None:
+    """Each record of each, with the number of its event; a message of one has no numbers."""
+    explained = explain_message(SEVERAL, DEFAULTS)
+    assert [(it.event_in_message, it.account_id, it.decision.value) for it in explained] == [
+        (1, account_id(1), "rescore"),
+        (2, account_id(2), "rescore"),
+        (2, account_id(3), "rescore"),
+        (3, None, "dead_letter"),
+    ]
+    assert [it.document()["event_in_message"] for it in explained] == [1, 2, 2, 3]
+    assert "event_in_message" not in _one(payload()).document()
+
+
+def test_events_of_a_compressed_file_are_shown_by_number(tmp_path: Path) -> None:
+    """A file with gzip is one message, as it would be published; the report has a line for each of its events."""
+    (tmp_path / "events.json.gz").write_bytes(gzip.compress(SEVERAL))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(explain([tmp_path], materiality=None, schemas=None)))
+    report = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"event 1: {account_id(1)}" in report
+    assert "event 3: no account" in report

@@ -1,47 +1,102 @@
-"""Every shape in which an event can arrive, and every kind of bytes that is not an event."""
+"""Every shape in which an event can arrive, in any nesting, and several events in one message."""
 
 import base64
+import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fixtures.changes import event, payload
-from transforms.errors import InvalidEvent, Undecodable
-from transforms.parse.event_decoding import MAX_EVENT_BYTES, decode_event
+from tests.fixtures.examples import examples
+from transforms.errors import InvalidEvent, MessageTooLarge, Undecodable
+from transforms.parse.event_decoding import MAX_EVENTS, MAX_MESSAGE_BYTES, DecodedEvent, decode_event, decode_events
+from transforms.parse.message_text import UnreadablePart
 
 PLAIN = event()
 
-SHAPES: dict[str, Any] = {
-    "payload alone": PLAIN,
-    "CometD envelope": {"data": {"schema": "s", "payload": PLAIN, "event": {"replayId": 1}}, "channel": "/data/x"},
-    "Pub/Sub API, flat": {"id": "i", "schemaId": "s", "replayId": 1, "payload": PLAIN},
-    "CloudEvent data": {"event": {"replayId": 1}, "schema": "s", "payload": PLAIN},
-    "CloudEvent": {"specversion": "1.0", "data": {"event": {}, "schema": "s", "payload": PLAIN}},
-    "Event Relay, detail.payload": {"detail-type": "AccountChangeEvent", "detail": {"payload": PLAIN}},
-    "Event Relay, detail": {"detail-type": "AccountChangeEvent", "detail": PLAIN},
-    "Kafka Connect": {"schema": None, "payload": PLAIN},
-    "JSON within JSON": json.dumps(PLAIN),
-    "JSON within an envelope": {"payload": json.dumps(PLAIN)},
-    "base64 within an envelope": {"data": {"payload": base64.b64encode(payload()).decode()}},
+
+def _base64(value: Any) -> str:
+    return base64.b64encode(orjson.dumps(value)).decode()
+
+
+def _lines_of_76(value: Any) -> str:
+    return base64.encodebytes(orjson.dumps(value)).decode()
+
+
+ENVELOPES: dict[str, Callable[[Any], Any]] = {
+    "CometD": lambda it: {"data": {"schema": "s", "payload": it, "event": {"replayId": 1}}, "channel": "/data/x"},
+    "Pub/Sub API, flat": lambda it: {"id": "i", "schemaId": "s", "replayId": 1, "payload": it},
+    "CloudEvent data": lambda it: {"event": {"replayId": 1}, "schema": "s", "payload": it},
+    "CloudEvent": lambda it: {"specversion": "1.0", "type": "x", "data": it},
+    "CloudEvent, data_base64": lambda it: {"specversion": "1.0", "data_base64": _base64(it)},
+    "Event Relay, detail.payload": lambda it: {"detail-type": "AccountChangeEvent", "detail": {"payload": it}},
+    "Event Relay, detail": lambda it: {"detail-type": "AccountChangeEvent", "detail": it},
+    "Kafka Connect": lambda it: {"schema": None, "payload": it},
+    "Kafka REST": lambda it: [{"topic": "t", "key": None, "value": it, "offset": 1}],
+    "Pub/Sub push": lambda it: {
+        "message": {"data": _base64(it), "attributes": {"entity": "Account"}, "messageId": "1"},
+        "subscription": "projects/p/subscriptions/s",
+    },
+    "event": lambda it: {"eventId": "e", "replayId": 1, "event": it},
+    "FetchResponse": lambda it: {"events": [{"event": {"payload": it}, "replayId": "AAA="}], "rpcId": "r"},
+    "JSON within JSON": json.dumps,
+    "base64": _base64,
+    "base64 in lines of 76": _lines_of_76,
+    "base64 in payload, in lines of 76": lambda it: {"payload": _lines_of_76(it)},
+    "gzip in payload": lambda it: {"payload": base64.b64encode(gzip.compress(orjson.dumps(it))).decode()},
+    "list of one": lambda it: [it],
+    "Avro union": lambda it: {"com.sforce.eventbus.AccountChangeEvent": it},
+}
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": bytes,
+    "gzip": gzip.compress,
+    "gzip twice": lambda raw: gzip.compress(gzip.compress(raw)),
+    "gzip in two members": lambda raw: gzip.compress(raw[:50]) + gzip.compress(raw[50:]),
+    "base64": base64.b64encode,
+    "base64, URL-safe": base64.urlsafe_b64encode,
+    "base64, no padding": lambda raw: base64.b64encode(raw).rstrip(b"="),
+    "base64, MIME": base64.encodebytes,
+    "base64, MIME with CRLF": lambda raw: base64.encodebytes(raw).replace(b"\n", b"\r\n"),
+    "gzip in base64": lambda raw: base64.b64encode(gzip.compress(raw)),
+    "byte order mark": lambda raw: b"\xef\xbb\xbf" + raw,
+    "Confluent's JSON Schema format": lambda raw: b"\x00\x00\x00\x00\x07" + raw,
+    "white space": lambda raw: b"\r\n " + raw + b"\n",
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_is_the_same_event(shape: str) -> None:
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_every_envelope_is_the_same_event(name: str) -> None:
     """In any envelope, header and fields are those of the payload alone."""
-    header, body, *_ = decode_event(orjson.dumps(SHAPES[shape]))
+    header, body, *_ = decode_event(orjson.dumps(ENVELOPES[name](PLAIN)))
     assert header == PLAIN["ChangeEventHeader"]
     assert body == {"Rating": "Hot"}
 
 
-@pytest.mark.parametrize(
-    "encode", [base64.b64encode, base64.urlsafe_b64encode, lambda raw: base64.b64encode(raw).rstrip(b"=")]
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_every_encoding_is_the_same_event(name: str) -> None:
+    """Encoded as a whole, the event is the same."""
+    document = json.dumps({"schemaId": "s", "payload": PLAIN}, indent=1).encode()
+    assert decode_event(ENCODINGS[name](document))[1] == {"Rating": "Hot"}
+
+
+@examples(ordinary=100, slow=5_000)
+@given(
+    st.lists(st.sampled_from(sorted(ENVELOPES)), max_size=5),
+    st.sampled_from(sorted(set(ENCODINGS) - {"Confluent's JSON Schema format"})),
 )
-def test_base64_is_the_same_event(encode: Any) -> None:
-    """Standard and URL-safe base64 are decoded, with or without padding."""
-    assert decode_event(encode(payload()))[1] == {"Rating": "Hot"}
+def test_any_nesting_is_the_same_event(names: list[str], encoding: str) -> None:
+    """Envelopes within envelopes within an encoding hold the event that is innermost."""
+    document: Any = PLAIN
+    for name in names:
+        document = ENVELOPES[name](document)
+    header, body, *_ = decode_event(ENCODINGS[encoding](orjson.dumps(document)))
+    assert header == PLAIN["ChangeEventHeader"]
+    assert body == {"Rating": "Hot"}
 
 
 def test_record_id_in_the_singular_is_a_list_of_one() -> None:
@@ -51,18 +106,46 @@ def test_record_id_in_the_singular_is_a_list_of_one() -> None:
     assert decode_event(orjson.dumps({"ChangeEventHeader": header}))[0]["recordIds"] == [header["recordId"]]
 
 
+def test_header_and_lists_may_be_text() -> None:
+    """A header that is JSON text, and lists in it that are, are read."""
+    header = PLAIN["ChangeEventHeader"]
+    as_text = header | {name: json.dumps(header[name]) for name in ("recordIds", "changedFields", "nulledFields")}
+    for document in ({"ChangeEventHeader": as_text}, {"ChangeEventHeader": json.dumps(as_text), "Rating": "Hot"}):
+        assert decode_event(orjson.dumps(document))[0] == header
+
+
+@pytest.mark.parametrize(
+    ("named", "entity"),
+    [
+        ("AccountChangeEvent", "Account"),
+        ("Project__ChangeEvent", "Project__c"),
+        ("ns__Project__ChangeEvent", "ns__Project__c"),
+        ("OpportunityContactRoleChangeEvent", "OpportunityContactRole"),
+        ("Account", "Account"),
+        ("Project__c", "Project__c"),
+        ("ChangeEvent", "ChangeEvent"),
+    ],
+)
+def test_the_name_of_the_event_is_read_as_its_entity(named: str, entity: str) -> None:
+    """Some bridges write the event's name in `entityName`."""
+    assert decode_event(payload(entityName=named))[0]["entityName"] == entity
+
+
 def test_unions_are_unwrapped_by_known_type_names_only() -> None:
-    """Avro JSON's union wrappers are removed; a compound field with one part is kept."""
+    """Avro JSON's union wrappers are removed, in the header too; a compound field with one part is kept."""
+    header = {name: {"array": it} if isinstance(it, list) else it for name, it in PLAIN["ChangeEventHeader"].items()}
     body = {
         "Rating": {"string": "Hot"},
-        "AnnualRevenue": {"double": 1.5},
-        "LastModifiedDate": {"long": 1},
-        "BillingAddress": {"com.sforce.eventbus.Address": {"City": {"string": "Berlin"}, "Street": None}},
+        "LastModifiedDate": {"long.timestamp-millis": 1},
+        "BillingAddress": {"io.confluent.salesforce.Address": {"City": {"string": "Berlin"}, "Street": None}},
         "Name": {"LastName": "X"},
     }
-    assert decode_event(orjson.dumps(event(body)))[1] == {
+    decoded = decode_event(
+        orjson.dumps({"ChangeEventHeader": {"com.sforce.eventbus.ChangeEventHeader": header}, **body})
+    )
+    assert decoded.header == PLAIN["ChangeEventHeader"]
+    assert decoded.body == {
         "Rating": "Hot",
-        "AnnualRevenue": 1.5,
         "LastModifiedDate": 1,
         "BillingAddress": {"City": "Berlin", "Street": None},
         "Name": {"LastName": "X"},
@@ -79,51 +162,79 @@ def test_kafka_connectors_are_known_by_their_mark() -> None:
     assert null_is_unset
 
 
-@pytest.mark.parametrize(
-    ("bytes_", "reason"),
-    [
-        (b"", "empty"),
-        (b" \n", "empty"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (b'{"Name": "\xff"}', "not JSON"),
-        (b"plain text", "not JSON"),
-        (b'<?xml version="1.0"?><soapenv:Envelope><sessionId>SECRET!sid</sessionId></soapenv:Envelope>', "XML"),
-        (b"{Name=Acme, ChangeEventHeader={entityName=Account}}", "not JSON"),
-        (b'{"ChangeEventHeader": {"sequenceNumber": NaN}}', "not JSON"),
-        (payload()[:-10], "not JSON"),
-        (b"[" * 10_000 + b"]" * 10_000, "not JSON"),
-        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "not JSON"),
-        (b"x" * 1_000_001, "base64"),
-    ],
-)
-def test_what_is_no_json_is_undecodable(bytes_: bytes, reason: str) -> None:
-    """Bytes that are not JSON are refused with a reason that does not quote them."""
-    with pytest.raises(Undecodable, match=reason) as refusal:
-        decode_event(bytes_)
-    assert "SECRET" not in str(refusal.value)
-    assert "Acme" not in str(refusal.value)
+TWO = [event({"Rating": "Hot"}), event({"Rating": "Cold"}, sequenceNumber=2)]
+SEVERAL: dict[str, bytes] = {
+    "list": orjson.dumps(TWO),
+    "lines": b"\n".join(map(orjson.dumps, TWO)),
+    "lines with CRLF and empty ones": b"\r\n\r\n".join(map(orjson.dumps, TWO)) + b"\r\n",
+    "gzip of lines": gzip.compress(b"\n".join(map(orjson.dumps, TWO))),
+    "list within an envelope": orjson.dumps({"data": TWO}),
+    "CloudEvents batch": orjson.dumps([{"specversion": "1.0", "data": it} for it in TWO]),
+    "FetchResponse": orjson.dumps({"events": [{"event": {"payload": it}} for it in TWO]}),
+    "text of lines within an envelope": orjson.dumps({"payload": "\n".join(map(json.dumps, TWO))}),
+    "lists in a list": orjson.dumps([[it] for it in TWO]),
+}
+
+
+@pytest.mark.parametrize("shape", SEVERAL)
+def test_several_events_keep_their_order(shape: str) -> None:
+    """A list of events, or lines, within any envelope, are several events."""
+    found = decode_events(SEVERAL[shape])
+    assert [it.body["Rating"] for it in found if isinstance(it, DecodedEvent)] == ["Hot", "Cold"]
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(
-    ("document", "reason"),
+    ("bytes_", "text", "reason"),
     [
-        ({}, "ChangeEventHeader is missing"),
-        ({"payload": {"Name": "Acme"}}, "ChangeEventHeader is missing"),
-        (
-            {"payload": {"payload": {"payload": {"payload": {"payload": {"payload": {}}}}}}},
-            "ChangeEventHeader is missing",
-        ),
-        ([event()], "a list"),
-        (1.5, "a number"),
-        (None, "found null"),
-        ({"ChangeEventHeader": "x"}, "found text"),
-        ({"ChangeEventHeader": None}, "found null"),
+        (orjson.dumps([*TWO, {"a": 1}]), b'{"a":1}', "ChangeEventHeader is missing"),
+        (orjson.dumps([*TWO, 7]), b"7", "a number"),
+        (orjson.dumps([*TWO, {"payload": []}]), b'{"payload":[]}', "ChangeEventHeader is missing"),
+        (orjson.dumps([*TWO, {"ChangeEventHeader": 1}]), b'{"ChangeEventHeader":1}', "expected an object"),
+        (SEVERAL["lines"] + b"\n garbage\xff ", b" garbage\xff", "not JSON"),
     ],
 )
-def test_json_that_is_no_event_is_invalid(document: object, reason: str) -> None:
-    """JSON without a ChangeEventHeader is refused, and the reason says what is missing."""
-    with pytest.raises(InvalidEvent, match=reason):
-        decode_event(orjson.dumps(document))
+def test_one_unreadable_event_among_several_leaves_the_others(bytes_: bytes, text: bytes, reason: str) -> None:
+    """It keeps its bytes and has a reason of its own."""
+    *read, unread = decode_events(bytes_)
+    assert [type(it) for it in read] == [DecodedEvent, DecodedEvent]
+    assert isinstance(unread, UnreadablePart)
+    assert unread.text == text
+    assert reason in str(unread.error)
+
+
+def test_a_message_without_a_readable_event_is_refused_as_a_whole() -> None:
+    """A list of other things is one refusal, which says what the first of them is."""
+    with pytest.raises(InvalidEvent, match=r"none of 3 events can be read; the first: .*a number"):
+        decode_events(b"[1, {}, []]")
+    with pytest.raises(InvalidEvent, match="empty list"):
+        decode_events(b"[]")
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [
+        orjson.dumps([event()] * (MAX_EVENTS + 1)),
+        b"\n".join([payload()] * (MAX_EVENTS + 1)),
+        b"[" + b"[]," * 1_000_000 + b"[]]",
+        b"[" + b'"e30gICAgICAgICAgICAg",' * 100_000 + b"1]",
+    ],
+)
+def test_more_events_than_a_message_may_have_are_one_refusal(bytes_: bytes) -> None:
+    """However many they are, and whatever they are."""
+    with pytest.raises(MessageTooLarge, match="publish fewer in each"):
+        decode_events(bytes_)
+
+
+def test_a_decompression_bomb_is_refused_with_its_reason() -> None:
+    """No more is decompressed than a message may have, in all of its parts together."""
+    bomb = gzip.compress(b" " * 100_000_000)
+    with pytest.raises(MessageTooLarge, match="gzip"):
+        decode_events(bomb)
+    half = base64.b64encode(gzip.compress(payload() + b" " * (MAX_MESSAGE_BYTES // 2))).decode()
+    assert decode_events(orjson.dumps([{"payload": half}]))
+    with pytest.raises(MessageTooLarge, match="gzip"):
+        decode_events(orjson.dumps([{"payload": half}] * 3))
 
 
 def test_deep_nesting_within_a_field_is_invalid() -> None:
@@ -135,8 +246,35 @@ def test_deep_nesting_within_a_field_is_invalid() -> None:
         decode_event(json.dumps(event({"Name": value})).encode())
 
 
-def test_more_than_an_event_can_hold_is_invalid() -> None:
+def test_more_envelopes_than_any_sender_has_are_refused() -> None:
+    """The search for the event ends."""
+    document: Any = PLAIN
+    for _ in range(40):
+        document = {"payload": document}
+    with pytest.raises(InvalidEvent, match="not within"):
+        decode_event(orjson.dumps(document))
+
+
+def test_more_than_a_message_can_hold_is_invalid() -> None:
     """5 MB of text are refused because of their size."""
     with pytest.raises(InvalidEvent, match="1 MB"):
         decode_event(orjson.dumps(event({"Description": "x" * 5_000_000})))
-    assert MAX_EVENT_BYTES < 5_000_000
+
+
+def test_an_envelope_with_other_texts_is_searched_on() -> None:
+    """A key that envelopes have too, but here has something else, does not hide the event."""
+    document = {"message": "a change", "data": {"x": 1}, "body": "not this", "event": PLAIN}
+    assert decode_event(orjson.dumps(document))[1] == {"Rating": "Hot"}
+
+
+def test_one_event_is_asked_for_where_several_are() -> None:
+    """`decode_event` refuses a message of several."""
+    with pytest.raises(InvalidEvent, match="found 2"):
+        decode_event(SEVERAL["list"])
+
+
+@pytest.mark.parametrize("bytes_", [b"", b" \n", gzip.compress(b""), base64.b64encode(b" " * 20)])
+def test_nothing_is_refused_as_empty(bytes_: bytes) -> None:
+    """Also where the encoding hides that there is nothing."""
+    with pytest.raises(Undecodable, match="empty"):
+        decode_events(bytes_)

@@ -159,13 +159,8 @@ def score(stack: LocalStack) -> tuple[dict[str, int], float]:
     Returns:
         The number of dead letters of the last replay by outcome, and the seconds of the run.
     """
-    options = PipelineOptions([f"--project={stack.project}"])
-    messages = _received_messages(stack)
-    messages += _again(messages)
-    started = time.monotonic()
-    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-        build_graph(pipeline | beam.Create(messages), config_from(options))
-    seconds = time.monotonic() - started
+    messages = received_messages(stack)
+    seconds = run_graph(stack, messages + _again(messages))
     journal = ReplayJournal(stack.warehouse, SCORING_DATASET)
     progress = journal.progress()
     if progress is None:
@@ -173,7 +168,16 @@ def score(stack: LocalStack) -> tuple[dict[str, int], float]:
     return {str(name): count for name, count in journal.outcomes(progress.start).items()}, seconds
 
 
-def _received_messages(stack: LocalStack) -> list[PubsubMessage]:
+def run_graph(stack: LocalStack, messages: list[PubsubMessage], *arguments: str) -> float:
+    """Run the graph over messages, and return the seconds."""
+    options = PipelineOptions([f"--project={stack.project}", *arguments])
+    started = time.monotonic()
+    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+        build_graph(pipeline | beam.Create(messages), config_from(options))
+    return time.monotonic() - started
+
+
+def received_messages(stack: LocalStack) -> list[PubsubMessage]:
     """Pull and acknowledge all messages of the subscription, as the DirectRunner does."""
     name = f"projects/{stack.project}/subscriptions/{SUBSCRIPTION}"
     messages: list[PubsubMessage] = []

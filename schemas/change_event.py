@@ -73,9 +73,20 @@ WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Values = dict[str, Any]
 """JSON values by (dotted) field name."""
 
+MAX_RECORD_IDS: Final = 50_000
+"""Of an event, which has at most 1 MB; of more than 100,000 changes Salesforce sends one GAP_OVERFLOW."""
+
+MAX_FIELD_NAMES: Final = 2_500
+"""In one of the header's lists of fields; an object has fewer fields, and a bitmap names many."""
+
+_MAX_ORIGIN_LENGTH: Final = 1_000
 EPOCH_MS_2000: Final = 946_684_800_000
 EPOCH_MS_2100: Final = 4_102_444_800_000
 _MAX_COUNT_DIGITS: Final = 9
+
+
+FieldNames = Annotated[tuple[str, ...], Field(max_length=MAX_FIELD_NAMES, fail_fast=True)]
+"""Of a header: names, or bitmaps. An event is refused at the first entry that is neither."""
 
 
 class ChangeEventHeader(ValidatedModel):
@@ -84,17 +95,17 @@ class ChangeEventHeader(ValidatedModel):
     model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_camel), extra="ignore")
 
     entity_name: str = Field(min_length=1, max_length=255)
-    record_ids: tuple[str, ...] = Field(min_length=1)
+    record_ids: tuple[str, ...] = Field(min_length=1, max_length=MAX_RECORD_IDS, fail_fast=True)
     change_type: ChangeType
     transaction_key: str = Field(min_length=1, max_length=255)
     sequence_number: WholeNumber = Field(ge=0, le=2**63 - 1)
     commit_timestamp: WholeNumber = Field(ge=EPOCH_MS_2000, lt=EPOCH_MS_2100, description="Epoch milliseconds")
-    change_origin: str = ""
-    commit_number: Annotated[str | None, BeforeValidator(_text)] = None
-    commit_user: str | None = None
-    changed_fields: tuple[str, ...] | None = Field(default=None, description="None: the sender has no such list")
-    nulled_fields: tuple[str, ...] | None = Field(default=None, description="None: CometD, where null means cleared")
-    diff_fields: tuple[str, ...] = ()
+    change_origin: str = Field(default="", max_length=_MAX_ORIGIN_LENGTH)
+    commit_number: Annotated[str | None, BeforeValidator(_text)] = Field(default=None, max_length=255)
+    commit_user: str | None = Field(default=None, max_length=255)
+    changed_fields: FieldNames | None = Field(default=None, description="None: the sender has no such list")
+    nulled_fields: FieldNames | None = Field(default=None, description="None: CometD, where null means cleared")
+    diff_fields: FieldNames = ()
 
 
 class ChangeEvent(NamedTuple):

@@ -24,6 +24,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "less_than_equal": "{le:,.15g} or less",
     "list_type": "a list",
     "model_type": "{mapping}",
+    "too_long": "{max_length:,} entries or fewer",
     "string_too_long": "text of at most {max_length} characters",
     "string_too_short": "text of at least {min_length} characters",
     "string_type": "text",

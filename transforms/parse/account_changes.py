@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,8 @@ from schemas.salesforce_ids import ACCOUNT_KEY_PREFIX, names_no_record, normaliz
 from transforms.errors import InvalidEvent, RefusedEvent
 from transforms.ledger import Received
 from transforms.parse.field_changes import FieldChanges, field_changes
-from transforms.parse.narrowed_events import NarrowedEvent
+from transforms.parse.limits import MAX_REFUSED_RECORDS
+from transforms.parse.narrowed_events import NarrowedEvent, Room, narrowed
 
 _MAX_ID_LENGTH: Final = 255
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -50,7 +51,7 @@ ParsedRecord = AccountChange | NoChange | Refusal
 
 
 def account_changes(
-    event: ChangeEvent, source: SourceMessage, account_fields: AccountFields, *, is_whole: bool = True
+    event: ChangeEvent, source: SourceMessage, account_fields: AccountFields, room: Room | None = None
 ) -> list[ParsedRecord]:
     """Return what an event says about each of its records; a malformed id refuses its own record only.
 
@@ -58,26 +59,54 @@ def account_changes(
         event: The event.
         source: Its message.
         account_fields: The entities that count, and which of their fields name the account.
-        is_whole: Whether the message holds nothing else. Otherwise, and if the event has several records, each has the
-            event narrowed to it as its message.
+        room: What is left for the changes of a message with several events; None if it holds this one only. If the
+            event is not the only one, or has several records, each has the event narrowed to it as its message.
+
+    Raises:
+        MessageTooLarge: Its records are too many, or together too large.
     """
+    whole = None
+    if room or len(event.header.record_ids) > 1:
+        whole = narrowed(event, source, account_fields, room or Room())
+        event = whole.event
     header = event.header
     committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
     trace_id = _trace_id(source.attributes)
     fields = field_changes(event) if header.entity_name in account_fields else None
-    records: list[ParsedRecord] = []
-    record_ids: Collection[str] = header.record_ids
-    narrowed = None
-    if len(record_ids) > 1 or not is_whole:
-        narrowed, record_ids = NarrowedEvent.of(event, source), dict.fromkeys(record_ids)
-    for record_id in record_ids:
-        own = narrowed.message([record_id]) if narrowed else source
+    records: dict[str, ParsedRecord] = {}
+    for record_id in header.record_ids:
+        if record_id in records:
+            continue
+        own = whole.message([record_id]) if whole else source
         received = _received(header, record_id, own, committed_at, trace_id)
         if fields is None:
-            records.append(NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY))
+            records[record_id] = NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
         else:
-            records.append(_record_change(event, fields, received, committed_at, account_fields[header.entity_name]))
-    return records
+            names = account_fields[header.entity_name]
+            records[record_id] = _record_change(event, fields, received, committed_at, names)
+    if whole and len(records) > MAX_REFUSED_RECORDS:
+        return _with_few_refusals(records, whole)
+    return [*records.values()]
+
+
+def _with_few_refusals(records: dict[str, ParsedRecord], whole: NarrowedEvent) -> list[ParsedRecord]:
+    """Return the records; if many are refused, those are one refusal, of the event narrowed to all of them."""
+    refused = {record_id: record for record_id, record in records.items() if isinstance(record, Refusal)}
+    if len(refused) <= MAX_REFUSED_RECORDS:
+        return [*records.values()]
+    first = next(iter(refused.values()))
+    identity = event_id(whole.event.header, ",".join(refused))
+    received = first.received._replace(
+        event_id=identity,
+        trace_id=_trace_id(whole.source.attributes) or identity,
+        source=whole.message(refused),
+        record_id=None,
+    )
+    error = type(first.error)(f"{len(refused):,} records; the first: {first.error}", first.error.error_class)
+    return [
+        *(record for record_id, record in records.items() if record_id not in refused),
+        Refusal(received, error),
+    ]
 
 
 def message_refusal(source: SourceMessage, error: RefusedEvent, part: int | None = None) -> Refusal:

@@ -9,7 +9,7 @@ Source: Pub/Sub API Guide, "Event Deserialization Considerations".
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.change_event import ChangeEvent
 from transforms.errors import UnsupportedEvent
@@ -47,10 +47,23 @@ def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSch
 def decode_bitmaps(entries: Iterable[str], schema: EventSchema) -> tuple[str, ...]:
     """Return the field names that bitmaps and names stand for: each once, parts of compound fields by dotted name.
 
+    The bitmaps of one field, and those of the event, are joined: each field's parts are looked at once.
+
     Raises:
         UnsupportedEvent: A bitmap is malformed, or names a field that is not in the schema.
     """
-    return tuple(dict.fromkeys(name for entry in entries for name in _names(entry, schema)))
+    parsed = {entry: _parsed(entry) if _is_bitmap(entry) else None for entry in entries}
+    joined: dict[int | None, int] = {}
+    for bitmap in parsed.values():
+        if bitmap:
+            joined[bitmap.parent] = joined.get(bitmap.parent, 0) | bitmap.bits
+    names: dict[str, None] = {}
+    for entry, bitmap in parsed.items():
+        if bitmap is None:
+            names[entry] = None
+        elif bitmap.parent in joined:
+            names |= dict.fromkeys(_names(bitmap.parent, joined.pop(bitmap.parent), schema))
+    return tuple(names)
 
 
 def _is_bitmap(entry: str) -> bool:
@@ -58,25 +71,30 @@ def _is_bitmap(entry: str) -> bool:
     return (entry if entry[:1].isalpha() else entry.lstrip())[:1] in _BITMAP_STARTS
 
 
-def _names(entry: str, schema: EventSchema) -> Iterator[str]:
-    if not _is_bitmap(entry):
-        yield entry
-        return
+class _Bitmap(NamedTuple):
+    parent: int | None
+    """Position of the compound field whose parts it counts; None if it counts the event's fields."""
+
+    bits: int
+
+
+def _parsed(entry: str) -> _Bitmap:
     match = _BITMAP.match(entry)
     if match is None:
         raise UnsupportedEvent("an entry of changedFields is a malformed bitmap: expected 0x400800 or 4-0x01")
     parent, digits = match.groups()
-    bits = int(digits, 16)
+    return _Bitmap(None if parent is None else int(parent), int(digits, 16))
+
+
+def _names(parent: int | None, bits: int, schema: EventSchema) -> Iterator[str]:
     if parent is None:
-        yield from _of_set_bits(bits, [field.name for field in schema], "fields")
-        return
-    position = int(parent)
-    if position >= len(schema):
-        raise UnsupportedEvent(f"a bitmap is within field {position}, but the schema has {len(schema)} fields")
-    field = schema[position]
+        return _of_set_bits(bits, [field.name for field in schema], "fields")
+    if parent >= len(schema):
+        raise UnsupportedEvent(f"a bitmap is within field {parent}, but the schema has {len(schema)} fields")
+    field = schema[parent]
     if not field.parts:
-        raise UnsupportedEvent(f"a bitmap is within field {position}, which is not a compound field in the schema")
-    yield from _of_set_bits(bits, [f"{field.name}.{part}" for part in field.parts], f"parts of field {position}")
+        raise UnsupportedEvent(f"a bitmap is within field {parent}, which is not a compound field in the schema")
+    return _of_set_bits(bits, [f"{field.name}.{part}" for part in field.parts], f"parts of field {parent}")
 
 
 def _of_set_bits(bits: int, names: list[str], which: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ Source: Change Data Capture Developer Guide, "API Version and Event Schema"; Apa
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ import orjson
 from fastavro.schema import SchemaParseException, expand_schema
 
 from transforms.errors import UnsupportedEvent
+from transforms.parse.limits import MAX_FIELDS, MAX_SCHEMA_OBJECTS, count_objects
 
 _HEADER: Final = "ChangeEventHeader"
 _SCHEMA_FILES: Final = frozenset({".avsc", ".json"})
@@ -48,11 +50,26 @@ AvroSchemas = Mapping[str, EventSchema]
 NO_SCHEMAS: Final[AvroSchemas] = {}
 
 
+class SentSchema:
+    """A schema as an envelope has it; it is parsed once for all events within."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+
+    @cached_property
+    def fields(self) -> EventSchema | None:
+        """The fields; None if it is not Avro, such as the schema by which Kafka Connect describes its records."""
+        try:
+            return parse_event_schema(self.document)
+        except AvroSchemaError:
+            return None
+
+
 @dataclass(frozen=True)
 class SchemaReference:
     """What an event's envelopes say about its schema: the schema as it was sent, its id, both or neither."""
 
-    schema: Any = None
+    sent: SentSchema | None = None
     schema_id: str | None = None
 
     @classmethod
@@ -61,13 +78,11 @@ class SchemaReference:
         schema, schema_id = envelope.get("schema"), envelope.get("schemaId")
         if not _is_schema_id(schema_id):
             schema_id = schema if _is_schema_id(schema) else None
-        return cls(schema=None if _is_schema_id(schema) else schema, schema_id=schema_id)
+        return cls(None if schema is None or _is_schema_id(schema) else SentSchema(schema), schema_id)
 
     def or_else(self, outer: "SchemaReference") -> "SchemaReference":
         """Return this reference, completed by that of the next envelope outwards."""
-        return SchemaReference(
-            schema=outer.schema if self.schema is None else self.schema, schema_id=self.schema_id or outer.schema_id
-        )
+        return SchemaReference(self.sent or outer.sent, self.schema_id or outer.schema_id)
 
 
 NO_REFERENCE: Final = SchemaReference()
@@ -79,11 +94,9 @@ def find_schema(reference: SchemaReference, schemas: AvroSchemas) -> EventSchema
     Raises:
         UnsupportedEvent: There is neither.
     """
-    try:
-        return parse_event_schema(reference.schema)
-    except AvroSchemaError:
-        # Not Avro, such as the schema by which Kafka Connect describes its records.
-        schema_id = reference.schema_id
+    if reference.sent and reference.sent.fields:
+        return reference.sent.fields
+    schema_id = reference.schema_id
     if schema_id is None:
         raise UnsupportedEvent(
             "changedFields are raw bitmaps, and the event names no Avro schema: publish it with its schemaId and "
@@ -110,6 +123,10 @@ def parse_event_schema(document: Any) -> EventSchema:
             raise AvroSchemaError(f"not JSON, from line {error.lineno}, column {error.colno} on") from None
     if not isinstance(document, dict) or document.get("type") != "record":
         raise AvroSchemaError('not an Avro record: expected {"type": "record", "fields": […]}')
+    sent = document.get("fields")
+    is_long = isinstance(sent, list) and len(sent) > MAX_FIELDS
+    if is_long or count_objects(document, MAX_SCHEMA_OBJECTS) > MAX_SCHEMA_OBJECTS:
+        raise AvroSchemaError(f"more than {MAX_FIELDS:,} fields, which is more than any Salesforce object has")
     try:
         record: Any = expand_schema(document)
         fields = tuple(EventField(_name(field), _parts(field["type"])) for field in record["fields"])

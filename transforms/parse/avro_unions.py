@@ -13,8 +13,8 @@ import re
 from typing import Any, Final
 
 from transforms.errors import InvalidEvent
+from transforms.parse.limits import MAX_DEPTH
 
-MAX_DEPTH: Final = 32
 _PRIMITIVES: Final = frozenset({"null", "string", "int", "long", "float", "double", "boolean", "bytes", "array", "map"})
 _LOGICAL: Final = re.compile(
     r"(?:int|long|bytes|fixed|string)[.-]"

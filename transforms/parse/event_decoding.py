@@ -15,18 +15,17 @@ from schemas.validation_errors import kind_of
 from transforms.errors import InvalidEvent, MessageTooLarge, RefusedEvent, Undecodable
 from transforms.parse.avro_schemas import NO_REFERENCE, SchemaReference
 from transforms.parse.avro_unions import is_union, unwrap_unions
+from transforms.parse.limits import (
+    MAX_BRACKETS,
+    MAX_DECOMPRESSED_BYTES,
+    MAX_ENVELOPES,
+    MAX_EVENTS,
+    MAX_FIELDS,
+    MAX_MESSAGE_BYTES,
+    MAX_OBJECTS,
+)
 from transforms.parse.message_text import Allowance, UnreadablePart, may_hold_json, read_documents
 from transforms.parse.unreadable_shapes import missing_header, not_an_object, other_event, with_attributes
-
-MAX_MESSAGE_BYTES: Final = 3 * 1024 * 1024
-"""Salesforce sends at most 1 MB; base64 and JSON within JSON make that longer, but less than three times as long."""
-
-MAX_DECOMPRESSED_BYTES: Final = MAX_MESSAGE_BYTES
-MAX_EVENTS: Final = 1_000
-"""Of one message."""
-
-MAX_ENVELOPES: Final = 16
-"""Around an event, counting each list and each text within a text."""
 
 _HEADER: Final = "ChangeEventHeader"
 _ENVELOPE_KEYS: Final = (
@@ -101,11 +100,14 @@ def decode_events(
     if plain:
         return [plain]
     try:
-        allowance = Allowance(MAX_DECOMPRESSED_BYTES, MAX_EVENTS)
-        found = list(_events_in(payload, NO_REFERENCE, allowance, MAX_ENVELOPES))
+        found = list(_events_in(payload, NO_REFERENCE, _allowance(), MAX_ENVELOPES))
     except Undecodable as error:
         raise with_attributes(error, attributes) from None
     return _all_events(found)
+
+
+def _allowance() -> Allowance:
+    return Allowance(MAX_DECOMPRESSED_BYTES, MAX_EVENTS, MAX_OBJECTS)
 
 
 def _plain_event(payload: bytes) -> DecodedEvent | None:
@@ -114,7 +116,8 @@ def _plain_event(payload: bytes) -> DecodedEvent | None:
     An event that has at most as many objects as itself and its header, and as many arrays as a header, has no unions to
     unwrap. Counting brackets is far cheaper than looking at each value.
     """
-    if not payload.startswith(b"{"):
+    objects, lists = payload.count(b"{"), payload.count(b"[")
+    if not payload.startswith(b"{") or objects + lists > MAX_BRACKETS:
         return None
     try:
         document = orjson.loads(payload)
@@ -122,9 +125,10 @@ def _plain_event(payload: bytes) -> DecodedEvent | None:
         return None
     if type(document) is not dict or _HEADER not in document:
         return None
-    is_flat = payload.count(b"{") <= _FLAT_OBJECTS and payload.count(b"[") <= _HEADER_ARRAYS
+    is_flat = objects <= _FLAT_OBJECTS and lists <= _HEADER_ARRAYS
     header = document[_HEADER]
     if not is_flat or type(header) is not dict:
+        _allowance().read_objects(document)
         return _without_unions(document, NO_REFERENCE)
     _normalize_header(header)
     return _decoded(header, document, NO_REFERENCE)
@@ -153,6 +157,7 @@ def _events_in(
         raise not_an_object(value)
     elif _HEADER in value:
         allowance.read_event()
+        allowance.read_objects(value)
         yield _Found(value, schema)
     else:
         yield from _within(value, SchemaReference.of(value).or_else(schema), allowance, depth)
@@ -238,9 +243,12 @@ def _without_unions(event: JsonObject, schema: SchemaReference) -> DecodedEvent:
     header = unwrap_unions(_json_of(header) if isinstance(header, str) else header)
     if isinstance(header, dict):
         _normalize_header(header)
-    return _decoded(
-        header, {name: unwrap_unions(it) if isinstance(it, dict | list) else it for name, it in event.items()}, schema
-    )
+    body = {
+        name: unwrap_unions(it) if isinstance(it, dict | list) else it for name, it in event.items() if name != _HEADER
+    }
+    if sum(len(it) for it in body.values() if isinstance(it, dict)) > MAX_FIELDS:
+        raise _too_many_fields()
+    return _decoded(header, body, schema)
 
 
 def _decoded(header: Any, event: JsonObject, schema: SchemaReference) -> DecodedEvent:
@@ -250,7 +258,13 @@ def _decoded(header: Any, event: JsonObject, schema: SchemaReference) -> Decoded
     null_is_unset = _KAFKA_MARK in event
     for name in _NOT_FIELDS:
         event.pop(name, None)
+    if len(event) > MAX_FIELDS:
+        raise _too_many_fields()
     return DecodedEvent(header, event, null_is_unset, schema)
+
+
+def _too_many_fields() -> InvalidEvent:
+    return InvalidEvent(f"more than {MAX_FIELDS:,} fields, which is more than any Salesforce object has")
 
 
 def _normalize_header(header: JsonObject) -> None:
@@ -260,7 +274,7 @@ def _normalize_header(header: JsonObject) -> None:
     if str in map(type, map(header.get, _LISTS)):
         for name in _LISTS:
             if isinstance(text := header.get(name), str):
-                header[name] = unwrap_unions(_json_of(text))
+                header[name] = _json_of(text)
     entity = header.get("entityName")
     if isinstance(entity, str) and entity[-5:] == "Event":
         header["entityName"] = _entity_of(entity)

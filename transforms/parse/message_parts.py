@@ -17,11 +17,9 @@ from transforms.parse.avro_bitmaps import name_fields
 from transforms.parse.avro_schemas import AvroSchemas
 from transforms.parse.event_decoding import DecodedEvent
 from transforms.parse.event_validation import validate_event
+from transforms.parse.limits import MAX_COPIED_BYTES
 from transforms.parse.message_text import UnreadablePart
-from transforms.parse.narrowed_events import EVENT_IN_MESSAGE, without_encoding
-
-MAX_COPIED_BYTES: Final = 10_000_000
-"""Of one message's unreadable events together, as copies of the message."""
+from transforms.parse.narrowed_events import EVENT_IN_MESSAGE, Room, without_encoding
 
 _MAX_DIGITS: Final = 6
 
@@ -43,18 +41,19 @@ def parse_parts(
 ) -> list[list[ParsedRecord]]:
     """Return what each event of a message says, record by record; or the one event that a dead letter is about."""
     chosen = _chosen_part(source, len(parts))
-    read = [
-        (number, part, _read(part, schemas))
+    room = Room()
+    found = {
+        number: _records(part, source, schemas, account_fields, room)
         for number, part in enumerate(parts, 1)
         if chosen is None or number == chosen
-    ]
-    refused = sum(isinstance(event, RefusedEvent) for _, _, event in read)
+    }
+    refused = sum(isinstance(records, RefusedEvent) for records in found.values())
     is_copied = refused * len(source.payload) <= MAX_COPIED_BYTES
     return [
-        [_refusal(source, number, None if is_copied else part, event)]
-        if isinstance(event, RefusedEvent)
-        else account_changes(event, source, account_fields, is_whole=False)
-        for number, part, event in read
+        [_refusal(source, number, None if is_copied else parts[number - 1], records)]
+        if isinstance(records, RefusedEvent)
+        else records
+        for number, records in found.items()
     ]
 
 
@@ -71,11 +70,13 @@ def _chosen_part(source: SourceMessage, count: int) -> int | None:
     return int(text) if 1 <= int(text) <= count else None
 
 
-def _read(part: MessagePart, schemas: AvroSchemas) -> ChangeEvent | RefusedEvent:
+def _records(
+    part: MessagePart, source: SourceMessage, schemas: AvroSchemas, account_fields: AccountFields, room: Room
+) -> list[ParsedRecord] | RefusedEvent:
     if isinstance(part, UnreadablePart):
         return part.error
     try:
-        return read_event(part, schemas)
+        return account_changes(read_event(part, schemas), source, account_fields, room)
     except RefusedEvent as error:
         return error
 
@@ -92,5 +93,5 @@ def _text(part: MessagePart) -> bytes:
     if isinstance(part, UnreadablePart):
         return part.text
     event = {"ChangeEventHeader": part.header, **part.body} | ({"_ObjectType": ""} if part.null_is_unset else {})
-    schema = {"schema": part.schema.schema, "schemaId": part.schema.schema_id}
+    schema = {"schema": part.schema.sent and part.schema.sent.document, "schemaId": part.schema.schema_id}
     return orjson.dumps({name: value for name, value in schema.items() if value is not None} | {"payload": event})

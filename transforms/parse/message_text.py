@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from transforms.errors import MessageTooLarge, RefusedEvent, Undecodable
+from transforms.parse.limits import MAX_BRACKETS, count_objects
 from transforms.parse.unreadable_shapes import undecodable
 
 _GZIP: Final = b"\x1f\x8b"
@@ -32,10 +33,11 @@ class UnreadablePart(NamedTuple):
 
 @dataclass
 class Allowance:
-    """What one message may still hold: bytes to decompress, and events."""
+    """What one message may still hold: bytes to decompress, events, and objects and lists in them."""
 
     bytes_left: int
     events_left: int
+    objects_left: int
 
     def decompress(self, count: int) -> None:
         """Take decompressed bytes off.
@@ -56,6 +58,21 @@ class Allowance:
         self.events_left -= 1
         if self.events_left < 0:
             raise too_many_events()
+
+    def read_objects(self, value: Any) -> None:
+        """Take the objects and lists of a JSON value off.
+
+        Raises:
+            MessageTooLarge: They are more than a message may have.
+        """
+        self.objects_left -= count_objects(value, self.objects_left)
+        if self.objects_left < 0:
+            raise too_many_objects()
+
+
+def too_many_objects() -> MessageTooLarge:
+    """Return the refusal of a message with more objects and lists than its events may have."""
+    return MessageTooLarge("more objects and lists than the events of a message may have: publish fewer events in each")
 
 
 def too_many_events() -> MessageTooLarge:
@@ -124,6 +141,8 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def _documents(text: bytes, allowance: Allowance) -> list[Any]:
+    if text.count(b"{") + text.count(b"[") > MAX_BRACKETS:
+        raise too_many_objects()
     try:
         return [orjson.loads(text)]
     except orjson.JSONDecodeError as error:

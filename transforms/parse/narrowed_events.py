@@ -8,13 +8,22 @@ docs/adr/056.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
 from msgspec.structs import replace
 from pydantic.alias_generators import to_camel
 
-from schemas.change_event import ChangeEvent, ChangeEventHeader, SourceMessage
+from schemas.change_event import (
+    MAX_RECORD_IDS,
+    AccountFields,
+    ChangeEvent,
+    ChangeEventHeader,
+    ChangeType,
+    SourceMessage,
+)
+from transforms.errors import MessageTooLarge
+from transforms.parse.limits import MAX_NARROWED_BYTES
 
 EVENT_IN_MESSAGE: Final = "event_in_message"
 """Attribute of the dead letter of an event that can't be read: its number among several of its message, from 1."""
@@ -25,12 +34,24 @@ _OF_THE_BYTES: Final = frozenset(
 )
 """What describes the bytes of the whole message, and is not true of a narrowed event."""
 
+_ID_BYTES: Final = 20
 _NAMES: Final = {name: to_camel(name) for name in ChangeEventHeader.model_fields if name != "record_ids"}
+
+
+@dataclass
+class Room:
+    """What the changes of one message may still carry: records, and bytes of narrowed events."""
+
+    records_left: int = MAX_RECORD_IDS
+    bytes_left: int = MAX_NARROWED_BYTES
 
 
 @dataclass(frozen=True)
 class NarrowedEvent:
     """An event without its record ids, encoded once for all of its records."""
+
+    event: ChangeEvent
+    """What is said of each record."""
 
     head: bytes
     tail: bytes
@@ -42,17 +63,66 @@ class NarrowedEvent:
         """Return the event of a message; `message` narrows it."""
         header = {key: value for name, key in _NAMES.items() if (value := getattr(event.header, name)) is not None}
         mark = {"_ObjectType": f"{event.header.entity_name}ChangeEvent"} if event.null_is_unset else {}
-        return cls(
-            head=b'{"ChangeEventHeader":{"recordIds":',
-            tail=b",%b,%b" % (orjson.dumps(header)[1:], orjson.dumps(event.body | mark)[1:])
-            if event.body or mark
-            else b",%b}" % orjson.dumps(header)[1:],
-            source=without_encoding(source),
-        )
+        fields = event.body | mark
+        tail = b",%b%b" % (orjson.dumps(header)[1:], b",%b" % orjson.dumps(fields)[1:] if fields else b"}")
+        return cls(event, b'{"ChangeEventHeader":{"recordIds":', tail, without_encoding(source))
 
     def message(self, record_ids: Collection[str]) -> SourceMessage:
         """Return the message of some of the event's records."""
         return replace(self.source, payload=self.head + orjson.dumps(list(record_ids)) + self.tail)
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the narrowed events of all of its records."""
+        return len(self.event.header.record_ids) * (len(self.head) + len(self.tail) + _ID_BYTES)
+
+
+def narrowed(event: ChangeEvent, source: SourceMessage, account_fields: AccountFields, room: Room) -> NarrowedEvent:
+    """Return an event that can be narrowed to each of its records, and take that off the room.
+
+    If there is no room for its values, they are left out and their fields are changed to unknown values; if there is
+    none for its fields' names either, it is a gap, as Salesforce makes of an event above 1 MB. In both cases the record
+    is read again, so that nothing but what the event itself says is lost.
+
+    Raises:
+        MessageTooLarge: The message has too many records, or no room is left for their gaps.
+    """
+    room.records_left -= len(event.header.record_ids)
+    if room.records_left < 0:
+        raise MessageTooLarge(f"more than {MAX_RECORD_IDS:,} record ids in one message: publish fewer in each")
+    naming = account_fields.get(event.header.entity_name, ())
+    for lighter in (_as_it_is, _without_values, _as_gap):
+        found = NarrowedEvent.of(lighter(event, naming), source)
+        if found.total_bytes <= room.bytes_left:
+            room.bytes_left -= found.total_bytes
+            return found
+    raise MessageTooLarge("events too large for so many records: publish fewer events in one message")
+
+
+def _as_it_is(event: ChangeEvent, _naming: Collection[str]) -> ChangeEvent:
+    return event
+
+
+def _without_values(event: ChangeEvent, naming: Collection[str]) -> ChangeEvent:
+    """Return an UPDATE that lists its fields without their values; anything else as a gap."""
+    header = event.header
+    if header.change_type is not ChangeType.UPDATE or not header.changed_fields:
+        return _as_gap(event, naming)
+    nulled = header.nulled_fields if header.nulled_fields is not None else ()
+    return ChangeEvent(header.model_copy(update={"nulled_fields": nulled}), _naming_values(event, naming))
+
+
+def _as_gap(event: ChangeEvent, naming: Collection[str]) -> ChangeEvent:
+    header = event.header
+    kind = header.change_type if header.change_type.is_gap else ChangeType(f"GAP_{header.change_type}")
+    empty = {"changed_fields": None, "nulled_fields": None, "diff_fields": (), "change_type": kind}
+    return ChangeEvent(header.model_copy(update=empty), _naming_values(event, naming))
+
+
+def _naming_values(event: ChangeEvent, naming: Collection[str]) -> dict[str, Any]:
+    """Return the values that name the record's account."""
+    values = {name: event.body.get(name) for name in naming}
+    return {name: value for name, value in values.items() if isinstance(value, str) and len(value) <= _ID_BYTES}
 
 
 def without_encoding(source: SourceMessage) -> SourceMessage:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from transforms.errors import InvalidEvent
-from transforms.parse.avro_unions import MAX_DEPTH, unwrap_unions
+from transforms.parse.avro_unions import unwrap_unions
+from transforms.parse.limits import MAX_DEPTH
 
 
 @pytest.mark.parametrize(

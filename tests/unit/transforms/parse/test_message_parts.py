@@ -11,8 +11,8 @@ from schemas.failures import ErrorClass
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, event, payload
 from transforms.parse.account_changes import ParsedRecord, Refusal
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas, EventField
+from transforms.parse.limits import MAX_COPIED_BYTES
 from transforms.parse.message_parsing import parse_events, parse_message
-from transforms.parse.message_parts import MAX_COPIED_BYTES
 from transforms.parse.narrowed_events import EVENT_IN_MESSAGE
 
 FIRST, SECOND = event(recordIds=[account_id(1)]), event(recordIds=[account_id(2)])

@@ -1,0 +1,152 @@
+"""What the worst messages cost, from bytes to changes: `python -m tests.benchmarks.worst_messages`.
+
+Each is parsed in a process of its own: seconds, and megabytes that the process grew by. The goal: no message up to 10
+MB, Pub/Sub's largest, takes more than 1 s or 200 MB.
+"""
+
+import base64
+import gzip
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from pipeline.terminal.logs import configure_logging
+from schemas.change_event import AccountChange, SourceMessage
+from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, event, payload
+from transforms.parse.message_parsing import parse_message
+
+GOAL_SECONDS: Final = 1.0
+GOAL_MEGABYTES: Final = 200
+_KILOBYTES: Final = 1024
+
+
+def _event(body: dict[str, Any] | None = None, **header: Any) -> bytes:
+    return orjson.dumps(event(body, **header))
+
+
+def _ids(count: int) -> list[str]:
+    return [account_id(number) for number in range(count)]
+
+
+def _names(count: int) -> list[str]:
+    return [f"Field{number}__c" for number in range(count)]
+
+
+def _with_schema(fields: int, changed: list[str], events: int = 1) -> bytes:
+    """Return events within an envelope that brings their Avro schema."""
+    names = ["ChangeEventHeader", *_names(fields)]
+    schema = {
+        "type": "record",
+        "name": "AccountChangeEvent",
+        "fields": [{"name": it, "type": ["null", "string"]} for it in names],
+    }
+    found = [event({}, changedFields=changed, sequenceNumber=number) for number in range(events)]
+    return orjson.dumps({"schema": schema, "data": found})
+
+
+def _bomb() -> str:
+    return base64.b64encode(gzip.compress(b" " * 3_000_000)).decode()
+
+
+MESSAGES: Final[dict[str, Callable[[], bytes]]] = {
+    "20,000 records": lambda: _event(recordIds=_ids(20_000)),
+    "47,000 records, the most in 1 MB": lambda: _event(recordIds=_ids(47_000)),
+    "140,000 records": lambda: _event(recordIds=_ids(140_000)),
+    "1,000 records, 20,000 changed fields": lambda: _event(recordIds=_ids(1_000), changedFields=_names(20_000)),
+    "1,000 records, 2,500 changed fields": lambda: _event(recordIds=_ids(1_000), changedFields=_names(2_500)),
+    "25,000 records, 0.5 MB of text": lambda: _event(
+        {"Description": "x" * 500_000}, recordIds=_ids(25_000), changedFields=["Description"]
+    ),
+    "25,000 records, 1,500 values": lambda: _event(
+        dict.fromkeys(_names(1_500), "v" * 200), recordIds=_ids(25_000), changedFields=_names(1_500)
+    ),
+    "1,000 events of 100 records": lambda: orjson.dumps(
+        [event({}, recordIds=_ids(100), sequenceNumber=number) for number in range(1_000)]
+    ),
+    "300,000 malformed ids": lambda: _event(recordIds=[str(number) for number in range(300_000)]),
+    "50,000 malformed ids": lambda: _event(recordIds=[str(number) for number in range(50_000)]),
+    "5,000 bitmaps, a schema of 5,000 fields": lambda: _with_schema(5_000, ["0x2"] * 5_000),
+    "2,500 bitmaps, a schema of 2,499 fields": lambda: _with_schema(
+        2_499, [f"0x{1 << number % 2_499 | 2:x}" for number in range(2_500)]
+    ),
+    "1,000 events, a schema of 2,000 fields": lambda: _with_schema(2_000, ["0x2"], 1_000),
+    "a bitmap of 2.9 MB": lambda: _with_schema(10, ["0x" + "f" * 2_900_000]),
+    "140,000 fields": lambda: _event(dict.fromkeys(_names(140_000), 1)),
+    "140,000 parts of a compound field": lambda: _event({"Address": dict.fromkeys(_names(140_000), 1)}),
+    "a list of 1,000,000 lists": lambda: b"[" + b"[]," * 1_000_000 + b"[]]",
+    "a field of 900,000 lists": lambda: _event({"X": "@"}).replace(b'"@"', b"[" + b"[]," * 900_000 + b"[]]"),
+    "a field of 195,000 lists": lambda: _event({"X": "@"}).replace(b'"@"', b"[" + b"[]," * 195_000 + b"[]]"),
+    "1.5 million numbers": lambda: _event({"X": "@"}).replace(b'"@"', b"[" + b"1," * 1_500_000 + b"1]"),
+    "3,000,000 braces": lambda: b"{" * 3_000_000,
+    "1,500 lists within each other": lambda: _event({"X": "@"}).replace(b'"@"', b"[" * 1_500 + b"]" * 1_500),
+    "base64 of base64, seven times": lambda: _layers(7),
+    "700 texts, each a gzip bomb": lambda: orjson.dumps([{"payload": _bomb()}] * 700),
+    "a gzip bomb of 1 GB": lambda: gzip.compress(b" " * 1_000_000_000),
+    "999 events of 2 KB that can't be read": lambda: orjson.dumps([event(), *([{"a": "x" * 2_000}] * 999)]),
+    "1,000,000 lines": lambda: b"\n".join([b"{}"] * 1_000_000),
+    "a changeOrigin of 1.5 MB, 40,000 records": lambda: _event(recordIds=_ids(40_000), changeOrigin="x" * 1_500_000),
+    "a field's name of 1.5 MB, 40,000 records": lambda: _event(recordIds=_ids(40_000), changedFields=["x" * 1_500_000]),
+    "10 MB of text": lambda: b"x" * 10_000_000,
+    "an event of 10 MB": lambda: _event({"Description": "x" * 9_900_000}),
+}
+
+
+def _layers(count: int) -> bytes:
+    data = payload() + b" " * 300_000
+    for _ in range(count):
+        data = base64.b64encode(data)
+    return data
+
+
+def run() -> None:
+    """Print a line for each message, and whether all are within the goal."""
+    slowest = largest = 0.0
+    for name in MESSAGES:
+        command = [sys.executable, "-m", "tests.benchmarks.worst_messages", name]
+        line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        _, seconds, megabytes, *_ = line[45:].split()
+        slowest, largest = max(slowest, float(seconds)), max(largest, float(megabytes))
+    is_within = slowest <= GOAL_SECONDS and largest <= GOAL_MEGABYTES
+    sys.stdout.write(
+        f"slowest {slowest:.2f} s, largest {largest:.0f} MB: {'within' if is_within else 'beyond'} the goal\n"
+    )
+
+
+def measure(name: str) -> None:
+    """Print the megabytes of a message, and the seconds, megabytes and records of parsing it."""
+    source = SourceMessage(payload=MESSAGES[name]())
+    parse_message(SourceMessage(payload=payload()), account_fields=ACCOUNT_FIELDS)
+    before = _peak()
+    started = time.perf_counter()
+    records = parse_message(source, account_fields=ACCOUNT_FIELDS)
+    seconds = time.perf_counter() - started
+    changes = sum(isinstance(record, AccountChange) for record in records)
+    carried = sum(len(_source(record).payload) for record in records)
+    sys.stdout.write(
+        f"{name:45}{len(source.payload) / 1e6:6.2f} {seconds:6.2f} {_peak() - before:6.0f} "
+        f"{changes:7,} changes {len(records) - changes:5,} others {carried / 1e6:6.1f} MB carried\n"
+    )
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KILOBYTES
+
+
+def _source(record: Any) -> SourceMessage:
+    source: SourceMessage = record.source if isinstance(record, AccountChange) else record.received.source
+    return source
+
+
+if __name__ == "__main__":
+    configure_logging()
+    if len(sys.argv) > 1:
+        measure(sys.argv[1])
+    else:
+        run()

@@ -7,6 +7,7 @@ Source: Salesforce Object Reference, "ID Field Type".
 
 import functools
 import re
+import string
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -18,6 +19,9 @@ OVERFLOW_RECORD_ID: Final = "000000000000000AAA"
 
 _OVERFLOW_RECORD_IDS: Final = frozenset({OVERFLOW_RECORD_ID, OVERFLOW_RECORD_ID[:15]})
 _CHECKSUM_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_IS_UPPER_CASE: Final = {
+    ord(char): "1" if char in string.ascii_uppercase else "0" for char in string.ascii_letters + string.digits
+}
 _ID_15: Final = re.compile(r"[0-9A-Za-z]{15}\Z")
 _ID_18: Final = re.compile(r"[0-9A-Za-z]{15}[A-Za-z0-5]{3}\Z")
 _WILDCARD: Final = re.compile(r"[0-9A-Za-z]{3}\*\Z")
@@ -25,11 +29,9 @@ _WILDCARD: Final = re.compile(r"[0-9A-Za-z]{3}\*\Z")
 
 def id_checksum(id_15: str) -> str:
     """Return the three checksum characters of a 15-character id."""
-    chunks = (id_15[start : start + 5] for start in (0, 5, 10))
-    return "".join(
-        _CHECKSUM_ALPHABET[sum(1 << position for position, char in enumerate(chunk) if "A" <= char <= "Z")]
-        for chunk in chunks
-    )
+    bits = id_15.translate(_IS_UPPER_CASE)
+    chunks = (bits[4::-1], bits[9:4:-1], bits[14:9:-1])
+    return "".join([_CHECKSUM_ALPHABET[int(chunk, 2)] for chunk in chunks])
 
 
 @functools.lru_cache(maxsize=32_768)

@@ -73,16 +73,14 @@ def account_changes(
     committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
     trace_id = _trace_id(source.attributes)
     fields = field_changes(event) if header.entity_name in account_fields else None
+    names = account_fields.get(header.entity_name, ())
     records: dict[str, ParsedRecord] = {}
     for record_id in header.record_ids:
-        if record_id in records:
-            continue
         own = whole.message([record_id]) if whole else source
         received = _received(header, record_id, own, committed_at, trace_id)
         if fields is None:
             records[record_id] = NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
         else:
-            names = account_fields[header.entity_name]
             records[record_id] = _record_change(event, fields, received, committed_at, names)
     if whole and len(records) > MAX_REFUSED_RECORDS:
         return _with_few_refusals(records, whole)

@@ -128,7 +128,8 @@ def _plain_event(payload: bytes) -> DecodedEvent | None:
     is_flat = objects <= _FLAT_OBJECTS and lists <= _HEADER_ARRAYS
     header = document[_HEADER]
     if not is_flat or type(header) is not dict:
-        _allowance().read_objects(document)
+        if objects + lists > MAX_OBJECTS:
+            _allowance().read_objects(document)
         return _without_unions(document, NO_REFERENCE)
     _normalize_header(header)
     return _decoded(header, document, NO_REFERENCE)

@@ -111,9 +111,7 @@ def test_values_that_are_too_large_for_many_records_are_unknown() -> None:
         ("UPDATE", "GAP_UPDATE", ["x" * 100_000]),
     ],
 )
-def test_other_events_too_large_for_many_are_gaps(
-    change_type: str, kept: str, changed: list[str] | None
-) -> None:
+def test_other_events_too_large_for_many_are_gaps(change_type: str, kept: str, changed: list[str] | None) -> None:
     """As Salesforce makes of an event above 1 MB: with the same event ids and accounts, and nothing else."""
     body = {"Description": TEXT, "AccountId": account_id(7)}
     ids = [CONTACT, *_ids(999)]

@@ -118,7 +118,10 @@ class ChangeEvent(NamedTuple):
 
 
 class SourceMessage(Record, frozen=True, kw_only=True):
-    """The Pub/Sub message of a value; a dead letter returns it byte for byte."""
+    """The Pub/Sub message of a value, which a dead letter returns byte for byte, or the value's own event of it.
+
+    The latter where the message has several records or events (docs/adr/056).
+    """
 
     payload: bytes
     attributes: dict[str, str] = field(default_factory=dict)

@@ -21,9 +21,10 @@ from pipeline.ledger.explanation import Explanation, explained_records
 from pipeline.terminal.tables import Facts, Paragraph, fact_table, unbroken
 from pipeline.terminal.times import moment
 from schemas.dead_letter import DeadLetterRow
-from transforms.errors import WarehouseUnavailable
+from transforms.errors import RefusedEvent, WarehouseUnavailable
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
+from transforms.parse.message_text import Allowance, decompressed, is_gzip
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -94,13 +95,17 @@ def _missing(resources: ReplayResources, account_ids: Collection[str]) -> frozen
 
 
 def decoded_payload(payload: bytes) -> Any:
-    """Return a payload as JSON if it can be decoded as such, else as text, else as base64."""
+    """Return a payload as JSON if it can be decoded as such, else as text, else as base64; gzip as what it holds."""
     try:
-        return orjson.loads(payload)
+        text = decompressed(payload, Allowance()) if is_gzip(payload) else payload
+    except RefusedEvent:
+        text = payload  # damaged, or larger than what the pipeline reads
+    try:
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
     try:
-        return payload.decode()
+        return text.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(payload).decode()}
 

@@ -17,9 +17,7 @@ from transforms.parse.avro_schemas import NO_REFERENCE, SchemaReference
 from transforms.parse.avro_unions import is_union, unwrap_unions
 from transforms.parse.limits import (
     MAX_BRACKETS,
-    MAX_DECOMPRESSED_BYTES,
     MAX_ENVELOPES,
-    MAX_EVENTS,
     MAX_FIELDS,
     MAX_MESSAGE_BYTES,
     MAX_OBJECTS,
@@ -100,14 +98,10 @@ def decode_events(
     if plain:
         return [plain]
     try:
-        found = list(_events_in(payload, NO_REFERENCE, _allowance(), MAX_ENVELOPES))
+        found = list(_events_in(payload, NO_REFERENCE, Allowance(), MAX_ENVELOPES))
     except Undecodable as error:
         raise with_attributes(error, attributes) from None
     return _all_events(found)
-
-
-def _allowance() -> Allowance:
-    return Allowance(MAX_DECOMPRESSED_BYTES, MAX_EVENTS, MAX_OBJECTS)
 
 
 def _plain_event(payload: bytes) -> DecodedEvent | None:
@@ -129,7 +123,7 @@ def _plain_event(payload: bytes) -> DecodedEvent | None:
     header = document[_HEADER]
     if not is_flat or type(header) is not dict:
         if objects + lists > MAX_OBJECTS:
-            _allowance().read_objects(document)
+            Allowance().read_objects(document)
         return _without_unions(document, NO_REFERENCE)
     _normalize_header(header)
     return _decoded(header, document, NO_REFERENCE)

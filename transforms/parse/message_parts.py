@@ -2,7 +2,8 @@
 
 That dead letter has the whole message byte for byte, and the attribute `event_in_message` with the event's number: a
 replay publishes both, and then only that event is read, so that none of the others is scored again; see docs/adr/056.
-Where the copies of the message would become too many bytes, each has its own event alone.
+Where the copies of the message would become too many bytes, or Pub/Sub takes no further attribute, each has its own
+event alone.
 """
 
 from typing import Final
@@ -11,6 +12,7 @@ import orjson
 from msgspec.structs import replace
 
 from schemas.change_event import AccountFields, ChangeEvent, SourceMessage
+from schemas.dead_letter import fits_message
 from transforms.errors import RefusedEvent
 from transforms.parse.account_changes import ParsedRecord, account_changes, message_refusal
 from transforms.parse.avro_bitmaps import name_fields
@@ -50,7 +52,7 @@ def parse_parts(
     refused = sum(isinstance(records, RefusedEvent) for records in found.values())
     is_copied = refused * len(source.payload) <= MAX_COPIED_BYTES
     return [
-        [_refusal(source, number, None if is_copied else parts[number - 1], records)]
+        [_refusal(source, number, parts[number - 1], records, is_copied=is_copied)]
         if isinstance(records, RefusedEvent)
         else records
         for number, records in found.items()
@@ -81,11 +83,13 @@ def _records(
         return error
 
 
-def _refusal(source: SourceMessage, number: int, alone: MessagePart | None, error: RefusedEvent) -> ParsedRecord:
-    if alone is None:
-        numbered = replace(source, attributes=source.attributes | {EVENT_IN_MESSAGE: str(number)})
-        return message_refusal(numbered, error, number)
-    return message_refusal(replace(without_encoding(source), payload=_text(alone)), error)
+def _refusal(
+    source: SourceMessage, number: int, part: MessagePart, error: RefusedEvent, *, is_copied: bool
+) -> ParsedRecord:
+    numbered = source.attributes | {EVENT_IN_MESSAGE: str(number)}
+    if is_copied and fits_message(source.payload, numbered):
+        return message_refusal(replace(source, attributes=numbered), error, number)
+    return message_refusal(replace(without_encoding(source), payload=_text(part)), error)
 
 
 def _text(part: MessagePart) -> bytes:

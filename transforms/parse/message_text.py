@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from transforms.errors import MessageTooLarge, RefusedEvent, Undecodable
-from transforms.parse.limits import MAX_BRACKETS, count_objects
+from transforms.parse.limits import MAX_BRACKETS, MAX_DECOMPRESSED_BYTES, MAX_EVENTS, MAX_OBJECTS, count_objects
 from transforms.parse.unreadable_shapes import undecodable
 
 _GZIP: Final = b"\x1f\x8b"
@@ -35,9 +35,9 @@ class UnreadablePart(NamedTuple):
 class Allowance:
     """What one message may still hold: bytes to decompress, events, and objects and lists in them."""
 
-    bytes_left: int
-    events_left: int
-    objects_left: int
+    bytes_left: int = MAX_DECOMPRESSED_BYTES
+    events_left: int = MAX_EVENTS
+    objects_left: int = MAX_OBJECTS
 
     def decompress(self, count: int) -> None:
         """Take decompressed bytes off.
@@ -98,8 +98,8 @@ def read_documents(data: bytes, allowance: Allowance) -> list[Any]:
         MessageTooLarge: It is too long when it is decompressed, or has too many lines.
     """
     for _ in range(_MAX_LAYERS):
-        if data.startswith(_GZIP):
-            data = _decompressed(data, allowance)
+        if is_gzip(data):
+            data = decompressed(data, allowance)
             continue
         data = data.strip().removeprefix(_BOM)
         if _CONFLUENT_JSON.match(data):
@@ -112,10 +112,20 @@ def read_documents(data: bytes, allowance: Allowance) -> list[Any]:
     raise Undecodable(f"not JSON: more than {_MAX_LAYERS} layers of gzip and base64")
 
 
-def _decompressed(data: bytes, allowance: Allowance) -> bytes:
-    """Return what gzip holds, all of its members; no more is decompressed than is allowed."""
+def is_gzip(data: bytes) -> bool:
+    """Whether bytes begin as gzip does; no text and no JSON does."""
+    return data.startswith(_GZIP)
+
+
+def decompressed(data: bytes, allowance: Allowance) -> bytes:
+    """Return what gzip holds, all of its members; no more is decompressed than is allowed.
+
+    Raises:
+        Undecodable: It is damaged or ends too early.
+        MessageTooLarge: It holds more than is allowed.
+    """
     members: list[bytes] = []
-    while data.startswith(_GZIP):
+    while is_gzip(data):
         member = zlib.decompressobj(_GZIP_WBITS)
         try:
             text = member.decompress(data, allowance.bytes_left + 1)

@@ -118,6 +118,15 @@ def test_large_messages_are_not_copied_for_each_unreadable_event() -> None:
         assert again.received.event_id == refusal.received.event_id
 
 
+def test_a_message_without_room_for_an_attribute_is_not_copied() -> None:
+    """Pub/Sub takes a hundred attributes, and a dead letter that it refuses would block all others."""
+    attributes = {f"a{number}": "x" for number in range(100)}
+    refusal = _parsed(_source(FIRST, GARBAGE, **attributes))[1]
+    assert isinstance(refusal, Refusal)
+    assert json.loads(refusal.received.source.payload) == GARBAGE
+    assert refusal.received.source.attributes == attributes
+
+
 def test_lines_keep_their_bytes() -> None:
     """A line that is not JSON is, where copies would be too long, that line."""
     line = b' \xff{"half":'

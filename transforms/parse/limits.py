@@ -12,7 +12,7 @@ MAX_MESSAGE_BYTES: Final = 3 * 1024 * 1024
 
 MAX_DECOMPRESSED_BYTES: Final = MAX_MESSAGE_BYTES
 MAX_EVENTS: Final = 1_000
-MAX_ENVELOPES: Final = 16
+MAX_ENVELOPES: Final = 32
 """Around an event, counting each list and each text within a text."""
 
 MAX_DEPTH: Final = 32

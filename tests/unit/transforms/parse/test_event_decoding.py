@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fixtures.changes import event, payload
@@ -86,6 +86,7 @@ def test_every_encoding_is_the_same_event(name: str) -> None:
 
 
 @examples(ordinary=100, slow=5_000)
+@example(["CloudEvent, data_base64"] * 2 + ["FetchResponse"] * 3, "gzip twice")
 @given(
     st.lists(st.sampled_from(sorted(ENVELOPES)), max_size=5),
     st.sampled_from(sorted(set(ENCODINGS) - {"Confluent's JSON Schema format"})),

@@ -266,7 +266,8 @@ def _normalize_header(header: JsonObject) -> None:
     """Write a header as Salesforce does: ids and field names as lists, and the entity's name, not the event's."""
     if "recordIds" not in header and "recordId" in header:
         header["recordIds"] = [header.pop("recordId")]
-    if str in map(type, map(header.get, _LISTS)):
+    # A sender that writes one of its lists as text writes these two so.
+    if type(header.get("recordIds")) is str or type(header.get("changedFields")) is str:
         for name in _LISTS:
             if isinstance(text := header.get(name), str):
                 header[name] = _json_of(text)

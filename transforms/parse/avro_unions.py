@@ -15,6 +15,7 @@ from typing import Any, Final
 from transforms.errors import InvalidEvent
 from transforms.parse.limits import MAX_DEPTH
 
+CONTAINERS: Final = (dict, list)
 _PRIMITIVES: Final = frozenset({"null", "string", "int", "long", "float", "double", "boolean", "bytes", "array", "map"})
 _LOGICAL: Final = re.compile(
     r"(?:int|long|bytes|fixed|string)[.-]"
@@ -39,11 +40,11 @@ def unwrap_unions(value: Any, depth: int = 0) -> Any:
             if is_union(name, inner):
                 return unwrap_unions(inner, depth + 1)
         return {
-            name: unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner
+            name: unwrap_unions(inner, depth + 1) if isinstance(inner, CONTAINERS) else inner
             for name, inner in value.items()
         }
     if isinstance(value, list):
-        return [unwrap_unions(inner, depth + 1) if isinstance(inner, dict | list) else inner for inner in value]
+        return [unwrap_unions(inner, depth + 1) if isinstance(inner, CONTAINERS) else inner for inner in value]
     return value
 
 

@@ -14,7 +14,7 @@ import orjson
 from schemas.validation_errors import kind_of
 from transforms.errors import InvalidEvent, MessageTooLarge, RefusedEvent, Undecodable
 from transforms.parse.avro_schemas import NO_REFERENCE, SchemaReference
-from transforms.parse.avro_unions import is_union, unwrap_unions
+from transforms.parse.avro_unions import CONTAINERS, is_union, unwrap_unions
 from transforms.parse.limits import (
     MAX_BRACKETS,
     MAX_ENVELOPES,
@@ -238,10 +238,13 @@ def _without_unions(event: JsonObject, schema: SchemaReference) -> DecodedEvent:
     header = unwrap_unions(_json_of(header) if isinstance(header, str) else header)
     if isinstance(header, dict):
         _normalize_header(header)
-    body = {
-        name: unwrap_unions(it) if isinstance(it, dict | list) else it for name, it in event.items() if name != _HEADER
-    }
-    if sum(len(it) for it in body.values() if isinstance(it, dict)) > MAX_FIELDS:
+    parts = 0
+    body = event.copy()
+    for name, value in event.items():
+        if isinstance(value, CONTAINERS) and name != _HEADER:
+            body[name] = field = unwrap_unions(value)
+            parts += len(field) if isinstance(field, dict) else 0
+    if parts > MAX_FIELDS:
         raise _too_many_fields()
     return _decoded(header, body, schema)
 

@@ -20,8 +20,12 @@ AwareDatetime = Annotated[dt.datetime, Meta(tz=True)]
 """A time with its zone; ISO 8601 in JSON."""
 
 
-class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A frozen value. In JSON, fields stand in their declared order and bytes as base64."""
+class Record(Struct, frozen=True, kw_only=True):
+    """A frozen value. In JSON, fields stand in their declared order and bytes as base64.
+
+    Fields that are unknown are ignored when it is read, and missing ones get their defaults: after an update or a
+    rollback a job reads the state that another release wrote. So a new field needs a default.
+    """
 
 
 class ValidatedModel(BaseModel):

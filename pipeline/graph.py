@@ -22,6 +22,9 @@ from transforms.enrich.add_account_context import AddAccountContext
 from transforms.enrich.reread_gaps import RereadGaps
 from transforms.enrich.skip_unchanged_contexts import SkipUnchangedContexts
 from transforms.filter.drop_immaterial_changes import DropImmaterialChanges
+from transforms.find.find_accounts import MAX_WAIT_SECONDS, FindAccounts
+from transforms.find.look_up_accounts import LookUpSettings
+from transforms.find.remember_accounts import Changes
 from transforms.parse.parse_change_events import ParseChangeEvents
 from transforms.score.prices import Price
 from transforms.score.score_accounts import ScoreAccounts, SplitResults
@@ -42,6 +45,14 @@ def scoring(config: RescoringConfig, gemini: GeminiSettings, price: Price) -> Sc
     return ScoreAccounts(gemini, PIPELINE_VERSION, config.accounts_per_call, price)
 
 
+def finding(config: RescoringConfig) -> FindAccounts:
+    """Return the step that finds the accounts of related records."""
+    fields = config.materiality.account_fields
+    where = LookUpSettings(config.project, config.crm_dataset, fields, config.salesforce, config.outage)
+    seconds = min(MAX_WAIT_SECONDS, config.batching.max_wait_seconds)
+    return FindAccounts(where, PIPELINE_VERSION, config.coalesce_state_seconds, seconds)
+
+
 def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
     """Score the accounts that messages are about, and write an outcome for every message."""
     version = PIPELINE_VERSION
@@ -49,25 +60,30 @@ def build_graph(messages: beam.PCollection[PubsubMessage], config: RescoringConf
         version, config.materiality.account_fields, config.schemas
     )
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, version)
-    coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount(
+    unnamed = parsed.unnamed | "Drop immaterial unnamed changes" >> DropImmaterialChanges(
+        config.materiality, version, are_unnamed=True
+    )
+    found = Changes(dropped.material, unnamed.material) | "Find accounts" >> finding(config)
+    coalesced = found.changes | "Coalesce by account" >> CoalesceByAccount(
         version, config.coalescing, config.coalesce_state_seconds
     )
-    scored = score_changes(coalesced.changes, parsed.dead_letters, config)
-    write_outcomes([parsed.outcomes, dropped.outcomes, coalesced.outcomes, *scored], config)
+    scored = score_changes(coalesced.changes, [parsed.dead_letters, found.dead_letters], config)
+    outcomes = [parsed.outcomes, dropped.outcomes, unnamed.outcomes, found.outcomes, coalesced.outcomes]
+    write_outcomes([*outcomes, *scored], config)
 
 
 def build_backfill(messages: beam.PCollection[PubsubMessage], config: RescoringConfig) -> None:
-    """Score the accounts of a backfill. Each has one message, so nothing is coalesced."""
+    """Score the accounts of a backfill. Each has one message, which names it, so nothing is looked up or coalesced."""
     parsed = messages | "Parse change events" >> ParseChangeEvents(
         PIPELINE_VERSION, config.materiality.account_fields, config.schemas
     )
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(config.materiality, PIPELINE_VERSION)
-    scored = score_changes(dropped.material, parsed.dead_letters, config)
+    scored = score_changes(dropped.material, [parsed.dead_letters], config)
     write_outcomes([parsed.outcomes, dropped.outcomes, *scored], config)
 
 
 def score_changes(
-    changes: beam.PCollection[AccountChange], unread: beam.PCollection[DeadLetter], config: RescoringConfig
+    changes: beam.PCollection[AccountChange], failed: list[beam.PCollection[DeadLetter]], config: RescoringConfig
 ) -> tuple[beam.PCollection[Outcome], ...]:
     """Score changes, write scores and dead letters, and return the outcomes. Shared by stream and backfill."""
     version, project, dataset = PIPELINE_VERSION, config.project, config.dataset
@@ -96,7 +112,7 @@ def score_changes(
 
     written = results.scored | "Write scores" >> WriteScores(project, dataset, ACCOUNT_SCORES, version, config.outage)
     dead_lettered = (
-        [unread, affordable.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
+        [*failed, affordable.dead_letters, looked_up.dead_letters, results.dead_letters, written.dead_letters]
         | "All dead letters" >> beam.Flatten().with_output_types(DeadLetter)
         | "Reshuffle dead letters" >> beam.Reshuffle()
         | "Write dead letters"

@@ -144,11 +144,10 @@ class ChangeOrder(NamedTuple):
     sequence_number: int
 
 
-class AccountChange(Record, frozen=True, kw_only=True):
-    """What one change event says about one account."""
+class RecordChange(Record, frozen=True, kw_only=True):
+    """What one change event says about one Salesforce record: the account, or a related record."""
 
     event_id: str
-    account_id: AccountId
     entity_name: str
     record_id: Annotated[RecordId, Meta(description="The changed record: the account or a related record")]
     change_type: ChangeType
@@ -161,7 +160,6 @@ class AccountChange(Record, frozen=True, kw_only=True):
     values: Annotated[Values, Meta(description="Known new values of changed fields")] = field(default_factory=dict)
     enriched: Annotated[Values, Meta(description="Values of unchanged fields")] = field(default_factory=dict)
     flags: Annotated[tuple[str, ...], Meta(description="Remarks for the flags of the score's row, sorted")] = ()
-    coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of the changes merged into this one")] = ()
     trace_id: str
     source: SourceMessage
 
@@ -169,6 +167,30 @@ class AccountChange(Record, frozen=True, kw_only=True):
     def order(self) -> ChangeOrder:
         """Commit order."""
         return ChangeOrder(self.committed_at, self.sequence_number)
+
+
+class AccountChange(RecordChange, frozen=True, kw_only=True):
+    """What one change event says about one account."""
+
+    account_id: AccountId
+    coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of the changes merged into this one")] = ()
+
+
+class UnnamedChange(RecordChange, frozen=True, kw_only=True):
+    """What one change event says about a related record, whose account it does not name."""
+
+    @classmethod
+    def of(cls, change: RecordChange) -> "UnnamedChange":
+        """Return a change without its account."""
+        return cls(**_fields(change))
+
+    def of_account(self, account_id: str) -> AccountChange:
+        """Return the change as one of an account."""
+        return AccountChange(account_id=account_id, **_fields(self))
+
+
+def _fields(change: RecordChange) -> dict[str, Any]:
+    return {name: getattr(change, name) for name in RecordChange.__struct_fields__}
 
 
 def event_id(header: ChangeEventHeader, record_id: str) -> str:

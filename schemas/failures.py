@@ -98,6 +98,13 @@ class ErrorClass(StrEnum):
         retryable=True,
         remedy="The CRM mirror lacks the account. Check the mirror's load, wait until it has caught up, then replay.",
     )
+    ACCOUNT_NOT_NAMED = _Row(
+        "account_not_named",
+        Severity.LOW,
+        retryable=True,
+        remedy="No look-up found the related record's account. Enrich the channel with AccountId (docs/salesforce.md),"
+        " check the mirror's load or set --salesforce_login_url, then replay.",
+    )
     INVALID_CONTEXT = _Row(
         "invalid_context",
         Severity.MEDIUM,
@@ -208,6 +215,7 @@ class ErrorClass(StrEnum):
 
 DEAD_LETTER_STAGES: Final = (
     "Parse change events",
+    "Find accounts",
     "Keep to budget",
     "Add account context",
     "Score accounts",

@@ -34,6 +34,7 @@ class SkipReason(StrEnum):
     UNCHANGED_CONTEXT = "unchanged_context"
     OWN_WRITE = "own_write"
     UNSUPPORTED_ENTITY = "unsupported_entity"
+    NO_ACCOUNT = "no_account"
 
 
 class Outcome(Record, frozen=True, kw_only=True):

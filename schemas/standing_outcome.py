@@ -9,6 +9,9 @@ the delivery's own time: Pub/Sub may deliver a message again, and after `rescore
 3. Each delivery may leave one outcome. Of several, the first in the order of `STANDING_ORDER` stands: a change that has
    its score, and is skipped or fails when it is delivered again, was scored.
 4. More different outcomes than deliveries contradict each other: the pipeline recorded two for one delivery.
+5. A `received` row without an account is answered by the rows of the same event and replay that have one: the account
+   of a related record was found after the event was received, for a moved record two accounts. Queries leave such a
+   row out (`UNANSWERED_SQL`).
 
 Outcomes are texts here: `outcome`, or `outcome:reason` where there is a reason or an error class.
 """
@@ -42,7 +45,8 @@ STANDING_ORDER: Final = (
     _skipped(SkipReason.UNCHANGED_CONTEXT),
     str(OutcomeKind.COALESCED),
     str(OutcomeKind.RESYNC_REQUESTED),
-    *map(_skipped, (SkipReason.IMMATERIAL, SkipReason.OWN_WRITE, SkipReason.UNSUPPORTED_ENTITY, SkipReason.STALE)),
+    *map(_skipped, (SkipReason.IMMATERIAL, SkipReason.OWN_WRITE, SkipReason.UNSUPPORTED_ENTITY)),
+    *map(_skipped, (SkipReason.NO_ACCOUNT, SkipReason.STALE)),
     *(_dead_lettered(it) for it in ErrorClass if it is not ErrorClass.ROW_REJECTED),
 )
 """Every final outcome: those of changes that reached a score first, failures last. Outcomes that another version wrote
@@ -50,6 +54,15 @@ and this one does not know come after all of them."""
 
 STANDING_KINDS: Final = tuple(dict.fromkeys(it.partition(":")[0] for it in STANDING_ORDER if it != ROW_REJECTED))
 """The kinds of final outcomes in that order, for queries that don't look at reasons."""
+
+UNANSWERED_SQL: Final = """\
+NOT (
+  outcome = 'received' AND account_id IS NULL
+  AND COUNT(account_id) OVER of_event > 0
+  AND COUNT(IF(outcome != 'received' AND account_id IS NULL, 1, NULL)) OVER of_event = 0
+)
+WINDOW of_event AS (PARTITION BY event_id, replay_count)"""
+"""QUALIFY condition of queries over the ledger: leaves out rows by rule 5. Their window has to hold all of an event."""
 
 _RANK: Final = {outcome: rank for rank, outcome in enumerate(STANDING_ORDER)}
 

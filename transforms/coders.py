@@ -6,7 +6,7 @@ import apache_beam as beam
 import msgspec
 from apache_beam.coders import registry
 
-from schemas.change_event import AccountChange, SourceMessage
+from schemas.change_event import AccountChange, SourceMessage, UnnamedChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoredChange, ScoringResult
 from schemas.record import Record, to_json
@@ -83,5 +83,5 @@ def _standard_message(source: Any) -> Any:
 
 
 # The graph imports this module, so that every step which declares one of these models has its coder.
-for _model in (AccountChange, DeadLetter, Outcome, Score, ScoredChange, ScoringResult):
+for _model in (AccountChange, UnnamedChange, DeadLetter, Outcome, Score, ScoredChange, ScoringResult):
     registry.register_coder(_model, RecordCoder)

@@ -6,6 +6,7 @@ RescoringError               has an error class, and a message without text from
 │   ├── InvalidEvent         JSON, but not what Salesforce sends
 │   │   └── MessageTooLarge  more bytes, events or records than one message may have
 │   └── UnsupportedEvent     sent by Salesforce, but it can't be read without guessing
+├── AccountNotNamed          a related record's account is neither named nor found
 ├── WarehouseError           the warehouse has no context for the account
 │   ├── WarehouseUnavailable BigQuery did not answer, or refused the service
 │   ├── AccountNotFound      the mirror has no such account
@@ -88,6 +89,10 @@ class MessageTooLarge(InvalidEvent, error_class=ErrorClass.INVALID_EVENT):
 
 class UnsupportedEvent(RefusedEvent, error_class=ErrorClass.UNSUPPORTED_EVENT):
     """The change event can't be read without guessing."""
+
+
+class AccountNotNamed(RescoringError, error_class=ErrorClass.ACCOUNT_NOT_NAMED):
+    """A related record's event does not name its account, and nothing else does."""
 
 
 class WarehouseError(RescoringError):

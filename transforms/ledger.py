@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from schemas.change_event import AccountChange, SourceMessage
+from schemas.change_event import AccountChange, RecordChange, SourceMessage
 from schemas.clock import Clock, utc_now
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
@@ -24,13 +24,13 @@ class Received(NamedTuple):
     committed_at: dt.datetime | None = None
 
     @classmethod
-    def of(cls, change: AccountChange) -> "Received":
-        """Return the pair of a change."""
+    def of(cls, change: RecordChange) -> "Received":
+        """Return the pair of a change; an unnamed change has no account."""
         return cls(
             event_id=change.event_id,
             source=change.source,
             trace_id=change.trace_id,
-            account_id=change.account_id,
+            account_id=change.account_id if isinstance(change, AccountChange) else None,
             entity_name=change.entity_name,
             record_id=change.record_id,
             change_type=change.change_type.value,

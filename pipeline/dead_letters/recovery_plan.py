@@ -14,12 +14,18 @@ from pipeline.resources.names import MESSAGE_RETENTION
 from pipeline.terminal.tables import Paragraph, counted, fact_table, verbatim
 from pipeline.terminal.times import ago
 from schemas.clock import Clock, utc_now
-from schemas.standing_outcome import DUPLICATE
+from schemas.standing_outcome import DUPLICATE, UNANSWERED_SQL
 from transforms.clients.bigquery import Warehouse, dataset_path
 
 # An account may be scored again unless each of its events was dropped before it could be.
 _LEDGER_SQL: Final = f"""
 WITH
+  ledger AS (
+    SELECT event_id, account_id, replay_count, outcome, reason, published_at
+    FROM `{{dataset}}.change_outcomes`
+    WHERE recorded_at >= @since AND published_at IS NOT NULL
+    QUALIFY {UNANSWERED_SQL}
+  ),
   events AS (
     SELECT
       event_id,
@@ -29,10 +35,9 @@ WITH
         AND COUNTIF(outcome != 'received' AND CONCAT(outcome, ':', IFNULL(reason, '')) != '{DUPLICATE}') = 0 AS is_lost,
       COUNTIF(
         outcome IN ('tombstoned', 'resync_requested')
-        OR reason IN ('immaterial', 'own_write', 'unsupported_entity')
+        OR reason IN ('immaterial', 'own_write', 'unsupported_entity', 'no_account')
       ) = 0 AS may_be_scored
-    FROM `{{dataset}}.change_outcomes`
-    WHERE recorded_at >= @since AND published_at IS NOT NULL
+    FROM ledger
     GROUP BY event_id, account_id, replay_count
   )
 SELECT

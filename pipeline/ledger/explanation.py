@@ -4,7 +4,8 @@ Each event is explained by itself, without state. Whether it is a duplicate, sta
 whether its account's context has changed, depends on other events and is not told.
 
 decision      reason
-rescore       material (an UPDATE), created, undeleted, deleted (a related record), gap
+rescore       material (an UPDATE), created, undeleted, deleted (a related record), gap; account_looked_up (a related
+              record that does not name its account: `account_id` is None, since nothing is looked up here)
 tombstone     deleted
 skip          a SkipReason: immaterial, own_write, unsupported_entity
 resync        wildcard, overflow
@@ -17,7 +18,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.terminal.times import rfc3339
-from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.change_event import AccountChange, ChangeType, SourceMessage, UnnamedChange
 from schemas.outcome import OutcomeKind
 from schemas.salesforce_ids import OVERFLOW_RECORD_ID
 from transforms.coalesce.tombstones import is_deletion
@@ -38,6 +39,9 @@ class Decision(StrEnum):
 
 
 _LEFT_OUT: Final = frozenset({"message", "event_in_message"})
+LOOKED_UP: Final = "account_looked_up"
+"""Reason of a change whose account the pipeline looks up."""
+
 _RESCORE_REASONS: Final = {
     ChangeType.CREATE: "created",
     ChangeType.UPDATE: "material",
@@ -90,7 +94,7 @@ def explained_records(
 def explain(record: ParsedRecord, materiality: Materiality) -> Explanation:
     """Return the explanation of one record of a message."""
     match record:
-        case AccountChange():
+        case AccountChange() | UnnamedChange():
             return _of_change(record, materiality)
         case NoChange():
             return _of_no_change(record)
@@ -98,17 +102,19 @@ def explain(record: ParsedRecord, materiality: Materiality) -> Explanation:
             return _of_refusal(record)
 
 
-def _of_change(change: AccountChange, materiality: Materiality) -> Explanation:
+def _of_change(change: AccountChange | UnnamedChange, materiality: Materiality) -> Explanation:
     skip_reason = materiality.skip_reason(change)
     if skip_reason:
         decision, reason = Decision.SKIP, skip_reason.value
+    elif isinstance(change, UnnamedChange):
+        decision, reason = Decision.RESCORE, LOOKED_UP
     elif is_deletion(change):
         decision, reason = Decision.TOMBSTONE, "deleted"
     else:
         decision, reason = Decision.RESCORE, _RESCORE_REASONS.get(change.change_type, "gap")
     return Explanation(
         event_id=change.event_id,
-        account_id=change.account_id,
+        account_id=change.account_id if isinstance(change, AccountChange) else None,
         decision=decision,
         reason=reason,
         change_type=change.change_type.value,

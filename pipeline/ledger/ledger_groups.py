@@ -11,7 +11,14 @@ from typing import Any, Final
 
 from pipeline.resources.names import MESSAGE_RETENTION
 from pipeline.terminal.times import rfc3339
-from schemas.standing_outcome import DUPLICATE, STANDING_ORDER, final_outcomes, is_contradictory, standing_outcome
+from schemas.standing_outcome import (
+    DUPLICATE,
+    STANDING_ORDER,
+    UNANSWERED_SQL,
+    final_outcomes,
+    is_contradictory,
+    standing_outcome,
+)
 from transforms.clients.bigquery import Warehouse, dataset_path
 from transforms.errors import WarehouseUnavailable
 
@@ -37,6 +44,7 @@ WITH
       IF(outcome = 'received', NULL, CONCAT(outcome, IFNULL(CONCAT(':', COALESCE(reason, error_class)), ''))) AS said
     FROM `{{dataset}}.change_outcomes`
     WHERE recorded_at BETWEEN @since AND @until
+    QUALIFY {UNANSWERED_SQL}
   ),
   events AS (
     SELECT

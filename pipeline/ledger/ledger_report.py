@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from pipeline.ledger.ledger_summary import LedgerCounts, LedgerSummary, Progress, ScoredTimes
 from schemas.outcome import OutcomeKind
-from transforms.clients.bigquery import Warehouse, dataset_path
+from schemas.standing_outcome import UNANSWERED_SQL
+from transforms.clients.bigquery import QueryValue, Warehouse, dataset_path
+from transforms.find.found_accounts import FOUND_STAGES
 
 # BigQuery may have inserted a row twice, if its first response was lost. DISTINCT selects the columns that tell the
 # rows of different messages apart. A second delivery that was dropped as a duplicate is no outcome of its event
@@ -32,8 +34,12 @@ FROM (
     COUNTIF(error_class = 'row_rejected') AS refused
   FROM (
     SELECT DISTINCT event_id, account_id, replay_count, outcome, reason, error_class, message_id
-    FROM `{dataset}.change_outcomes`
-    WHERE recorded_at >= @since
+    FROM (
+      SELECT event_id, account_id, replay_count, outcome, reason, error_class, message_id
+      FROM `{dataset}.change_outcomes`
+      WHERE recorded_at >= @since
+      QUALIFY {unanswered}
+    )
   )
   GROUP BY event_id, account_id, replay_count
 )
@@ -42,10 +48,23 @@ _COUNTS_SQL: Final = """
 SELECT outcome, COALESCE(reason, error_class) AS why, COUNT(*) AS events, COUNT(DISTINCT message_id) AS messages
 FROM (
   SELECT DISTINCT event_id, account_id, replay_count, outcome, reason, error_class, message_id
-  FROM `{dataset}.change_outcomes`
-  WHERE recorded_at >= @since
+  FROM (
+    SELECT event_id, account_id, replay_count, outcome, reason, error_class, message_id
+    FROM `{dataset}.change_outcomes`
+    WHERE recorded_at >= @since
+    QUALIFY {unanswered}
+  )
 )
 GROUP BY outcome, why
+"""
+_FOUND_SQL: Final = """
+SELECT stage, COUNT(*) AS events
+FROM (
+  SELECT DISTINCT event_id, account_id, replay_count, stage
+  FROM `{dataset}.change_outcomes`
+  WHERE recorded_at >= @since AND outcome = 'received' AND stage IN UNNEST(@stages)
+)
+GROUP BY stage
 """
 _SCORED_SQL: Final = """
 SELECT published_at, recorded_at
@@ -75,6 +94,7 @@ class LedgerReport:
         self._names = {
             "dataset": dataset_path(warehouse.project, dataset),
             "crm": dataset_path(warehouse.project, crm_dataset),
+            "unanswered": UNANSWERED_SQL,
         }
 
     def progress(self) -> Progress:
@@ -106,10 +126,16 @@ class LedgerReport:
             messages=counts.messages,
             outcomes=counts.outcomes,
             reasons=counts.reasons,
+            found=self._found(),
             accounts_scored=self._query(_ACCOUNTS_SQL)[0]["accounts"],
             scored=[ScoredTimes(**row) for row in self._query(_SCORED_SQL)],
             highest=[dict(row) for row in self._query(_HIGHEST_SQL)],
         )
 
-    def _query(self, sql: str) -> list[Mapping[str, Any]]:
-        return self._warehouse.query(sql.format(**self._names), {"since": self._since})
+    def _found(self) -> dict[str, int]:
+        stages = {stage: str(source) for source, stage in FOUND_STAGES.items()}
+        rows = self._query(_FOUND_SQL, {"stages": list(stages)})
+        return dict.fromkeys(stages.values(), 0) | {stages[row["stage"]]: row["events"] for row in rows}
+
+    def _query(self, sql: str, parameters: Mapping[str, QueryValue] | None = None) -> list[Mapping[str, Any]]:
+        return self._warehouse.query(sql.format(**self._names), {"since": self._since, **(parameters or {})})

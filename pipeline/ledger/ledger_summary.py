@@ -55,6 +55,8 @@ class ScoredTimes:
 class LedgerSummary(LedgerCounts):
     """The counts of a run, accounts with a score, times of the scored rows, the highest scores."""
 
+    found: Mapping[str, int] = field(default_factory=dict)
+    """Accounts of related records that did not name them, by where they were found."""
     accounts_scored: int = 0
     scored: Sequence[ScoredTimes] = ()
     highest: Sequence[Mapping[str, Any]] = ()

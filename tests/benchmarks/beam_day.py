@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.beam_day [stages|graph]`: a day of 100,000 deliveries through Beam, as a batch run.
 
-`stages` measures the CPU of parsing to coalescing, the median of five runs. `graph` runs the whole pipeline with the
+`stages` measures the CPU of parsing to coalescing, the median of three runs. `graph` runs the whole pipeline with the
 BigQuery emulator, the Gemini stand-in and the embedded Pub/Sub, and then `rescore reconcile`. A batch run has no
 pauses, so each account's changes become one; reconciled_day.py has the share that reaches Gemini in a day of streaming.
 """
@@ -25,20 +25,27 @@ from pipeline.graph import build_graph
 from pipeline.ledger.reconcile import reconcile
 from pipeline.local.crm.generator import generate_crm
 from pipeline.local.stack import PROJECT, load_crm, local_stack
-from pipeline.resources.names import SCORING_DATASET
+from pipeline.resources.names import CRM_DATASET, SCORING_DATASET
 from pipeline.terminal.logs import configure_logging
-from tests.benchmarks.org_day import ACCOUNTS, DAY_START, Arrival, arrivals, simulate
-from tests.benchmarks.ratios import ROUNDS, keep
+from tests.benchmarks.emulated_warehouse import emulated_warehouse
+from tests.benchmarks.org_day import ACCOUNTS, DAY_START, Arrival, arrivals, mirrored_accounts, simulate
+from tests.benchmarks.ratios import keep
 from tests.fixtures.changes import ACCOUNT_FIELDS
 from transforms.clients.bigquery import Warehouse
 from transforms.coalesce.coalesce_by_account import CoalesceByAccount
 from transforms.filter.drop_immaterial_changes import DropImmaterialChanges
 from transforms.filter.materiality import load_materiality
+from transforms.find.find_accounts import FindAccounts
+from transforms.find.look_up_accounts import LookUpSettings
+from transforms.find.remember_accounts import Changes
 from transforms.parse.parse_change_events import ParseChangeEvents
 
 BEAMS_CACHE_MEGABYTES: Final = worker_handlers.STATE_CACHE_SIZE_MB
 CACHED_EVENTS: Final = 20_000
 """Events of the runs that compare Beam's state cache: enough, because the cache makes a run slow."""
+
+PAIRS: Final = 3
+"""Runs without and with Find accounts, in turns."""
 
 SEED: Final = 1
 _NEWEST: Final = """
@@ -69,13 +76,25 @@ def set_state_cache(megabytes: int) -> None:
     worker_handlers.STATE_CACHE_SIZE_MB = megabytes
 
 
-def to_coalesced(path: str) -> float:
-    """Return the CPU seconds of a batch run from bytes to coalesced changes, including reading and startup."""
+def to_coalesced(path: str, *, finds_accounts: bool = True) -> float:
+    """Return the CPU seconds of a batch run from bytes to coalesced changes, including reading and startup.
+
+    Args:
+        path: The day's file.
+        finds_accounts: Whether related records that name no account are looked up, in the mirror of the environment;
+            otherwise they end here, as they did before that step was there.
+    """
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
     parsed = _messages(pipeline, path) | "Parse change events" >> ParseChangeEvents("1", ACCOUNT_FIELDS)
     dropped = parsed.changes | "Drop immaterial changes" >> DropImmaterialChanges(load_materiality(), "1")
-    coalesced = dropped.material | "Coalesce by account" >> CoalesceByAccount("1")
-    for number, ends in enumerate((parsed.outcomes, parsed.dead_letters, dropped.outcomes, *coalesced)):
+    changes, found = dropped.material, []
+    if finds_accounts:
+        unnamed = parsed.unnamed | "Drop unnamed" >> DropImmaterialChanges(load_materiality(), "1", are_unnamed=True)
+        where = LookUpSettings(PROJECT, CRM_DATASET, ACCOUNT_FIELDS)
+        named = Changes(dropped.material, unnamed.material) | "Find accounts" >> FindAccounts(where, "1", 604_800.0)
+        changes, found = named.changes, [unnamed.outcomes, named.outcomes, named.dead_letters]
+    coalesced = changes | "Coalesce by account" >> CoalesceByAccount("1")
+    for number, ends in enumerate((parsed.outcomes, parsed.dead_letters, dropped.outcomes, *found, *coalesced)):
         _ = ends | f"Count {number}" >> beam.combiners.Count.Globally()
     started = time.process_time()
     pipeline.run().wait_until_finish()
@@ -96,7 +115,7 @@ def overtaken(warehouse: Warehouse, came: list[Arrival]) -> int:
     """Return how many accounts have, in account_scores, another newest change than was delivered."""
     expected = {
         account_id: (round(change.committed_at.timestamp() * 1000), change.sequence_number)
-        for account_id, change in simulate(came).newest.items()
+        for account_id, change in simulate(came, mirrored_accounts(SEED)).newest.items()
     }
     rows = warehouse.query(_NEWEST.format(dataset=f"{PROJECT}.{SCORING_DATASET}"))
     found = {row["account_id"]: (row["newest"]["at"], row["newest"]["sequence"]) for row in rows}
@@ -105,16 +124,24 @@ def overtaken(warehouse: Warehouse, came: list[Arrival]) -> int:
 
 def run_stages(path: str, came: list[Arrival], folder: Path) -> None:
     """Print the events per CPU second of the stages up to coalescing, without and with Beam's state cache."""
-    rates = [len(came) / to_coalesced(path) for _ in range(ROUNDS)]
+    with emulated_warehouse() as warehouse:
+        load_crm(warehouse, generate_crm(accounts=ACCOUNTS, seed=SEED, as_of=DAY_START))
+        # In turns, since the machine's speed varies.
+        pairs = [(to_coalesced(path, finds_accounts=False), to_coalesced(path)) for _ in range(PAIRS)]
+    before, rates = ([len(came) / seconds for seconds in one] for one in zip(*pairs, strict=True))
     print(f"bytes to coalesced, FnApiRunner: {statistics.median(rates):,.0f} events/s of CPU")  # noqa: T201 - a report
+    print(f"  without Find accounts: {statistics.median(before):,.0f} events/s")  # noqa: T201 - a report
     some = folder / "some"
     write_day(some, came[:CACHED_EVENTS])
-    without = CACHED_EVENTS / to_coalesced(str(some))
+    without = CACHED_EVENTS / to_coalesced(str(some), finds_accounts=False)
     set_state_cache(BEAMS_CACHE_MEGABYTES)
-    cached = CACHED_EVENTS / to_coalesced(str(some))
+    cached = CACHED_EVENTS / to_coalesced(str(some), finds_accounts=False)
     set_state_cache(0)
     print(f"{CACHED_EVENTS:,} events: {without:,.0f} events/s, with Beam's state cache {cached:,.0f}")  # noqa: T201
-    keep("a day through Beam, events/s of CPU", {"day": rates, "some": without, "some, state cached": cached})
+    keep(
+        "a day through Beam, events/s of CPU",
+        {"day": rates, "not found": before, "some": without, "some, state cached": cached},
+    )
 
 
 def run_graph(path: str, came: list[Arrival], folder: Path) -> None:

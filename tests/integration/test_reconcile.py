@@ -85,6 +85,39 @@ def test_an_event_with_an_outcome_is_explained(warehouse: Warehouse, final: str,
     assert _counted(document) == dict.fromkeys({"received", final, final.partition(":")[0]}, 1)
 
 
+def test_a_related_record_counts_with_the_accounts_that_were_found(warehouse: Warehouse) -> None:
+    """It was received without an account, and again with each that was found: a moved record has two."""
+    unnamed = _row("received", account_id=None)
+    found = [_row(it, account_id=account_id(number)) for number in (1, 2) for it in ("received", "scored")]
+    document = _reconcile(warehouse, unnamed, *found)
+    assert _totals(document) == (0, 0, 0, True)
+    assert document["events"] == 2
+    assert _counted(document) == {"received": 2, "scored": 2}
+
+
+@pytest.mark.parametrize(("recorded_at", "totals"), [(JUST_NOW, (1, 0, 0, True)), (LONG_AGO, (0, 1, 0, False))])
+def test_a_look_up_that_never_ended_is_missed(
+    warehouse: Warehouse, recorded_at: dt.datetime, totals: tuple[int, int, int, bool]
+) -> None:
+    """Before the account was found, and after it; another event, another replay, or its own outcome is no answer."""
+    unnamed = _row("received", account_id=None, recorded_at=recorded_at)
+    others = [_row("scored", 2), _row("scored", replay_count=1)]
+    assert _totals(_reconcile(warehouse, unnamed, *others)) == totals
+    (listed,) = _reconcile(warehouse, unnamed, *others)["oldest_unexplained"] or [None]
+    assert (listed is None) == (recorded_at == JUST_NOW)
+    found = _row("received", recorded_at=recorded_at)
+    assert _totals(_reconcile(warehouse, unnamed, found)) == totals
+
+
+def test_an_account_that_was_not_found_stays_an_outcome(warehouse: Warehouse) -> None:
+    """Also if a second delivery found it: each delivery has its own outcome."""
+    not_found = [_row("received", account_id=None), _row("dead_lettered:account_not_named", account_id=None)]
+    again = [_row("received", account_id=None, recorded_at=JUST_NOW), _row("received"), _row("scored")]
+    document = _reconcile(warehouse, *not_found, *again)
+    assert _totals(document) == (0, 0, 0, True)
+    assert (document["events"], document["counts"]["dead_lettered"], document["counts"]["scored"]) == (2, 1, 1)
+
+
 @pytest.mark.parametrize("account", [account_id(1), None])
 def test_an_event_without_an_outcome_is_unexplained_after_the_grace_period(
     warehouse: Warehouse, account: str | None
@@ -280,12 +313,12 @@ def test_a_replay_needs_an_outcome_of_its_own(warehouse: Warehouse) -> None:
 
 
 def test_one_event_of_two_accounts_needs_two_outcomes(warehouse: Warehouse) -> None:
-    """The outcome of one account, or of none, is not the outcome of the other."""
-    accounts = (account_id(1), account_id(2), None)
+    """The outcome of one account is not the outcome of the other."""
+    accounts = (account_id(1), account_id(2))
     rows = [_row("received", account_id=account) for account in accounts]
     document = _reconcile(warehouse, *rows, _row("scored", account_id=account_id(1)))
-    assert [lost["account_id"] for lost in document["oldest_unexplained"]] == [None, account_id(2)]
-    assert document["counts"]["received"] == 3
+    assert [lost["account_id"] for lost in document["oldest_unexplained"]] == [account_id(2)]
+    assert document["counts"]["received"] == 2
 
 
 def test_listings_are_bounded_and_have_the_oldest(warehouse: Warehouse) -> None:

@@ -164,11 +164,11 @@ def test_case_15_no_changed_fields() -> None:
 
 @pytest.mark.parametrize("entity", ["Contact", "Opportunity", "Task", "Event", "Case"])
 def test_case_16_related_entities(entity: str) -> None:
-    """A new record that names its account rescores the account; one without an account is skipped."""
+    """A new record rescores the account that it names; the account of one that names none is looked up."""
     record = {"entityName": entity, "recordIds": ["003bm000016htgPAAQ"], "changeType": "CREATE", "changedFields": []}
     assert _one({"AccountId": account_id(3)}, **record).account_id == account_id(3)
     assert _one({"AccountId": account_id(3)}, **record).decision == "rescore"
-    assert _one({}, **record).reason == "unsupported_entity"
+    assert (_one({}, **record).decision, _one({}, **record).reason) == ("rescore", "account_looked_up")
 
 
 def test_case_17_delete_late_update_undelete() -> None:

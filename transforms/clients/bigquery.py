@@ -437,6 +437,11 @@ def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:
     return WarehouseUnavailable(f"BigQuery: {what}: {' '.join(part for part in parts if part)}")
 
 
+def is_missing(error: WarehouseUnavailable) -> bool:
+    """Whether BigQuery answered that the table or dataset does not exist."""
+    return isinstance(error.__cause__, api.NotFound)
+
+
 def dataset_path(project: str, dataset: str) -> str:
     """Return `project.dataset` for the text of a query, where names can't be bound as values are.
 

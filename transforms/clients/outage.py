@@ -1,4 +1,6 @@
-"""Outage gate: hold work while BigQuery does not answer, probe it, and give up only after a deadline.
+"""Outage gate: hold work while a service does not answer, probe it, and give up only after a deadline.
+
+The service is BigQuery or, for look-ups of related records, Salesforce.
 
 A batch waits inside its bundle, so that a worker that vanishes loses nothing: the runner repeats the bundle. By then
 Dataflow has acknowledged its messages: what waits is in the job's shuffles, and is lost if the job is cancelled. One
@@ -13,7 +15,7 @@ from typing import Final, TypeVar
 from apache_beam.metrics import Metrics
 
 from transforms.clients.circuit import CircuitBreaker, CircuitOpen
-from transforms.errors import WarehouseUnavailable
+from transforms.errors import RescoringError, WarehouseUnavailable
 from transforms.logs import get_logger
 from transforms.process import once_per_process
 
@@ -27,7 +29,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class OutageSettings:
-    """How long work is held, and how often BigQuery is probed meanwhile, in seconds."""
+    """How long work is held, and how often the service is probed meanwhile, in seconds."""
 
     deadline_seconds: float = 900.0
     probe_seconds: float = 5.0
@@ -38,14 +40,23 @@ class OutageSettings:
 
 
 class OutageGate:
-    """Makes calls to one part of BigQuery, and holds them while it does not answer; shared by a process's threads.
+    """Makes calls to one part of a service, and holds them while it does not answer; shared by a process's threads.
 
     The first failure opens the circuit breaker, since the call itself has been retried by then.
+
+    Args:
+        service: Its name in logs; the first word is the vendor's service.
+        settings: How long, and how often.
+        fault: What a call raises if the service does not answer.
     """
 
-    def __init__(self, service: str, settings: OutageSettings) -> None:
+    def __init__(
+        self, service: str, settings: OutageSettings, fault: type[RescoringError] = WarehouseUnavailable
+    ) -> None:
         self._settings = settings
-        self._circuit = CircuitBreaker(service, WarehouseUnavailable, failures=1, reset_seconds=settings.probe_seconds)
+        self._fault = fault
+        self._name = service.partition(" ")[0]
+        self._circuit = CircuitBreaker(service, fault, failures=1, reset_seconds=settings.probe_seconds)
 
     def call(self, ask: Callable[[], T], on_wait: Callable[[float], None]) -> T:
         """Return the result of a call, which is repeated until it succeeds or the deadline has passed.
@@ -55,19 +66,20 @@ class OutageGate:
             on_wait: Called with the seconds waited, after each wait.
 
         Raises:
-            WarehouseUnavailable: BigQuery did not answer before the deadline.
+            RescoringError: The service did not answer before the deadline; of the class `fault`.
         """
         started = time.monotonic()
         ends_at = started + self._settings.deadline_seconds
-        error = WarehouseUnavailable("BigQuery: the circuit is open, since the last calls failed")
+        error = self._fault(f"{self._name}: the circuit is open, since the last calls failed")
         while True:
             try:
                 return self._circuit.call(ask)
             except CircuitOpen:
                 pass  # another call failed: wait until a probe succeeds
-            except WarehouseUnavailable as failure:
+            except self._fault as failure:
                 error = failure
-                _log.warning("BigQuery does not answer: work is held", service=self._circuit.name, reason=str(failure))
+                what = f"{self._name} does not answer: work is held"
+                _log.warning(what, service=self._circuit.name, reason=str(failure))
             if time.monotonic() >= ends_at:
                 raise error
             time.sleep(min(self._settings.probe_seconds / 2, max(0.0, ends_at - time.monotonic())))
@@ -92,6 +104,8 @@ class ThrottledSeconds:
 
 
 @once_per_process
-def shared_outage_gate(service: str, settings: OutageSettings) -> OutageGate:
+def shared_outage_gate(
+    service: str, settings: OutageSettings, fault: type[RescoringError] = WarehouseUnavailable
+) -> OutageGate:
     """Return this process's outage gate of a service."""
-    return OutageGate(service, settings)
+    return OutageGate(service, settings, fault)

@@ -49,7 +49,6 @@ MAX_IDS_A_QUERY: Final = 200
 _CONNECT_SECONDS: Final = 5.0
 _RETRIED_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 _RETRIED_CODES: Final = frozenset({"REQUEST_LIMIT_EXCEEDED", "SERVER_UNAVAILABLE"})
-_UNREADABLE_CODES: Final = frozenset({"INVALID_FIELD", "INVALID_TYPE"})
 _CODE: Final = re.compile(r"[A-Za-z_]{1,60}\Z")
 
 
@@ -114,7 +113,7 @@ class Salesforce:
             self._client = None  # the abandoned thread may still use it
             raise self._too_late() from None
         except RefusedCall as refusal:
-            if refusal.status != HTTPStatus.BAD_REQUEST or refusal.code not in _UNREADABLE_CODES:
+            if not refusal.is_unreadable:
                 raise
             return refusal
 

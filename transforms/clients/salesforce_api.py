@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Final
 
 from pydantic import AwareDatetime, Field, JsonValue
@@ -23,6 +24,7 @@ API_VERSION: Final = "66.0"
 
 _ASSERTION_LIFETIME: Final = dt.timedelta(minutes=3)
 _SHARED_HOSTS: Final = frozenset({"https://login.salesforce.com", "https://test.salesforce.com"})
+_UNREADABLE_CODES: Final = frozenset({"INVALID_FIELD", "INVALID_TYPE"})
 _API_NAME: Final = re.compile(r"[A-Za-z]\w{0,79}\Z", re.ASCII)
 _HTTPS_HOST: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::\d+)?\Z")
 
@@ -93,6 +95,11 @@ class RefusedCall(SalesforceUnavailable):
         super().__init__(f"Salesforce answered with HTTP status {status} ({code})")
         self.status = status
         self.code = code
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the user may not read the entity or one of its fields; other queries are answered."""
+        return self.status == HTTPStatus.BAD_REQUEST and self.code in _UNREADABLE_CODES
 
 
 class SessionExpired(RefusedCall):

@@ -10,7 +10,6 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
-from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from schemas.change_event import AccountChange
@@ -18,7 +17,7 @@ from schemas.outcome import OutcomeKind, SkipReason
 from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, Decisions, end_window, receive
 from transforms.coders import RecordCoder
 from transforms.ledger import Ledger
-from transforms.outputs import OUTCOMES, TaggedOutcome
+from transforms.outputs import OUTCOMES, TaggedOutcome, stamped
 
 STAGE: Final = "Coalesce by account"
 CHANGES: Final = "changes"
@@ -126,7 +125,7 @@ class _MergeBursts(beam.DoFn):
         state = account.read()
         if state:
             now = Timestamp.of(self.clock())
-            yield from (_stamped(output, now) for output in self._end_burst(state, account))
+            yield from (stamped(output, now) for output in self._end_burst(state, account))
 
     def _end_burst(self, state: AccountState, account: Any) -> _Outputs:
         after, change, decisions = end_window(state, self.limits)
@@ -146,14 +145,3 @@ class _MergeBursts(beam.DoFn):
 
     def _skips(self, reason: SkipReason | None) -> Any:
         return self.stale if reason is SkipReason.STALE else self.duplicates
-
-
-def _stamped(output: Any, now: Timestamp) -> Any:
-    """Return a timer's output with the current time; by default it has the time for which the timer was set.
-
-    A bounded input fires every timer at its end, so that time can be a week ahead. Timers of later steps would wait for
-    it, and FnApiRunner gives up with their elements unprocessed.
-    """
-    if isinstance(output, TaggedOutput):
-        return TaggedOutput(output.tag, TimestampedValue(output.value, now))
-    return TimestampedValue(output, now)

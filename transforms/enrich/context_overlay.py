@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.account_context import AccountContext, AccountProfile, Opportunity
-from schemas.change_event import ACCOUNT_ENTITY, DELETIONS, WHOLE_RECORDS, AccountChange
+from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD, DELETIONS, WHOLE_RECORDS, AccountChange
 from schemas.field_values import (
     ACCOUNT_COLUMNS,
     NAME_PARTS,
@@ -25,6 +25,7 @@ UNKNOWN: Final = "unknown"
 """Name or stage of an opportunity whose event has only the other one."""
 
 _VALUES_FOR_A_CONTEXT: Final = 2
+_ID_LENGTH: Final = 15
 
 
 def overlay(context: AccountContext, change: AccountChange) -> AccountContext:
@@ -81,7 +82,7 @@ def _with_opportunity(context: AccountContext, change: AccountChange) -> Account
     others = tuple(it for it in context.opportunities if it is not old)
     if old and known_at(change) < old.modified_at:
         return context
-    if change.change_type in DELETIONS:
+    if change.change_type in DELETIONS or _is_moved_away(change):
         return context.model_copy(update={"opportunities": others}) if old else context
     known = _values(change, OPPORTUNITY_COLUMNS)
     if not known:
@@ -93,6 +94,15 @@ def _with_opportunity(context: AccountContext, change: AccountChange) -> Account
     else:
         new = _new_opportunity(change, known)
     return context.model_copy(update={"opportunities": _newest_first((new, *others))})
+
+
+def _is_moved_away(change: AccountChange) -> bool:
+    """Whether a related record belongs to another account, or to none, since this change of its former account."""
+    if ACCOUNT_FIELD in change.nulled_fields:
+        return True
+    now = change.values.get(ACCOUNT_FIELD)
+    # Either form of an id begins with the same 15 characters.
+    return isinstance(now, str) and now[:_ID_LENGTH] != change.account_id[:_ID_LENGTH]
 
 
 def _is_behind(context: AccountContext, change: AccountChange) -> bool:

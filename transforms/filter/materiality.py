@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD, AccountChange, AccountFields, ChangeType
+from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD, AccountFields, ChangeType, RecordChange
 from schemas.outcome import SkipReason
 from transforms.filter.entity_names import account_field, entity_name
 from transforms.yaml_files import FileModel, YamlFileError, known_key, read_yaml
@@ -75,7 +75,7 @@ class Materiality:
     def _own_clients(self) -> frozenset[str]:
         return frozenset(map(_client_key, self.own_clients))
 
-    def skip_reason(self, change: AccountChange) -> SkipReason | None:
+    def skip_reason(self, change: RecordChange) -> SkipReason | None:
         """Return why a change is not worth a score; None if it is.
 
         Only an UPDATE can be immaterial because of its fields: the other change types say that a record was created,
@@ -90,7 +90,7 @@ class Materiality:
             return SkipReason.IMMATERIAL
         return SkipReason.IMMATERIAL if is_update and not self.material_fields(change) else None
 
-    def material_fields(self, change: AccountChange) -> tuple[str, ...]:
+    def material_fields(self, change: RecordChange) -> tuple[str, ...]:
         """Return the material fields among the changed ones, in the event's order; their new values may be unknown."""
         rules = self._by_entity.get(change.entity_name)
         if rules is None:
@@ -99,14 +99,14 @@ class Materiality:
         changed = dict.fromkeys((*change.changed_fields, *change.nulled_fields))
         return tuple(filter(rules.is_material, changed))
 
-    def _is_own(self, change: AccountChange) -> bool:
+    def _is_own(self, change: RecordChange) -> bool:
         if not self.own_clients:
             return False
         client = _CLIENT.search(change.change_origin)
         return client is not None and _client_key(client.group(1)) in self._own_clients
 
 
-def _is_twin(change: AccountChange) -> bool:
+def _is_twin(change: RecordChange) -> bool:
     """Whether the event says that its contact is a person account's."""
     return change.entity_name == _CONTACT and True in (
         change.values.get(_IS_PERSON_ACCOUNT),

@@ -4,7 +4,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from schemas.change_event import (
     ACCOUNT_ENTITY,
@@ -15,6 +15,7 @@ from schemas.change_event import (
     ChangeEventHeader,
     ChangeType,
     SourceMessage,
+    UnnamedChange,
     event_id,
     payload_event_id,
 )
@@ -47,7 +48,7 @@ class Refusal:
     error: RefusedEvent
 
 
-ParsedRecord = AccountChange | NoChange | Refusal
+ParsedRecord = AccountChange | UnnamedChange | NoChange | Refusal
 
 
 def account_changes(
@@ -146,31 +147,29 @@ def _record_change(
     if names_no_record(record_id) or header.change_type is ChangeType.GAP_OVERFLOW:
         return NoChange(received, OutcomeKind.RESYNC_REQUESTED)
     account_id = record_id if header.entity_name == ACCOUNT_ENTITY else _named_account(event, account_fields)
-    if account_id is None:
-        return NoChange(received, OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
     try:
         record_id = normalize_record_id(record_id)
-        account_id = normalize_account_id(str(account_id))
+        account_id = None if account_id is None else normalize_account_id(account_id)
     except ValueError as error:
         return Refusal(received, InvalidEvent(str(error)))
-    return AccountChange(
-        event_id=received.event_id,
-        account_id=account_id,
-        entity_name=header.entity_name,
-        record_id=record_id,
-        change_type=header.change_type,
-        committed_at=committed_at,
-        sequence_number=header.sequence_number,
-        transaction_key=header.transaction_key,
-        change_origin=header.change_origin,
-        changed_fields=fields.changed,
-        nulled_fields=fields.nulled,
-        values=fields.values,
-        enriched=fields.enriched,
-        flags=fields.flags,
-        trace_id=received.trace_id,
-        source=received.source,
-    )
+    said: dict[str, Any] = {
+        "event_id": received.event_id,
+        "entity_name": header.entity_name,
+        "record_id": record_id,
+        "change_type": header.change_type,
+        "committed_at": committed_at,
+        "sequence_number": header.sequence_number,
+        "transaction_key": header.transaction_key,
+        "change_origin": header.change_origin,
+        "changed_fields": fields.changed,
+        "nulled_fields": fields.nulled,
+        "values": fields.values,
+        "enriched": fields.enriched,
+        "flags": fields.flags,
+        "trace_id": received.trace_id,
+        "source": received.source,
+    }
+    return UnnamedChange(**said) if account_id is None else AccountChange(account_id=account_id, **said)
 
 
 def _named_account(event: ChangeEvent, account_fields: tuple[str, ...]) -> str | None:

@@ -1,16 +1,16 @@
-"""Parse change events: one Pub/Sub message → an AccountChange for each account that it is about."""
+"""Parse change events: one Pub/Sub message → a change for each record that it is about."""
 
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import apache_beam as beam
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 
-from schemas.change_event import AccountChange, AccountFields, SourceMessage
+from schemas.change_event import AccountChange, AccountFields, SourceMessage, UnnamedChange
 from schemas.outcome import OutcomeKind
 from transforms.ledger import Ledger, Received
 from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter, TaggedOutcome
@@ -20,11 +20,16 @@ from transforms.parse.message_parsing import parse_message
 
 STAGE: Final = "Parse change events"
 CHANGES: Final = "changes"
+UNNAMED: Final = "unnamed"
 
 
 @dataclass
 class ParseChangeEvents(beam.PTransform):
-    """PubsubMessage → AccountChange (main), Outcome (`outcomes`), DeadLetter (`dead_letters`)."""
+    """Read messages.
+
+    Input: PubsubMessage. Outputs: AccountChange (main), UnnamedChange of related records whose account is not named
+    (`unnamed`), Outcome (`outcomes`), DeadLetter (`dead_letters`).
+    """
 
     pipeline_version: str
     account_fields: AccountFields
@@ -34,7 +39,7 @@ class ParseChangeEvents(beam.PTransform):
         """Parse each message independently of the others."""
         return messages | beam.ParDo(
             _ParseMessage(self.pipeline_version, self.account_fields, self.schemas)
-        ).with_outputs(OUTCOMES, DEAD_LETTERS, main=CHANGES)
+        ).with_outputs(UNNAMED, OUTCOMES, DEAD_LETTERS, main=CHANGES)
 
 
 class _ParseMessage(beam.DoFn):
@@ -44,18 +49,24 @@ class _ParseMessage(beam.DoFn):
         self.schemas = schemas
         self.messages = Metrics.counter(STAGE, "messages_total")
         self.changes = Metrics.counter(STAGE, "changes_total")
+        self.unnamed = Metrics.counter(STAGE, "unnamed_total")
         self.without_change = Metrics.counter(STAGE, "without_change_total")
         self.refused = Metrics.counter(STAGE, "refused_total")
 
-    def process(self, message: PubsubMessage) -> Iterator[AccountChange | TaggedOutcome | TaggedDeadLetter]:
+    def process(
+        self, message: PubsubMessage
+    ) -> Iterator[AccountChange | TaggedOutput[Literal["unnamed"], UnnamedChange] | TaggedOutcome | TaggedDeadLetter]:
         self.messages.inc()
         for record in parse_message(_source(message), self.schemas, account_fields=self.account_fields):
-            received = Received.of(record) if isinstance(record, AccountChange) else record.received
+            received = record.received if isinstance(record, NoChange | Refusal) else Received.of(record)
             yield TaggedOutput(OUTCOMES, self.ledger.outcome(received, OutcomeKind.RECEIVED))
             match record:
                 case AccountChange():
                     self.changes.inc()
                     yield record
+                case UnnamedChange():
+                    self.unnamed.inc()
+                    yield TaggedOutput(UNNAMED, record)
                 case NoChange():
                     self.without_change.inc()
                     outcome = self.ledger.outcome(received, record.outcome, reason=record.reason)

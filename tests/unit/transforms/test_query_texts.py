@@ -17,6 +17,7 @@ from transforms.clients.bigquery import Warehouse
 from transforms.clients.query_guard import guard_rules
 from transforms.enrich.account_contexts import ContextBounds, account_contexts_query, read_account_contexts
 from transforms.errors import WarehouseUnavailable
+from transforms.find.mirror_owners import MIRROR_TABLES, MirrorOwners, owners_query
 
 COUNT: Final = of_this_run(ordinary=2_000, slow=20_000)
 _FRAGMENTS: Final = (
@@ -72,6 +73,18 @@ def test_values_are_bound_and_change_no_text(hostile: list[str]) -> None:
     assert client.texts == {account_contexts_query("my-project.crm", ContextBounds()), "SELECT @x"}
     assert [value for value in client.values if isinstance(value, str)] == hostile
     assert [value for value in client.values if isinstance(value, list)] == [[text] for text in hostile]
+
+
+def test_ids_of_related_records_are_bound(hostile: list[str]) -> None:
+    """Whatever follows the key prefix by which their table is chosen."""
+    client = _Client()
+    mirror = MirrorOwners(_warehouse(client), "crm")
+    for text in hostile:
+        mirror.find([f"006{text}", f"003{text}"])
+    assert client.texts == {owners_query("my-project.crm", MIRROR_TABLES)}
+    assert [value for value in client.values if isinstance(value, list)] == [
+        [f"{prefix}{text}"] for text in hostile for prefix in ("006", "003")
+    ]
 
 
 def test_values_of_guarded_queries_change_no_text(hostile: list[str]) -> None:

@@ -13,17 +13,6 @@ from tests.conftest import SHARED
 FOLDER: Final = SHARED / "events-found"
 CASES: Final = FOLDER / "cases.json"
 
-NOT_YET: Final = frozenset(
-    {
-        # Related records that name no account.
-        "01-opp-stage-update-no-account.json",
-        "03-opp-gap-create.json",
-        "04-opp-delete.json",
-        "b02-contact-gap-update.json",
-    }
-)
-"""Cases that are decided otherwise so far. Strict: a case that is decided right must leave the list."""
-
 
 @cache
 def _cases() -> dict[str, dict[str, Any]]:
@@ -32,8 +21,7 @@ def _cases() -> dict[str, dict[str, Any]]:
 
 
 def _parameters() -> list[Any]:
-    strict = pytest.mark.xfail(reason="this kind of event is not decided as it should be yet", strict=True)
-    cases = [pytest.param(file, marks=strict if file in NOT_YET else (), id=file) for file in _cases()]
+    cases = [pytest.param(file, id=file) for file in _cases()]
     absent = pytest.mark.skip("../shared/events-found not found: it has real input that is not part of the project")
     return cases or [pytest.param("", marks=absent, id="absent")]
 
@@ -47,11 +35,10 @@ def test_every_event_found_is_decided_as_its_case_says(file: str) -> None:
 
 
 def test_every_file_found_has_a_case() -> None:
-    """No event in the folder is left unread, and the list of open cases names none that does not exist."""
+    """No event in the folder is left unread."""
     if not _cases():
         pytest.skip("../shared/events-found not found: it has real input that is not part of the project")
     assert {file.name for file in Path(FOLDER).iterdir()} - {"README.md", "cases.json"} == set(_cases())
-    assert set(_cases()) >= NOT_YET
 
 
 def _differences(expected: dict[str, Any], answer: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -29,6 +29,10 @@ def _one(event: bytes, **options: Any) -> Explanation:
     return explanation
 
 
+def _of_contact(body: dict[str, Any] | None = None, **header: Any) -> bytes:
+    return payload(body or {}, entityName="Contact", recordIds=[CONTACT], **header)
+
+
 @pytest.mark.parametrize(
     ("event", "decision", "reason"),
     [
@@ -46,7 +50,13 @@ def _one(event: bytes, **options: Any) -> Explanation:
         (payload({}, changeType="GAP_OVERFLOW", recordIds=["001*"]), "resync", "overflow"),
         (payload({}, changeType="GAP_UPDATE", recordIds=["001*"]), "resync", "wildcard"),
         (payload({}, entityName="Lead", recordIds=[CONTACT]), "skip", "unsupported_entity"),
-        (payload({}, entityName="Contact", recordIds=[CONTACT]), "skip", "unsupported_entity"),
+        (payload({}, entityName="Contact", recordIds=[CONTACT]), "skip", "immaterial"),
+        (_of_contact(changedFields=["Title"]), "rescore", "account_looked_up"),
+        (_of_contact(changeType="CREATE"), "rescore", "account_looked_up"),
+        (_of_contact(changeType="DELETE"), "rescore", "account_looked_up"),
+        (_of_contact(changeType="GAP_UPDATE"), "rescore", "account_looked_up"),
+        (_of_contact(changeType="GAP_OVERFLOW"), "resync", "overflow"),
+        (_of_contact({"AccountId": "wrong"}), "dead_letter", "invalid_event"),
         (payload(changeType="SNAPSHOT"), "dead_letter", "unsupported_event"),
         (payload(recordIds=["wrong"]), "dead_letter", "invalid_event"),
         (b"\xff", "dead_letter", "undecodable"),

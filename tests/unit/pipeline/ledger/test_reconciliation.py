@@ -21,7 +21,7 @@ from schemas.failures import ErrorClass
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from schemas.standing_outcome import final_outcomes, is_contradictory, recorded_as
 from tests.fixtures.changes import account_id
-from tests.fixtures.ledger import deliveries, grouped, ledger_row
+from tests.fixtures.ledger import deliveries, grouped, ledger_row, without_answered
 from transforms.errors import WarehouseUnavailable
 
 UNTIL = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -72,7 +72,7 @@ def _judge(rows: Iterable[Outcome], limit: int = 20) -> Reconciliation:
 
 def _recorded(rows: list[Outcome]) -> dict[tuple[str, str | None, int], list[Outcome]]:
     pairs: dict[tuple[str, str | None, int], list[Outcome]] = {}
-    for row in rows:
+    for row in without_answered(rows):
         pairs.setdefault((row.event_id, row.account_id, row.replay_count), []).append(row)
     return pairs
 

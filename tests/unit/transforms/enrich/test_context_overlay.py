@@ -262,6 +262,14 @@ def test_an_older_event_leaves_the_opportunity() -> None:
     assert overlay(before, _opportunity_change(change_type=ChangeType.DELETE)) == before
 
 
+def test_a_moved_opportunity_leaves_the_context_of_its_former_account() -> None:
+    """It went to another account, or to none; the account that it went to keeps it."""
+    for moved in (_opportunity_change({"AccountId": account_id(9)}), _opportunity_change(nulled_fields=("AccountId",))):
+        assert overlay(_with_deal(), moved).opportunities == _with_deal().opportunities[1:]
+    here = _opportunity_change({"AccountId": account_id()[:15], "StageName": "Closed Won"})
+    assert _deal(overlay(_with_deal(), here)).stage == "Closed Won"
+
+
 @pytest.mark.parametrize("kind", [ChangeType.DELETE, ChangeType.GAP_DELETE])
 def test_a_deleted_opportunity_leaves_the_context(kind: ChangeType) -> None:
     """A deleted opportunity is gone, one that the context lacks stays away, and the others remain."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.local.crm.account_changes import immaterial_change, material_change
-from schemas.change_event import AccountChange, ChangeType, SourceMessage
+from schemas.change_event import AccountChange, ChangeType, SourceMessage, UnnamedChange
 from schemas.outcome import SkipReason
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, change, context, payload
 from transforms.filter.materiality import (
@@ -19,7 +19,7 @@ from transforms.filter.materiality import (
     Materiality,
     load_materiality,
 )
-from transforms.parse.account_changes import NoChange, ParsedRecord
+from transforms.parse.account_changes import ParsedRecord
 from transforms.parse.message_parsing import parse_message
 from transforms.yaml_files import YamlFileError
 
@@ -376,7 +376,7 @@ def test_events_of_an_added_entity_change_the_account_that_they_name(tmp_path: P
     assert isinstance(other, AccountChange)
     assert (named.account_id, named.entity_name) == (account_id(2), "acme__Project__c")
     assert other.account_id == account_id(3)
-    assert isinstance(said({"AccountId": account_id(1), "Account__c": None}), NoChange)
+    assert isinstance(said({"AccountId": account_id(1), "Account__c": None}), UnnamedChange)
 
 
 def test_rules_travel_to_workers() -> None:

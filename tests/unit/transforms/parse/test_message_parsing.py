@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.change_event import AccountChange, ChangeType, SourceMessage, payload_event_id
+from schemas.change_event import AccountChange, ChangeType, SourceMessage, UnnamedChange, payload_event_id
 from schemas.failures import ErrorClass
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import to_json
@@ -98,15 +98,33 @@ def test_activities_can_name_their_account_as_what_they_are_about(entity: str) -
     assert _change(payload({"WhatId": account_id(7)}, **record)).account_id == account_id(7)
     both = payload({"AccountId": account_id(8), "WhatId": account_id(7)}, **record)
     assert _change(both).account_id == account_id(8)
-    assert isinstance(_one(payload({"WhatId": "006ak00000IiFIn"}, **record)), NoChange)
+    assert isinstance(_one(payload({"WhatId": "006ak00000IiFIn"}, **record)), UnnamedChange)
 
 
 @pytest.mark.parametrize(
     ("entity", "body"),
-    [("Contact", {}), ("Opportunity", {"AccountId": None}), ("Lead", {}), ("User", {"AccountId": "x"})],
+    [
+        ("Contact", {}),
+        ("Opportunity", {"AccountId": None}),
+        ("Task", {"WhatId": "006ak00000IiFInAAN"}),
+        ("Opportunity", {"WhatId": account_id(7)}),
+    ],
 )
-def test_entities_without_an_account_are_skipped(entity: str, body: dict[str, Any]) -> None:
-    """A record that names no account is skipped, not dead-lettered."""
+@pytest.mark.parametrize("change_type", ["CREATE", "UPDATE", "DELETE", "GAP_UPDATE"])
+def test_a_related_record_that_names_no_account_goes_on_unnamed(
+    entity: str, body: dict[str, Any], change_type: str
+) -> None:
+    """Its account is found later; the change has all that the event says."""
+    record_id = "003ak00000IiFInAAN"
+    record = _one(payload(body, entityName=entity, recordIds=[record_id], changeType=change_type))
+    assert isinstance(record, UnnamedChange)
+    assert (record.entity_name, record.record_id, record.change_type) == (entity, record_id, change_type)
+    assert record.of_account(account_id(7)).record_id == record_id
+
+
+@pytest.mark.parametrize(("entity", "body"), [("Lead", {}), ("User", {"AccountId": "x"})])
+def test_entities_that_do_not_count_are_skipped(entity: str, body: dict[str, Any]) -> None:
+    """A record of another entity is skipped, not dead-lettered, whatever it names."""
     record = _one(payload(body, entityName=entity, recordIds=["003ak00000IiFInAAN"]))
     assert isinstance(record, NoChange)
     assert (record.outcome, record.reason) == (OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
@@ -236,7 +254,7 @@ def test_arbitrary_payloads_are_events_or_classified_refusals(bytes_: bytes) -> 
     assert records
     for record in records:
         match record:
-            case AccountChange():
+            case AccountChange() | UnnamedChange():
                 assert record.source.payload == bytes_
                 assert msgspec.json.decode(to_json(record), type=AccountChange) == record
             case Refusal():
@@ -249,11 +267,11 @@ def test_arbitrary_payloads_are_events_or_classified_refusals(bytes_: bytes) -> 
 EXPECTED = {
     "amp_eventbridge_event_relay_account_create.json": ["change", "change"],
     "amp_new_account.json": ["change"],
-    "amp_update_contact.json": ["unsupported_entity"],
-    "amp_update_contact_compound_address.json": ["unsupported_entity"],
+    "amp_update_contact.json": ["unnamed"],
+    "amp_update_contact_compound_address.json": ["unnamed"],
     "amp_update_lead_compound_address.json": ["unsupported_entity"],
     "amp_update_user.json": ["unsupported_entity"],
-    "confluent_contact_create_kafkaconnect_payload.json": ["unsupported_entity"],
+    "confluent_contact_create_kafkaconnect_payload.json": ["unnamed"],
     "pozil_account_update_avrojson_bitmap.json": ["unsupported_event"],
     "pozil_account_update_avrojson_compound_names.json": ["change"],
     "pozil_account_update_avrojson_names.json": ["change"],
@@ -298,5 +316,7 @@ def _kind(record: ParsedRecord) -> str:
             return "change"
         case Refusal():
             return str(record.error.error_class)
+        case UnnamedChange():
+            return "unnamed"
         case NoChange():
             return str(record.reason or record.outcome)

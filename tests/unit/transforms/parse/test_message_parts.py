@@ -9,7 +9,7 @@ import orjson
 from schemas.change_event import AccountChange, SourceMessage
 from schemas.failures import ErrorClass
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, event, payload
-from transforms.parse.account_changes import ParsedRecord, Refusal
+from transforms.parse.account_changes import NoChange, ParsedRecord, Refusal
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas, EventField
 from transforms.parse.limits import MAX_COPIED_BYTES
 from transforms.parse.message_parsing import parse_events, parse_message
@@ -33,7 +33,7 @@ def _replayed(source: SourceMessage) -> SourceMessage:
 
 
 def _ids(records: list[ParsedRecord]) -> list[str]:
-    return [it.event_id if isinstance(it, AccountChange) else it.received.event_id for it in records]
+    return [it.received.event_id if isinstance(it, NoChange | Refusal) else it.event_id for it in records]
 
 
 def test_each_event_has_its_records() -> None:

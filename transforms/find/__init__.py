@@ -1,0 +1,1 @@
+"""The accounts of related records that name none: keyed state, then the mirror, then Salesforce."""

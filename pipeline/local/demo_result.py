@@ -42,6 +42,7 @@ class DemoResult:
             **outcomes,
             "skipped_by_reason": reasons.get(OutcomeKind.SKIPPED, {}),
             "dead_lettered_by_class": reasons.get(OutcomeKind.DEAD_LETTERED, {}),
+            "accounts_found": dict(self.summary.found),
             "accounts_scored": self.summary.accounts_scored,
             "unexplained": self.unexplained,
             "gemini_calls": self.gemini["calls"],

@@ -33,6 +33,7 @@ def _counts(document: dict[str, Any]) -> Facts:
     rare = ("coalesced", "tombstoned", "resync_requested")
     rows = (
         ("events received", document["received"], f"from {counted(document['published'], 'message')}"),
+        ("accounts found", sum(document["accounts_found"].values()), _found(document["accounts_found"])),
         ("scored", document["scored"], counted(document["accounts_scored"], "account")),
         ("skipped", document["skipped"], _reasons(document["skipped_by_reason"])),
         *((outcome.replace("_", " "), document[outcome], "") for outcome in rare if document[outcome]),
@@ -56,6 +57,12 @@ def _count(number: str, of: str) -> Text:
 def _reasons(reasons: dict[str, int]) -> str:
     most_first = sorted(reasons.items(), key=lambda item: -item[1])
     return ", ".join(f"{reason}\N{NO-BREAK SPACE}{count:,}" for reason, count in most_first)
+
+
+def _found(sources: dict[str, int]) -> str:
+    """Return where the accounts of related records were found whose events did not name them."""
+    known = {source: count for source, count in sources.items() if count}
+    return f"of related records that named none: {_reasons(known)}" if known else ""
 
 
 def _highest(scores: list[dict[str, Any]]) -> Listing:

@@ -21,11 +21,13 @@ PUBLISHED: Mapping[str, list[Decided]] = {
         ("rescore", "created", "0015f00002J9YYFAA3", ["Name", "OwnerId"]),
     ],
     "amp_new_account": [("rescore", "created", "0015f00002J9YYEAA3", ["Name", "OwnerId"])],
-    "amp_update_contact": [_NO_ACCOUNT],
-    "amp_update_contact_compound_address": [_NO_ACCOUNT],
+    "amp_update_contact": [("rescore", "account_looked_up", None, ["Name.LastName"])],
+    "amp_update_contact_compound_address": [("skip", "immaterial", None, [])],
     "amp_update_lead_compound_address": [_NO_ACCOUNT],
     "amp_update_user": [_NO_ACCOUNT],
-    "confluent_contact_create_kafkaconnect_payload": [_NO_ACCOUNT],
+    "confluent_contact_create_kafkaconnect_payload": [
+        ("rescore", "account_looked_up", None, ["FirstName", "LastName"])
+    ],
     "pozil_account_update_avrojson_bitmap": [("dead_letter", "unsupported_event", None, [])],
     "pozil_account_update_avrojson_compound_names": [
         ("rescore", "material", "0017Q00000EiRcfQAF", ["Rating", "BillingAddress.PostalCode"])

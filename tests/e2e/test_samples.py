@@ -29,8 +29,9 @@ def _demo(*arguments: str, timeout: float = 280) -> dict[str, Any]:
 
 def test_demo_rescores_every_account() -> None:
     """Generated events pass through the whole pipeline; every account is scored, and every event has its outcome."""
-    document = _demo("--accounts", "40", "--seed", "7")
+    document = _demo("--accounts", "40", "--seed", "21")
     assert document["accounts_scored"] == 40
+    assert document["accounts_found"]["mirror"] > 0
     assert document["unexplained"] == 0
     assert document["received"] == sum(document[kind] for kind in FINALS)
     assert 0 < document["gemini_calls"] < document["scored"]
@@ -46,8 +47,8 @@ def test_published_events_have_outcomes(published_events: Path, stack: LocalStac
     published, summary = run_sample(stack, sample, log=tmp_path / "pipeline.log")
     assert published == 13
     assert summary.outcomes["received"] == 14 == sum(summary.outcomes[kind] for kind in FINALS)
-    assert summary.reasons[OutcomeKind.SKIPPED]["unsupported_entity"] == 5
-    assert summary.reasons[OutcomeKind.DEAD_LETTERED] == {"unsupported_event": 1}
+    assert summary.reasons[OutcomeKind.SKIPPED]["unsupported_entity"] == 2
+    assert summary.reasons[OutcomeKind.DEAD_LETTERED] == {"unsupported_event": 1, "account_not_named": 2}
     assert sample.accounts_added == summary.accounts_scored == 5
 
 
@@ -62,7 +63,7 @@ def test_the_first_deals_of_a_crm_extract_rescore_their_accounts(
     _, summary = run_sample(stack, extract_input(tmp_path), log=tmp_path / "pipeline.log")
     assert summary.accounts_scored == len(_accounts_with_deals(tmp_path))
     assert summary.outcomes["coalesced"] > 0
-    assert summary.reasons[OutcomeKind.SKIPPED]["unsupported_entity"] > 0
+    assert summary.reasons[OutcomeKind.SKIPPED]["no_account"] > 0
 
 
 @pytest.mark.slow
@@ -73,7 +74,7 @@ def test_demo_replays_a_crm_extract(crm_extract: Path) -> None:
     assert document["unexplained"] == 0
     assert document["accounts_scored"] == len(_accounts_with_deals(crm_extract))
     assert document["coalesced"] > 0
-    assert document["skipped_by_reason"]["unsupported_entity"] > 0
+    assert document["skipped_by_reason"]["no_account"] > 0
 
 
 @pytest.mark.slow

@@ -155,6 +155,15 @@ def new_case(rng: random.Random) -> Values:
     }
 
 
+def follow_up(rng: random.Random, entity: str) -> Values:
+    """Return what changes of a new related record."""
+    if entity == "Contact":
+        return contact_change(rng)
+    if entity == "Event":
+        return {"Subject": rng.choice(("Workshop, part 2", "Quarterly review, postponed", "Second demo"))}
+    return {"Status": "Closed" if entity == "Case" else "Completed", "IsClosed": True}
+
+
 def _rating(rng: random.Random, account: AccountProfile) -> Values:
     return {"Rating": _new(rng, account.rating, RATINGS)}
 

@@ -1,5 +1,6 @@
 """Generate the mirror's contacts of a company: what they do there, and whether they can be reached."""
 
+import datetime as dt
 import random
 from collections.abc import Iterator
 from typing import Final
@@ -18,6 +19,9 @@ _POSITIONS: Final = (
     (None, None),
 )
 _UNREACHABLE: Final = 0.1
+_PRIVATE: Final = 10
+_FIRST_PRIVATE: Final = 900_000_000
+"""Their numbers are above those of all companies' contacts."""
 
 
 def generate_contacts(company: Company) -> Iterator[Contact]:
@@ -33,3 +37,15 @@ def generate_contacts(company: Company) -> Iterator[Contact]:
             is_reachable=rng.random() >= _UNREACHABLE,
             modified_at=between(rng, company.active_since, company.last_contact_at),
         )
+
+
+def private_contacts(*, seed: int, as_of: dt.datetime) -> tuple[Contact, ...]:
+    """Return some contacts that belong to no account."""
+    return tuple(
+        Contact.model_construct(
+            contact_id=record_ids.numbered_record_id(record_ids.CONTACT, _FIRST_PRIVATE + number, seed=seed),
+            is_reachable=True,
+            modified_at=as_of - dt.timedelta(days=1 + number),
+        )
+        for number in range(_PRIVATE)
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pipeline.local.crm.company import Company, generate_company
-from pipeline.local.crm.contacts import generate_contacts
+from pipeline.local.crm.contacts import generate_contacts, private_contacts
 from pipeline.local.crm.correspondence import generate_calls, generate_emails
 from pipeline.local.crm.deals import generate_opportunities
 from pipeline.local.crm.records import CrmRecords
@@ -27,9 +27,10 @@ def generate_crm(*, accounts: int, seed: int, as_of: dt.datetime) -> CrmRecords:
         raise ValueError(f"as_of {as_of} has no time zone: give one, such as UTC")
     as_of = as_of.astimezone(dt.UTC).replace(microsecond=0)
     draws = (random.Random(f"{seed}/{index}") for index in range(accounts))
-    return records_of(
+    records = records_of(
         (generate_company(index, seed=seed, as_of=as_of, rng=rng), rng) for index, rng in enumerate(draws)
     )
+    return records.with_records(CrmRecords(contacts=private_contacts(seed=seed, as_of=as_of)))
 
 
 def records_of(companies: Iterable[tuple[Company, random.Random]]) -> CrmRecords:

@@ -3,6 +3,7 @@
 import datetime as dt
 import random
 import uuid
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -49,6 +50,9 @@ class OrgDay:
         for contact in crm.contacts:
             if contact.account_id is not None:
                 self._contacts[contact.account_id].append(contact.contact_id)
+        self._private = [contact.contact_id for contact in crm.contacts if contact.account_id is None]
+        self._created: list[tuple[str, str, AccountProfile]] = []
+        """Related records that were created today: entity, id, account."""
         self._replay_id = rng.randrange(1_000_000, 20_000_000)
         self._new_records = 0
         # The kinds of changes besides the walk over all accounts: weight, and maximum number of events.
@@ -57,6 +61,9 @@ class OrgDay:
             self._immaterial: (200, 1),
             self._related: (200, 1),
             self._unrelated: (80, 1),
+            self._follow_up: (40, 1),
+            self._discard: (12, 1),
+            self._move: (8, 1),
             self._deal_step: (40, 2),
             self._burst: (40, _MAX_BURST),
             self._create_account: (30, 1),
@@ -130,28 +137,64 @@ class OrgDay:
         return [self._opportunity_update(account, deal, first), self._material(account, second)]
 
     def _related(self) -> list[JsonObject]:
-        """Change a related record that names its account."""
+        """Change or create a related record."""
         account = self._account()
         deals = self._deals[account.account_id]
         if deals and self._rng.random() < 0.5:  # noqa: PLR2004 - one in two
             return [self._opportunity_update(account, self._rng.choice(deals))]
-        of_account = {"AccountId": account.account_id}
+        contacts = self._contacts[account.account_id]
         entity = self._rng.choice(("Contact", "ContactCreate", "Task", "Event", "Case"))
-        if entity == "Contact":
-            contact = self._contact_of(account)
-            return [self._update(entity, [contact], account_changes.contact_change(self._rng), enriched=of_account)]
-        if entity == "ContactCreate":
-            person = account_changes.new_person(self._rng)
-            return [self._create("Contact", self._new_record(record_ids.CONTACT), of_account | person)]
+        if entity == "Contact" and contacts:
+            change = account_changes.contact_change(self._rng)
+            return [self._related_update(entity, self._rng.choice(contacts), account, change)]
+        if entity in {"Contact", "ContactCreate"}:
+            return [self._create_related("Contact", record_ids.CONTACT, account, account_changes.new_person(self._rng))]
         if entity == "Case":
-            case = of_account | {"ContactId": self._contact_of(account)} | account_changes.new_case(self._rng)
-            return [self._create(entity, self._new_record(record_ids.CASE), case)]
-        about = of_account | {"WhoId": self._contact_of(account), "WhatId": account.account_id}
+            case = {"ContactId": self._contact_of(account)} | account_changes.new_case(self._rng)
+            return [self._create_related(entity, record_ids.CASE, account, case)]
+        about = {"WhoId": self._contact_of(account), "WhatId": account.account_id}
         if entity == "Task":
             task = account_changes.new_task(self._rng, self._now)
-            return [self._create(entity, self._new_record(record_ids.TASK), about | task)]
+            return [self._create_related(entity, record_ids.TASK, account, about | task)]
         meeting = account_changes.new_meeting(self._rng, self._now)
-        return [self._create(entity, self._new_record(record_ids.EVENT), about | meeting)]
+        return [self._create_related(entity, record_ids.EVENT, account, about | meeting)]
+
+    def _follow_up(self) -> list[JsonObject]:
+        """Change a related record that was created today."""
+        created = self._living_created()
+        if not created:
+            return self._related()
+        entity, record_id, account = self._rng.choice(created)
+        return [self._related_update(entity, record_id, account, account_changes.follow_up(self._rng, entity))]
+
+    def _discard(self) -> list[JsonObject]:
+        """Delete a related record: an opportunity, or one that was created today."""
+        account = self._account()
+        deals, created = self._deals[account.account_id], self._living_created()
+        if deals and self._rng.random() < 0.5:  # noqa: PLR2004 - one in two
+            deal = deals.pop(self._rng.randrange(len(deals)))
+            entity, record_id = "Opportunity", deal.opportunity_id
+        elif created:
+            entity, record_id, account = one = self._rng.choice(created)
+            self._created.remove(one)
+        else:
+            return self._related()
+        enriched = _enriched(record_id, account)
+        return [self._event(entity, [record_id], ChangeType.DELETE, enriched=enriched)]
+
+    def _move(self) -> list[JsonObject]:
+        """Move an opportunity to another account."""
+        account, other = self._account(), self._account()
+        deals = self._deals[account.account_id]
+        if not deals or account is other:
+            return self._related()
+        deal = deals.pop(self._rng.randrange(len(deals)))
+        self._deals[other.account_id].append(deal)
+        return [self._update("Opportunity", [deal.opportunity_id], {"AccountId": other.account_id})]
+
+    def _living_created(self) -> list[tuple[str, str, AccountProfile]]:
+        deleted = {account.account_id for account in self._deleted}
+        return [it for it in self._created if it[2].account_id not in deleted]
 
     def _unrelated(self) -> list[JsonObject]:
         """Change a record that does not belong to an account."""
@@ -165,7 +208,7 @@ class OrgDay:
         if entity == "User":
             values: Values = {"Title": self._rng.choice(("Account Executive", "Sales Engineer", None))}
             return [self._update(entity, [self._rng.choice(account_changes.user_ids())], values)]
-        contact = self._some_record(record_ids.CONTACT)
+        contact = self._rng.choice(self._private) if self._private else self._some_record(record_ids.CONTACT)
         return [self._update(entity, [contact], account_changes.contact_change(self._rng))]
 
     def _create_account(self) -> list[JsonObject]:
@@ -234,8 +277,17 @@ class OrgDay:
         self, account: AccountProfile, deal: Opportunity, commit: Commit | None = None
     ) -> JsonObject:
         values = account_changes.opportunity_change(self._rng, deal)
-        of_account = {"AccountId": account.account_id}
-        return self._update("Opportunity", [deal.opportunity_id], values, enriched=of_account, commit=commit)
+        return self._related_update("Opportunity", deal.opportunity_id, account, values, commit)
+
+    def _related_update(
+        self, entity: str, record_id: str, account: AccountProfile, values: Values, commit: Commit | None = None
+    ) -> JsonObject:
+        return self._update(entity, [record_id], values, enriched=_enriched(record_id, account), commit=commit)
+
+    def _create_related(self, entity: str, prefix: str, account: AccountProfile, values: Values) -> JsonObject:
+        record_id = self._new_record(prefix)
+        self._created.append((entity, record_id, account))
+        return self._create(entity, record_id, {"AccountId": account.account_id} | values)
 
     def _create(self, entity: str, record_id: str, values: Values) -> JsonObject:
         created = {"CreatedDate": self._now, "LastModifiedDate": self._now}
@@ -279,3 +331,8 @@ class OrgDay:
         key = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         user_id, origin = self._rng.choice(account_changes.user_ids()), self._rng.choice(ORIGINS)
         return [Commit(self._now, key, user_id, number, origin) for number in range(1, size + 1)]
+
+
+def _enriched(record_id: str, account: AccountProfile) -> Values:
+    """Return what a channel adds to a related record's UPDATE or DELETE; half of the records are of a plain channel."""
+    return {"AccountId": account.account_id} if zlib.crc32(record_id.encode()) % 2 else {}

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.change_event import AccountChange, RecordChange, SourceMessage
 from schemas.clock import Clock, utc_now
@@ -36,6 +36,10 @@ class Received(NamedTuple):
             change_type=change.change_type.value,
             committed_at=change.committed_at,
         )
+
+
+_EARLIEST: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+"""Nothing failed before this pipeline existed."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Ledger:
             committed_at=received.committed_at,
             source=received.source,
             replay_count=received.source.replay_count,
-            first_failed_at=_first_failed_at(received.source.attributes) or now,
+            first_failed_at=_first_failed_at(received.source.attributes, now) or now,
             failed_at=now,
             pipeline_version=self.pipeline_version,
             prompt_version=prompt_version,
@@ -99,9 +103,14 @@ class Ledger:
         )
 
 
-def _first_failed_at(attributes: dict[str, str]) -> dt.datetime | None:
+def _first_failed_at(attributes: dict[str, str], now: dt.datetime) -> dt.datetime | None:
+    """Return the time of the attribute in UTC, to the microsecond; None if no failure of ours can have had it.
+
+    Any publisher can set any attribute: offsets with seconds, which records don't hold, and times out of range.
+    """
     try:
         time = dt.datetime.fromisoformat(attributes["first_failed_at"])
-    except (KeyError, ValueError):
+        utc = time.astimezone(dt.UTC) if time.tzinfo else None
+    except (KeyError, ValueError, OverflowError):
         return None
-    return time if time.tzinfo else None
+    return utc if utc and _EARLIEST <= utc <= now else None

@@ -5,12 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import transforms
 from schemas.change_event import SourceMessage
+from schemas.dead_letter import DeadLetter
 from schemas.failures import DEAD_LETTER_STAGES
 from schemas.outcome import OutcomeKind, SkipReason, dead_lettered
 from tests.fixtures.changes import NOW, change
+from transforms.coders import RecordCoder
 from transforms.errors import InvalidScore
 from transforms.ledger import Ledger, Received
 
@@ -48,6 +52,46 @@ def test_a_replay_remembers_its_first_failure() -> None:
     assert dead_letter.replay_count == 2
     assert dead_letter.first_failed_at == first
     assert dead_letter.failed_at == NOW
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-01-01T00:00:00+23:59:59.999999",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2099-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z",
+        "2026-01-01T00:00:00",
+    ],
+)
+def test_times_that_a_sender_sets_are_ones_that_a_record_holds(time: str) -> None:
+    """A dead letter that can be written and not read would be repeated for ever."""
+    source = SourceMessage(payload=b"x", attributes={"first_failed_at": time})
+    dead_letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
+    coder = RecordCoder(DeadLetter)
+    assert coder.decode(coder.encode(dead_letter)) == dead_letter
+    assert dt.datetime(2020, 1, 1, tzinfo=dt.UTC) <= dead_letter.first_failed_at <= NOW
+
+
+@given(
+    st.dictionaries(st.sampled_from(["first_failed_at", "replay_count", "traceparent", "event_in_message"]), st.text())
+)
+def test_whatever_a_sender_sets_a_dead_letter_is_read_again(attributes: dict[str, str]) -> None:
+    """Also where the time is one of ISO 8601's odd forms."""
+    source = SourceMessage(payload=b"x", attributes=attributes)
+    dead_letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
+    coder = RecordCoder(DeadLetter)
+    assert coder.decode(coder.encode(dead_letter)) == dead_letter
+
+
+@given(st.datetimes(timezones=st.timezones() | st.just(dt.timezone(dt.timedelta(hours=1, seconds=7)))))
+def test_any_time_of_iso_8601_is_read_again(time: dt.datetime) -> None:
+    """With any offset."""
+    source = SourceMessage(payload=b"x", attributes={"first_failed_at": time.isoformat()})
+    dead_letter = LEDGER.dead_letter(Received(event_id="e", source=source, trace_id="t"), InvalidScore("x"))
+    coder = RecordCoder(DeadLetter)
+    assert coder.decode(coder.encode(dead_letter)) == dead_letter
 
 
 @pytest.mark.parametrize("count", ["-1", "x", "", "9" * 40, "²", "1.5"])

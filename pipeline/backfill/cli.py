@@ -1,5 +1,6 @@
 """`rescore backfill`."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def backfill(
     as_of: Annotated[
         str | None,
         typer.Option(
-            metavar=TIME, help="Time of the mirror's data, instead of the lag: an ISO time, UTC if it has no zone."
+            metavar=TIME, help="Past time of the mirror's data, instead of the lag: ISO, UTC if it has no zone."
         ),
     ] = None,
     accounts_per_run: Annotated[
@@ -67,7 +68,7 @@ def backfill(
         from pipeline.backfill.preparation import Selection  # noqa: PLC0415
 
         lag = parse_duration(mirror_lag, "--mirror-lag")
-        time = parse_time(as_of, "--as-of") if as_of is not None else None
+        time = parse_time(as_of, dt.datetime.now(dt.UTC), "--as-of") if as_of is not None else None
         selection = Selection(everything=everything, file=accounts, where=where)
         own_flags = flags_of(context)
         if not execute:

@@ -11,7 +11,7 @@ from pipeline.terminal.consent import Execute, agreed
 from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import A_TIME, TIME, Json, Materiality, Project, Schemas, Verbose
 from pipeline.terminal.results import end_with
-from pipeline.terminal.times import parse_since
+from pipeline.terminal.times import parse_since, parse_until
 from schemas.failures import ErrorClass
 
 app = typer.Typer()
@@ -310,6 +310,6 @@ def _filter(  # noqa: PLR0917 - the command's parameters, in their order
         models=tuple(models or ()),
         pipeline_versions=tuple(versions or ()),
         since=parse_since(since, now, "--since") if since is not None else None,
-        until=parse_since(until, now, "--until") if until is not None else None,
+        until=parse_until(until, now, "--until") if until is not None else None,
         is_not_replayed=not_replayed,
     )

@@ -1,5 +1,6 @@
 """`rescore evaluate`."""
 
+import datetime as dt
 import importlib.util
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +60,7 @@ def evaluate(
             project=project,
             dataset=dataset,
             labels=labels,
-            as_of=parse_day(as_of, "--as-of") if as_of is not None else None,
+            as_of=parse_day(as_of, dt.datetime.now(dt.UTC).date(), "--as-of") if as_of is not None else None,
             horizon=parse_duration(horizon, "--horizon"),
             backtest=backtest,
             picture=picture,

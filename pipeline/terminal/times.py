@@ -28,42 +28,65 @@ def parse_duration(text: str, flag: str) -> dt.timedelta:
 
 
 def parse_since(text: str, now: dt.datetime, flag: str) -> dt.datetime:
-    """Return the time that a text gives: a duration before now, or an ISO date or time, UTC if it has no zone.
+    """Return the past time that a text gives: a duration before now, or an ISO date or time, UTC if it has no zone.
 
     Raises:
-        ValueError: The text is neither, or out of range; the message names the flag.
+        ValueError: The text is neither, out of range, or not in the past; the message names the flag.
+    """
+    return _past(parse_until(text, now, flag), text, now, flag, "7d or 2026-03-02T09:30Z")
+
+
+def parse_until(text: str, now: dt.datetime, flag: str) -> dt.datetime:
+    """Return the time that a text gives, which may be to come: as `parse_since`.
+
+    Raises:
+        ValueError: The text is no time, or out of range; the message names the flag.
     """
     try:
-        return now - parse_duration(text, flag) if _DURATION.fullmatch(text.strip()) else parse_time(text, flag)
+        return now - parse_duration(text, flag) if _DURATION.fullmatch(text.strip()) else _time(text)
     except (ValueError, OverflowError):
         raise ValueError(
             f"{flag} is {text!r}: expected a duration such as 7d, or a time such as 2026-03-02T09:30Z"
         ) from None
 
 
-def parse_time(text: str, flag: str) -> dt.datetime:
-    """Return the time that an ISO text gives, UTC if it has no zone.
+def parse_time(text: str, now: dt.datetime, flag: str) -> dt.datetime:
+    """Return the past time that an ISO text gives, UTC if it has no zone.
 
     Raises:
-        ValueError: The text is not a time; the message names the flag.
+        ValueError: The text is not a time, or not in the past; the message names the flag.
     """
     try:
-        time = dt.datetime.fromisoformat(text.strip())
-        return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+        time = _time(text)
     except (ValueError, OverflowError):
         raise ValueError(f"{flag} is {text!r}: expected a time such as 2026-03-02T09:30Z") from None
+    return _past(time, text, now, flag, "2026-03-02T09:30Z")
 
 
-def parse_day(text: str, flag: str) -> dt.date:
-    """Return the day that an ISO date gives.
+def parse_day(text: str, today: dt.date, flag: str) -> dt.date:
+    """Return the day that an ISO date gives: today, or one before.
 
     Raises:
-        ValueError: The text is not a day; the message names the flag.
+        ValueError: The text is not a day, or one that is to come; the message names the flag.
     """
     try:
-        return dt.date.fromisoformat(text.strip())
+        day = dt.date.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(f"{flag} is {text!r}: expected a day such as 2026-03-02") from None
+    if day > today:
+        raise ValueError(f"{flag} is {text!r}, which is in the future: today is {today} (UTC)")
+    return day
+
+
+def _time(text: str) -> dt.datetime:
+    time = dt.datetime.fromisoformat(text.strip())
+    return (time if time.tzinfo else time.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
+
+
+def _past(time: dt.datetime, text: str, now: dt.datetime, flag: str, example: str) -> dt.datetime:
+    if time >= now:
+        raise ValueError(f"{flag} is {text!r}, which is not in the past (now is {moment(now)} UTC): such as {example}")
+    return time
 
 
 def spoken(duration: dt.timedelta) -> str:

@@ -57,6 +57,27 @@ def test_what_is_no_time_is_refused_by_the_name_of_its_option(name: tuple[str, .
     assert re.search(EXPECTED[str(option.metavar)], line)
 
 
+TO_COME = {TIME: "which is not in the past", DAY: "which is in the future"}
+PAST = [
+    (name, option)
+    for name, option in TIMES
+    if option.metavar in TO_COME and option.opts[0] != "--until"  # an end may be to come: until then everything counts
+]
+
+
+@pytest.mark.parametrize(("name", "option"), PAST, ids=lambda it: " ".join(it) if isinstance(it, tuple) else it.opts[0])
+@pytest.mark.parametrize("more", [(), ("--execute", "--reason=why")], ids=["plan", "execute"])
+def test_a_time_to_come_is_refused(name: tuple[str, ...], option: TyperOption, more: tuple[str, ...]) -> None:
+    """Before any service is called, in a plan and when it is carried out."""
+    known = {flag for param in COMMANDS[name].params for flag in param.opts}
+    given = [word for word in more if word.partition("=")[0] in known]
+    arguments = [*name, *_required(COMMANDS[name]), f"{option.opts[0]}=2099-01-01", *given]
+    done = CliRunner().invoke(app, arguments, env={"GOOGLE_CLOUD_PROJECT": "my-project"})
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"rescore: {option.opts[0]} is '2099-01-01', {TO_COME[str(option.metavar)]}")
+
+
 def test_every_option_that_takes_a_time_is_called_so() -> None:
     """An option with a duration as its default, or whose help speaks of time zones, has one of the metavars."""
     timed = {

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from pipeline.terminal.times import ago, moment, parse_day, parse_duration, parse_since, parse_time, spoken
+from pipeline.terminal.times import ago, moment, parse_day, parse_duration, parse_since, parse_time, parse_until, spoken
 
 NOW = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 
@@ -49,14 +49,33 @@ def test_what_is_not_a_time_is_refused_with_an_example(text: str) -> None:
 def test_an_error_names_the_flag() -> None:
     """The user knows the value by the flag."""
     with pytest.raises(ValueError, match="--until is 'later': expected a duration such as 7d"):
-        parse_since("later", NOW, "--until")
+        parse_until("later", NOW, "--until")
     with pytest.raises(ValueError, match="--as-of is 'later': expected a time such as"):
-        parse_time("later", "--as-of")
+        parse_time("later", NOW, "--as-of")
     with pytest.raises(ValueError, match="--grace is 'later': expected a number and"):
         parse_duration("later", "--grace")
     with pytest.raises(ValueError, match="--as-of is '2026-03-02T09:30': expected a day such as 2026-03-02"):
-        parse_day("2026-03-02T09:30", "--as-of")
-    assert parse_day(" 2026-03-02 ", "--as-of") == dt.date(2026, 3, 2)
+        parse_day("2026-03-02T09:30", NOW.date(), "--as-of")
+    assert parse_day(" 2026-03-02 ", NOW.date(), "--as-of") == dt.date(2026, 3, 2)
+
+
+@pytest.mark.parametrize("text", ["0d", "2026-03-02T12:00Z", "2099-01-01"])
+def test_a_start_is_in_the_past(text: str) -> None:
+    """Of now or a time to come there is nothing to find, and a backfill as of then outlives every real change."""
+    with pytest.raises(
+        ValueError, match=r"--since is '.*', which is not in the past \(now is 2026-03-02 12:00:00 UTC\)"
+    ):
+        parse_since(text, NOW, "--since")
+    assert parse_until(text, NOW, "--until") >= NOW
+    if not text.endswith("d"):
+        with pytest.raises(ValueError, match=r"--as-of is '.*', which is not in the past"):
+            parse_time(text, NOW, "--as-of")
+
+
+def test_a_day_is_today_at_the_latest() -> None:
+    """What happens on later ones is not known."""
+    with pytest.raises(ValueError, match=r"--as-of is '2026-03-03', which is in the future: today is 2026-03-02"):
+        parse_day("2026-03-03", NOW.date(), "--as-of")
 
 
 @pytest.mark.parametrize(

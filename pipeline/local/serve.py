@@ -15,7 +15,7 @@ from pipeline.local.failing.control import served_control
 from pipeline.local.failing.failing_services import BigQuerySwitch, FailingServices, GeminiSwitch, Switch
 from pipeline.local.failing.failures import Service
 from pipeline.local.mirror import add_named_accounts
-from pipeline.local.shell_exports import written_exports
+from pipeline.local.shell_exports import check_exports_file, written_exports
 from pipeline.local.stack import LocalStack, crm_is_empty, load_crm, local_stack
 
 
@@ -59,11 +59,11 @@ def serve_local(settings: LocalSettings, *, on_ready: Callable[[Ready], None], s
         say: Called with a line about each failure on purpose that begins or ends.
 
     Raises:
-        ValueError: There are no such events, or no folder for the exports' file.
+        ValueError: There are no such events, or the exports' file can't be used.
     """
     events = list(read_event_files(settings.events)) if settings.events else []
-    if settings.env_file and not settings.env_file.parent.is_dir():
-        raise ValueError(f"--write-env: the folder {settings.env_file.parent} does not exist")
+    if settings.env_file:
+        check_exports_file(settings.env_file)
     with ExitStack() as parts:
         folder = parts.enter_context(data_folder(settings.data_dir))
         stack = parts.enter_context(local_stack(folder))

@@ -57,6 +57,18 @@ def test_a_folder_is_one_stacks(tmp_path: Path) -> None:
         assert Path(exports["GOOGLE_APPLICATION_CREDENTIALS"]).read_bytes() == key
 
 
+def test_a_file_of_exports_is_one_stacks(tmp_path: Path) -> None:
+    """A second stack is refused the file of a running one in one line, and leaves it as it is."""
+    with local_command(tmp_path, "--accounts", "3"):
+        file = tmp_path / "stack.env"
+        exports = file.read_bytes()
+        done = rescore("local", "--accounts", "3", "--write-env", str(file))
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"rescore: --write-env: {file} points to a local stack that runs")
+        assert file.read_bytes() == exports
+
+
 def test_own_events_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event that is made now, about an account of an earlier demo or one that --events names, becomes a score."""
     data, events, log = tmp_path / "data", tmp_path / "events.jsonl", tmp_path / "run.log"

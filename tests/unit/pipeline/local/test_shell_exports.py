@@ -1,15 +1,18 @@
 """A stack is whole: what a shell's variables say about another one, and how a stack hands its own on."""
 
 import shlex
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipeline.local.shell_exports import (
+    check_exports_file,
     dot_name,
     export_lines,
     other_pubsub,
+    read_exports,
     stack_of_shell,
     what_is_found,
     written_exports,
@@ -77,6 +80,36 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"stack\.env"), written_exports(tmp_path / "stack.env", EXPORTS):
         pytest.fail("it was written")
     assert [path.name for path in tmp_path.iterdir()] == ["stack.env"]
+
+
+def test_the_file_of_a_running_stack_is_refused(tmp_path: Path) -> None:
+    """A shell that reads it means that stack; the file of one that is gone is written anew."""
+    file = tmp_path / "stack.env"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        file.write_text(export_lines(EXPORTS | {"LOCAL_STACK_CONTROL": f"{address}/secret"}))
+        with pytest.raises(ValueError, match=r"stack\.env points to a local stack that runs .*: end that one, or name"):
+            check_exports_file(file)
+    check_exports_file(file)
+    check_exports_file(tmp_path / "new.env")
+
+
+@pytest.mark.parametrize("text", ["# notes\n", "export A='\n", "export A=1 B=2\n", "PATH=/bin\n", "export A\n"])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    """A slip in the name of the file loses nothing; an empty file has nothing to lose."""
+    file = tmp_path / "notes.md"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"notes\.md has other lines than a local stack's exports: name another file"):
+        check_exports_file(file)
+    assert file.read_text() == text
+    file.write_text("")
+    check_exports_file(file)
+
+
+def test_exports_are_read_as_they_are_written() -> None:
+    """Whatever characters the values have."""
+    exports = EXPORTS | {"ODD": "a b'c\"$HOME\\="}
+    assert read_exports(export_lines(exports)) == exports
 
 
 def test_names_are_quoted_for_a_shell() -> None:

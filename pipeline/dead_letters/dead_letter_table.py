@@ -106,13 +106,15 @@ ORDER BY dead_letter_id
 LIMIT {limit}
 """
 _NOT_FOUND_SQL: Final = """{matching}
-SELECT account_id, COUNT(DISTINCT dead_letter_id) AS dead_letters
+SELECT
+  account_id,
+  stage,
+  COUNT(DISTINCT dead_letter_id) AS dead_letters,
+  COUNT(DISTINCT IF(is_to_park, dead_letter_id, NULL)) AS to_park
 FROM matching
-WHERE
-  NOT is_journalled AND (NOT is_to_park OR {is_forced})
-  AND error_class = 'account_not_found' AND account_id IS NOT NULL
-GROUP BY account_id
-ORDER BY account_id
+WHERE NOT is_journalled AND error_class = 'account_not_found' AND account_id IS NOT NULL
+GROUP BY account_id, stage
+ORDER BY account_id, stage
 """
 _DEAD_LETTER_SQL: Final = """
 SELECT * FROM `{dead_letters}` WHERE STARTS_WITH(dead_letter_id, @dead_letter_id)
@@ -180,6 +182,15 @@ def message_to_replay(
     return SourceMessage(payload=base64.b64decode(payload_base64), attributes=replayed)
 
 
+class NotFound(NamedTuple):
+    """The dead letters of an account that was not found, which no replay has taken, by stage."""
+
+    account_id: str
+    stage: str
+    dead_letters: int
+    to_park: int
+
+
 class DeadLetterTable:
     """`dead_letters` of one dataset, with their replays and ledger rows; calls raise WarehouseUnavailable."""
 
@@ -232,10 +243,9 @@ class DeadLetterTable:
             for row in rows
         ]
 
-    def not_found(self, dead_letter_filter: DeadLetterFilter, *, is_forced: bool = False) -> dict[str, int]:
-        """Return the accounts that were not found, with the number of dead letters that a replay would publish."""
-        rows = self._matching(_NOT_FOUND_SQL, dead_letter_filter, is_forced=_sql(is_forced))
-        return {row["account_id"]: row["dead_letters"] for row in rows}
+    def not_found(self, dead_letter_filter: DeadLetterFilter) -> list[NotFound]:
+        """Return the accounts that were not found, with their dead letters that no replay has taken."""
+        return [NotFound(**dict(row)) for row in self._matching(_NOT_FOUND_SQL, dead_letter_filter)]
 
     def stored_values(self) -> StoredValues:
         """Return the stages, models and pipeline versions that the dead letters have."""

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Group
 
 from pipeline.dead_letters.dead_letter_filter import ReplayRequest
-from pipeline.dead_letters.dead_letter_table import DeadLetterGroup, DeadLetterTable, Sampled
+from pipeline.dead_letters.dead_letter_table import DeadLetterGroup, DeadLetterTable, NotFound, Sampled
 from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.dead_letters.replay_rules import MAX_CAME_BACK_SHARE
@@ -29,6 +29,9 @@ UNREAD: Final = "not looked at"
 NO_ACCOUNT: Final = str(ErrorClass.ACCOUNT_NOT_FOUND)
 """Decision about changes that would be scored, if the mirror had the account or the event enough of its values."""
 
+ACCOUNTS_SHOWN: Final = 5
+"""Accounts that are there by now, in the report; `--json` has all."""
+
 _ORDER: Final = (Decision.RESCORE, Decision.TOMBSTONE, Decision.RESYNC, Decision.SKIP, NO_ACCOUNT, Decision.DEAD_LETTER)
 """Of a payload with several records, the first of these decisions counts."""
 
@@ -45,8 +48,10 @@ class ReplayPlan:
         groups: The dead letters that no replay has taken, by class and stage.
         to_replay: How many would be replayed.
         to_park: How many would be parked.
-        account_found: How many of those to replay are of accounts that were not found, and are in the mirror by now.
+        account_found: How many are of accounts that were not found, and are in the mirror by now.
         account_missing: How many are of accounts that the mirror still lacks. They stay, unless the replay is forced.
+        accounts_found: The accounts that are in the mirror by now.
+        accounts_missing: The accounts that the mirror still lacks.
         sampled: How many payloads were read.
         decisions: What the pipeline would decide about the payloads now, in dead letters, estimated from the sample.
         cost: What their scores may cost.
@@ -58,6 +63,8 @@ class ReplayPlan:
     to_park: int
     account_found: int
     account_missing: int
+    accounts_found: tuple[str, ...]
+    accounts_missing: tuple[str, ...]
     sampled: int
     decisions: dict[str, int]
     cost: CostEstimate
@@ -77,6 +84,8 @@ class ReplayPlan:
             "to_park": self.to_park,
             "account_found": self.account_found,
             "account_missing": self.account_missing,
+            "accounts_found": [*self.accounts_found],
+            "accounts_missing": [*self.accounts_missing],
             "limit": self.request.max_dead_letters,
             "groups": [
                 {
@@ -110,15 +119,17 @@ def plan(
         table = DeadLetterTable(warehouse, resources.dataset)
         groups = tuple(group for group in table.groups(chosen) if group.dead_letters > group.replayed)
         sample = table.sample(chosen, is_forced=request.is_forced) if groups else []
-        not_found = table.not_found(chosen, is_forced=request.is_forced) if groups else {}
+        not_found = table.not_found(chosen) if groups else []
         each = read_score_cost(warehouse, resources.dataset, now)
     with open_mirror(resources.project, resources.crm_dataset) as mirror:
-        missing = mirror.missing(not_found)
+        missing = mirror.missing([it.account_id for it in not_found])
         if not request.is_forced:
             sample = [it for it in sample if not _waits(it, missing)]
         decided = decisions_of((it.message for it in sample), rules, registered, mirror.missing)
-    waiting = sum(not_found[account_id] for account_id in missing)
-    to_replay, to_park = _counts(groups, request, 0 if request.is_forced else waiting)
+    waiting = [it for it in not_found if it.account_id in missing]
+    if not request.is_forced:
+        groups = tuple(_without_waiting(group, waiting) for group in groups)
+    to_replay, to_park = _counts(groups, request, 0 if request.is_forced else _count(waiting))
     decisions = scaled(decided, to_replay)
     scores = decisions.get(Decision.RESCORE, 0) + decisions.get(UNREAD, 0)
     return ReplayPlan(
@@ -126,8 +137,10 @@ def plan(
         groups=groups,
         to_replay=to_replay,
         to_park=to_park,
-        account_found=sum(not_found.values()) - waiting,
-        account_missing=waiting,
+        account_found=_count(not_found) - _count(waiting),
+        account_missing=_count(waiting),
+        accounts_found=tuple(dict.fromkeys(it.account_id for it in not_found if it.account_id not in missing)),
+        accounts_missing=tuple(sorted(missing)),
         sampled=len(sample),
         decisions=decisions,
         cost=estimate(scores, each, now.date()),
@@ -136,6 +149,17 @@ def plan(
 
 def _waits(sampled: Sampled, missing: AbstractSet[str]) -> bool:
     return sampled.error_class == ErrorClass.ACCOUNT_NOT_FOUND and sampled.account_id in missing
+
+
+def _without_waiting(group: DeadLetterGroup, waiting: Iterable[NotFound]) -> DeadLetterGroup:
+    """Return a group that parks none of those that wait for their account: a replay asks the mirror first."""
+    if group.error_class != ErrorClass.ACCOUNT_NOT_FOUND:
+        return group
+    return replace(group, to_park=group.to_park - sum(it.to_park for it in waiting if it.stage == group.stage))
+
+
+def _count(not_found: Iterable[NotFound]) -> int:
+    return sum(it.dead_letters for it in not_found)
 
 
 def _counts(groups: Sequence[DeadLetterGroup], request: ReplayRequest, waiting: int) -> tuple[int, int]:
@@ -214,4 +238,10 @@ def _mirror(plan: ReplayPlan) -> list[tuple[str, str]]:
     forced = plan.request.is_forced
     then = "they are replayed, and fail again" if forced else "they stay; --force replays them"
     found = f"account_not_found: the CRM mirror has the account of {plan.account_found} by now"
-    return [("mirror", f"{found}, and lacks that of {plan.account_missing}: {then}")]
+    lines = [("mirror", f"{found}, and lacks that of {plan.account_missing}: {then}")]
+    return [*lines, ("there by now", _some(plan.accounts_found))] if plan.accounts_found else lines
+
+
+def _some(account_ids: Sequence[str]) -> str:
+    more = len(account_ids) - ACCOUNTS_SHOWN
+    return ", ".join(account_ids[:ACCOUNTS_SHOWN]) + (f" and {more:,} more, see --json" if more > 0 else "")

@@ -234,8 +234,35 @@ def test_a_plan_asks_the_mirror_for_accounts_that_were_not_found(
     assert found.cost.scores == 2
     text = " ".join(_text(render_plan(found)).split())
     assert "the CRM mirror has the account of 2 by now, and lacks that of 3: they stay; --force replays" in text
+    assert f"there by now {account_id(10)}, {account_id(11)} explained" in text
+    document = found.document()
+    assert document["accounts_found"] == [account_id(10), account_id(11)]
+    assert document["accounts_missing"] == [account_id(12), account_id(13), account_id(14)]
     forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
     assert (forced.to_replay, forced.decisions) == (6, {"account_not_found": 4, "rescore": 2})
+
+
+def test_a_plan_parks_none_that_waits_for_its_account(resources: ReplayResources, warehouse: Warehouse) -> None:
+    """As the replay does: it asks the mirror first, also for those that failed again in the same way."""
+    attributes = {"replay_count": "1", "replayed_after": "account_not_found@1.0.0"}
+    source = SourceMessage(payload=payload(), attributes=attributes)
+    again = [
+        dead_letter(number, error_class=ErrorClass.ACCOUNT_NOT_FOUND, replay_count=1, source=source)
+        for number in range(10, 18)
+    ]
+    replace_dead_letters(warehouse, again)
+    load_accounts(warehouse, [])
+    found = plan(resources, _request(), materiality=None, schemas=None)
+    assert (found.to_replay, found.to_park, found.account_missing, found.question) == (0, 0, 8, None)
+    assert [group["to_park"] for group in found.document()["groups"]] == [0]
+    assert "lacks that of 8: they stay" in " ".join(_text(render_plan(found)).split())
+    load_accounts(warehouse, [account_id(number) for number in range(10, 17)])
+    found = plan(resources, _request(), materiality=None, schemas=None)
+    assert (found.to_replay, found.to_park, found.account_found, found.account_missing) == (0, 7, 7, 1)
+    assert f"{account_id(14)} and 2 more, see --json" in " ".join(_text(render_plan(found)).split())
+    assert [group["to_park"] for group in found.document()["groups"]] == [7]
+    forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
+    assert (forced.to_replay, forced.to_park) == (8, 0)
 
 
 def test_a_mirror_that_is_not_there_is_named(resources: ReplayResources, warehouse: Warehouse) -> None:

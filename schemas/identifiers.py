@@ -1,7 +1,7 @@
 """Validated names and ids from outside; only these become part of a query.
 
-Sources: Google Cloud, "Creating and managing projects"; BigQuery, "Naming datasets"; Salesforce Help, "Salesforce Email
-Address Format Technical Standards Validation" (000384328).
+Sources: Google Cloud, "Creating and managing projects", "Pub/Sub resource names"; BigQuery, "Naming datasets";
+Salesforce Help, "Salesforce Email Address Format Technical Standards Validation" (000384328).
 """
 
 import re
@@ -63,6 +63,27 @@ ProjectId = Annotated[
 ]
 """A Google Cloud project; older ones of a domain look like `example.com:my-project`."""
 
+PROJECT_PART: Final = r"projects/[a-z0-9:.-]+"
+_PUBSUB_NAME: Final = r"[A-Za-z][\w.~+%-]{2,254}"
+
+
+def _pubsub_name(text: str) -> str:
+    if text.rpartition("/")[2].startswith("goog"):
+        raise ValueError("expected a name that does not begin with goog, which Pub/Sub reserves")
+    return text
+
+
+def _pubsub_path(kind: str) -> Matches:
+    return Matches(
+        rf"({PROJECT_PART}/{kind}/)?{_PUBSUB_NAME}", f"a name such as account-changes, or projects/P/{kind}/NAME"
+    )
+
+
+Subscription = Annotated[StrictStr, _pubsub_path("subscriptions"), AfterValidator(_pubsub_name)]
+Topic = Annotated[StrictStr, _pubsub_path("topics"), AfterValidator(_pubsub_name)]
+Snapshot = Annotated[StrictStr, _pubsub_path("snapshots"), AfterValidator(_pubsub_name)]
+"""Of Pub/Sub: a name, or a path with its project."""
+
 DatasetId = Annotated[StrictStr, Matches(r"\w{1,1024}", "letters, digits and _, 1024 at most")]
 CheckedAccountId = Annotated[StrictStr, AfterValidator(normalize_account_id)]
 """A Salesforce Account id of 15 or 18 characters with a valid checksum; converted to 18 characters."""
@@ -74,7 +95,8 @@ Two dots in a row and one before the @ are allowed, since Salesforce takes them;
 """
 
 _ADAPTERS: Final[dict[Any, TypeAdapter[str]]] = {
-    kind: TypeAdapter(kind) for kind in (ProjectId, DatasetId, CheckedAccountId, EmailAddress)
+    kind: TypeAdapter(kind)
+    for kind in (ProjectId, Subscription, Topic, Snapshot, DatasetId, CheckedAccountId, EmailAddress)
 }
 
 

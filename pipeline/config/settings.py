@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pipeline.resources.names import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
-from schemas.identifiers import DatasetId, EmailAddress, Matches, ProjectId
+from schemas.identifiers import PROJECT_PART, DatasetId, EmailAddress, Matches, ProjectId, Subscription, Topic
 from schemas.validation_errors import problem, suggestion
 from transforms.admit.token_budget import BudgetAction
 from transforms.clients.gemini_api import DEFAULT_LOCATION, DEFAULT_MODEL
@@ -40,15 +40,7 @@ SECRET_OPTIONS: Final = frozenset({"redis_url", "salesforce_client_id", "salesfo
 
 _QUOTED_CHARACTERS: Final = 60
 _QUOTED: Final = re.compile(r"'([^']+)'")
-_PUBSUB_NAME: Final = r"[A-Za-z][\w.~+%-]{2,254}"
-_PROJECT_PART: Final = r"projects/[a-z0-9:.-]+"
-_SECRET_NAME: Final = rf"{_PROJECT_PART}/secrets/[\w-]+/versions/\w+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+"
-
-
-def _pubsub_name(text: str) -> str:
-    if text.rpartition("/")[2].startswith("goog"):
-        raise ValueError("expected a name that does not begin with goog, which Pub/Sub reserves")
-    return text
+_SECRET_NAME: Final = rf"{PROJECT_PART}/secrets/[\w-]+/versions/\w+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+"
 
 
 def _underscored(value: object) -> object:
@@ -82,19 +74,6 @@ ServiceAccount = Annotated[
         r"[a-z0-9][a-z0-9.-]*@[a-z0-9.-]+\.gserviceaccount\.com",
         "a service account such as rescoring-worker@my-project.iam.gserviceaccount.com",
     ),
-]
-Subscription = Annotated[
-    StrictStr,
-    Matches(
-        rf"({_PROJECT_PART}/subscriptions/)?{_PUBSUB_NAME}",
-        "a name such as account-changes, or projects/P/subscriptions/NAME",
-    ),
-    AfterValidator(_pubsub_name),
-]
-Topic = Annotated[
-    StrictStr,
-    Matches(rf"({_PROJECT_PART}/topics/)?{_PUBSUB_NAME}", "a name such as account-changes, or projects/P/topics/NAME"),
-    AfterValidator(_pubsub_name),
 ]
 PromptVersion = Annotated[StrictStr, Matches(r"[\w.-]{1,64}", "a version such as v2"), AfterValidator(_prompt_version)]
 SecretName = Annotated[

@@ -13,7 +13,8 @@ from typing import Any, Final
 from google.cloud import pubsub_v1
 from rich.console import Group
 
-from pipeline.resources.names import SUBSCRIPTION, resource_path
+from pipeline.resources.checked_names import snapshot_path, subscription_path
+from pipeline.resources.names import SUBSCRIPTION
 from pipeline.terminal.tables import Paragraph, verbatim
 from pipeline.terminal.times import rfc3339
 from schemas.clock import Clock, utc_now
@@ -80,19 +81,20 @@ def check_recovery(
         now: The clock.
 
     Raises:
-        ValueError: The time is in the future, or before what the subscription retains.
+        ValueError: A name is none, or the time is in the future, or before what the subscription retains.
         PubSubUnavailable: Pub/Sub did not answer, or has no such subscription or snapshot.
     """
     if (to is None) == (to_snapshot is None):
         raise ValueError("expected either --to TIME or --to-snapshot NAME")
-    path = resource_path(project, "subscriptions", subscription)
+    path = subscription_path(project, subscription)
+    snapshot = snapshot_path(path.split("/")[1], to_snapshot) if to_snapshot is not None else ""
     with pubsub_calls(path), pubsub_v1.SubscriberClient() as client:
         settings = client.get_subscription(subscription=path, **_CALL)
         if to is not None:
             check_target(to, now(), settings.message_retention_duration, retains=settings.retain_acked_messages)
             return SeekTarget(path, to, None)
-        name = resource_path(path.split("/")[1], "snapshots", to_snapshot or "")
-        return SeekTarget(path, None, client.get_snapshot(snapshot=name, **_CALL).name)
+        with pubsub_calls(snapshot):
+            return SeekTarget(path, None, client.get_snapshot(snapshot=snapshot, **_CALL).name)
 
 
 def recover(

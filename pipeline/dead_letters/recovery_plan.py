@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from pipeline.dead_letters.recover import SeekTarget, check_recovery
 from pipeline.ledger.lost_events import seek_time
 from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
-from pipeline.resources.datasets import open_warehouse
+from pipeline.resources.datasets import check_dataset, open_warehouse
 from pipeline.resources.names import MESSAGE_RETENTION
 from pipeline.terminal.tables import Paragraph, counted, fact_table, verbatim
 from pipeline.terminal.times import ago
@@ -113,10 +113,11 @@ def plan_recovery(
     """Return what a recovery would do, without doing anything.
 
     Raises:
-        ValueError: The target can't be used.
+        ValueError: The dataset or the target can't be used.
         PubSubUnavailable: Pub/Sub did not answer, or has no such subscription or snapshot.
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
+    check_dataset(dataset)
     planned_at = now()
     target = check_recovery(project=project, to=to, to_snapshot=to_snapshot, subscription=subscription, now=now)
     if target.to is None:

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from pipeline.resources.checked_names import subscription_path, topic_path
 from pipeline.resources.datasets import check_dataset, open_warehouse
 from pipeline.resources.names import (
     CRM_DATASET,
@@ -10,7 +11,6 @@ from pipeline.resources.names import (
     PARKING_LOT_TOPIC,
     SCORING_DATASET,
     TOPIC,
-    resource_path,
 )
 from transforms.clients.bigquery import Warehouse
 
@@ -38,21 +38,22 @@ class ReplayResources:
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
         check_dataset(self.crm_dataset, "--crm-dataset")
+        _ = self.topic_path, self.parking_lot_path, self.hold_path  # refused now, if they are no names
 
     @property
     def topic_path(self) -> str:
         """`projects/P/topics/NAME` of the topic that dead letters are replayed to."""
-        return resource_path(self.project, "topics", self.topic)
+        return topic_path(self.project, self.topic)
 
     @property
     def parking_lot_path(self) -> str:
         """`projects/P/topics/NAME` of the parking lot."""
-        return resource_path(self.project, "topics", self.parking_lot)
+        return topic_path(self.project, self.parking_lot, "--parking-lot")
 
     @property
     def hold_path(self) -> str:
         """`projects/P/subscriptions/NAME` of the hold subscription."""
-        return resource_path(self.project, "subscriptions", self.hold)
+        return subscription_path(self.project, self.hold, "--hold")
 
     def open_warehouse(self) -> AbstractContextManager[Warehouse]:
         """Return a connection to the dataset; its errors name the dataset."""

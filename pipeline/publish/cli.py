@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Verbose
+from pipeline.terminal.parameters import Verbose, checked_project
 from pipeline.terminal.progress import counting
 from pipeline.terminal.tables import counted
 
@@ -17,7 +17,12 @@ app = typer.Typer()
 def publish(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Change events: JSON, JSON lines, or a folder of them.")],
     *,
-    project: Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project of the topic.")],
+    project: Annotated[
+        str,
+        typer.Option(
+            envvar="GOOGLE_CLOUD_PROJECT", callback=checked_project, help="Google Cloud project of the topic."
+        ),
+    ],
     topic: Annotated[str, typer.Option(help="Topic: a name, or projects/P/topics/NAME.")] = "account-changes",
     verbose: Verbose = False,
 ) -> None:

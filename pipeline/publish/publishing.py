@@ -7,7 +7,7 @@ from pathlib import Path
 from more_itertools import chunked
 
 from pipeline.ledger.event_files import EventFileError, read_event_files
-from pipeline.resources.names import resource_path
+from pipeline.resources.checked_names import topic_path
 from transforms.clients.messages import MAX_REQUEST_MESSAGES, Message
 from transforms.clients.pubsub import MessagePublisher, pubsub_calls
 
@@ -23,10 +23,11 @@ def publish_files(path: Path, *, project: str, topic: str, on_count: Callable[[i
 
     Raises:
         EventFileError: The path has no event.
+        ValueError: The topic is not a name.
         PubSubUnavailable: Pub/Sub did not answer, or did not accept a message.
     """
-    count = 0
-    for count, _ in enumerate(publish_events(resource_path(project, "topics", topic), read_event_files(path)), 1):
+    count, to = 0, topic_path(project, topic)
+    for count, _ in enumerate(publish_events(to, read_event_files(path)), 1):
         on_count(count)
     if not count:
         raise EventFileError(f"{path} has no event: expected one, or an array of them")

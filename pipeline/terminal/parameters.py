@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from typer._click.exceptions import UsageError
 
 TIME: Final = "TIME"
 DURATION: Final = "DURATION"
@@ -18,7 +19,23 @@ Accounts = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="The same seed generates the same CRM and events.")]
 Crm = Annotated[Path | None, typer.Option(help="A CRM extract (folder of CSV files) instead of the generated CRM.")]
-Project = Annotated[str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud project.")]
+
+
+def checked_project(context: typer.Context, project: str) -> str:
+    """Return a project's id; Google's services would refuse a text that is none with a bare INVALID_ARGUMENT."""
+    if context.resilient_parsing:  # completion
+        return project
+    from schemas.identifiers import ProjectId, checked  # noqa: PLC0415 - imports pydantic: 0.1 s
+
+    try:
+        return checked(ProjectId, project, "--project")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+Project = Annotated[
+    str, typer.Option(envvar="GOOGLE_CLOUD_PROJECT", callback=checked_project, help="Google Cloud project.")
+]
 Materiality = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="YAML of which entities and changes matter, instead of the defaults."),

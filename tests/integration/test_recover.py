@@ -81,7 +81,9 @@ def test_a_seek_that_would_drop_unread_messages_is_refused(broker: Target) -> No
 def test_a_snapshot_that_is_not_there_is_refused(broker: Target) -> None:
     """Before a snapshot is taken."""
     subscription = broker.subscription(broker.topic(), retain_acked_messages=True)
-    with pytest.raises(PubSubUnavailable, match="does not exist"):
+    with pytest.raises(
+        PubSubUnavailable, match="projects/demo-project/snapshots/gone: it does not exist: snapshots exp"
+    ):
         check_recovery(project="demo-project", to_snapshot="gone", subscription=subscription)
 
 

@@ -27,9 +27,13 @@ PATIENCE_SECONDS: Final = 8.0
 COMMAND_RETRY: Final = Retry(timeout=PATIENCE_SECONDS)
 
 _REMEDIES: Final[Mapping[int | None, str]] = {
+    HTTPStatus.BAD_REQUEST: "Pub/Sub does not accept this name, or what was sent there: check its spelling",
     HTTPStatus.NOT_FOUND: "it does not exist: name another, or create it with terraform apply in infrastructure",
     HTTPStatus.FORBIDDEN: "these credentials may not use it: grant them the roles that rescore doctor names",
 }
+
+
+_NO_SNAPSHOT: Final = "it does not exist: snapshots expire after 7 days; gcloud pubsub snapshots list has the others"
 
 
 class PubSubUnavailable(RuntimeError):
@@ -41,7 +45,7 @@ def pubsub_calls(resource: str) -> Iterator[None]:
     """Map the client's errors in a command's calls.
 
     Args:
-        resource: The topic or subscription, for the message.
+        resource: The topic, subscription or snapshot, for the message.
 
     Raises:
         PubSubUnavailable: A call failed.
@@ -49,12 +53,14 @@ def pubsub_calls(resource: str) -> Iterator[None]:
     try:
         yield
     except (api.GoogleAPIError, GoogleAuthError) as error:
-        raise PubSubUnavailable(f"Pub/Sub: {resource}: {_reason(error)}") from error
+        raise PubSubUnavailable(f"Pub/Sub: {resource}: {_reason(error, resource)}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, resource: str) -> str:
     cause = (error.cause if isinstance(error, api.RetryError) else None) or error
     status = getattr(cause, "code", None)
+    if status == HTTPStatus.NOT_FOUND and "/snapshots/" in resource:
+        return _NO_SNAPSHOT
     return _REMEDIES.get(status) or f"{type(cause).__name__}{f' {int(status)}' if status else ''}"
 
 

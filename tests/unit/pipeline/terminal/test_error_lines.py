@@ -113,7 +113,7 @@ def test_refused_credentials_too() -> None:
     [
         (api.NotFound("x"), "Pub/Sub: projects/p/topics/t: it does not exist: name another, or create it with"),
         (api.PermissionDenied("x"), "Pub/Sub: projects/p/topics/t: these credentials may not use it: grant them"),
-        (api.InvalidArgument("x"), "Pub/Sub: projects/p/topics/t: InvalidArgument 400"),
+        (api.InvalidArgument("x"), "Pub/Sub: projects/p/topics/t: Pub/Sub does not accept this name, or what was"),
     ],
 )
 def test_other_answers_of_pubsub_name_the_resource(cause: Exception, line: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,35 @@ def test_a_time_to_come_is_refused(name: tuple[str, ...], option: TyperOption, m
     assert done.exit_code == 2, done.output
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"rescore: {option.opts[0]} is '2099-01-01', {TO_COME[str(option.metavar)]}")
+
+
+NAMES = {
+    "--project": "expected 6 to 30 lower-case letters",
+    "--dataset": "expected letters, digits and _",
+    "--crm-dataset": "expected letters, digits and _",
+    "--topic": "expected a name such as account-changes",
+    "--parking-lot": "expected a name such as account-changes",
+    "--hold": "expected a name such as account-changes",
+    "--subscription": "expected a name such as account-changes",
+    "--to-snapshot": "expected a name such as account-changes",
+}
+NAMED = [(name, option) for name, option in OPTIONS if option.opts[0] in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), NAMED, ids=lambda it: " ".join(it) if isinstance(it, tuple) else it.opts[0]
+)
+def test_what_is_no_name_is_refused_by_its_option(name: tuple[str, ...], option: TyperOption, tmp_path: Path) -> None:
+    """Before any service is called, which would say INVALID_ARGUMENT and no more."""
+    flag, labels = option.opts[0], tmp_path / "labels.csv"
+    labels.write_text(f"account_id,outcome,closed_on\n{account_id()},won,2026-03-02\n")
+    required = [str(labels) if it == "x" else it for it in _required(COMMANDS[name])]
+    whole = ["--to=1h"] if name == ("recover",) and flag != "--to-snapshot" else []
+    arguments = [*name, *required, *whole, f"{flag}=a b"]
+    done = CliRunner().invoke(app, arguments, env={"GOOGLE_CLOUD_PROJECT": "my-project"})
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"rescore: {flag} is 'a b': {NAMES[flag]}")
 
 
 def test_every_option_that_takes_a_time_is_called_so() -> None:

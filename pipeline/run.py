@@ -17,6 +17,7 @@ from google.cloud import dataflow
 from pipeline.config.options import OptionError, RescoringConfig, command_line, config_from
 from pipeline.graph import build_graph, read_messages
 from pipeline.resources.names import JOB_NAME
+from pipeline.resources.services import check_dataset_answers, check_gemini, check_token
 from pipeline.resources.subscriptions import check_subscription
 from pipeline.terminal.heartbeat import heartbeat, say
 from schemas.validation_errors import suggestion
@@ -44,13 +45,14 @@ _COUNTED: Final = {
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def run(arguments: Sequence[str], own_flags: Sequence[str] = ()) -> bool:
+def run(arguments: Sequence[str], own_flags: Sequence[str] = (), *, is_checked: bool = True) -> bool:
     """Build the graph from command-line options, run it, and wait for its end unless `--no_wait_until_finish`.
 
     Args:
         arguments: Options of Beam and of this pipeline, as `--name=value`. The environment, and then the file that
             `--config` names, supply the options that are not given.
         own_flags: The command's own options.
+        is_checked: Whether to check that BigQuery and Gemini answer, if the pipeline runs in this process.
 
     Returns:
         False if the job failed while waiting for it; the reason is logged.
@@ -59,6 +61,8 @@ def run(arguments: Sequence[str], own_flags: Sequence[str] = ()) -> bool:
         OptionError: An option is unknown, missing or malformed, the job to update does not run, or the name is taken.
         GoogleAuthError: The pipeline would run in this process, which has no credentials.
         PubSubUnavailable: It would run in this process, and Pub/Sub does not answer or has no such subscription.
+        WarehouseUnavailable: The same of BigQuery and a dataset.
+        GeminiUnreachable: The same of Gemini.
     """
     line = command_line(arguments, own_flags=own_flags)
     options = PipelineOptions([*DEFAULT_ARGUMENTS, *line.arguments])
@@ -68,6 +72,8 @@ def run(arguments: Sequence[str], own_flags: Sequence[str] = ()) -> bool:
     pipeline = pipeline_with(options)
     if not isinstance(pipeline.runner, DataflowRunner):  # there the workers read the subscription
         check_subscription(config.subscription)
+        if is_checked:
+            check_services(config)
     build_graph(read_messages(pipeline, config), config)
     say(f"{what_it_does(config)}; Ctrl-C ends it")
     try:
@@ -80,6 +86,20 @@ def run(arguments: Sequence[str], own_flags: Sequence[str] = ()) -> bool:
         return ended_well(result)
     with heartbeat(lambda: counts_of(result)):
         return ended_well(result)
+
+
+def check_services(config: RescoringConfig) -> None:
+    """Check that what a pipeline calls answers: the token endpoint, BigQuery, Gemini.
+
+    Raises:
+        GoogleAuthError: There is no access token.
+        WarehouseUnavailable: BigQuery does not answer, or lacks a dataset.
+        GeminiUnreachable: Gemini does not answer.
+    """
+    check_token()
+    check_dataset_answers(config.project, config.dataset)
+    check_dataset_answers(config.project, config.crm_dataset, "--crm_dataset")
+    check_gemini(config.gemini)
 
 
 def pipeline_with(options: PipelineOptions) -> beam.Pipeline:

@@ -1,7 +1,7 @@
 """`rescore run`: run the pipeline on the runner that the options name."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -22,6 +22,13 @@ def run(
     context: typer.Context,
     *,
     list_options: Annotated[bool, typer.Option("--list-options", help="Print this pipeline's options.")] = False,
+    no_check: Annotated[
+        bool,
+        typer.Option(
+            "--no-check",
+            help="Start although BigQuery or Gemini does not answer: what needs them is held until they do.",
+        ),
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the pipeline. Takes the options of Beam and of this pipeline, as --name=value.
@@ -39,11 +46,11 @@ def run(
         run_pipeline = _import_pipeline()
         # A Dataflow job continues without this process; what runs in this process gives messages back.
         with cleanup_first():
-            ended_well = run_pipeline(context.args, flags_of(context))
+            ended_well = run_pipeline(context.args, flags_of(context), is_checked=not no_check)
     raise typer.Exit(0 if ended_well else 1)
 
 
-def _import_pipeline() -> Callable[[Sequence[str], Sequence[str]], bool]:
+def _import_pipeline() -> Callable[..., bool]:
     """Import the pipeline without garbage collections; they take 0.2 s, and find nothing in modules, which stay."""
     gc.disable()
     from pipeline.run import run as run_pipeline  # noqa: PLC0415 - Beam takes seconds to import

@@ -62,7 +62,8 @@ def _pipeline_process(
     processes: StackProcesses, options: tuple[str, ...], log: Callable[[str], None] | None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `rescore run` as a child process, as in production; its log goes to `log`, or to standard error."""
-    command = ("pipeline", "run", f"--project={processes.project}", *options)
+    # BigQuery and Gemini are still starting.
+    command = ("pipeline", "run", "--no-check", f"--project={processes.project}", *options)
     environment = {**os.environ, **processes.environment}
     with ExitStack() as parts:
         output = parts.enter_context(_terminal(log)) if log else None

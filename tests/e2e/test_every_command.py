@@ -62,7 +62,6 @@ _MORE_ENDPOINTS: Final = {
     "local heal": ["control"],
 }
 RIDES_OUT: Final = {
-    "run": {"bigquery", "token", "gemini"},
     "backfill": {"gemini"},
     "demo": {"bigquery", "token", "gemini"},
     "local": {"bigquery", "token", "gemini"},

@@ -1,6 +1,8 @@
 """`rescore run`: run the pipeline on the runner that the options name."""
 
+import logging
 import re
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -45,7 +47,9 @@ _COUNTED: Final = {
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def run(arguments: Sequence[str], own_flags: Sequence[str] = (), *, is_checked: bool = True) -> bool:
+def run(
+    arguments: Sequence[str], own_flags: Sequence[str] = (), *, is_checked: bool = True, is_told: bool = True
+) -> bool:
     """Build the graph from command-line options, run it, and wait for its end unless `--no_wait_until_finish`.
 
     Args:
@@ -53,6 +57,7 @@ def run(arguments: Sequence[str], own_flags: Sequence[str] = (), *, is_checked: 
             `--config` names, supply the options that are not given.
         own_flags: The command's own options.
         is_checked: Whether to check that BigQuery and Gemini answer, if the pipeline runs in this process.
+        is_told: Whether to say what the pipeline reads and writes.
 
     Returns:
         False if the job failed while waiting for it; the reason is logged.
@@ -75,7 +80,8 @@ def run(arguments: Sequence[str], own_flags: Sequence[str] = (), *, is_checked: 
         if is_checked:
             check_services(config)
     build_graph(read_messages(pipeline, config), config)
-    say(f"{what_it_does(config)}; Ctrl-C ends it")
+    if is_told:
+        announce(what_it_does(config))
     try:
         result = pipeline.run()
     except PermanentException as error:  # the name is taken
@@ -86,6 +92,14 @@ def run(arguments: Sequence[str], own_flags: Sequence[str] = (), *, is_checked: 
         return ended_well(result)
     with heartbeat(lambda: counts_of(result)):
         return ended_well(result)
+
+
+def announce(what: str) -> None:
+    """Say on a terminal what the pipeline does; elsewhere it is an entry of the log, which by default has warnings."""
+    say(f"{what}; Ctrl-C ends it")
+    if not sys.stderr.isatty():
+        logging.getLogger(__name__).setLevel(logging.INFO)
+        _log.info(what)
 
 
 def check_services(config: RescoringConfig) -> None:

@@ -29,6 +29,7 @@ def run(
             help="Start although BigQuery or Gemini does not answer: what needs them is held until they do.",
         ),
     ] = False,
+    within_demo: Annotated[bool, typer.Option("--within-demo", hidden=True)] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the pipeline. Takes the options of Beam and of this pipeline, as --name=value.
@@ -46,7 +47,10 @@ def run(
         run_pipeline = _import_pipeline()
         # A Dataflow job continues without this process; what runs in this process gives messages back.
         with cleanup_first():
-            ended_well = run_pipeline(context.args, flags_of(context), is_checked=not no_check)
+            # The demo's services start beside its pipeline, and it says by itself what it does.
+            ended_well = run_pipeline(
+                context.args, flags_of(context), is_checked=not (no_check or within_demo), is_told=not within_demo
+            )
     raise typer.Exit(0 if ended_well else 1)
 
 

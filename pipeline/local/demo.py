@@ -62,8 +62,7 @@ def _pipeline_process(
     processes: StackProcesses, options: tuple[str, ...], log: Callable[[str], None] | None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `rescore run` as a child process, as in production; its log goes to `log`, or to standard error."""
-    # BigQuery and Gemini are still starting.
-    command = ("pipeline", "run", "--no-check", f"--project={processes.project}", *options)
+    command = ("pipeline", "run", "--within-demo", f"--project={processes.project}", *options)
     environment = {**os.environ, **processes.environment}
     with ExitStack() as parts:
         output = parts.enter_context(_terminal(log)) if log else None

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+from pipeline.local.data_folder import remove_abandoned
 from pipeline.terminal.signals import held_back, last_act
 
 STOP_TIMEOUT_SECONDS: Final = 10.0
+
+_TEMPORARY: Final = "rescore-"
 
 _running: "list[subprocess.Popen[bytes]]" = []
 
@@ -26,20 +30,23 @@ def start_module(
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
 ) -> "subprocess.Popen[bytes]":
-    """Start `python -m` with these arguments, without standard input.
+    """Start `python -m` with these arguments; it ends with this process at the latest.
 
     Ctrl-C does not reach the process: the command that started it ends it, in order.
     """
+    lifeline, held = os.pipe()
     with held_back():
         process = subprocess.Popen(  # noqa: S603 - the interpreter is this one, the arguments come from this package
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "pipeline.local.watched_child", *arguments],
+            stdin=lifeline,
             stdout=stdout,
             stderr=stderr,
             env=env,
             start_new_session=True,
             pass_fds=pass_fds,
         )
+        os.close(lifeline)
+        weakref.finalize(process, os.close, held)
         _running.append(process)
     return process
 
@@ -70,12 +77,16 @@ def own_children() -> Iterator[None]:
 
 @contextmanager
 def data_folder(data_dir: Path | None) -> Iterator[Path]:
-    """Yield a folder for a stack's data: this one, or a temporary one, which is removed at the end."""
+    """Yield a folder for a stack's data: this one, or a temporary one, which is removed at the end.
+
+    A stack that was killed could not remove its own: the next one does.
+    """
     if data_dir:
         yield data_dir
         return
+    remove_abandoned(Path(tempfile.gettempdir()), _TEMPORARY)
     with (
-        tempfile.TemporaryDirectory(prefix="rescore-") as name,
+        tempfile.TemporaryDirectory(prefix=_TEMPORARY) as name,
         last_act(partial(shutil.rmtree, name, ignore_errors=True)),
     ):
         yield Path(name)

@@ -451,6 +451,23 @@ def test_a_signal_ends_a_stack_with_its_processes(name: str, signals: list[signa
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["demo", "local"])
+def test_the_processes_of_a_killed_stack_end(name: str, tmp_path: Path) -> None:
+    """By SIGKILL, after which the command can end nothing itself."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PUBSUB_", "BIGQUERY_"))}
+    with subprocess.Popen(
+        [*EXEC, name],
+        env=environment | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        _wait_for(lambda: process.poll() is not None or len(_children(process.pid)) == (3 if name == "demo" else 2))
+        children = _children(process.pid)
+        process.kill()
+    assert children
+    _wait_for(lambda: not any(map(_is_running, children)))
+
+
 def _children(pid: int) -> list[int]:
     return [int(stat[0]) for stat in map(_stat, Path("/proc").glob("[0-9]*/stat")) if stat and stat[3] == str(pid)]
 

@@ -1,12 +1,13 @@
 """A data folder has one stack at a time."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.local.data_folder import own_folder
+from pipeline.local.data_folder import own_folder, remove_abandoned
 
 
 def test_a_folder_is_used_once(tmp_path: Path) -> None:
@@ -34,3 +35,18 @@ def test_a_killed_stack_frees_its_folder(tmp_path: Path) -> None:
         process.kill()
     with own_folder(tmp_path):
         pass
+
+
+def test_what_a_killed_stack_left_is_removed(tmp_path: Path) -> None:
+    """Not what is in use or was begun just now, nor what is no stack's."""
+    for name in ("rescore-used", "rescore-left", "rescore-new", "other-left"):
+        with own_folder(tmp_path / name):
+            (tmp_path / name / "data").touch()
+    (tmp_path / "rescore-notes").mkdir()
+    (tmp_path / "rescore-link").symlink_to(tmp_path / "other-left")
+    with own_folder(tmp_path / "rescore-used"):
+        for name in ("rescore-used", "rescore-left", "other-left"):
+            os.utime(tmp_path / name / "in-use", (0, 0))
+        remove_abandoned(tmp_path, "rescore-")
+    left = {"rescore-used", "rescore-new", "other-left", "rescore-notes", "rescore-link"}
+    assert {path.name for path in tmp_path.iterdir()} == left

@@ -73,6 +73,28 @@ def first_score_seconds(scored: Iterable[ScoredTimes], since: dt.datetime) -> fl
     return None if first is None else round((first - since).total_seconds(), 3)
 
 
+@dataclass(frozen=True)
+class FirstScore:
+    """Seconds until the first score; `includes_start`: of a message that waited for the pipeline to start."""
+
+    seconds: float | None
+    includes_start: bool
+
+
+def first_score_of(scored: Sequence[ScoredTimes], first_at: dt.datetime, batch_at: dt.datetime) -> FirstScore:
+    """Return the time of the first score of a batch; of the message before it if no other was scored.
+
+    Args:
+        scored: The scored rows.
+        first_at: When the message was published that waits for the pipeline to start.
+        batch_at: When the others were.
+    """
+    if (seconds := first_score_seconds(scored, batch_at)) is not None:
+        return FirstScore(seconds, includes_start=False)
+    seconds = first_score_seconds(scored, first_at)
+    return FirstScore(seconds, includes_start=seconds is not None)
+
+
 def percentiles(seconds: list[float]) -> dict[str, float | None]:
     """Return the median and the 95th percentile in seconds; None if there are no values."""
     if not seconds:

@@ -18,6 +18,7 @@ class DemoResult:
         unexplained: Events without an outcome.
         gemini: Counts of the stand-in.
         first_score_seconds: From the publication of the events to the first score in BigQuery; None: there is none.
+        includes_start: Whether these seconds include the start of the pipeline: only the first event was scored.
         elapsed_seconds: From the start of the stack to the report.
         data_dir: Folder in which the warehouse is kept.
         accounts_added: Accounts that were added to the mirror because the events name them.
@@ -29,6 +30,7 @@ class DemoResult:
     gemini: dict[str, Any]
     first_score_seconds: float | None
     elapsed_seconds: float
+    includes_start: bool = False
     data_dir: Path | None = None
     accounts_added: int = 0
 
@@ -49,6 +51,7 @@ class DemoResult:
             "tokens": tokens["prompt"] + tokens["output"],
             "tokens_by_kind": tokens,
             "first_score_seconds": self.first_score_seconds,
+            "first_score_includes_start": self.includes_start,
             "latency_seconds": self.summary.latency_seconds,
             "elapsed_seconds": round(self.elapsed_seconds, 1),
             "highest_scores": self.summary.highest,

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from pipeline.ledger.ledger_report import LedgerReport
-from pipeline.ledger.ledger_summary import LedgerCounts, Progress, first_score_seconds
+from pipeline.ledger.ledger_summary import LedgerCounts, Progress, first_score_of
 from pipeline.local.demo_input import DemoInput
 from pipeline.local.demo_progress import DemoProgress, ProgressView
 from pipeline.local.demo_result import DemoResult
@@ -51,7 +51,7 @@ def run_events(
         run = _Run(processes, stack, pipeline, view)
         run.begin("loading the CRM")
         load_crm(stack.warehouse, demo_input.crm)
-        events = iter(demo_input.events)
+        events, first_at = iter(demo_input.events), utc_now()
         # The first event waits for the pipeline to start, so that the times of the others are the pipeline's.
         run.publish(islice(events, 1), "waiting for the pipeline to start")
         run.wait_until_read()
@@ -61,12 +61,14 @@ def run_events(
         pipeline.terminate()  # it ends while the report is read
         run.begin("reading the report")
         summary = run.report.summary()
+        first_score = first_score_of(summary.scored, first_at, batch_at)
         return DemoResult(
             published=run.progress.published,
             summary=summary,
             unexplained=unexplained,
             gemini=stack.gemini.stats(),
-            first_score_seconds=first_score_seconds(summary.scored, batch_at),
+            first_score_seconds=first_score.seconds,
+            includes_start=first_score.includes_start,
             elapsed_seconds=time.monotonic() - started,
         )
 

@@ -2,7 +2,15 @@
 
 import datetime as dt
 
-from pipeline.ledger.ledger_summary import LedgerCounts, Progress, ScoredTimes, first_score_seconds, percentiles
+from pipeline.ledger.ledger_summary import (
+    FirstScore,
+    LedgerCounts,
+    Progress,
+    ScoredTimes,
+    first_score_of,
+    first_score_seconds,
+    percentiles,
+)
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 
@@ -46,3 +54,13 @@ def test_the_first_score_is_counted_from_the_publication_of_the_batch() -> None:
     assert first_score_seconds(scored, NOON) == 3.25
     assert first_score_seconds(scored[:1], NOON) is None
     assert first_score_seconds([], NOON) is None
+
+
+def test_a_single_event_has_its_first_score_too() -> None:
+    """With the pipeline's start, for which it waits; a batch has the time without it."""
+    at = [NOON + dt.timedelta(seconds=seconds) for seconds in (0, 2, 3, 5)]
+    single = [ScoredTimes(published_at=at[0], recorded_at=at[2])]
+    batch = [*single, ScoredTimes(published_at=at[1], recorded_at=at[3])]
+    assert first_score_of(single, at[0], at[1]) == FirstScore(3.0, includes_start=True)
+    assert first_score_of(batch, at[0], at[1]) == FirstScore(3.0, includes_start=False)
+    assert first_score_of([], at[0], at[1]) == FirstScore(None, includes_start=False)

@@ -10,7 +10,7 @@ from pipeline.terminal.command_group import CommandGroup
 from pipeline.terminal.consent import Execute, agreed
 from pipeline.terminal.exit_codes import command
 from pipeline.terminal.parameters import A_TIME, TIME, Json, Materiality, Project, Schemas, Verbose
-from pipeline.terminal.results import end_with
+from pipeline.terminal.results import OutputFailed, end_with
 from pipeline.terminal.times import parse_since, parse_until
 from schemas.failures import ErrorClass
 
@@ -269,24 +269,26 @@ def recover(
 
     A plan unless --execute is given: how much would be delivered again, and what that may cost.
     """
-    planned = None
-    with command(verbose=verbose, doing="seeking the subscription" if execute else "planning the recovery"):
+    with command(verbose=verbose, doing="planning the recovery"):
         from pipeline.dead_letters import recover as recovery  # noqa: PLC0415 - imports Pub/Sub: 1 s
+        from pipeline.dead_letters import recovery_plan  # noqa: PLC0415 - imports BigQuery: 1 s
 
         time = parse_since(to, dt.datetime.now(dt.UTC), "--to") if to is not None else None
-        if not execute:
-            from pipeline.dead_letters import recovery_plan  # noqa: PLC0415 - imports BigQuery: 1 s
-
-            planned = recovery_plan.plan_recovery(
-                project=project, dataset=dataset, to=time, to_snapshot=to_snapshot, subscription=subscription
-            )
-    if planned and not agreed(planned, recovery_plan.render, planned.question, as_json=as_json):
+        planned = recovery_plan.plan_recovery(
+            project=project, dataset=dataset, to=time, to_snapshot=to_snapshot, subscription=subscription
+        )
+    if not execute and not agreed(planned, recovery_plan.render, planned.question, as_json=as_json):
         return
     with command(verbose=verbose, doing="seeking the subscription"):
         done = recovery.recover(
             project=project, to=time, to_snapshot=to_snapshot, subscription=subscription, drop_unread=drop_unread
         )
-    end_with(done, recovery.render, as_json=as_json)
+        executed = recovery_plan.ExecutedRecovery(planned, done)
+    try:
+        end_with(executed, recovery_plan.render_executed, as_json=as_json)
+    except OutputFailed:  # the name of the snapshot would be lost with it
+        typer.echo(f"rescore: the subscription was sought; to undo it: {done.undo}", err=True)
+        raise
 
 
 def _filter(  # noqa: PLR0917 - the command's parameters, in their order

@@ -58,6 +58,12 @@ class Recovery:
     target: SeekTarget
     snapshot: str
 
+    @property
+    def undo(self) -> str:
+        """What to type to undo it."""
+        project = self.target.subscription.split("/")[1]
+        return f"rescore recover --to-snapshot {self.snapshot.rsplit('/', 1)[1]} --project={project}"
+
     def document(self) -> dict[str, Any]:
         """Return what `--json` prints."""
         return {**self.target.document(), "snapshot": self.snapshot, "executed": True}
@@ -182,7 +188,7 @@ def render(done: Recovery) -> Group:
     return Group(
         Paragraph(f"{target.subscription} delivers {what}", "bold"),
         Paragraph("To undo it:"),
-        verbatim(f"  rescore recover --to-snapshot {done.snapshot.rsplit('/', 1)[1]} --project={project}"),
+        verbatim(f"  {done.undo}"),
         Paragraph("Next: start the job, and then reconcile until every event has one outcome:"),
         verbatim(f"  rescore reconcile{since} --project={project}"),
     )

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from rich.console import Group, RenderableType
 
-from pipeline.dead_letters.recover import SeekTarget, check_recovery
+from pipeline.dead_letters.recover import Recovery, SeekTarget, check_recovery
+from pipeline.dead_letters.recover import render as render_recovery
 from pipeline.ledger.lost_events import seek_time
 from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
 from pipeline.resources.datasets import check_dataset, open_warehouse
@@ -101,6 +102,18 @@ class RecoveryPlan:
         }
 
 
+@dataclass(frozen=True)
+class ExecutedRecovery:
+    """A recovery, and the plan by which it was done."""
+
+    plan: RecoveryPlan
+    done: Recovery
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` prints: the plan, and what was done."""
+        return self.plan.document() | self.done.document()
+
+
 def plan_recovery(
     *,
     project: str,
@@ -160,6 +173,14 @@ def render(plan: RecoveryPlan) -> Group:
     lines: list[RenderableType] = [Paragraph(title, "bold"), facts]
     if since.left_behind_since:
         lines.append(verbatim(f"To include them: --to {seek_time(since.left_behind_since)}"))
+    return Group(*lines)
+
+
+def render_executed(executed: ExecutedRecovery) -> Group:
+    """Return the report: what was done, and what the seek has passed."""
+    lines: list[RenderableType] = [render_recovery(executed.done)]
+    if (since := executed.plan.since) and since.left_behind_since:
+        lines.insert(0, Paragraph(f"seeked past: {_seeked_past(since)}", "yellow"))
     return Group(*lines)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from google.cloud import pubsub_v1
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -212,6 +213,36 @@ def test_a_dead_endpoint_is_one_line(row: Row, endpoint: str, dead: Mapping[tupl
         assert address in line
         assert "check that this machine reaches" in line or "start rescore local again" in line
         assert end.output == ""
+
+
+RECOVER: Final = ["recover", "--to", "10m", "--drop-unread", "--execute"]
+
+
+def _snapshots(project: str) -> set[str]:
+    with pubsub_v1.SubscriberClient() as client:
+        return {it.name for it in client.list_snapshots(project=f"projects/{project}")}
+
+
+def test_a_recovery_looks_before_it_seeks(runs: Runs) -> None:
+    """Without BigQuery it can't say what the seek passes: nothing is done, also with --execute."""
+    before = _snapshots(runs.stack.project)
+    ended = runs.start(RECOVER, **runs.against("bigquery", NOBODY)).wait(PATIENCE_SECONDS)
+    (line,) = ended.lines
+    assert (ended.code, ended.output) == (2, "")
+    assert f"BigQuery at http://{NOBODY} does not answer" in line
+    assert _snapshots(runs.stack.project) == before
+
+
+def test_a_recovery_that_cannot_be_told_says_how_to_undo_it(runs: Runs) -> None:
+    """The snapshot has a name that nobody can guess."""
+    before = _snapshots(runs.stack.project)
+    ended = runs.start(RECOVER, "/dev/full").wait(PATIENCE_SECONDS)
+    (taken,) = _snapshots(runs.stack.project) - before
+    name = taken.rsplit("/", 1)[1]
+    undo, reason = ended.lines
+    assert ended.code == 2
+    assert undo.endswith(f"to undo it: rescore recover --to-snapshot {name} --project={runs.stack.project}")
+    assert "no space left on device" in reason
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.dead_letters.recovery_plan import RecoveryPlan, plan_recovery, render
+from pipeline.dead_letters.recover import Recovery
+from pipeline.dead_letters.recovery_plan import ExecutedRecovery, RecoveryPlan, plan_recovery, render, render_executed
 from pipeline.resources.names import SCORING_DATASET
 from schemas.outcome import Outcome
 from schemas.tables import ACCOUNT_SCORES, CHANGE_OUTCOMES
@@ -84,6 +85,22 @@ def test_a_plan_says_what_the_seek_would_pass(warehouse: Warehouse, broker: Targ
     assert (plan.since.left_behind, plan.since.left_behind_since) == (1, BEFORE)
     earlier = BEFORE - dt.timedelta(minutes=10)
     assert f"To include them: --to {earlier:%Y-%m-%dT%H:%M:%SZ}" in _shown(plan)
+
+
+def test_what_was_done_says_what_the_seek_has_passed(warehouse: Warehouse, broker: Target) -> None:
+    """In the report and the document, beside how to undo it."""
+    plan = _plan(warehouse, broker, _row("received", 1, BEFORE), _row("received", 2, AFTER))
+    done = ExecutedRecovery(plan, Recovery(plan.target, "projects/p/snapshots/taken"))
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(render_executed(done), crop=False)
+    assert "seeked past: 1 event without an outcome, the oldest published" in screen.getvalue()
+    assert "rescore recover --to-snapshot taken" in screen.getvalue()
+    document = done.document()
+    assert (document["seeked_past"], document["snapshot"], document["executed"]) == (
+        1,
+        "projects/p/snapshots/taken",
+        True,
+    )
 
 
 def test_an_empty_ledger_has_a_plan(warehouse: Warehouse, broker: Target) -> None:

@@ -20,6 +20,8 @@ CALL_SECONDS: Final = 6.0
 WORKERS: Final = 10
 """Checks at once; BigQuery's client pools as many connections."""
 
+NO_ANSWER: Final = "does not answer"
+
 T = TypeVar("T")
 
 
@@ -103,24 +105,52 @@ class Shared(Generic[T]):
             close(self._outcome.result())
 
 
+class Silence:
+    """Which services are silent: until their first check has ended so, others had as long, and none got an answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answered: set[str] = set()
+        self._silent: dict[str, Finding] = {}
+
+    def note(self, service: str, finding: Finding) -> None:
+        """Take note of a check's finding."""
+        with self._lock:
+            if finding.status is Status.FAILED and NO_ANSWER in finding.detail:
+                self._silent.setdefault(service, finding)
+            else:
+                self._answered.add(service)
+
+    def of(self, service: str) -> Finding | None:
+        """Return the finding of a service that is silent; None: ask it."""
+        with self._lock:
+            return None if service in self._answered else self._silent.get(service)
+
+
 def examine(checks: Sequence[Check], on_result: OnResult | None = None) -> tuple[Result, ...]:
     """Run all checks, also after one has failed; return the results in the order of the checks."""
+    silence = Silence()
 
     def run(index: int) -> Result:
-        result = _run(checks[index])
+        result = _run(checks[index], silence)
         if on_result:
             on_result(index, result)
         return result
 
+    longest_first = sorted(range(len(checks)), key=lambda index: -checks[index].deadline_seconds)
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="doctor") as pool:
-        return tuple(pool.map(run, range(len(checks))))
+        running = {index: pool.submit(run, index) for index in longest_first}
+        return tuple(running[index].result() for index in range(len(checks)))
 
 
-def _run(check: Check) -> Result:
+def _run(check: Check, silence: Silence) -> Result:
     started = time.monotonic()
+    if finding := silence.of(check.advice.service):
+        return Result(check.name, finding, 0.0)
     try:
         finding = within(check.deadline_seconds, check.ask)
     except Exception as error:  # noqa: BLE001 - an unexpected error must not stop the other checks
         detail, remedy = explain(error, check.advice)
         finding = Finding(Status.FAILED, detail, remedy)
+    silence.note(check.advice.service, finding)
     return Result(check.name, finding, time.monotonic() - started)

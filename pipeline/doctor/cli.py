@@ -31,7 +31,7 @@ def doctor(
 
     Takes the options of `rescore run`, from the same sources, and checks the resources that they name. Says how to fix
     each problem, and exits 1 if there are any. Changes nothing. Makes one call to Gemini of about 5,000 tokens, which
-    costs money. Ends within a minute, even if a service does not answer.
+    costs money. Ends within half a minute, even if a service does not answer.
     """
     with command(verbose=verbose):
         from pipeline.doctor.diagnosis import deployment_from, diagnose  # noqa: PLC0415 - imports Beam: seconds

@@ -4,14 +4,17 @@ import asyncio
 import datetime as dt
 from typing import Final
 
+import google.auth.exceptions
+
 from pipeline.doctor.advice import Advice
 from pipeline.doctor.check import Check, Finding, Status
+from pipeline.resources.services import GeminiUnreachable, check_gemini, check_token
 from schemas.account_context import AccountContext, AccountProfile, EnrichedChange
 from schemas.change_event import ACCOUNT_ENTITY, AccountChange, ChangeType, SourceMessage
 from schemas.salesforce_ids import normalize_account_id
 from transforms.clients.gemini import RestTransport
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest
-from transforms.errors import AnswerError, GeminiTimeout
+from transforms.errors import AnswerError, ConnectionLost, GeminiTimeout
 from transforms.prompt.prompt import Prompt, render_prompt
 from transforms.score.answers import check_answers
 
@@ -44,7 +47,17 @@ def ask(settings: GeminiSettings) -> Finding:
 
     Raises:
         GeminiError: The call failed, or its answer has no valid score.
+        TransportError: The token endpoint does not answer.
     """
+    try:
+        check_token()  # what is silent is known long before a call's deadline
+        check_gemini(settings)
+    except GeminiUnreachable as error:
+        raise ConnectionLost(f"the connection to Gemini failed ({type(error.__cause__).__name__})") from None
+    except google.auth.exceptions.TransportError:
+        raise
+    except google.auth.exceptions.GoogleAuthError:
+        pass  # the call says which
     prompt = render_prompt([tiny_account()])
     generation = asyncio.run(_generate(settings, prompt))
     (answer,) = check_answers(generation.text, prompt.echoed_names).values()

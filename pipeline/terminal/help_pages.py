@@ -10,8 +10,11 @@ from typer._click.core import Command, Context, Parameter
 from typer._click.formatting import HelpFormatter
 from typer.core import MarkupMode, TyperArgument, TyperCommand, TyperOption
 
-NARROW: Final = 80
-"""Below so many columns help is a list, since the five columns of typer's table have no room."""
+NARROW: Final = 100
+"""Below so many columns help is a list: the last of the five columns of typer's table would cut names off."""
+
+_WHOLE: Final = 1_000
+"""Characters of a command's first sentence, at most."""
 
 _TYPES: Final = {int: "NUMBER", float: "NUMBER", bool: "", Path: "PATH"}
 _CODE: Final = re.compile(r"([^`]*)`([^`]+)`")
@@ -37,6 +40,10 @@ class PlainHelp(Command):
             return str(super().get_help(ctx))
         finally:
             self.rich_markup_mode = markup
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence, whole: the list of commands breaks lines by itself."""
+        return str(super().get_short_help_str(max(limit, _WHOLE)))
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the help, and the examples last: as they are typed, however wide the terminal is."""

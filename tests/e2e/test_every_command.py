@@ -385,7 +385,7 @@ def test_an_unknown_value_is_one_line(row: Row, tmp_path: Path, monkeypatch: pyt
 
 
 @by_row
-@pytest.mark.parametrize("columns", [120, 60, 40])
+@pytest.mark.parametrize("columns", [120, 99, 80, 60, 40])
 def test_help_fits_the_terminal(row: Row, columns: int) -> None:
     """Each option and its plain type are there at any width, and the example in one line, to be copied."""
     environment = {"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns)}
@@ -399,6 +399,7 @@ def test_help_fits_the_terminal(row: Row, columns: int) -> None:
         lines = [line.strip() for line in shown.output.splitlines()]
         assert [example for example in examples if example not in lines] == []
         assert not [line for line in lines if len(line) > columns and line not in examples]
+        assert "…" not in shown.output  # what is cut off can't be copied
         assert not {"<str>", "<int>", "<float>", "<bool>", "<path>"} & words
 
 

@@ -1,6 +1,8 @@
 """Running checks: each ends by itself, also if others fail, and the results keep their order."""
 
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -48,6 +50,46 @@ def test_neither_a_hang_nor_an_error_stops_the_other_checks() -> None:
     assert "does not answer" in results[0].finding.detail
     assert "KeyError" in results[1].finding.detail
     assert sorted(seen) == [0, 1, 2]
+
+
+def test_a_service_that_is_silent_is_not_asked_again_and_again() -> None:
+    """After one without an answer the others have the same finding; if it has answered once, each is asked."""
+
+    def silent() -> Finding:
+        raise TimeoutError
+
+    def examined(*asks: Callable[[], Finding]) -> int:
+        asked: list[int] = []
+
+        def counted(ask: Callable[[], Finding]) -> Finding:
+            asked.append(1)
+            return ask()
+
+        results = examine([Check("it", partial(counted, ask), ADVICE) for ask in asks])
+        failed = {result.finding.detail for result in results if result.finding.status is Status.FAILED}
+        assert len(failed) == 1
+        assert "It does not answer" in failed.pop()
+        return len(asked)
+
+    assert examined(*[silent] * 200) < 200
+    assert examined(_well, *[silent] * 50) == 51
+
+
+def test_the_longest_check_starts_first() -> None:
+    """Else it would begin when the others have waited; the results keep their order."""
+    started = threading.Event()
+
+    def longest() -> Finding:
+        started.set()
+        return _well()
+
+    def other() -> Finding:
+        return _well() if started.wait(30.0) else Finding(Status.FAILED, "the longest has not started")
+
+    checks = [*(Check(str(number), other, ADVICE, 60.0) for number in range(WORKERS)), Check("it", longest, ADVICE, 90)]
+    results = examine(checks)
+    assert {result.finding.status for result in results} == {Status.OK}
+    assert [result.name for result in results] == [check.name for check in checks]
 
 
 def test_a_whole_deployment_that_does_not_answer_takes_less_than_a_minute() -> None:

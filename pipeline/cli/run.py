@@ -35,7 +35,7 @@ def run(
     """Run the pipeline. Takes the options of Beam and of this pipeline, as --name=value.
 
     Options that are not given come from the environment (RESCORE_NAME for each option, GOOGLE_CLOUD_PROJECT for the
-    project), and then from the YAML file that --config names.
+    project), and then from the YAML file of --config FILE. --project ID is required. --list-options lists the others.
     """
     with command(verbose=verbose):
         if list_options:

@@ -14,7 +14,7 @@ from rich.text import Text
 from pipeline.ledger.event_files import read_named_events
 from pipeline.ledger.explanation import Decision, Explanation, explain_message
 from pipeline.terminal.input_files import named
-from pipeline.terminal.tables import Facts, Paragraph, fact_table, plain
+from pipeline.terminal.tables import Facts, Paragraph, counted, fact_table, plain
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
 
@@ -65,8 +65,9 @@ def render(explained: Explained) -> Group:
     for file, events in groupby(explained.events, key=itemgetter(0)):
         parts += [Paragraph(named(file), "bold"), fact_table(*(_fact(explanation) for _, explanation in events))]
     counts = Counter(explanation.decision for _, explanation in explained.events)
-    total = ", ".join(f"{_word(decision)} {counts[decision]}" for decision in Decision if counts[decision])
-    return Group(*parts, plain(total or "no events", "bold"))
+    total = ", ".join(f"{counts[decision]} {_word(decision)}" for decision in Decision if counts[decision])
+    count = counted(len(explained.events), "event")
+    return Group(*parts, plain(f"{count}: {total}" if total else "no events", "bold"))
 
 
 def _fact(it: Explanation) -> tuple[str, Text]:

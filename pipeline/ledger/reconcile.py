@@ -74,15 +74,21 @@ def render(result: Reconciliation) -> Group:
     title = f"{counted(result.events, 'event')} from {window.since:%Y-%m-%d %H:%M} to {window.until:%Y-%m-%d %H:%M} UTC"
     parts: list[RenderableType] = [Paragraph(title, "bold"), _counts(result)]
     if unexplained := states[EventState.UNEXPLAINED]:
-        title = f"{counted(unexplained, 'event')} without an outcome, the oldest first"
+        shown = _shown(unexplained, len(result.oldest_unexplained))
+        title = f"{shown} without an outcome, the oldest first"
         parts += [Paragraph(title, "bold red"), _listing(result.oldest_unexplained), Paragraph(_UNEXPLAINED_STEPS)]
         parts += [verbatim(f"   {command}") for command in result.commands]
     if result.written_accounts is not None:
         parts.append(Paragraph(f"{counted(result.written_accounts, 'account')} written to the file"))
     if double := states[EventState.DOUBLE]:
-        title = f"{counted(double, 'event')} with contradictory outcomes, the oldest first"
+        title = f"{_shown(double, len(result.doubles))} with contradictory outcomes, the oldest first"
         parts += [Paragraph(title, "bold red"), _listing(result.doubles), Paragraph(_DOUBLES_STEPS)]
     return Group(*parts, *_verdict(result))
+
+
+def _shown(count: int, listed: int) -> str:
+    """Return how many events there are, and how many of them are listed if not all are."""
+    return counted(count, "event") if listed >= count else f"{listed:,} of {counted(count, 'event')}"
 
 
 def _verdict(result: Reconciliation) -> list[Paragraph]:

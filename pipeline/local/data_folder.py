@@ -21,8 +21,12 @@ def own_folder(folder: Path) -> Iterator[None]:
     The lock ends with the process, however it ends.
 
     Raises:
-        ValueError: Another local stack uses the folder.
+        ValueError: It is a file, or another local stack uses the folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(
+            f"--data-dir is {str(folder)!r}, which is a file: name a folder, also one that does not exist yet"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as lock:
         try:

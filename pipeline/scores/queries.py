@@ -50,6 +50,14 @@ WHERE t.status = 'scored' AND s.score != t.score AND {condition}
 ORDER BY ABS(s.score - t.score) DESC, s.score DESC, s.account_id
 LIMIT {limit}
 """
+_FIRST_SQL: Final = """
+SELECT COUNT(*) AS accounts
+FROM `{dataset}.current_account_scores` AS s
+LEFT JOIN (
+  SELECT DISTINCT account_id FROM `{dataset}.score_movements` WHERE scored_at < @moved_since AND status = 'scored'
+) AS t ON t.account_id = s.account_id
+WHERE t.account_id IS NULL AND {condition}
+"""
 _CURRENT_SQL: Final = """
 SELECT * FROM `{dataset}.current_account_scores` WHERE account_id = @account_id
 """
@@ -158,6 +166,12 @@ def moved_scores(dataset: str, since: dt.datetime, tiers: Sequence[str], limit: 
     condition, parameters = _of_tiers(tiers)
     sql = _MOVED_SQL.format(dataset=dataset, condition=condition, newest_first=NEWEST_FIRST, limit=int(limit))
     return Query(sql, {"moved_since": since, **parameters})
+
+
+def first_scores(dataset: str, since: dt.datetime, tiers: Sequence[str]) -> Query:
+    """Return the query of how many accounts have a score, and had none before a time."""
+    condition, parameters = _of_tiers(tiers)
+    return Query(_FIRST_SQL.format(dataset=dataset, condition=condition), {"moved_since": since, **parameters})
 
 
 def current_score(dataset: str, account_id: str) -> Query:

@@ -8,10 +8,10 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 
 from pipeline.scores.phrases import cause_text, difference_text, driver_line, score_text
-from pipeline.scores.queries import highest_scores, moved_scores
+from pipeline.scores.queries import first_scores, highest_scores, moved_scores
 from pipeline.scores.score_sources import ScoreSources, ask
 from pipeline.terminal.choices import one_of
-from pipeline.terminal.tables import Column, Listing, Paragraph
+from pipeline.terminal.tables import Column, Listing, Paragraph, counted
 from pipeline.terminal.times import ago, rfc3339
 from schemas.clock import Clock, utc_now
 from schemas.score import Tier
@@ -83,6 +83,7 @@ class ScoreList:
         accounts: How many accounts match, also beyond the limit.
         scores: Rows with the account's name; None where the mirror has none.
         names_missing: Why the mirror could not be read; None if it was.
+        first_scored: How many accounts have a score, and had none at the time since which movements are listed.
     """
 
     request: ScoreRequest
@@ -90,6 +91,7 @@ class ScoreList:
     accounts: int
     scores: Sequence[Mapping[str, Any]]
     names_missing: str | None
+    first_scored: int | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the scores as `--json` prints them."""
@@ -99,6 +101,7 @@ class ScoreList:
             "tiers": [*self.request.tiers],
             "limit": self.request.limit,
             "accounts": self.accounts,
+            "first_scored_since": self.first_scored,
             "names_missing": self.names_missing,
             "scores": [{"name": row["name"]} | {name: row[name] for name in self._fields} for row in self.scores],
         }
@@ -124,6 +127,11 @@ def list_scores(sources: ScoreSources, request: ScoreRequest, now: Clock = utc_n
     )
     with sources.open_warehouse() as warehouse:
         rows = ask(warehouse, query)
+        first = (
+            ask(warehouse, first_scores(sources.scores, request.moved_since, request.tiers))[0]["accounts"]
+            if request.moved_since
+            else None
+        )
         mirrored = sources.mirrored(warehouse, [row["account_id"] for row in rows])
     return ScoreList(
         request=request,
@@ -131,17 +139,18 @@ def list_scores(sources: ScoreSources, request: ScoreRequest, now: Clock = utc_n
         accounts=rows[0]["accounts"] if rows else 0,
         scores=[{**row, "name": mirrored.name(row["account_id"])} for row in rows],
         names_missing=mirrored.missing_because,
+        first_scored=first,
     )
 
 
 def render(listed: ScoreList) -> RenderableType:
     """Return the report: a row for each account, and how many there are."""
     if not listed.scores:
-        return Paragraph(_why_empty(listed.request))
+        return Paragraph(_why_empty(listed.request) + _first_scored(listed))
     parts: list[RenderableType] = [_moved(listed) if listed.request.moved_since else _highest(listed)]
     if listed.names_missing:
         parts.append(Paragraph(f"names are missing: {listed.names_missing}", "yellow"))
-    parts.append(Paragraph(f"{_count(listed)}; `rescore scores ACCOUNT` says why", "bold"))
+    parts.append(Paragraph(f"{_count(listed)}; `rescore scores ACCOUNT` says why{_first_scored(listed)}", "bold"))
     return Group(*parts)
 
 
@@ -198,6 +207,10 @@ def _count(listed: ScoreList) -> str:
         order = "the largest movement first" if listed.request.moved_since else "the highest first"
         return f"{len(listed.scores)} of {all_of_them}, {order}: more with `--limit`"
     return all_of_them
+
+
+def _first_scored(listed: ScoreList) -> str:
+    return f"; {counted(listed.first_scored, 'account')} had no score then" if listed.first_scored else ""
 
 
 def _why_empty(request: ScoreRequest) -> str:

@@ -204,7 +204,7 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[Text]], room: int
     for number, row in enumerate(rows):
         if number:
             yield Text()
-        yield from _facts([*zip(names, row, strict=True)], room, 0)
+        yield from _facts([(name, cell) for name, cell in zip(names, row, strict=True) if cell.plain], room, 0)
 
 
 def _facts(facts: Sequence[tuple[Text, Text]], room: int, label_width: int) -> Iterator[Text]:

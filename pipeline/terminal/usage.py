@@ -56,9 +56,8 @@ def way_out(name: str, known: Iterable[str], otherwise: str) -> str:
 
 def _missing(param: Parameter, context: Context) -> str:
     text = getattr(param, "help", None) or ""
-    first = text[:1] if text[1:2].isupper() else text[:1].lower()  # CSV stays CSV
-    meaning = f"{first}{text[1:].rstrip('.')}; " if text else ""
-    return f"{_label(param)} is missing: {_MISSING.get(param.name, f'{meaning}{_see(context)}')}"
+    meaning = f" ({text.rstrip('.')})" if text and param.name not in _MISSING else ""
+    return f"{_label(param)} is missing{meaning}: {_MISSING.get(param.name, _see(context))}"
 
 
 def _bad_value(error: BadParameter, param: Any) -> str:

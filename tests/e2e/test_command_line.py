@@ -17,7 +17,7 @@ from tests.fixtures.planted_secrets import REDIS_PASSWORD, SALESFORCE_CLIENT_SEC
 PROJECT = "--project=my-project"
 REFUSED: dict[str, tuple[Sequence[str], str]] = {
     "demo": (["--crm", "a", "--events", "b"], "can't be combined"),
-    "local": (["--data-dir", __file__], "file exists"),
+    "local": (["--data-dir", __file__], "which is a file: name a folder"),
     "local changes": ([], "points to no local stack"),
     "local fail": (["gemini"], "name a service and a failure"),
     "local heal": ([], "points to no local stack"),

@@ -1,6 +1,7 @@
 """Reconciling a ledger in the warehouse: each case is a set of rows of the table."""
 
 import datetime as dt
+import io
 import json
 import random
 import subprocess
@@ -11,12 +12,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 from typer.testing import CliRunner
 
 from pipeline.backfill.warehouse import read_account_ids
 from pipeline.cli import app
 from pipeline.ledger.ledger_groups import Window, read_ledger
-from pipeline.ledger.reconcile import reconcile
+from pipeline.ledger.reconcile import reconcile, render
 from pipeline.ledger.reconciliation import Reconciliation, judge
 from pipeline.resources.names import SCORING_DATASET
 from pipeline.terminal.times import rfc3339
@@ -282,6 +284,9 @@ def test_what_is_lost_is_found_with_what_to_type(warehouse: Warehouse, tmp_path:
         now=lambda: UNTIL,
     )
     document = result.document()
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(render(result))
+    assert "1 of 3 events without an outcome, the oldest first" in screen.getvalue()
     assert (document["unexplained"], document["retained_by_pubsub"], document["written_accounts"]) == (3, 2, 2)
     assert document["oldest_unexplained"][0]["published_at"] == rfc3339(LONG_AGO)
     assert document["first_lost_published_at"] == rfc3339(published)

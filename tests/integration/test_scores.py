@@ -125,6 +125,7 @@ def test_scores_that_moved_are_listed_by_the_size_of_the_movement(warehouse: War
     assert [(it["cause"], it["previous_tier"]) for it in document["scores"]] == [("prompt", "hot"), ("facts", "cool")]
     assert document["scores"][1]["moved_by_fields"] == ["Industry"]
     assert document["scores"][1]["moved_at"] == NOW - 2 * DAY
+    assert document["first_scored_since"] == 1
     hot = _list(sources, moved_since=WEEK_AGO, tiers=(Tier.COLD,))
     assert [it["name"] for it in hot["scores"]] == ["Company 2"]
 

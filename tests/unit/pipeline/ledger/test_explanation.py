@@ -190,7 +190,7 @@ def test_people_see_a_row_for_each_event_and_the_total(tmp_path: Path) -> None:
     assert "Rating, [red]x, �[2J" in shown
     assert "F5, 3 more" in shown
     assert "dead-letter: undecodable" in shown
-    assert "rescore 1, skip 1, dead-letter 1" in shown
+    assert "3 events: 1 rescore, 1 skip, 1 dead-letter" in shown
 
 
 def test_an_unusable_value_is_listed() -> None:

@@ -50,3 +50,13 @@ def test_what_a_killed_stack_left_is_removed(tmp_path: Path) -> None:
         remove_abandoned(tmp_path, "rescore-")
     left = {"rescore-used", "rescore-new", "other-left", "rescore-notes", "rescore-link"}
     assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    """The message says what to name instead."""
+    (tmp_path / "own.json").touch()
+    with (
+        pytest.raises(ValueError, match=r"own.json', which is a file: name a folder"),
+        own_folder(tmp_path / "own.json"),
+    ):
+        pytest.fail("a stack has a file as its folder")

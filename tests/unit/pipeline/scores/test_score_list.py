@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import io
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -69,6 +70,13 @@ def test_what_lies_beyond_the_limit_is_counted() -> None:
 def test_an_empty_list_says_why_and_what_to_do(request_: dict[str, Any], said: str) -> None:
     """An empty table would say neither."""
     assert said in " ".join(shown(render(listed(**request_)), 132))
+
+
+def test_a_young_stack_says_that_its_scores_are_the_first() -> None:
+    """Not only that none has moved, as if nothing had happened."""
+    said = shown(render(replace(listed(moved_since=NOW), first_scored=150)), 132)
+    assert "no score is another than at 2026-03-02 09:31 UTC; 150 accounts had no score then" in said
+    assert replace(listed(moved_since=NOW), first_scored=150).document()["first_scored_since"] == 150
 
 
 def test_texts_from_the_model_do_not_act() -> None:

@@ -71,6 +71,13 @@ def test_a_listing_is_a_block_of_lines_for_each_row_where_they_are_not() -> None
     ]
 
 
+def test_a_block_has_no_line_for_an_empty_cell() -> None:
+    """A name without a value says nothing."""
+    of = Listing(COLUMNS, [("95", ACCOUNT_ID, "", "because " * 20)])
+    names = [line.split()[0] for line in shown(of, 40) if not line.startswith(" ")]
+    assert names == ["score", "account", "why"]
+
+
 def test_in_a_pipe_each_row_is_one_line() -> None:
     """A pipe has no width: nothing is broken, and the last column is not padded."""
     assert shown(Listing(COLUMNS, ROWS), None) == [

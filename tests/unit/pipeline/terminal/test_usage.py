@@ -67,8 +67,8 @@ def _run(*arguments: str) -> tuple[int, str, str]:
         ("draw x --zzz", "draw has no option --zzz: see rescore draw --help"),
         ("draw x -z", "draw has no option -z: see rescore draw --help"),
         ("draw x --project", "--project needs a value, such as --project=VALUE"),
-        ("draw --project p", "FILE is missing: what to draw; see rescore draw --help"),
-        ("mix", "FILE is missing: CSV of colours; see rescore mix --help"),
+        ("draw --project p", "FILE is missing (What to draw): see rescore draw --help"),
+        ("mix", "FILE is missing (CSV of colours): see rescore mix --help"),
         (
             "draw x",
             f"--project is missing: name the Google Cloud project, such as --project my-project, or set {PROJECT}",

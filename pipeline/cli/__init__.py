@@ -4,6 +4,7 @@ Commands import their implementation when they are called: Beam takes seconds to
 `pipeline.terminal.command_group` has the manners that all commands share.
 """
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from pipeline.local import cli as local
 from pipeline.publish import cli as publish
 from pipeline.scores import cli as scores
 from pipeline.terminal.command_group import SETTINGS, CommandGroup, with_manners
+from pipeline.terminal.help_pages import PlainCommand
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -30,6 +32,15 @@ app = typer.Typer(
 for group in (local, publish, run, scores, ledger, dead_letters, backfill, evaluation, doctor):
     app.add_typer(group.app)
 with_manners(app)
+
+
+def _passed_on() -> "Iterable[tuple[str, str]]":
+    from pipeline.config.options_help import option_names  # noqa: PLC0415 - builds the options' models: 0.2 s
+
+    return option_names()
+
+
+PlainCommand.passed_on = staticmethod(_passed_on)
 
 
 @app.callback()

@@ -2,7 +2,7 @@
 
 import argparse
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pipeline.config.settings import Settings, defaults
@@ -33,6 +33,17 @@ def _values(name: str, schema: Mapping[str, Any]) -> str:
     if "enum" in value:
         return "|".join(value["enum"])
     return _FORMATS.get(value.get("format", "")) or _TYPES.get(value["type"], "TEXT")
+
+
+def option_names() -> Iterator[tuple[str, str]]:
+    """Yield each option as it is typed, with its meaning, and those of one of several values with each value."""
+    schema = Settings.model_json_schema()
+    yield f"--{CONFIG}", "YAML file of options"
+    for name in Settings.model_fields:
+        meaning = Settings.model_fields[name].description or ""
+        yield f"--{name}", meaning
+        if name in schema["properties"] and "|" in (values := _values(name, schema)):
+            yield from ((f"--{name}={value}", meaning) for value in values.split("|"))
 
 
 class _WholeWords(argparse.HelpFormatter):

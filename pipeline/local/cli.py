@@ -112,12 +112,29 @@ def local(
             )
 
 
+def _services() -> list[str]:
+    from pipeline.local.failing.failures import Service  # noqa: PLC0415 - completion only
+
+    return [*Service]
+
+
+def _failures(context: typer.Context) -> list[tuple[str, str]]:
+    from pipeline.local.failing.failures import FAILURES  # noqa: PLC0415 - completion only
+
+    return [(it.name, it.effect) for it in FAILURES if it.service == context.params.get("service")]
+
+
 @local_app.command(
     epilog="Example: `rescore local fail gemini 503 --for 60s`, `rescore local fail gemini garbage --only Acme`"
 )
 def fail(
-    service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="gemini or bigquery.")] = None,
-    failure: Annotated[str | None, typer.Argument(metavar="FAILURE", help="One of the service's, see --list.")] = None,
+    service: Annotated[
+        str | None, typer.Argument(metavar="SERVICE", autocompletion=_services, help="gemini or bigquery.")
+    ] = None,
+    failure: Annotated[
+        str | None,
+        typer.Argument(metavar="FAILURE", autocompletion=_failures, help="One of the service's, see --list."),
+    ] = None,
     *,
     seconds: Annotated[str, typer.Option("--for", metavar=DURATION, help="How long, such as 30s or 5m.")] = "60s",
     only: Annotated[

@@ -16,6 +16,12 @@ Dataset = Annotated[str, typer.Option(help="BigQuery dataset of the scores.")]
 CrmDataset = Annotated[str, typer.Option(help="BigQuery dataset of the CRM mirror, for names.")]
 
 
+def _tiers() -> list[str]:
+    from schemas.score import Tier  # noqa: PLC0415 - completion only
+
+    return [*Tier]
+
+
 @app.command(epilog="Example: `rescore scores --tier hot --limit 50` or `rescore scores 0015g00000Xy3ZqAAJ`")
 def scores(
     account: Annotated[
@@ -37,7 +43,12 @@ def scores(
     ] = None,
     tiers: Annotated[
         list[str] | None,
-        typer.Option("--tier", metavar="TIER", help="Only hot, warm, cool or cold scores; may be given several times."),
+        typer.Option(
+            "--tier",
+            metavar="TIER",
+            autocompletion=_tiers,
+            help="Only hot, warm, cool or cold scores; may be given several times.",
+        ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on standard output.")] = False,
     as_json: Json = False,

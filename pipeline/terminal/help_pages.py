@@ -2,12 +2,13 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from typer._click.core import Command, Context, Parameter
 from typer._click.formatting import HelpFormatter
+from typer._click.shell_completion import CompletionItem
 from typer.core import MarkupMode, TyperArgument, TyperCommand, TyperOption
 
 NARROW: Final = 100
@@ -58,7 +59,19 @@ class PlainHelp(Command):
 
 
 class PlainCommand(PlainHelp, TyperCommand):
-    """A command whose help is plain."""
+    """A command whose help is plain; completion knows the options that it passes on."""
+
+    passed_on: ClassVar[Callable[[], Iterable[tuple[str, str]]]] = staticmethod(lambda: ())
+    """Returns options, as they are typed, and what they mean."""
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        """Return what may follow."""
+        items: list[CompletionItem] = super().shell_complete(ctx, incomplete)
+        if not (self.context_settings.get("ignore_unknown_options") and incomplete.startswith("--")):
+            return items
+        known = {str(item.value) for item in items}
+        more = [it for it in type(self).passed_on() if it[0].startswith(incomplete) and it[0] not in known]
+        return [*items, *(CompletionItem(name, help=meaning) for name, meaning in more)]
 
 
 class _ListFormatter(HelpFormatter):

@@ -25,9 +25,7 @@ PUBLISHED: Mapping[str, list[Decided]] = {
     "amp_update_contact_compound_address": [("skip", "immaterial", None, [])],
     "amp_update_lead_compound_address": [_NO_ACCOUNT],
     "amp_update_user": [_NO_ACCOUNT],
-    "confluent_contact_create_kafkaconnect_payload": [
-        ("rescore", "account_looked_up", None, ["FirstName", "LastName"])
-    ],
+    "confluent_contact_create_kafkaconnect_payload": [("skip", "no_account", None, [])],
     "pozil_account_update_avrojson_bitmap": [("dead_letter", "unsupported_event", None, [])],
     "pozil_account_update_avrojson_compound_names": [
         ("rescore", "material", "0017Q00000EiRcfQAF", ["Rating", "BillingAddress.PostalCode"])

@@ -147,6 +147,8 @@ def _record_change(
     if names_no_record(record_id) or header.change_type is ChangeType.GAP_OVERFLOW:
         return NoChange(received, OutcomeKind.RESYNC_REQUESTED)
     account_id = record_id if header.entity_name == ACCOUNT_ENTITY else _named_account(event, account_fields)
+    if account_id is None and _belongs_to_none(event, account_fields):
+        return NoChange(received, OutcomeKind.SKIPPED, SkipReason.NO_ACCOUNT)
     try:
         record_id = normalize_record_id(record_id)
         account_id = None if account_id is None else normalize_account_id(account_id)
@@ -176,10 +178,23 @@ def _named_account(event: ChangeEvent, account_fields: tuple[str, ...]) -> str |
     """Return the account that a related record's event names, as sent; None if it names none."""
     for name in account_fields:
         value = event.body.get(name)
-        # Other fields can refer to records that are no accounts, as WhatId does.
-        if value is not None and (name == ACCOUNT_FIELD or str(value).startswith(ACCOUNT_KEY_PREFIX)):
+        # Other fields can refer to records that are no accounts, as WhatId does. Some bridges write "" for null.
+        if not _is_absent(value) and (name == ACCOUNT_FIELD or str(value).startswith(ACCOUNT_KEY_PREFIX)):
             return str(value)
     return None
+
+
+def _belongs_to_none(event: ChangeEvent, account_fields: tuple[str, ...]) -> bool:
+    """Return whether an event says that its record has no account: it has all fields of the record, and none names one.
+
+    A private contact, or a case of an email whose sender is unknown.
+    """
+    is_whole = event.header.change_type in {ChangeType.CREATE, ChangeType.UNDELETE} and bool(event.body)
+    return is_whole and all(_is_absent(event.body.get(name)) for name in account_fields)
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value)
 
 
 def _trace_id(attributes: Mapping[str, str]) -> str | None:

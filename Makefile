@@ -39,7 +39,7 @@ unit: install ## Run the unit tests: within a minute on two cores
 	@$(PYTEST) --dist worksteal -m "not slow" tests/unit
 
 test: install ## Run every test; those with random input draw the same each time, and few examples
-	@$(PYTEST) --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"  # three: many tests wait for a process
 
 test-slow: install ## Run tests with random input on many new examples, and long ones; SEED=N draws those of an earlier run
 	@$(PYTEST) --dist worksteal --timeout 1200 -m "hypothesis or seeded or slow" \

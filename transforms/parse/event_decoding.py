@@ -40,7 +40,6 @@ _ENVELOPE_KEYS: Final = (
 )
 _NOT_FIELDS: Final = frozenset({_HEADER, "Id", "ReplayId", "_ObjectType", "_EventType"})
 _KAFKA_MARK: Final = "_ObjectType"
-_LISTS: Final = ("recordIds", "changedFields", "nulledFields", "diffFields")
 _EVENT_NAME: Final = re.compile(r"(?P<entity>\w*?[A-Za-z0-9])(?P<custom>__)?ChangeEvent\Z")
 _FLAT_OBJECTS: Final = 2
 _HEADER_ARRAYS: Final = 4
@@ -235,7 +234,7 @@ def _of(part: _Found | UnreadablePart) -> DecodedEvent:
 
 def _without_unions(event: JsonObject, schema: SchemaReference) -> DecodedEvent:
     header = event[_HEADER]
-    header = unwrap_unions(_json_of(header) if isinstance(header, str) else header)
+    header = unwrap_unions(json_of(header) if isinstance(header, str) else header)
     if isinstance(header, dict):
         _normalize_header(header)
     parts = 0
@@ -266,21 +265,16 @@ def _too_many_fields() -> InvalidEvent:
 
 
 def _normalize_header(header: JsonObject) -> None:
-    """Write a header as Salesforce does: ids and field names as lists, and the entity's name, not the event's."""
+    """Write a header as Salesforce does: its record ids as a list, and the entity's name, not the event's."""
     if "recordIds" not in header and "recordId" in header:
         header["recordIds"] = [header.pop("recordId")]
-    # A sender that writes one of its lists as text writes these two so.
-    if type(header.get("recordIds")) is str or type(header.get("changedFields")) is str:
-        for name in _LISTS:
-            if isinstance(text := header.get(name), str):
-                header[name] = _json_of(text)
     entity = header.get("entityName")
     if isinstance(entity, str) and entity[-5:] == "Event":
         header["entityName"] = _entity_of(entity)
 
 
-def _json_of(text: str) -> Any:
-    """Return the value of JSON text in the header; text that is not JSON stays text, which is refused by its field."""
+def json_of(text: str) -> Any:
+    """Return the value of JSON text; text that is not JSON stays text, which is refused where it stands."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -9,10 +9,11 @@ from pydantic_core import ErrorDetails
 from schemas.change_event import ChangeEvent, ChangeEventHeader, ChangeType
 from schemas.validation_errors import JSON_OBJECT, key_path, problem
 from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
-from transforms.parse.event_decoding import DecodedEvent, JsonObject
+from transforms.parse.event_decoding import DecodedEvent, JsonObject, json_of
 
 _CONSTANT: Final = re.compile(r"[A-Z]{1,16}(?:_[A-Z]{1,16}){0,2}")
 _MAX_PROBLEMS: Final = 5
+_LISTS: Final = ("recordIds", "changedFields", "nulledFields", "diffFields")
 
 _validated_header: Final = ChangeEventHeader.__pydantic_validator__.validate_python
 
@@ -28,8 +29,9 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
     try:
         header = _validated_header(raw_header)
     except ValidationError as error:
-        if None in raw_header.values():
-            return validate_event(decoded._replace(header=_without_nulls(raw_header)))
+        readable = _lists_of_text(_without_nulls(raw_header))
+        if readable != raw_header:
+            return validate_event(decoded._replace(header=readable))
         raise _refusal(error.errors(include_url=False)) from None
     return ChangeEvent(header, body, null_is_unset)
 
@@ -40,6 +42,11 @@ def _without_nulls(header: JsonObject) -> JsonObject:
     if "recordIds" not in given and "recordId" in given:
         given["recordIds"] = [given["recordId"]]
     return given
+
+
+def _lists_of_text(header: JsonObject) -> JsonObject:
+    """Return a header in which no list is JSON text, as some bridges write one or all of them."""
+    return header | {name: json_of(text) for name in _LISTS if isinstance(text := header.get(name), str)}
 
 
 def _refusal(errors: list[ErrorDetails]) -> RefusedEvent:

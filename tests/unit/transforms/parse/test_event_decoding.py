@@ -113,12 +113,10 @@ def test_record_id_in_the_singular_is_a_list_of_one() -> None:
     assert decode_event(orjson.dumps({"ChangeEventHeader": header}))[0]["recordIds"] == [header["recordId"]]
 
 
-def test_header_and_lists_may_be_text() -> None:
-    """A header that is JSON text, and lists in it that are, are read."""
-    header = PLAIN["ChangeEventHeader"]
-    as_text = header | {name: json.dumps(header[name]) for name in ("recordIds", "changedFields", "nulledFields")}
-    for document in ({"ChangeEventHeader": as_text}, {"ChangeEventHeader": json.dumps(as_text), "Rating": "Hot"}):
-        assert decode_event(orjson.dumps(document))[0] == header
+def test_a_header_may_be_text() -> None:
+    """A header that is JSON text is read."""
+    document = {"ChangeEventHeader": json.dumps(PLAIN["ChangeEventHeader"]), "Rating": "Hot"}
+    assert decode_event(orjson.dumps(document))[0] == PLAIN["ChangeEventHeader"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The header of an event is validated in one place, with errors that name the field; its body is not."""
 
+import json
 import re
 from typing import Any, Final
 
@@ -89,6 +90,38 @@ def test_null_record_ids_stand_beside_a_record_id() -> None:
     raw = header() | {"recordIds": None, "recordId": account_id(7)}
     event = validate_event(DecodedEvent(raw, {}, False, NO_REFERENCE))
     assert event.header.record_ids == (account_id(7),)
+
+
+_LISTS: Final[dict[str, Any]] = {
+    "recordIds": [account_id(7)],
+    "changedFields": ["Rating"],
+    "nulledFields": ["Rating"],
+    "diffFields": ["Description"],
+}
+
+
+@given(st.sets(st.sampled_from(sorted(_LISTS)), min_size=1))
+@example({"nulledFields"})
+@example({"diffFields"})
+def test_each_list_may_be_text(names: set[str]) -> None:
+    """Whichever of the lists is JSON text, whatever the others are, it is the same header."""
+    raw = header(**_LISTS)
+    as_text = raw | {name: json.dumps(_LISTS[name]) for name in names}
+    assert validate_event(DecodedEvent(as_text, {}, False, NO_REFERENCE)) == _validate(**_LISTS)
+
+
+@pytest.mark.parametrize("name", sorted(_LISTS))
+@pytest.mark.parametrize(("text", "kind"), [("Rating", "text"), ("5", "a number"), ("{}", "an object")])
+def test_text_that_is_no_list_is_refused(name: str, text: str, kind: str) -> None:
+    """The refusal names the field, and what its text is."""
+    assert f"ChangeEventHeader.{name}: expected a list, found {kind}" in _problem(header() | {name: text})
+
+
+@pytest.mark.parametrize("name", ["changedFields", "nulledFields", "diffFields"])
+def test_null_as_text_is_absent(name: str) -> None:
+    """As null is."""
+    texts = [validate_event(DecodedEvent(header() | {name: it}, {}, False, NO_REFERENCE)) for it in ("null", None)]
+    assert texts[0] == texts[1]
 
 
 def _problem(raw: dict[str, Any]) -> str:

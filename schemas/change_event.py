@@ -116,6 +116,9 @@ class ChangeEvent(NamedTuple):
     null_is_unset: bool = False
     """Whether the sender writes null for every field without a value (Kafka connectors)."""
 
+    unusable: Mapping[str, Any] = {}
+    """The values that can't be held, by (dotted) field name; the body is without them."""
+
 
 class SourceMessage(Record, frozen=True, kw_only=True):
     """The Pub/Sub message of a value, which a dead letter returns byte for byte, or the value's own event of it.

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
+from schemas.unusable_json import UnusableJson
+
 _EXPECTED: Final[Mapping[str, str]] = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
@@ -47,6 +49,8 @@ JSON_OBJECT: Final = "an object"
 
 def problem(error: ErrorDetails, *, mapping: str = "a mapping") -> str:
     """Return what is wrong with a value, without the value itself; `mapping` is what its format calls one."""
+    if isinstance(error["input"], UnusableJson):
+        return f"found {kind_of(error['input'])}"
     kind = error["type"]
     if kind == "missing":
         return "required, but missing"
@@ -66,6 +70,8 @@ def key_path(location: Iterable[int | str]) -> str:
 
 def kind_of(value: Any, *, mapping: str = JSON_OBJECT) -> str:
     """Return the type of a JSON or YAML value as its format calls it, never as Python does."""
+    if isinstance(value, UnusableJson):
+        return value.kind
     return mapping if isinstance(value, dict) else _KINDS.get(type(value), "another kind of value")
 
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
+
 from pipeline.terminal.input_files import is_stream, named, read_input
 
 
@@ -87,6 +89,8 @@ def _documents(content: bytes) -> list[bytes]:
     if content.lstrip()[:1] != b"[":
         return [content]
     try:
+        # Python would write 1e400 as Infinity: a list with such a value, which orjson refuses, is one message.
+        orjson.loads(content)
         return [json.dumps(document).encode() for document in json.loads(content)]
     except (ValueError, RecursionError):
         # Perhaps truncated: as one message it becomes a dead letter, where an operator sees it.

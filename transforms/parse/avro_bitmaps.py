@@ -30,7 +30,7 @@ def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSch
     if not any(map(_is_bitmap, chain.from_iterable(lists))):
         return event
     schema = find_schema(reference, schemas)
-    if not {field.name for field in schema}.issuperset(event.body):
+    if not {field.name for field in schema}.issuperset(_field_names(event)):
         raise UnsupportedEvent(
             "changedFields are raw bitmaps, and the schema found for the event lacks fields that it carries, so it is "
             "another event's: register the schema that the event was written with"
@@ -42,6 +42,10 @@ def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSch
         "diff_fields": partial,
     }
     return event._replace(header=header.model_copy(update=names))
+
+
+def _field_names(event: ChangeEvent) -> Iterator[str]:
+    return chain(event.body, (name.split(".", 1)[0] for name in event.unusable))
 
 
 def decode_bitmaps(entries: Iterable[str], schema: EventSchema) -> tuple[str, ...]:

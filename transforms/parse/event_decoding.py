@@ -24,6 +24,7 @@ from transforms.parse.limits import (
 )
 from transforms.parse.message_text import Allowance, UnreadablePart, may_hold_json, read_documents
 from transforms.parse.unreadable_shapes import missing_header, not_an_object, other_event, with_attributes
+from transforms.parse.unusable_values import NO_FIELDS, JsonObject, read_unusable, readable_text, taken_out, write_json
 
 _HEADER: Final = "ChangeEventHeader"
 _ENVELOPE_KEYS: Final = (
@@ -45,8 +46,6 @@ _FLAT_OBJECTS: Final = 2
 _HEADER_ARRAYS: Final = 4
 _NO_ATTRIBUTES: Final[Mapping[str, str]] = {}
 
-JsonObject = dict[str, Any]
-
 
 class DecodedEvent(NamedTuple):
     """An event without its envelopes, the Avro unions of its values unwrapped."""
@@ -58,6 +57,9 @@ class DecodedEvent(NamedTuple):
 
     schema: SchemaReference
     """What the envelopes say about the event's Avro schema."""
+
+    unusable: Mapping[str, Any] = NO_FIELDS
+    """The values that can't be held, by (dotted) field name; the body is without them."""
 
 
 def decode_event(payload: bytes) -> DecodedEvent:
@@ -96,11 +98,20 @@ def decode_events(
     plain = _plain_event(payload)
     if plain:
         return [plain]
+    allowance = Allowance()
     try:
-        found = list(_events_in(payload, NO_REFERENCE, Allowance(), MAX_ENVELOPES))
+        found = list(_events_in(payload, NO_REFERENCE, allowance, MAX_ENVELOPES))
     except Undecodable as error:
         raise with_attributes(error, attributes) from None
-    return _all_events(found)
+    events = _all_events(found)
+    return [_without_unusable(it) for it in events] if allowance.has_unusable else events
+
+
+def _without_unusable(event: DecodedEvent | UnreadablePart) -> DecodedEvent | UnreadablePart:
+    if isinstance(event, UnreadablePart):
+        return event
+    body, unusable = taken_out(event.body)
+    return event._replace(body=body, unusable=unusable)
 
 
 def _plain_event(payload: bytes) -> DecodedEvent | None:
@@ -141,10 +152,9 @@ def _events_in(
     """Yield the events within a JSON value or a text; what is no event among several is an unreadable part."""
     if depth < 0:
         raise InvalidEvent(f"{_HEADER} is not within {MAX_ENVELOPES} envelopes: publish change events only")
-    if isinstance(value, str):
-        value = value.encode()
-    if isinstance(value, bytes):
-        yield from _each(read_documents(value, allowance), schema, allowance, depth)
+    text = value if isinstance(value, bytes) else readable_text(value)
+    if text is not None:
+        yield from _each(read_documents(text, allowance), schema, allowance, depth)
     elif isinstance(value, list):
         yield from _each(value, schema, allowance, depth)
     elif not isinstance(value, dict):
@@ -176,7 +186,7 @@ def _each(
             raise
         except RefusedEvent as error:
             allowance.read_event()
-            yield UnreadablePart(orjson.dumps(value), error)
+            yield UnreadablePart(write_json(value), error)
 
 
 def _within(
@@ -204,7 +214,7 @@ def _enveloped(envelope: JsonObject) -> Iterator[Any]:
             yield inner
     for key in _ENVELOPE_KEYS:
         inner = envelope.get(key)
-        if inner and (isinstance(inner, dict | list) or (isinstance(inner, str) and may_hold_json(inner))):
+        if inner and (isinstance(inner, dict | list) or may_hold_json(readable_text(inner) or b"")):
             yield inner
 
 
@@ -218,7 +228,7 @@ def _all_events(found: list[_Found | UnreadablePart]) -> list[DecodedEvent | Unr
             events.append(_of(part))
         except RefusedEvent as error:
             first = first or error
-            text = part.text if isinstance(part, UnreadablePart) else orjson.dumps(part.event)
+            text = part.text if isinstance(part, UnreadablePart) else write_json(part.event)
             events.append(UnreadablePart(text, error))
     if first and all(isinstance(event, UnreadablePart) for event in events):
         message = f"none of {len(events)} events can be read; the first: {first}"
@@ -234,7 +244,7 @@ def _of(part: _Found | UnreadablePart) -> DecodedEvent:
 
 def _without_unions(event: JsonObject, schema: SchemaReference) -> DecodedEvent:
     header = event[_HEADER]
-    header = unwrap_unions(json_of(header) if isinstance(header, str) else header)
+    header = unwrap_unions(json_of(header))
     if isinstance(header, dict):
         _normalize_header(header)
     parts = 0
@@ -273,12 +283,18 @@ def _normalize_header(header: JsonObject) -> None:
         header["entityName"] = _entity_of(entity)
 
 
-def json_of(text: str) -> Any:
-    """Return the value of JSON text; text that is not JSON stays text, which is refused where it stands."""
+def json_of(value: Any) -> Any:
+    """Return the value of JSON text; any other value, and other text, stays as it is and is refused where it stands."""
+    text = readable_text(value)
+    if text is None:
+        return value
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return text
+        try:
+            return read_unusable(text)
+        except ValueError:
+            return value
 
 
 def _entity_of(event_name: str) -> str:

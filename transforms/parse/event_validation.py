@@ -9,7 +9,8 @@ from pydantic_core import ErrorDetails
 from schemas.change_event import ChangeEvent, ChangeEventHeader, ChangeType
 from schemas.validation_errors import JSON_OBJECT, key_path, problem
 from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
-from transforms.parse.event_decoding import DecodedEvent, JsonObject, json_of
+from transforms.parse.event_decoding import DecodedEvent, json_of
+from transforms.parse.unusable_values import JsonObject
 
 _CONSTANT: Final = re.compile(r"[A-Z]{1,16}(?:_[A-Z]{1,16}){0,2}")
 _MAX_PROBLEMS: Final = 5
@@ -25,7 +26,7 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
         InvalidEvent: A header field is missing or malformed.
         UnsupportedEvent: The changeType is not one of those that Salesforce documents.
     """
-    raw_header, body, null_is_unset, _ = decoded
+    raw_header, body, null_is_unset, _, unusable = decoded
     try:
         header = _validated_header(raw_header)
     except ValidationError as error:
@@ -33,7 +34,7 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
         if readable != raw_header:
             return validate_event(decoded._replace(header=readable))
         raise _refusal(error.errors(include_url=False)) from None
-    return ChangeEvent(header, body, null_is_unset)
+    return ChangeEvent(header, body, null_is_unset, unusable)
 
 
 def _without_nulls(header: JsonObject) -> JsonObject:
@@ -46,7 +47,7 @@ def _without_nulls(header: JsonObject) -> JsonObject:
 
 def _lists_of_text(header: JsonObject) -> JsonObject:
     """Return a header in which no list is JSON text, as some bridges write one or all of them."""
-    return header | {name: json_of(text) for name in _LISTS if isinstance(text := header.get(name), str)}
+    return header | {name: json_of(header[name]) for name in _LISTS if name in header}
 
 
 def _refusal(errors: list[ErrorDetails]) -> RefusedEvent:

@@ -31,19 +31,21 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     field that it lists without sending is unknown. So is a value that its field can't hold: it is flagged, and so is an
     UPDATE whose lists contradict its body.
     """
-    change_type = event.header.change_type
+    change_type, entity = event.header.change_type, event.header.entity_name
     if change_type in GAPS:
-        return FieldChanges((), (), {}, {})
-    present = event.body
+        return FieldChanges((), (), {}, {}, unusable_value_flags(entity, event.unusable))
+    present = {**event.body, **event.unusable} if event.unusable else event.body
     known = {name: value for name, value in present.items() if value is not None}
     if dict in map(type, known.values()):
-        present = _leaves(event.body)
+        present = _leaves(present)
         known = {name: value for name, value in present.items() if value is not None}
     flags: tuple[str, ...] = ()
-    unusable = unusable_fields(event.header.entity_name, known)
+    unusable = unusable_fields(entity, known)
+    if event.unusable:
+        unusable = [*dict.fromkeys((*unusable, *event.unusable))]
     usable = known
     if unusable:
-        flags = unusable_value_flags(event.header.entity_name, unusable)
+        flags = unusable_value_flags(entity, unusable)
         usable = {name: value for name, value in known.items() if name not in unusable}
     if change_type in WHOLE_RECORDS:
         return FieldChanges(tuple(known), (), usable, {}, flags)

@@ -8,7 +8,6 @@ event alone.
 
 from typing import Final
 
-import orjson
 from msgspec.structs import replace
 
 from schemas.change_event import AccountFields, ChangeEvent, SourceMessage
@@ -22,6 +21,7 @@ from transforms.parse.event_validation import validate_event
 from transforms.parse.limits import MAX_COPIED_BYTES
 from transforms.parse.message_text import UnreadablePart
 from transforms.parse.narrowed_events import EVENT_IN_MESSAGE, Room, without_encoding
+from transforms.parse.unusable_values import write_json
 
 _MAX_DIGITS: Final = 6
 
@@ -96,6 +96,8 @@ def _text(part: MessagePart) -> bytes:
     """Return an event as a message of its own, with the schema that its envelopes name."""
     if isinstance(part, UnreadablePart):
         return part.text
-    event = {"ChangeEventHeader": part.header, **part.body} | ({"_ObjectType": ""} if part.null_is_unset else {})
+    event = {"ChangeEventHeader": part.header, **part.body, **part.unusable} | (
+        {"_ObjectType": ""} if part.null_is_unset else {}
+    )
     schema = {"schema": part.schema.sent and part.schema.sent.document, "schemaId": part.schema.schema_id}
-    return orjson.dumps({name: value for name, value in schema.items() if value is not None} | {"payload": event})
+    return write_json({name: value for name, value in schema.items() if value is not None} | {"payload": event})

@@ -10,8 +10,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from transforms.errors import MessageTooLarge, RefusedEvent, Undecodable
+from transforms.parse.json_sequences import objects_in, records_in
 from transforms.parse.limits import MAX_BRACKETS, MAX_DECOMPRESSED_BYTES, MAX_EVENTS, MAX_OBJECTS, count_objects
 from transforms.parse.unreadable_shapes import undecodable
+from transforms.parse.unusable_values import read_unusable
 
 _GZIP: Final = b"\x1f\x8b"
 _GZIP_WBITS: Final = 31
@@ -38,6 +40,8 @@ class Allowance:
     bytes_left: int = MAX_DECOMPRESSED_BYTES
     events_left: int = MAX_EVENTS
     objects_left: int = MAX_OBJECTS
+    has_unusable: bool = False
+    """Whether values were read that can't be held."""
 
     def decompress(self, count: int) -> None:
         """Take decompressed bytes off.
@@ -80,9 +84,9 @@ def too_many_events() -> MessageTooLarge:
     return MessageTooLarge("more events than one message may have: publish fewer in each")
 
 
-def may_hold_json(text: str) -> bool:
+def may_hold_json(text: bytes) -> bool:
     """Whether a text within an envelope looks like JSON, or like base64, or like another encoding of an event."""
-    return text.lstrip()[:1] in ("{", "[", '"', "<") or is_base64(text.strip().encode(errors="replace"))
+    return text.lstrip()[:1] in (b"{", b"[", b'"', b"<") or is_base64(text.strip())
 
 
 def is_base64(text: bytes) -> bool:
@@ -91,11 +95,11 @@ def is_base64(text: bytes) -> bool:
 
 
 def read_documents(data: bytes, allowance: Allowance) -> list[Any]:
-    """Return the JSON document of a text, or those of its lines; a line that is not JSON is an UnreadablePart.
+    """Return the JSON documents of a text, one or several; one of several that is not JSON is an UnreadablePart.
 
     Raises:
-        Undecodable: The text is not JSON, nor gzip or base64 of JSON, nor lines of JSON.
-        MessageTooLarge: It is too long when it is decompressed, or has too many lines.
+        Undecodable: The text is not JSON, nor gzip or base64 of JSON, nor several documents.
+        MessageTooLarge: It is too long when it is decompressed, or has too many documents.
     """
     for _ in range(_MAX_LAYERS):
         if is_gzip(data):
@@ -157,29 +161,61 @@ def _documents(text: bytes, allowance: Allowance) -> list[Any]:
         return [orjson.loads(text)]
     except orjson.JSONDecodeError as error:
         # The error's own text may quote the message, so only its position is told.
-        lines = [line.removesuffix(b"\r") for line in text.split(b"\n") if line.strip()]
-        # A broken document of several lines has few lines that are documents by themselves.
-        if len(lines) < _MIN_LINES or not _are_mostly_objects(lines[:_SAMPLED_LINES]):
-            raise undecodable(text, error.pos) from None
-    if len(lines) > allowance.events_left:
+        refusal = undecodable(text, error.pos)
+    try:
+        return [_unusable_document(text, allowance)]
+    except ValueError:
+        documents = _several(text, allowance)
+    if not documents:
+        raise refusal
+    if len(documents) > allowance.events_left:
         raise too_many_events()
-    return [_line(line) for line in lines]
+    if len(documents) == 1:
+        return [_document(documents[0], allowance)]
+    return [_part(document, allowance) for document in documents]
+
+
+def _several(text: bytes, allowance: Allowance) -> list[bytes] | None:
+    """Return the documents of a text that is not one; None if it has none, or if it is not certain where they end."""
+    documents = records_in(text) or objects_in(text, allowance.events_left)
+    if documents:
+        return documents if documents != [text] else None
+    lines = [line.removesuffix(b"\r") for line in text.split(b"\n") if line.strip()]
+    # A broken document of several lines has few lines that are documents by themselves.
+    is_likely = len(lines) >= _MIN_LINES and _are_mostly_objects(lines[:_SAMPLED_LINES])
+    return lines if is_likely else None
 
 
 def _are_mostly_objects(lines: list[bytes]) -> bool:
     return 2 * sum(line.lstrip().startswith(b"{") and _is_json(line) for line in lines) >= len(lines)
 
 
-def _is_json(text: bytes) -> bool:
+def _is_json(line: bytes) -> bool:
+    return not isinstance(_part(line, Allowance()), UnreadablePart)
+
+
+def _part(text: bytes, allowance: Allowance) -> Any:
     try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        return _document(text, allowance)
+    except Undecodable as error:
+        return UnreadablePart(text, error)
 
 
-def _line(text: bytes) -> Any:
+def _document(text: bytes, allowance: Allowance) -> Any:
+    """Return one of several documents; a comma after it belongs to none."""
+    text = text.rstrip().removesuffix(b",")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return UnreadablePart(text, undecodable(text, error.pos))
+        refusal = undecodable(text, error.pos)
+    try:
+        return _unusable_document(text, allowance)
+    except ValueError:
+        raise refusal from None
+
+
+def _unusable_document(text: bytes, allowance: Allowance) -> Any:
+    """Return a document in which values can't be held."""
+    document = read_unusable(text)
+    allowance.has_unusable = True
+    return document

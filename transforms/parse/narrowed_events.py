@@ -24,6 +24,7 @@ from schemas.change_event import (
 )
 from transforms.errors import MessageTooLarge
 from transforms.parse.limits import MAX_NARROWED_BYTES
+from transforms.parse.unusable_values import write_json
 
 EVENT_IN_MESSAGE: Final = "event_in_message"
 """Attribute of the dead letter of an event that can't be read: its number among several of its message, from 1."""
@@ -63,8 +64,8 @@ class NarrowedEvent:
         """Return the event of a message; `message` narrows it."""
         header = {key: value for name, key in _NAMES.items() if (value := getattr(event.header, name)) is not None}
         mark = {"_ObjectType": f"{event.header.entity_name}ChangeEvent"} if event.null_is_unset else {}
-        fields = event.body | mark
-        tail = b",%b%b" % (orjson.dumps(header)[1:], b",%b" % orjson.dumps(fields)[1:] if fields else b"}")
+        fields = {**event.body, **event.unusable, **mark}
+        tail = b",%b%b" % (orjson.dumps(header)[1:], b",%b" % write_json(fields)[1:] if fields else b"}")
         return cls(event, b'{"ChangeEventHeader":{"recordIds":', tail, without_encoding(source))
 
     def message(self, record_ids: Collection[str]) -> SourceMessage:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from schemas.validation_errors import kind_of
 from transforms.errors import InvalidEvent, Undecodable
+from transforms.parse.json_sequences import has_more
 
 _AS_JSON: Final = "publish change events, as JSON"
 _DECODED: Final = "have the bridge decode events with their schema, and publish them as JSON"
@@ -51,9 +52,24 @@ def undecodable(data: bytes, position: int) -> Undecodable:
         return Undecodable(f"not JSON, but {shape}")
     if _NOT_A_NUMBER.search(data):
         return Undecodable("not JSON: it has NaN or Infinity, which JSON has not; have the bridge write null")
+    if not _is_utf_8(data):
+        return Undecodable("not JSON, and not UTF-8 (ISO-8859-1?): publish JSON in UTF-8")
+    if has_more(data):
+        return Undecodable(
+            "not JSON: other text follows the first document, or one of several documents can't be read; publish "
+            "several events as a JSON list, or each on a line of its own"
+        )
     if position >= len(data) - 1:
         return Undecodable(f"not JSON, from character {position} on: it ends too early; publish whole events")
     return Undecodable(f"not JSON, from character {position} on: expected a change event in JSON")
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _binary_shape(data: bytes) -> str | None:

@@ -36,6 +36,14 @@ def test_an_array_that_cannot_be_read_is_one_event(tmp_path: Path, content: byte
     assert list(read_event_files(file)) == [content]
 
 
+@pytest.mark.parametrize("value", [b"1e400", b"1" * 400, rb'"\ud800"', b'"\xe9"'])
+def test_an_array_with_values_that_nothing_holds_is_one_message(tmp_path: Path, value: bytes) -> None:
+    """Written again, they would be others; the pipeline reads the message's events one by one."""
+    file = tmp_path / "array.json"
+    file.write_bytes(b'[{"a": ' + value + b'}, {"b": 2}]')
+    assert list(read_event_files(file)) == [file.read_bytes()]
+
+
 def test_a_folder_is_read_in_order_of_name(tmp_path: Path) -> None:
     """Other files, such as a README, are skipped."""
     for name, content in (("b.json", b"2"), ("a.json", b"1"), ("README.md", b"no"), ("c.ndjson", b"3\n4\n")):

@@ -162,7 +162,7 @@ def test_kafka_connectors_are_known_by_their_mark() -> None:
     kafka = {
         "payload": event({"Rating": None, "_ObjectType": "AccountChangeEvent", "_EventType": "x", "ReplayId": "1"})
     }
-    _, body, null_is_unset, _ = decode_event(orjson.dumps(kafka))
+    _, body, null_is_unset, *_ = decode_event(orjson.dumps(kafka))
     assert body == {"Rating": None}
     assert null_is_unset
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from schemas.change_event import (
     ACCOUNT_ENTITY,
-    ACCOUNT_FIELD,
     AccountChange,
     AccountFields,
     ChangeEvent,
@@ -20,9 +19,10 @@ from schemas.change_event import (
     payload_event_id,
 )
 from schemas.outcome import OutcomeKind, SkipReason
-from schemas.salesforce_ids import ACCOUNT_KEY_PREFIX, names_no_record, normalize_account_id, normalize_record_id
+from schemas.salesforce_ids import names_no_record, normalize_account_id, normalize_record_id
 from transforms.errors import InvalidEvent, RefusedEvent
 from transforms.ledger import Received
+from transforms.parse.account_names import belongs_to_none, named_account, without_unusable_names
 from transforms.parse.field_changes import FieldChanges, field_changes
 from transforms.parse.limits import MAX_REFUSED_RECORDS
 from transforms.parse.narrowed_events import NarrowedEvent, Room, narrowed
@@ -66,6 +66,8 @@ def account_changes(
     Raises:
         MessageTooLarge: Its records are too many, or together too large.
     """
+    names = account_fields.get(event.header.entity_name, ())
+    event = without_unusable_names(event, names)
     whole = None
     if room or len(event.header.record_ids) > 1:
         whole = narrowed(event, source, account_fields, room or Room())
@@ -74,7 +76,6 @@ def account_changes(
     committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
     trace_id = _trace_id(source.attributes)
     fields = field_changes(event) if header.entity_name in account_fields else None
-    names = account_fields.get(header.entity_name, ())
     records: dict[str, ParsedRecord] = {}
     for record_id in header.record_ids:
         own = whole.message([record_id]) if whole else source
@@ -146,14 +147,15 @@ def _record_change(
     header, record_id = event.header, received.record_id or ""
     if names_no_record(record_id) or header.change_type is ChangeType.GAP_OVERFLOW:
         return NoChange(received, OutcomeKind.RESYNC_REQUESTED)
-    account_id = record_id if header.entity_name == ACCOUNT_ENTITY else _named_account(event, account_fields)
-    if account_id is None and _belongs_to_none(event, account_fields):
+    is_account = header.entity_name == ACCOUNT_ENTITY
+    account_id = None if is_account else named_account(event, account_fields)
+    if account_id is None and not is_account and belongs_to_none(event, account_fields):
         return NoChange(received, OutcomeKind.SKIPPED, SkipReason.NO_ACCOUNT)
     try:
-        record_id = normalize_record_id(record_id)
-        account_id = None if account_id is None else normalize_account_id(account_id)
+        record_id = normalize_account_id(record_id) if is_account else normalize_record_id(record_id)
     except ValueError as error:
-        return Refusal(received, InvalidEvent(str(error)))
+        return Refusal(received, InvalidEvent(f"ChangeEventHeader.recordIds: {error}"))
+    account_id = record_id if is_account else account_id
     said: dict[str, Any] = {
         "event_id": received.event_id,
         "entity_name": header.entity_name,
@@ -172,29 +174,6 @@ def _record_change(
         "source": received.source,
     }
     return UnnamedChange(**said) if account_id is None else AccountChange(account_id=account_id, **said)
-
-
-def _named_account(event: ChangeEvent, account_fields: tuple[str, ...]) -> str | None:
-    """Return the account that a related record's event names, as sent; None if it names none."""
-    for name in account_fields:
-        value = event.body.get(name)
-        # Other fields can refer to records that are no accounts, as WhatId does. Some bridges write "" for null.
-        if not _is_absent(value) and (name == ACCOUNT_FIELD or str(value).startswith(ACCOUNT_KEY_PREFIX)):
-            return str(value)
-    return None
-
-
-def _belongs_to_none(event: ChangeEvent, account_fields: tuple[str, ...]) -> bool:
-    """Return whether an event says that its record has no account: it has all fields of the record, and none names one.
-
-    A private contact, or a case of an email whose sender is unknown.
-    """
-    is_whole = event.header.change_type in {ChangeType.CREATE, ChangeType.UNDELETE} and bool(event.body)
-    return is_whole and all(_is_absent(event.body.get(name)) for name in account_fields)
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value)
 
 
 def _trace_id(attributes: Mapping[str, str]) -> str | None:

@@ -34,7 +34,7 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     change_type, entity = event.header.change_type, event.header.entity_name
     if change_type in GAPS:
         return FieldChanges((), (), {}, {}, unusable_value_flags(entity, event.unusable))
-    present = {**event.body, **event.unusable} if event.unusable else event.body
+    present = event.body
     known = {name: value for name, value in present.items() if value is not None}
     if dict in map(type, known.values()):
         present = _leaves(present)
@@ -42,7 +42,8 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     flags: tuple[str, ...] = ()
     unusable = unusable_fields(entity, known)
     if event.unusable:
-        unusable = [*dict.fromkeys((*unusable, *event.unusable))]
+        present, known = {**present, **event.unusable}, {**known, **event.unusable}
+        unusable += event.unusable
     usable = known
     if unusable:
         flags = unusable_value_flags(entity, unusable)

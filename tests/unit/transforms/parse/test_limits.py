@@ -132,7 +132,7 @@ def test_many_malformed_ids_are_one_dead_letter() -> None:
     assert isinstance(change, AccountChange)
     assert isinstance(refusal, Refusal)
     assert json.loads(refusal.received.source.payload)["ChangeEventHeader"]["recordIds"] == bad
-    assert str(refusal.error).startswith("21 records; the first: not a record id")
+    assert str(refusal.error).startswith("21 records; the first: ChangeEventHeader.recordIds: not a record id")
     (again,) = parse_message(refusal.received.source, account_fields=ACCOUNT_FIELDS)
     assert isinstance(again, Refusal)
     assert again.received.event_id == refusal.received.event_id

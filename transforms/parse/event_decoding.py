@@ -38,8 +38,17 @@ _ENVELOPE_KEYS: Final = (
     "records",
     "value",
     "body",
+    # AWS: SNS; SQS and Lambda, whose records may be of SNS or Kinesis.
+    "Message",
+    "Messages",
+    "Records",
+    "Body",
+    "Sns",
+    "kinesis",
+    "after",
 )
 _NOT_FIELDS: Final = frozenset({_HEADER, "Id", "ReplayId", "_ObjectType", "_EventType"})
+_MARK: Final = _HEADER.encode()
 _KAFKA_MARK: Final = "_ObjectType"
 _EVENT_NAME: Final = re.compile(r"(?P<entity>\w*?[A-Za-z0-9])(?P<custom>__)?ChangeEvent\Z")
 _FLAT_OBJECTS: Final = 2
@@ -100,7 +109,7 @@ def decode_events(
         return [plain]
     allowance = Allowance()
     try:
-        found = list(_events_in(payload, NO_REFERENCE, allowance, MAX_ENVELOPES))
+        found = list(_events_in(payload, NO_REFERENCE, allowance, MAX_ENVELOPES + 1))
     except Undecodable as error:
         raise with_attributes(error, attributes) from None
     events = _all_events(found)
@@ -192,18 +201,29 @@ def _each(
 def _within(
     envelope: JsonObject, schema: SchemaReference, allowance: Allowance, depth: int
 ) -> Iterator[_Found | UnreadablePart]:
-    refusal: RefusedEvent | None = None
+    found: list[_Found | UnreadablePart] = []
+    refused: list[UnreadablePart] = []
     for inner in _enveloped(envelope):
         try:
-            found = list(_events_in(inner, schema, allowance, depth - 1))
+            found += _events_in(inner, schema, allowance, depth - 1)
         except MessageTooLarge:
             raise
         except RefusedEvent as error:
-            refusal = refusal or error
-            continue
-        yield from found
-        return
-    raise other_event(envelope) or refusal or missing_header()
+            refused.append(UnreadablePart(_text_of(inner), error))
+    if not found:
+        raise other_event(envelope) or (refused[0].error if refused else missing_header())
+    yield from found
+    for part in refused:
+        # Other values of an envelope may be anything, but an event is not dropped because another one is readable.
+        if _MARK in part.text:
+            allowance.read_event()
+            yield part
+
+
+def _text_of(value: Any) -> bytes:
+    """Return a value as the text of a message of its own."""
+    text = readable_text(value)
+    return write_json(value) if text is None else text
 
 
 def _enveloped(envelope: JsonObject) -> Iterator[Any]:

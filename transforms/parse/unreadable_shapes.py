@@ -34,6 +34,10 @@ _PUSH_TOPIC: Final = frozenset({"sobject", "event"})
 _PLATFORM_EVENT: Final = frozenset({"CreatedById", "CreatedDate"})
 _REST_RECORD: Final = frozenset({"type", "url"})
 _PUBSUB_API: Final = frozenset({"payload", "schemaId"})
+_AWS_SOURCE: Final = re.compile(r"aws:([a-z0-9]{2,20})")
+_AWS_CARRIERS: Final = frozenset({"sns", "sqs", "kinesis"})
+_DEBEZIUM: Final = frozenset({"before", "after", "op"})
+_SNS_CONTROL: Final = frozenset({"Type", "SubscribeURL"})
 _ENCODINGS: Final = ("content-encoding", "contentencoding", "ce-contentencoding")
 _TYPES: Final = ("content-type", "datacontenttype", "ce-datacontenttype")
 _KNOWN_TYPES: Final[Mapping[str, str]] = {
@@ -113,15 +117,31 @@ def other_event(document: Mapping[str, Any]) -> InvalidEvent | None:
         shape = "a platform event, not a change event: subscribe to a channel of change events only"
     elif isinstance(record := document.get("attributes"), dict) and record.keys() >= _REST_RECORD:
         shape = "a record as the REST API returns it: turn on Change Data Capture"
+    elif document.keys() >= _DEBEZIUM:
+        shape = (
+            "Debezium's, a row of a database: publish Salesforce's change events, or such a row that holds one as JSON"
+        )
+    elif document.keys() >= _SNS_CONTROL:
+        shape = "an AWS SNS confirmation: confirm the subscription, and publish the Message of its notifications only"
+    elif (service := _aws_service(document)) is not None:
+        shape = f"a record of {service}: publish the change events that it is about"
     elif isinstance(text := document.get("payload"), str) and text and not document.keys() >= _PUBSUB_API:
         shape = "an event whose payload is text, as a generic event's: publish change events only"
     return InvalidEvent(f"ChangeEventHeader is missing; this is {shape}") if shape else None
 
 
+def _aws_service(document: Mapping[str, Any]) -> str | None:
+    """Return the AWS service whose record an object is, as `aws:s3` says; None if it carries others' messages."""
+    source = document.get("eventSource", document.get("EventSource"))
+    match = _AWS_SOURCE.fullmatch(source) if isinstance(source, str) else None
+    return f"AWS {match[1]}" if match and match[1] not in _AWS_CARRIERS else None
+
+
 def missing_header() -> InvalidEvent:
     """Return the refusal of an object that has no ChangeEventHeader, and no envelope with one."""
     return InvalidEvent(
-        "ChangeEventHeader is missing, also within payload, data, detail, message and event: publish change events only"
+        "ChangeEventHeader is missing, also within payload, data, detail, message, event and other envelopes: publish "
+        "change events only"
     )
 
 

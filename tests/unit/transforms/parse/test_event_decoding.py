@@ -15,7 +15,7 @@ from tests.fixtures.changes import event, payload
 from tests.fixtures.examples import examples
 from transforms.errors import InvalidEvent, MessageTooLarge, RefusedEvent, Undecodable
 from transforms.parse.event_decoding import DecodedEvent, decode_event, decode_events
-from transforms.parse.limits import MAX_EVENTS, MAX_MESSAGE_BYTES
+from transforms.parse.limits import MAX_ENVELOPES, MAX_EVENTS, MAX_MESSAGE_BYTES
 from transforms.parse.message_text import UnreadablePart
 
 PLAIN = event()
@@ -50,6 +50,16 @@ ENVELOPES: dict[str, Callable[[Any], Any]] = {
     },
     "event": lambda it: {"eventId": "e", "replayId": 1, "event": it},
     "FetchResponse": lambda it: {"events": [{"event": {"payload": it}, "replayId": "AAA="}], "rpcId": "r"},
+    "AWS SNS": lambda it: {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": json.dumps(it)},
+    "AWS SQS": lambda it: {"Messages": [{"MessageId": "1", "Body": json.dumps(it)}]},
+    "AWS SQS to Lambda": lambda it: {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(it)}]},
+    "AWS SNS to Lambda": lambda it: {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(it)}}]},
+    "AWS Kinesis": lambda it: {"Records": [{"eventSource": "aws:kinesis", "kinesis": {"data": _base64(it)}}]},
+    "Debezium, of a table of events": lambda it: {
+        "op": "c",
+        "before": None,
+        "after": {"id": 1, "payload": json.dumps(it)},
+    },
     "JSON within JSON": json.dumps,
     "base64": _base64,
     "base64 in lines of 76": _lines_of_76,
@@ -172,6 +182,14 @@ SEVERAL: dict[str, bytes] = {
     "list": orjson.dumps(TWO),
     "lines": b"\n".join(map(orjson.dumps, TWO)),
     "lines with CRLF and empty ones": b"\r\n\r\n".join(map(orjson.dumps, TWO)) + b"\r\n",
+    "lines that end in commas": b",\n".join(map(orjson.dumps, TWO)) + b",\n",
+    "one after the other": b"".join(map(orjson.dumps, TWO)),
+    "one after the other, on several lines each": "\n".join(json.dumps(it, indent=1) for it in TWO).encode(),
+    "after commas": b", ".join(map(orjson.dumps, TWO)),
+    "after record separators": b"".join(b"\x1e%b\n" % orjson.dumps(it) for it in TWO),
+    "two lists in an envelope": orjson.dumps({"events": TWO[1:], "data": TWO[:1]}),
+    "two envelopes in one": orjson.dumps({"payload": TWO[0], "message": {"data": _base64(TWO[1])}}),
+    "AWS SQS": orjson.dumps({"Records": [{"body": json.dumps(it)} for it in TWO]}),
     "gzip of lines": gzip.compress(b"\n".join(map(orjson.dumps, TWO))),
     "list within an envelope": orjson.dumps({"data": TWO}),
     "CloudEvents batch": orjson.dumps([{"specversion": "1.0", "data": it} for it in TWO]),
@@ -197,6 +215,19 @@ def test_several_events_keep_their_order(shape: str) -> None:
         (orjson.dumps([*TWO, {"payload": []}]), b'{"payload":[]}', "ChangeEventHeader is missing"),
         (orjson.dumps([*TWO, {"ChangeEventHeader": 1}]), b'{"ChangeEventHeader":1}', "expected an object"),
         (SEVERAL["lines"] + b"\n garbage\xff ", b" garbage\xff", "not JSON"),
+        (SEVERAL["lines that end in commas"] + b'{"a": ,},\n', b'{"a": ,},', "not JSON"),
+        (SEVERAL["after record separators"] + b'\x1e{"a": ', b'{"a":', "ends too early"),
+        (SEVERAL["one after the other"] + b'{"a": NaN}', b'{"a": NaN}', "NaN"),
+        (
+            orjson.dumps({"data": TWO, "events": '{"ChangeEventHeader": '}),
+            b'{"ChangeEventHeader": ',
+            "ends too early",
+        ),
+        (
+            orjson.dumps({"data": TWO, "payload": {"x": {"ChangeEventHeader": {}}}}),
+            b'{"x":{"ChangeEventHeader":{}}}',
+            "ChangeEventHeader is missing",
+        ),
     ],
 )
 def test_one_unreadable_event_among_several_leaves_the_others(bytes_: bytes, text: bytes, reason: str) -> None:
@@ -260,6 +291,24 @@ def test_more_envelopes_than_any_sender_has_are_refused() -> None:
         decode_event(orjson.dumps(document))
 
 
+@pytest.mark.parametrize("envelope", [lambda it: {"payload": it}, lambda it: [it], lambda it: {"x.Y": it}])
+@pytest.mark.parametrize("encoding", ["as it is", "gzip", "base64"])
+def test_the_limit_of_envelopes_is_the_documented_one(envelope: Callable[[Any], Any], encoding: str) -> None:
+    """As many as it says are read, and one more is refused; the message's own text is none."""
+    document: Any = PLAIN
+    for _ in range(MAX_ENVELOPES):
+        document = envelope(document)
+    assert decode_event(ENCODINGS[encoding](orjson.dumps(document)))[1] == {"Rating": "Hot"}
+    with pytest.raises(InvalidEvent, match=f"not within {MAX_ENVELOPES} envelopes"):
+        decode_event(ENCODINGS[encoding](orjson.dumps(envelope(document))))
+
+
+def test_one_event_with_a_comma_is_one() -> None:
+    """As the last line of a file of such lines."""
+    assert decode_event(payload() + b",\n")[1] == {"Rating": "Hot"}
+    assert decode_event(b"\x1e" + payload() + b"\n")[1] == {"Rating": "Hot"}
+
+
 def test_more_than_a_message_can_hold_is_invalid() -> None:
     """5 MB of text are refused because of their size."""
     with pytest.raises(InvalidEvent, match="1 MB"):
@@ -291,7 +340,7 @@ _texts = st.sampled_from([payload(), b"{}", b"[]", b"1", b"", b"\xff", payload()
 @examples(ordinary=200, slow=20_000)
 @given(
     st.lists(_texts, min_size=1, max_size=5),
-    st.sampled_from([b"\n", b",", b"\r\n", b" "]),
+    st.sampled_from([b"\n", b",", b"\r\n", b" ", b"", b"\x1e", b",\n"]),
     st.sampled_from(sorted(ENCODINGS)),
     st.integers(0, 400),
     st.integers(0, 255),

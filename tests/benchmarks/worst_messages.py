@@ -29,6 +29,11 @@ def _event(body: dict[str, Any] | None = None, **header: Any) -> bytes:
     return orjson.dumps(event(body, **header))
 
 
+def _with(value: bytes, **header: Any) -> bytes:
+    """Return an event with a value that is written as it is."""
+    return _event({"X": "@"}, **header).replace(b'"@"', value)
+
+
 def _ids(count: int) -> list[str]:
     return [account_id(number) for number in range(count)]
 
@@ -84,6 +89,16 @@ MESSAGES: Final[dict[str, Callable[[], bytes]]] = {
     "1.5 million numbers": lambda: _event({"X": "@"}).replace(b'"@"', b"[" + b"1," * 1_500_000 + b"1]"),
     "3,000,000 braces": lambda: b"{" * 3_000_000,
     "1,500 lists within each other": lambda: _event({"X": "@"}).replace(b'"@"', b"[" * 1_500 + b"]" * 1_500),
+    "500,000 numbers beyond a double": lambda: _with(b"[" + b"1e400," * 500_000 + b"1]"),
+    "a number of 3,000,000 digits": lambda: _with(b"7" * 3_000_000),
+    "a fraction of 3,000,000 digits": lambda: _with(b"0." + b"7" * 3_000_000 + b', "Y": 1e400'),
+    "300,000 lone surrogates": lambda: _with(b"[" + rb'"\ud800",' * 300_000 + b"1]"),
+    "3 MB of ISO-8859-1": lambda: _with(b'"' + b"\xe9" * 3_000_000 + b'"'),
+    "40,000 records, a number beyond a double": lambda: _with(b"1e400", recordIds=_ids(40_000)),
+    "999 lines, the last cut off": lambda: b"\n".join([_event({"X": "x" * 2_000})] * 999) + b"\n{",
+    "999 events one after the other": lambda: _event({"X": "x" * 2_000}) * 999,
+    "1,000,000 objects one after the other": lambda: b"{}" * 1_000_000,
+    "2,900 record separators": lambda: (b"\x1e" + b"{" * 1_000) * 2_900,
     "base64 of base64, seven times": lambda: _layers(7),
     "700 texts, each a gzip bomb": lambda: orjson.dumps([{"payload": _bomb()}] * 700),
     "a gzip bomb of 1 GB": lambda: gzip.compress(b" " * 1_000_000_000),

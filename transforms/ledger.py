@@ -1,6 +1,7 @@
 """Make ledger rows and dead letters: which stage decided, about which change, in which pipeline version."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -95,7 +96,7 @@ class Ledger:
             committed_at=received.committed_at,
             source=received.source,
             replay_count=received.source.replay_count,
-            first_failed_at=_first_failed_at(received.source.attributes, now) or now,
+            first_failed_at=first_failed_at(received.source.attributes, now) or now,
             failed_at=now,
             pipeline_version=self.pipeline_version,
             prompt_version=prompt_version,
@@ -103,7 +104,7 @@ class Ledger:
         )
 
 
-def _first_failed_at(attributes: dict[str, str], now: dt.datetime) -> dt.datetime | None:
+def first_failed_at(attributes: Mapping[str, str], now: dt.datetime) -> dt.datetime | None:
     """Return the time of the attribute in UTC, to the microsecond; None if no failure of ours can have had it.
 
     Any publisher can set any attribute: offsets with seconds, which records don't hold, and times out of range.

@@ -98,7 +98,8 @@ SELECT
   ANY_VALUE(account_id) AS account_id,
   ANY_VALUE(payload_base64) AS payload_base64,
   ANY_VALUE(attributes) AS attributes,
-  ANY_VALUE(replay_count) AS replay_count
+  ANY_VALUE(replay_count) AS replay_count,
+  MIN(first_failed_at) AS first_failed_at
 FROM matching
 WHERE NOT is_journalled AND (NOT is_to_park OR {is_forced})
 GROUP BY dead_letter_id
@@ -170,16 +171,21 @@ class Sampled(NamedTuple):
 
 
 def message_to_replay(
-    payload_base64: str | None, attributes: Mapping[str, str], replay_count: int
+    payload_base64: str | None, attributes: Mapping[str, str], replay_count: int, first_failed_at: dt.datetime
 ) -> SourceMessage | None:
     """Return the message that a replay of a dead letter would publish; None if its row does not hold the payload.
 
-    The attributes tell the parser which of several events of the message the dead letter is about.
+    The attributes tell the parser which of several events of the message the dead letter is about, and when it first
+    failed: no event may be dated later.
     """
     if payload_base64 is None:
         return None
-    replayed = {**attributes, "replay_count": str(replay_count + 1)}
-    return SourceMessage(payload=base64.b64decode(payload_base64), attributes=replayed)
+    replayed = {
+        **attributes,
+        "replay_count": str(replay_count + 1),
+        "first_failed_at": first_failed_at.isoformat(),
+    }
+    return SourceMessage(payload=base64.b64decode(payload_base64), attributes=replayed, published_at=first_failed_at)
 
 
 class NotFound(NamedTuple):
@@ -238,6 +244,7 @@ class DeadLetterTable:
                     row["payload_base64"],
                     {it["key"]: it["value"] for it in row["attributes"] or ()},
                     row["replay_count"],
+                    row["first_failed_at"],
                 ),
             )
             for row in rows

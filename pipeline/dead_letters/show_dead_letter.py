@@ -69,7 +69,8 @@ def show_dead_letter(
         table = DeadLetterTable(warehouse, resources.dataset)
         row = table.dead_letter(dead_letter_id)
         replays, outcomes = tuple(table.replays(row)), tuple(table.outcomes(row))
-    message = message_to_replay(row.payload_base64, {it.key: it.value for it in row.attributes}, row.replay_count)
+    attributes = {it.key: it.value for it in row.attributes}
+    message = message_to_replay(row.payload_base64, attributes, row.replay_count, row.first_failed_at)
     explained = explained_records(message, rules, registered) if message else []
     needed = {account_id for record, it in explained if (account_id := account_to_look_up(record, it))}
     return ShownDeadLetter(

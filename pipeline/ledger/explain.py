@@ -15,6 +15,7 @@ from pipeline.ledger.event_files import read_named_events
 from pipeline.ledger.explanation import Decision, Explanation, explain_message
 from pipeline.terminal.input_files import named
 from pipeline.terminal.tables import Facts, Paragraph, counted, fact_table, plain
+from schemas.clock import Clock, utc_now
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import load_avro_schemas
 
@@ -31,16 +32,21 @@ _DECISION_WIDTH: Final = 26
 
 @dataclass(frozen=True)
 class Explained:
-    """The explanations of the events of some files, in their order, each with its file."""
+    """The explanations of the records of some files' events, in their order, each with its file."""
 
-    events: tuple[tuple[Path, Explanation], ...]
+    records: tuple[tuple[Path, Explanation], ...]
+    messages: int
+    events: int
+    """Those that can't be read included."""
 
     def document(self) -> list[dict[str, Any]]:
         """Return the array that `--json` prints."""
-        return [{"file": str(file)} | explanation.document() for file, explanation in self.events]
+        return [{"file": str(file)} | explanation.document() for file, explanation in self.records]
 
 
-def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | None) -> Explained:
+def explain(
+    paths: Sequence[Path], *, materiality: Path | None, schemas: Path | None, now: Clock = utc_now
+) -> Explained:
     """Explain the events of files and folders, in their order.
 
     Raises:
@@ -49,25 +55,37 @@ def explain(paths: Sequence[Path], *, materiality: Path | None, schemas: Path | 
         AvroSchemaError: The folder of schemas can't be used.
     """
     rules, registered = load_materiality(materiality), load_avro_schemas(schemas)
-    events = [named for path in paths for named in read_named_events(path)]
+    read_at = now()
+    messages = [
+        (file, explain_message(payload, rules, registered, read_at))
+        for path in paths
+        for file, payload in read_named_events(path)
+    ]
     return Explained(
-        tuple(
-            (file, explanation)
-            for file, payload in events
-            for explanation in explain_message(payload, rules, registered)
-        )
+        records=tuple((file, record) for file, records in messages for record in records),
+        messages=len(messages),
+        events=sum(len({record.event_in_message for record in records}) for _, records in messages),
     )
 
 
 def render(explained: Explained) -> Group:
-    """Return for each file its events and accounts, each with its decision and why, and a count of each decision."""
+    """Return for each file the accounts of its records, each with its decision and why, and counts of decisions."""
     parts: list[Paragraph | Facts] = []
-    for file, events in groupby(explained.events, key=itemgetter(0)):
-        parts += [Paragraph(named(file), "bold"), fact_table(*(_fact(explanation) for _, explanation in events))]
-    counts = Counter(explanation.decision for _, explanation in explained.events)
+    for file, records in groupby(explained.records, key=itemgetter(0)):
+        parts += [Paragraph(named(file), "bold"), fact_table(*(_fact(explanation) for _, explanation in records))]
+    counts = Counter(explanation.decision for _, explanation in explained.records)
     total = ", ".join(f"{counts[decision]} {_word(decision)}" for decision in Decision if counts[decision])
-    count = counted(len(explained.events), "event")
-    return Group(*parts, plain(f"{count}: {total}" if total else "no events", "bold"))
+    return Group(*parts, plain(f"{_counted(explained)}: {total}" if total else "no events", "bold"))
+
+
+def _counted(explained: Explained) -> str:
+    """Return the number of events; that of messages and of records only where they are others."""
+    counts = [counted(explained.events, "event")]
+    if explained.messages != explained.events:
+        counts.insert(0, counted(explained.messages, "message"))
+    if len(explained.records) != explained.events:
+        counts.append(counted(len(explained.records), "record"))
+    return ", ".join(counts)
 
 
 def _fact(it: Explanation) -> tuple[str, Text]:

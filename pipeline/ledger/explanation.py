@@ -74,16 +74,25 @@ class Explanation:
         return {name: it for name, it in document.items() if it is not None or name not in _LEFT_OUT}
 
 
-def explain_message(payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS) -> list[Explanation]:
-    """Return an explanation for each account that a message is about; a message that can't be parsed has one too."""
-    return [explanation for _, explanation in explained_records(SourceMessage(payload=payload), materiality, schemas)]
+def explain_message(
+    payload: bytes, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS, now: dt.datetime | None = None
+) -> list[Explanation]:
+    """Return an explanation for each record that a message is about; a message that can't be parsed has one too.
+
+    An event of the future, seen from `now`, is refused.
+    """
+    source = SourceMessage(payload=payload)
+    return [explanation for _, explanation in explained_records(source, materiality, schemas, now)]
 
 
 def explained_records(
-    source: SourceMessage, materiality: Materiality, schemas: AvroSchemas = NO_SCHEMAS
+    source: SourceMessage,
+    materiality: Materiality,
+    schemas: AvroSchemas = NO_SCHEMAS,
+    now: dt.datetime | None = None,
 ) -> list[tuple[ParsedRecord, Explanation]]:
     """Return what a message says, record by record, each with its explanation; of several events, with its number."""
-    events = parse_events(source, schemas, account_fields=materiality.account_fields)
+    events = parse_events(source, schemas, account_fields=materiality.account_fields, now=now)
     return [
         (record, replace(explain(record, materiality), event_in_message=number if len(events) > 1 else None))
         for number, records in enumerate(events, 1)

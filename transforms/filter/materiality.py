@@ -21,6 +21,9 @@ from transforms.yaml_files import FileModel, YamlFileError, known_key, read_yaml
 _DEFAULTS: Final = resources.files("transforms.filter").joinpath("materiality.yaml")
 _CONTACT: Final = "Contact"
 _IS_PERSON_ACCOUNT: Final = "IsPersonAccount"
+_TRUE: Final = frozenset({"true", "1"})
+"""How bridges without booleans write true."""
+
 _NEVER: Final = "never"
 _MATCHES_KEPT: Final = 4_096
 _CLIENT: Final = re.compile(r"(?:\A|;)\s*client=([^;]*)")
@@ -108,10 +111,10 @@ class Materiality:
 
 def _is_twin(change: RecordChange) -> bool:
     """Whether the event says that its contact is a person account's."""
-    return change.entity_name == _CONTACT and True in (
-        change.values.get(_IS_PERSON_ACCOUNT),
-        change.enriched.get(_IS_PERSON_ACCOUNT),
-    )
+    if change.entity_name != _CONTACT:
+        return False
+    told = (change.values.get(_IS_PERSON_ACCOUNT), change.enriched.get(_IS_PERSON_ACCOUNT))
+    return True in told or any(isinstance(it, str) and it.strip().lower() in _TRUE for it in told)
 
 
 def load_materiality(path: Path | None = None) -> Materiality:

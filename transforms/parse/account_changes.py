@@ -23,6 +23,7 @@ from schemas.salesforce_ids import names_no_record, normalize_account_id, normal
 from transforms.errors import InvalidEvent, RefusedEvent
 from transforms.ledger import Received
 from transforms.parse.account_names import belongs_to_none, named_account, without_unusable_names
+from transforms.parse.commit_times import refuse_future_commit
 from transforms.parse.field_changes import FieldChanges, field_changes
 from transforms.parse.limits import MAX_REFUSED_RECORDS
 from transforms.parse.narrowed_events import NarrowedEvent, Room, narrowed
@@ -52,7 +53,11 @@ ParsedRecord = AccountChange | UnnamedChange | NoChange | Refusal
 
 
 def account_changes(
-    event: ChangeEvent, source: SourceMessage, account_fields: AccountFields, room: Room | None = None
+    event: ChangeEvent,
+    source: SourceMessage,
+    account_fields: AccountFields,
+    room: Room | None = None,
+    now: dt.datetime | None = None,
 ) -> list[ParsedRecord]:
     """Return what an event says about each of its records; a malformed id refuses its own record only.
 
@@ -62,10 +67,14 @@ def account_changes(
         account_fields: The entities that count, and which of their fields name the account.
         room: What is left for the changes of a message with several events; None if it holds this one only. If the
             event is not the only one, or has several records, each has the event narrowed to it as its message.
+        now: Counts where the message has no time of publication: no event may be of the future.
 
     Raises:
+        InvalidEvent: The event is of the future.
         MessageTooLarge: Its records are too many, or together too large.
     """
+    committed_at = dt.datetime.fromtimestamp(event.header.commit_timestamp / 1000, dt.UTC)
+    refuse_future_commit(committed_at, source, now)
     names = account_fields.get(event.header.entity_name, ())
     event = without_unusable_names(event, names)
     whole = None
@@ -73,7 +82,6 @@ def account_changes(
         whole = narrowed(event, source, account_fields, room or Room())
         event = whole.event
     header = event.header
-    committed_at = dt.datetime.fromtimestamp(header.commit_timestamp / 1000, dt.UTC)
     trace_id = _trace_id(source.attributes)
     fields = field_changes(event) if header.entity_name in account_fields else None
     records: dict[str, ParsedRecord] = {}

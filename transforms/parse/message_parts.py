@@ -6,6 +6,8 @@ Where the copies of the message would become too many bytes, or Pub/Sub takes no
 event alone.
 """
 
+import datetime as dt
+from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
@@ -39,13 +41,17 @@ def read_event(decoded: DecodedEvent, schemas: AvroSchemas) -> ChangeEvent:
 
 
 def parse_parts(
-    parts: list[MessagePart], source: SourceMessage, schemas: AvroSchemas, account_fields: AccountFields
+    parts: list[MessagePart],
+    source: SourceMessage,
+    schemas: AvroSchemas,
+    account_fields: AccountFields,
+    now: dt.datetime | None = None,
 ) -> list[list[ParsedRecord]]:
     """Return what each event of a message says, record by record; or the one event that a dead letter is about."""
     chosen = _chosen_part(source, len(parts))
     room = Room()
     found = {
-        number: _records(part, source, schemas, account_fields, room)
+        number: _records(part, schemas, lambda event: account_changes(event, source, account_fields, room, now))
         for number, part in enumerate(parts, 1)
         if chosen is None or number == chosen
     }
@@ -73,12 +79,12 @@ def _chosen_part(source: SourceMessage, count: int) -> int | None:
 
 
 def _records(
-    part: MessagePart, source: SourceMessage, schemas: AvroSchemas, account_fields: AccountFields, room: Room
+    part: MessagePart, schemas: AvroSchemas, changes_of: Callable[[ChangeEvent], list[ParsedRecord]]
 ) -> list[ParsedRecord] | RefusedEvent:
     if isinstance(part, UnreadablePart):
         return part.error
     try:
-        return account_changes(read_event(part, schemas), source, account_fields, room)
+        return changes_of(read_event(part, schemas))
     except RefusedEvent as error:
         return error
 

@@ -57,7 +57,8 @@ class _ParseMessage(beam.DoFn):
         self, message: PubsubMessage
     ) -> Iterator[AccountChange | TaggedOutput[Literal["unnamed"], UnnamedChange] | TaggedOutcome | TaggedDeadLetter]:
         self.messages.inc()
-        for record in parse_message(_source(message), self.schemas, account_fields=self.account_fields):
+        source, now = _source(message), self.ledger.now()
+        for record in parse_message(source, self.schemas, account_fields=self.account_fields, now=now):
             received = record.received if isinstance(record, NoChange | Refusal) else Received.of(record)
             yield TaggedOutput(OUTCOMES, self.ledger.outcome(received, OutcomeKind.RECEIVED))
             match record:

@@ -9,7 +9,7 @@ import orjson
 from pipeline.dead_letters.dead_letter_table import message_to_replay
 from pipeline.dead_letters.replay_plan import UNREAD, decisions_of, scaled
 from schemas.change_event import SourceMessage
-from tests.fixtures.changes import account_id, event, payload
+from tests.fixtures.changes import NOW, account_id, event, payload
 from transforms.filter.materiality import load_materiality
 from transforms.parse.avro_schemas import NO_SCHEMAS
 
@@ -42,9 +42,9 @@ def test_of_several_records_one_that_is_scored_counts() -> None:
 def test_of_several_events_the_dead_letter_s_own_is_decided() -> None:
     """The others of its message went on, and a replay does not read them."""
     payload_base64 = base64.b64encode(orjson.dumps([event(), {"no": "event"}])).decode()
-    message = message_to_replay(payload_base64, {"event_in_message": "2"}, 0)
+    message = message_to_replay(payload_base64, {"event_in_message": "2"}, 0, NOW)
     assert decisions_of([message], RULES, NO_SCHEMAS, lambda _: frozenset()) == {"dead_letter": 1}
-    assert message_to_replay(None, {}, 0) is None
+    assert message_to_replay(None, {}, 0, NOW) is None
 
 
 def test_what_needs_no_account_is_decided_without_the_mirror() -> None:

@@ -76,7 +76,8 @@ def account_changes(
     committed_at = dt.datetime.fromtimestamp(event.header.commit_timestamp / 1000, dt.UTC)
     refuse_future_commit(committed_at, source, now)
     names = account_fields.get(event.header.entity_name, ())
-    event = without_unusable_names(event, names)
+    if event.header.entity_name != ACCOUNT_ENTITY:
+        event = without_unusable_names(event, names)
     whole = None
     if room or len(event.header.record_ids) > 1:
         whole = narrowed(event, source, account_fields, room or Room())

@@ -205,7 +205,7 @@ def _within(
     refused: list[UnreadablePart] = []
     for inner in _enveloped(envelope):
         try:
-            found += _events_in(inner, schema, allowance, depth - 1)
+            found += list(_events_in(inner, schema, allowance, depth - 1))
         except MessageTooLarge:
             raise
         except RefusedEvent as error:

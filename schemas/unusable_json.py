@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 NOT_UTF_8: Final = "text that is not UTF-8 (ISO-8859-1?): publish JSON in UTF-8"
 LONE_SURROGATE: Final = "text with a lone surrogate, half of a character: have the bridge replace it"
-NO_DOUBLE: Final = "a number beyond the range of a double: have the bridge write null"
+NO_DOUBLE: Final = "a number beyond the range of a double: have the bridge correct it"
 
 
 class UnusableJson(NamedTuple):

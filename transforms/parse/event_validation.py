@@ -55,9 +55,12 @@ def _refusal(errors: list[ErrorDetails]) -> RefusedEvent:
     for error in errors:
         if error["loc"] == ("changeType",) and error["type"] == "enum" and isinstance(error["input"], str):
             return _unknown_change_type(error["input"])
+    # A list is refused at its first wrong entry, and pydantic then also calls it too short.
+    lists = {error["loc"][:1] for error in errors if len(error["loc"]) > 1}
+    told = [error for error in errors if error["type"] != "too_short" or error["loc"] not in lists]
     problems = (
         f"ChangeEventHeader.{key_path(error['loc'])}: {problem(error, mapping=JSON_OBJECT)}"
-        for error in errors[:_MAX_PROBLEMS]
+        for error in told[:_MAX_PROBLEMS]
     )
     return InvalidEvent("; ".join(problems))
 

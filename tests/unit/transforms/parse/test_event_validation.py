@@ -61,6 +61,13 @@ def test_each_invalid_header_field_is_named(changes: dict[str, Any], problem: st
     assert problem in str(error.value)
 
 
+@pytest.mark.parametrize("entries", [[5], [5, account_id()], [account_id(), 5]])
+def test_a_list_with_a_wrong_entry_is_not_called_too_short(entries: list[object]) -> None:
+    """The refusal says what is wrong with the entry, and nothing else."""
+    with pytest.raises(InvalidEvent, match=r"^ChangeEventHeader.recordIds\[[01]\]: expected text, found a number$"):
+        _validate(recordIds=entries)
+
+
 _OPTIONAL: Final = tuple(
     info.validation_alias for info in ChangeEventHeader.model_fields.values() if not info.is_required()
 )

@@ -157,6 +157,21 @@ def test_the_published_event_is_refused_without_its_schema(published_events: Pat
         parse_change_event(payload, schemas=REGISTERED)
 
 
+@pytest.mark.parametrize("body", [{"Rating": 7}, {"Rating": "Hot", "BillingAddress": {"City": 7}}])
+def test_a_value_that_nothing_can_hold_does_not_hide_the_schema(body: dict[str, Any]) -> None:
+    """Its field, or the compound field that it is a part of, is compared with the schema's by its name."""
+    document = {"payload": _bitmap_event("0x420000", body=body), "schemaId": SCHEMA_ID}
+    text = json.dumps(document).replace(": 7", ": 1e400").encode()
+    assert parse_change_event(text, schemas=REGISTERED).header.changed_fields == ("Rating", "LastModifiedDate")
+
+
+def test_such_a_value_of_another_event_shows_that_the_schema_is_another_s() -> None:
+    """A field that the schema lacks refuses the event, whatever its value is."""
+    document = {"payload": _bitmap_event("0x420000", body={"Other__c": 7}), "schemaId": SCHEMA_ID}
+    with pytest.raises(UnsupportedEvent, match="another event's"):
+        parse_change_event(json.dumps(document).replace(": 7", ": 1e400").encode(), schemas=REGISTERED)
+
+
 @pytest.mark.parametrize("as_text", [False, True])
 def test_the_published_event_is_understood_with_its_schema(published_events: Path, as_text: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """0x420000 of a real event is Rating and LastModifiedDate if its envelope carries the schema."""

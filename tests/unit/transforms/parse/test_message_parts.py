@@ -127,6 +127,16 @@ def test_a_message_without_room_for_an_attribute_is_not_copied() -> None:
     assert refusal.received.source.attributes == attributes
 
 
+def test_an_event_as_a_message_of_its_own_keeps_what_nothing_can_hold() -> None:
+    """Its unusable values are written as they came, in UTF-8."""
+    refused = event({"Name": 7}, changeType="MERGE", sequenceNumber=2)
+    text = orjson.dumps([event(), refused]).replace(b'"Name":7', rb'"Name":"\ud800"')
+    attributes = {f"a{number}": "x" for number in range(100)}
+    _, dead = _parsed(SourceMessage(payload=text, attributes=attributes))
+    assert isinstance(dead, Refusal)
+    assert dead.received.source.payload.decode().endswith(r'"Name":"\ud800"}}')
+
+
 def test_lines_keep_their_bytes() -> None:
     """A line that is not JSON is, where copies would be too long, that line."""
     line = b' \xff{"half":'

@@ -70,7 +70,7 @@ audit: install ## Look for known vulnerabilities of the dependencies in a public
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement infrastructure/flex_template/requirements.txt
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
-images: ## Build the Flex Template's images as archives in build/images (WORKER_USER=root: see ADR 062); needs Docker's buildx
+images: ## Build the Flex Template's images as archives in build/images (WORKER_USER=rescoring: see ADR 062); needs Docker's buildx
 	@mkdir -p build/images
 	@docker buildx inspect rescoring >/dev/null 2>&1 || docker buildx create --name rescoring >/dev/null
 	@for target in launcher worker; do docker buildx build --builder rescoring --provenance=false --target $$target \

@@ -19,8 +19,11 @@ locals {
 resource "google_project_iam_member" "worker" {
   for_each = {
     dataflow = "roles/dataflow.worker"
-    queries  = "roles/bigquery.jobUser"
-    gemini   = "projects/${var.project_id}/roles/accountRescoringGeminiCaller"
+    # The template's launcher runs under this account. To update a job by name it lists the jobs (dataflow.jobs.list), which
+    # roles/dataflow.worker does not allow.
+    jobs    = "roles/dataflow.viewer"
+    queries = "roles/bigquery.jobUser"
+    gemini  = "projects/${var.project_id}/roles/accountRescoringGeminiCaller"
   }
 
   project = var.project_id
@@ -86,15 +89,19 @@ resource "google_project_iam_member" "launcher" {
   member  = local.member["launcher"]
 }
 
+# A replay looks at its subscription before it pulls (pubsub.subscriptions.get), which roles/pubsub.subscriber does not allow.
 resource "google_pubsub_subscription_iam_member" "replay_reads" {
   for_each = {
-    hold        = google_pubsub_subscription.dead_letter_hold.id
-    parking_lot = google_pubsub_subscription.parking_lot_hold.id
+    for pair in setproduct(["hold", "parking_lot"], ["roles/pubsub.subscriber", "roles/pubsub.viewer"]) :
+    "${pair[0]} ${pair[1]}" => { subscription = pair[0], role = pair[1] }
   }
 
-  subscription = each.value
-  role         = "roles/pubsub.subscriber"
-  member       = local.member["replay"]
+  subscription = {
+    hold        = google_pubsub_subscription.dead_letter_hold.id
+    parking_lot = google_pubsub_subscription.parking_lot_hold.id
+  }[each.value.subscription]
+  role   = each.value.role
+  member = local.member["replay"]
 }
 
 resource "google_pubsub_topic_iam_member" "replay_publishes" {

@@ -58,6 +58,7 @@ locals {
     "projects/${var.project_id}/roles/accountRescoringGeminiCaller",
     "roles/bigquery.jobUser",
     "roles/dataflow.developer",
+    "roles/dataflow.viewer",
     "roles/dataflow.worker",
   ]
 

@@ -120,9 +120,16 @@ run "accounts_have_only_the_roles_that_they_need" {
 
   assert {
     condition = toset([for it in google_project_iam_member.worker : it.role]) == toset([
-      "projects/example-rescoring/roles/accountRescoringGeminiCaller", "roles/bigquery.jobUser", "roles/dataflow.worker",
+      "projects/example-rescoring/roles/accountRescoringGeminiCaller", "roles/bigquery.jobUser", "roles/dataflow.viewer", "roles/dataflow.worker",
     ])
-    error_message = "The worker has two roles on the project and the role to call a model."
+    error_message = "The worker has three roles on the project and the role to call a model; as the template's launcher it lists jobs."
+  }
+  assert {
+    condition = toset([for it in google_pubsub_subscription_iam_member.replay_reads : "${it.role} ${it.member}"]) == toset([
+      "roles/pubsub.subscriber serviceAccount:rescoring-replay@example-rescoring.iam.gserviceaccount.com",
+      "roles/pubsub.viewer serviceAccount:rescoring-replay@example-rescoring.iam.gserviceaccount.com",
+    ]) && length(google_pubsub_subscription_iam_member.replay_reads) == 4
+    error_message = "A replay looks at the hold and the parking lot, and pulls from them."
   }
   assert {
     condition     = toset([for it in google_secret_manager_secret_iam_member.reader : it.member]) == toset(["serviceAccount:rescoring-api@example-rescoring.iam.gserviceaccount.com", "serviceAccount:rescoring-worker@example-rescoring.iam.gserviceaccount.com"])

@@ -46,7 +46,7 @@ run "the_deployer_is_not_an_owner" {
     error_message = "None of its roles is as powerful as owner, or can be used to get one."
   }
   assert {
-    condition     = strcontains(google_project_iam_member.deployer_grants.condition[0].expression, "hasOnly(['projects/example-staging/roles/accountRescoringGeminiCaller', 'roles/bigquery.jobUser', 'roles/dataflow.developer', 'roles/dataflow.worker'])")
+    condition     = strcontains(google_project_iam_member.deployer_grants.condition[0].expression, "hasOnly(['projects/example-staging/roles/accountRescoringGeminiCaller', 'roles/bigquery.jobUser', 'roles/dataflow.developer', 'roles/dataflow.viewer', 'roles/dataflow.worker'])")
     error_message = "The deployer grants the pipeline's roles only."
   }
 }

@@ -27,6 +27,35 @@ locals {
   )
 }
 
+# The request by which deploy.sh asks whether the running job can be replaced: the job below, with an option by which Dataflow
+# compares the two graphs and starts nothing.
+locals {
+  validation = var.images == null ? null : {
+    launchParameter = {
+      jobName               = local.job_name
+      update                = true
+      transformNameMappings = var.transform_name_mapping
+      containerSpecGcsPath  = "gs://${google_storage_bucket.staging.name}/${google_storage_bucket_object.template[0].name}"
+      parameters = merge(local.parameters, {
+        dataflow_service_options = "${local.parameters.dataflow_service_options},graph_validate_only"
+      })
+      environment = {
+        stagingLocation       = "gs://${google_storage_bucket.staging.name}/staging"
+        tempLocation          = "gs://${google_storage_bucket.staging.name}/temp"
+        serviceAccountEmail   = local.email["worker"]
+        sdkContainerImage     = var.images.worker
+        machineType           = var.workers.machine_type
+        numWorkers            = var.workers.min
+        maxWorkers            = var.workers.max
+        enableStreamingEngine = true
+        subnetwork            = "regions/${var.region}/subnetworks/${google_compute_subnetwork.workers.name}"
+        ipConfiguration       = "WORKER_IP_PRIVATE"
+        additionalUserLabels  = local.labels
+      }
+    }
+  }
+}
+
 # Named by its content: the template of a running job never changes, and is kept for a rollback.
 resource "google_storage_bucket_object" "template" {
   count = var.images == null ? 0 : 1
@@ -81,6 +110,9 @@ resource "google_dataflow_flex_template_job" "rescoring" {
   depends_on = [
     google_artifact_registry_repository_iam_member.images,
     google_bigquery_dataset_iam_member.worker_context,
+    # A new column is there before a job writes it.
+    google_bigquery_table.of,
+    google_bigquery_table.view,
     google_bigquery_table_iam_member.worker_writes,
     google_project_iam_member.worker,
     google_pubsub_subscription_iam_member.worker_reads,

@@ -106,6 +106,18 @@ run "workers_are_private_and_the_job_is_drained" {
     error_message = "The autoscaler gets the minimum of workers and the utilization hint."
   }
   assert {
+    condition = (
+      local.validation.launchParameter.update
+      && local.validation.launchParameter.parameters.dataflow_service_options == "min_num_workers=1,worker_utilization_hint=0.5,graph_validate_only"
+      && local.validation.launchParameter.environment.sdkContainerImage == google_dataflow_flex_template_job.rescoring[0].sdk_container_image
+      && local.validation.launchParameter.environment.subnetwork == google_dataflow_flex_template_job.rescoring[0].subnetwork
+      && local.validation.launchParameter.environment.machineType == google_dataflow_flex_template_job.rescoring[0].machine_type
+      && local.validation.launchParameter.environment.serviceAccountEmail == google_dataflow_flex_template_job.rescoring[0].service_account_email
+      && alltrue([for name, value in google_dataflow_flex_template_job.rescoring[0].parameters : name == "dataflow_service_options" || local.validation.launchParameter.parameters[name] == value])
+    )
+    error_message = "The validation asks about the job that is deployed, and starts nothing."
+  }
+  assert {
     condition     = jsondecode(google_storage_bucket_object.template[0].content).image == var.images.launcher
     error_message = "The template starts the deployed image."
   }

@@ -24,6 +24,13 @@ def doctor(
         Literal["pipeline", "replay", "both"],
         typer.Option("--for", help="Whose permissions the credentials should have."),
     ] = "both",
+    only_tables: Annotated[
+        bool,
+        typer.Option(
+            "--only-tables",
+            help="Check the datasets, tables and views only, as before a job of this release starts.",
+        ),
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -37,5 +44,7 @@ def doctor(
         from pipeline.doctor.diagnosis import deployment_from, diagnose  # noqa: PLC0415 - imports Beam: seconds
         from pipeline.doctor.view import live_view, render  # noqa: PLC0415
 
-        diagnosis = diagnose(deployment_from(context.args, persona, flags_of(context)), live_view)
+        diagnosis = diagnose(
+            deployment_from(context.args, persona, flags_of(context), only_tables=only_tables), live_view
+        )
     end_with(diagnosis, render, as_json=as_json, is_ok=diagnosis.is_ok)

@@ -18,7 +18,10 @@ from transforms.clients.salesforce_api import SalesforceSettings
 
 @dataclass(frozen=True)
 class Deployment:
-    """What to check; `redis` and `salesforce` are None if not configured."""
+    """What to check; `redis` and `salesforce` are None if not configured.
+
+    With `only_tables`, only whether the datasets, tables and views are those of this release.
+    """
 
     dataset: str
     crm_dataset: str
@@ -26,6 +29,7 @@ class Deployment:
     redis: RedisSettings | None = None
     salesforce: SalesforceSettings | None = None
     persona: Persona = Persona.BOTH
+    only_tables: bool = False
 
     @property
     def project(self) -> str:
@@ -39,15 +43,19 @@ def checks_of(deployment: Deployment) -> Iterator[list[Check]]:
     project = deployment.project
     pubsub, bigquery = PubSub(project), BigQuery(project, deployment.dataset, deployment.crm_dataset)
     try:
-        yield [
-            credentials_check(project),
-            *pubsub.checks(),
-            *bigquery.checks(),
-            *pubsub.permission_checks(deployment.persona),
-            *bigquery.permission_checks(deployment.persona),
-            model_check(deployment.gemini),
-            *configured_checks(project, deployment.redis, deployment.salesforce),
-        ]
+        yield (
+            [*bigquery.table_checks()]
+            if deployment.only_tables
+            else [
+                credentials_check(project),
+                *pubsub.checks(),
+                *bigquery.checks(),
+                *pubsub.permission_checks(deployment.persona),
+                *bigquery.permission_checks(deployment.persona),
+                model_check(deployment.gemini),
+                *configured_checks(project, deployment.redis, deployment.salesforce),
+            ]
+        )
     finally:
         pubsub.close()
         bigquery.close()

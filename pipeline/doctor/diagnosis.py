@@ -49,13 +49,16 @@ class Diagnosis:
         }
 
 
-def deployment_from(arguments: Sequence[str], persona: str, own_flags: Sequence[str] = ()) -> Deployment:
+def deployment_from(
+    arguments: Sequence[str], persona: str, own_flags: Sequence[str] = (), *, only_tables: bool = False
+) -> Deployment:
     """Return the deployment that the options of `rescore run` name.
 
     Args:
         arguments: As typed; other values come from the environment and the file of `--config`.
         persona: Whose permissions to check: pipeline, replay or both.
         own_flags: The command's own options.
+        only_tables: Whether to check the datasets, tables and views only.
 
     Raises:
         ValueError: Options are malformed; the message has one line for each, without secrets.
@@ -71,6 +74,7 @@ def deployment_from(arguments: Sequence[str], persona: str, own_flags: Sequence[
         redis=config.cache.redis if config.cache else None,
         salesforce=config.salesforce,
         persona=Persona(persona),
+        only_tables=only_tables,
     )
 
 

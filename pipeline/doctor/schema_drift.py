@@ -7,6 +7,8 @@ from schemas.views import View
 from transforms.clients.bigquery import TableDefinition
 
 _SAME_TYPE = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+_SQL_NAME = {rest: sql for sql, rest in _SAME_TYPE.items()}
+"""SQL's names of the types that BigQuery's REST API names differently."""
 
 
 def schema_drift(expected: Table, actual: TableDefinition) -> list[str]:
@@ -25,6 +27,27 @@ def schema_drift(expected: Table, actual: TableDefinition) -> list[str]:
 def missing_columns(expected: Table, actual: TableDefinition) -> list[str]:
     """Return the names of the columns that a table lacks; Terraform can add them."""
     return [name for name, how in _differences(expected.columns, actual.columns) if how is None]
+
+
+def add_columns_statement(table: Table, missing: Sequence[str], dataset: str) -> str | None:
+    """Return the statement that adds columns to a table of `project.dataset`.
+
+    None: SQL can't add one of them, since it belongs to a record or is REQUIRED.
+    """
+    columns = {column["name"]: column for column in table.columns}
+    if not all(name in columns and _mode(columns[name]) != "REQUIRED" for name in missing):
+        return None
+    added = ", ".join(f"ADD COLUMN IF NOT EXISTS {name} {_sql_type(columns[name])}" for name in missing)
+    return f"ALTER TABLE `{dataset}.{table.name}` {added}"
+
+
+def _sql_type(column: Column) -> str:
+    kind = _type(column)
+    if kind == "RECORD":
+        fields = ", ".join(f"{field['name']} {_sql_type(field)}" for field in column["fields"])
+        kind = f"STRUCT<{fields}>"
+    kind = _SQL_NAME.get(kind, kind)
+    return f"ARRAY<{kind}>" if _mode(column) == "REPEATED" else kind
 
 
 def extra_columns(expected: Table, actual: TableDefinition) -> list[str]:

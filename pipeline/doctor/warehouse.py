@@ -1,13 +1,19 @@
 """Checks of BigQuery: datasets, tables and views against the code, queries, and permissions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from pipeline.doctor.advice import CREATE_AGAIN, Advice
 from pipeline.doctor.check import Check, Finding, Shared, Status
 from pipeline.doctor.permissions import READ, ROLES, SEE_TABLE, WRITE, Needs, Persona, grant, judge, needed
-from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
+from pipeline.doctor.schema_drift import (
+    add_columns_statement,
+    extra_columns,
+    missing_columns,
+    schema_drift,
+    view_drift,
+)
 from schemas.tables import (
     ACCOUNT_SCORES,
     ACCOUNTS,
@@ -22,7 +28,7 @@ from schemas.tables import (
 from schemas.views import SCORING_VIEWS, View
 from transforms.clients.bigquery import TableDefinition, Warehouse
 
-ADD_COLUMNS: Final = "terraform apply in infrastructure, of this release: it adds the columns"
+ADD_COLUMNS: Final = "infrastructure/deploy.sh tables ENVIRONMENT, of this release, adds the columns"
 REBUILD: Final = (
     "a table's columns can't be changed: copy its rows, drop it, terraform apply in infrastructure, copy them back"
 )
@@ -55,6 +61,11 @@ class BigQuery:
 
     def checks(self) -> Iterator[Check]:
         """Yield a check for each dataset, table and view, and one for queries."""
+        yield from self.table_checks()
+        yield Check("queries", self._run_query, self._advice(grant("roles/bigquery.jobUser")))
+
+    def table_checks(self) -> Iterator[Check]:
+        """Yield a check for each dataset, table and view."""
         seeing = self._advice(grant("roles/bigquery.metadataViewer"))
         for dataset in (self._dataset, self._crm_dataset):
             yield Check(f"dataset {dataset}", partial(self._look_at_dataset, dataset), seeing)
@@ -63,7 +74,6 @@ class BigQuery:
                 yield Check(f"table {dataset}.{table.name}", partial(self._look_at_table, dataset, table), seeing)
         for view in SCORING_VIEWS:
             yield Check(f"view {self._dataset}.{view.name}", partial(self._look_at_view, view), seeing)
-        yield Check("queries", self._run_query, self._advice(grant("roles/bigquery.jobUser")))
 
     def permission_checks(self, persona: Persona) -> Iterator[Check]:
         """Yield a check for each table that a persona needs permissions on."""
@@ -84,7 +94,8 @@ class BigQuery:
         return Finding(Status.OK, "exists")
 
     def _look_at_table(self, dataset: str, table: Table) -> Finding:
-        return judge_table(table, self._warehouse.get().table_definition(dataset, table.name))
+        actual = self._warehouse.get().table_definition(dataset, table.name)
+        return judge_table(table, actual, f"{self._project}.{dataset}")
 
     def _look_at_view(self, view: View) -> Finding:
         actual = self._warehouse.get().table_definition(self._dataset, view.name)
@@ -98,15 +109,25 @@ class BigQuery:
         return Finding(Status.OK, "a query that reads nothing succeeded")
 
 
-def judge_table(expected: Table, actual: TableDefinition) -> Finding:
-    """Return how a table differs from its definition, and whether Terraform can fix it without rebuilding it."""
+def judge_table(expected: Table, actual: TableDefinition, dataset: str) -> Finding:
+    """Return how a table differs from its definition, and what fixes it; `dataset` is `project.dataset`.
+
+    Columns can be added to a table that has rows, in a record too; any other difference needs a new table.
+    """
     if drift := schema_drift(expected, actual):
-        can_be_added = len(missing_columns(expected, actual)) == len(drift)
-        return Finding(Status.FAILED, "; ".join(drift), ADD_COLUMNS if can_be_added else REBUILD)
+        missing = missing_columns(expected, actual)
+        remedy = _to_add(expected, missing, dataset) if len(missing) == len(drift) else REBUILD
+        return Finding(Status.FAILED, "; ".join(drift), remedy)
     extra = extra_columns(expected, actual)
     more = f", and {len(extra) - _EXTRAS_SHOWN} more" if len(extra) > _EXTRAS_SHOWN else ""
     told = f"; additional: {', '.join(extra[:_EXTRAS_SHOWN])}{more}" if extra else ""
     return Finding(Status.OK, f"as defined, {len(expected.columns)} columns{told}")
+
+
+def _to_add(table: Table, missing: Sequence[str], dataset: str) -> str:
+    """Return how to add columns: by Terraform, or by one statement, which can't add a column within a record."""
+    statement = add_columns_statement(table, missing, dataset)
+    return f"{ADD_COLUMNS}; or: bq query --use_legacy_sql=false '{statement}'" if statement else ADD_COLUMNS
 
 
 def judge_view(expected: View, actual: TableDefinition, dataset: str) -> Finding:

@@ -20,14 +20,16 @@ from pipeline.doctor.diagnosis import Diagnosis, deployment_from, diagnose
 from pipeline.doctor.permissions import Persona
 from pipeline.doctor.pubsub import PubSub
 from pipeline.doctor.view import live_view, render
-from pipeline.doctor.warehouse import BigQuery
+from pipeline.doctor.warehouse import ADD_COLUMNS, BigQuery
 from pipeline.local.gemini import GeminiStandIn
 from pipeline.local.gemini.config import Fault
 from pipeline.local.gemini.fault_kinds import FaultKind
 from pipeline.local.pubsub import EmbeddedPubSub
 from pipeline.local.stack import PROJECT
+from pipeline.resources.names import SCORING_DATASET
 from pipeline.resources.tables import create_tables
 from pipeline.resources.topics import create_topics
+from schemas.tables import ACCOUNT_SCORES, Column, Table
 from tests.fixtures.planted_secrets import REDIS_PASSWORD, SALESFORCE_CLIENT_ID
 from tests.fixtures.redis_server import RedisServer
 from tests.integration.salesforce_stand_in import VARIABLE, secrets_of, trusted_stand_in
@@ -172,6 +174,38 @@ def test_drifted_tables_are_found(stack: tuple[EmbeddedPubSub, Warehouse]) -> No
     assert "partitioned by nothing, not DAY of sent_at" in drift
     assert "terraform apply" in (failed["table crm.calls"].remedy or "")
     assert _failed(_doctor()) == {}
+
+
+class _OlderScores(Table):
+    """The table of scores before three of its columns existed."""
+
+    @property
+    def columns(self) -> list[Column]:
+        return [column for column in super().columns if column["name"] not in {"drivers", "summary", "flags"}]
+
+
+def test_columns_that_a_release_adds_are_named_with_the_statement_that_adds_them(
+    stack: tuple[EmbeddedPubSub, Warehouse],
+) -> None:
+    """A table of an older release lacks columns: doctor says which, and the statement that it prints adds them."""
+    _, warehouse = stack
+    name = f"`{PROJECT}.account_scoring.account_scores`"
+    list(warehouse.query(f"DROP TABLE {name}"))
+    warehouse.create_table(SCORING_DATASET, _OlderScores(**vars(ACCOUNT_SCORES)))
+    try:
+        diagnosis = diagnose(deployment_from([f"--project={PROJECT}"], "both", only_tables=True), live_view)
+        failed = _failed(diagnosis)
+        assert set(failed) == {"table account_scoring.account_scores"}
+        (finding,) = failed.values()
+        assert finding.detail == "column drivers is missing; column summary is missing; column flags is missing"
+        statement = f"ALTER TABLE {name} ADD COLUMN IF NOT EXISTS drivers ARRAY<STRUCT<factor STRING, "
+        assert (finding.remedy or "").startswith(f"{ADD_COLUMNS}; or: bq query --use_legacy_sql=false '{statement}")
+    finally:
+        list(warehouse.query(f"DROP TABLE {name}"))
+        create_tables(warehouse)
+    names = [result.name for result in diagnosis.results]
+    assert all(name.startswith(("dataset ", "table ", "view ")) for name in names)
+    assert len(names) == len([name for name in NAMES if name.startswith(("dataset ", "table ", "view "))])
 
 
 @pytest.mark.usefixtures("stack")

@@ -1,13 +1,16 @@
 """Schema drift: every difference that breaks the pipeline, and no other."""
 
 import copy
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from pipeline.doctor.check import Status
-from pipeline.doctor.schema_drift import extra_columns, missing_columns, schema_drift, view_drift
+from pipeline.doctor.schema_drift import add_columns_statement, extra_columns, missing_columns, schema_drift, view_drift
 from pipeline.doctor.warehouse import ADD_COLUMNS, REBUILD, judge_table, judge_view
 from schemas.tables import ACCOUNT_SCORES, ACCOUNTS, CRM_TABLES, OPPORTUNITIES, SCORING_TABLES, Column, Table
 from schemas.views import CURRENT_ACCOUNT_SCORES
@@ -95,7 +98,7 @@ def test_extra_columns_are_listed_and_ok() -> None:
     actual = _actual(ACCOUNT_SCORES, columns=columns)
     assert schema_drift(ACCOUNT_SCORES, actual) == []
     assert set(extra_columns(ACCOUNT_SCORES, actual)) == {"our_own", "drivers.weight"}
-    finding = judge_table(ACCOUNT_SCORES, actual)
+    finding = judge_table(ACCOUNT_SCORES, actual, "p.account_scoring")
     assert finding.status is Status.OK
     assert "our_own" in finding.detail
 
@@ -103,11 +106,36 @@ def test_extra_columns_are_listed_and_ok() -> None:
 def test_the_remedy_depends_on_the_difference() -> None:
     """Terraform can add columns to a table, but can't change the type of one."""
     columns = copy.deepcopy(ACCOUNTS.columns)
-    without = judge_table(ACCOUNTS, _actual(ACCOUNTS, columns=columns[:-1]))
+    without = judge_table(ACCOUNTS, _actual(ACCOUNTS, columns=columns[:-1]), "my-project.crm")
     assert (without.status, without.remedy) == (Status.FAILED, ADD_COLUMNS)
     columns[0]["type"] = "INTEGER"
-    other = judge_table(ACCOUNTS, _actual(ACCOUNTS, columns=columns[:-1]))
+    other = judge_table(ACCOUNTS, _actual(ACCOUNTS, columns=columns[:-1]), "my-project.crm")
     assert (other.status, other.remedy) == (Status.FAILED, REBUILD)
+
+
+@pytest.mark.parametrize("table", [*SCORING_TABLES, ACCOUNTS, OPPORTUNITIES], ids=lambda table: table.name)
+def test_a_statement_adds_the_columns_that_are_missing(table: Table) -> None:
+    """BigQuery's SQL for all columns that can be added, with the types that the table has when it is created."""
+    names = [column["name"] for column in table.columns if column["mode"] != "REQUIRED"]
+    statement = add_columns_statement(table, names, "my-project.the_dataset")
+    assert statement
+    parsed = sqlglot.parse_one(statement, dialect="bigquery")
+    added = {column.name: column.args["kind"].sql("bigquery") for column in parsed.find_all(exp.ColumnDef)}
+    plain = {name: kind for name, kind in added.items() if name in names}
+    fields = {column["name"]: column for column in table.columns}
+    for name, kind in plain.items():
+        assert kind.startswith("ARRAY<") == (fields[name]["mode"] == "REPEATED")
+        assert not {"INTEGER", "FLOAT", "BOOLEAN", "RECORD"} & set(re.findall(r"[A-Z0-9]+", kind))
+    assert set(plain) == set(names)
+    (altered,) = parsed.find_all(exp.Table)
+    assert altered.sql("bigquery") == f"`my-project.the_dataset.{table.name}`"
+
+
+def test_what_sql_can_not_add_has_no_statement() -> None:
+    """A REQUIRED column, and one of a record."""
+    required = next(column["name"] for column in ACCOUNTS.columns if column["mode"] == "REQUIRED")
+    assert add_columns_statement(ACCOUNTS, [required], "p.crm") is None
+    assert add_columns_statement(ACCOUNT_SCORES, ["summary", "drivers.factor"], "p.account_scoring") is None
 
 
 def test_a_view_of_another_release_is_drift() -> None:

@@ -22,6 +22,7 @@ locals {
       number_of_worker_harness_threads = tostring(var.workers.threads)
       dataflow_service_options         = "min_num_workers=${var.workers.min},worker_utilization_hint=${var.workers.utilization_hint}"
     },
+    var.workers.max_active_bundles == null ? {} : { resource_hints = "max_active_bundles_per_worker=${var.workers.max_active_bundles}" },
     var.redis == null ? {} : { redis_url = "redis://${google_redis_instance.context_cache[0].host}:${google_redis_instance.context_cache[0].port}/0" },
     var.pipeline_parameters,
   )

@@ -64,6 +64,8 @@ variable "workers" {
     max              = optional(number, 10)
     threads          = optional(number, 24)
     utilization_hint = optional(number, 0.5)
+    # Bundles that a worker is meant to work on at once; Dataflow then adds workers by parallelism instead of CPU. Null: by CPU.
+    max_active_bundles = optional(number)
   })
   default = {}
 

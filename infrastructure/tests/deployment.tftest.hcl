@@ -157,6 +157,24 @@ run "accounts_have_only_the_roles_that_they_need" {
   }
 }
 
+run "beams_own_options_reach_the_job" {
+  command = plan
+
+  variables {
+    workers             = { max_active_bundles = 24 }
+    pipeline_parameters = { default_sdk_harness_log_level = "DEBUG", sdk_harness_log_level_overrides = "{\"transforms.score\": \"DEBUG\"}" }
+  }
+
+  assert {
+    condition     = google_dataflow_flex_template_job.rescoring[0].parameters.resource_hints == "max_active_bundles_per_worker=24"
+    error_message = "The hint by which the autoscaler counts bundles instead of CPU."
+  }
+  assert {
+    condition     = google_dataflow_flex_template_job.rescoring[0].parameters.default_sdk_harness_log_level == "DEBUG"
+    error_message = "A log level is a parameter like any other."
+  }
+}
+
 run "without_images_there_is_no_job_yet" {
   command = plan
 

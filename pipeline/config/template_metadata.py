@@ -22,24 +22,52 @@ _PATTERNS: Final = {
     "number": r"[0-9]{1,9}(\.[0-9]{1,6})?",
 }
 
-_DATAFLOW_PARAMETERS: Final = (
-    {
-        "name": "number_of_worker_harness_threads",
-        "label": "Threads per worker process",
-        "helpText": "Number of bundles that a worker process handles at once; they mostly wait for Gemini",
-        "isOptional": True,
-        "paramType": "TEXT",
-        "regexes": ["^[1-9][0-9]{0,2}$"],
-    },
-    {
-        "name": "dataflow_service_options",
-        "label": "Service options",
-        "helpText": "Dataflow's own, separated by commas, such as min_num_workers=2,worker_utilization_hint=0.5",
-        "isOptional": True,
-        "paramType": "TEXT",
-        "regexes": [r"^\w+(=[\w.-]+)?(,\w+(=[\w.-]+)?)*$"],
-    },
-)
+_LEVEL: Final = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+_LEVEL_OF_LOGGER: Final = rf'"[\w.]+": ?"({_LEVEL})"'
+_SERVICE_OPTIONS: Final = r"\w+(=[\w.-]+)?(,\w+(=[\w.-]+)?)*"
+
+BEAM_PARAMETERS: Final = {
+    "number_of_worker_harness_threads": (
+        "Threads per worker process",
+        "Number of bundles that a worker process handles at once; they mostly wait for Gemini",
+        "[1-9][0-9]{0,2}",
+    ),
+    "dataflow_service_options": (
+        "Service options",
+        "Dataflow's own, separated by commas, such as min_num_workers=2,worker_utilization_hint=0.5",
+        _SERVICE_OPTIONS,
+    ),
+    "experiments": (
+        "Experiments",
+        "Beam's and Dataflow's, separated by commas, such as enable_data_sampling",
+        _SERVICE_OPTIONS,
+    ),
+    "resource_hints": (
+        "Resource hint",
+        "Of all steps: max_active_bundles_per_worker=N lets Dataflow add workers by parallelism instead of CPU",
+        "(max_active_bundles_per_worker|min_ram|cpu_count)=[0-9A-Za-z.]{1,20}",
+    ),
+    "default_sdk_harness_log_level": ("Log level", f"Of the workers' log: {_LEVEL.replace('|', ', ')}", _LEVEL),
+    "sdk_harness_log_level_overrides": (
+        "Log levels by logger",
+        'JSON of loggers whose level differs, such as {"transforms.score": "DEBUG"}',
+        rf"\{{{_LEVEL_OF_LOGGER}(, ?{_LEVEL_OF_LOGGER})*\}}",
+    ),
+    "element_processing_timeout_minutes": (
+        "Element timeout in minutes",
+        "After so long in one step with one element, a worker process ends itself and the work is tried again",
+        "[1-9][0-9]{0,3}",
+    ),
+    "max_cache_memory_usage_mb": (
+        "State cache in MB",
+        "Size of Beam's cache of state in a worker process; 0: none, see docs/adr/005",
+        "[0-9]{1,5}",
+    ),
+}
+"""Beam's own options that the template passes, each with its label, its help text and the pattern of its values.
+
+Beam's other options come from the launch itself: project, region, buckets, machines, network, image.
+"""
 
 
 def parameters(settings: type[Settings] = Settings) -> list[dict[str, Any]]:
@@ -83,6 +111,20 @@ def _values(name: str, field: Mapping[str, Any], definitions: Mapping[str, Any])
     return pattern
 
 
+def _beam_parameters() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "label": label,
+            "helpText": help_text,
+            "isOptional": True,
+            "paramType": "TEXT",
+            "regexes": [f"^({pattern})$"],
+        }
+        for name, (label, help_text, pattern) in BEAM_PARAMETERS.items()
+    ]
+
+
 def metadata() -> dict[str, Any]:
     """Return the template's metadata, as Dataflow reads it."""
     return {
@@ -91,7 +133,7 @@ def metadata() -> dict[str, Any]:
         "streaming": True,
         "supportsExactlyOnce": True,
         "supportsAtLeastOnce": False,
-        "parameters": [*parameters(), *_DATAFLOW_PARAMETERS],
+        "parameters": [*parameters(), *_beam_parameters()],
     }
 
 

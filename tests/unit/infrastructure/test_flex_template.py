@@ -5,14 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 from packaging.requirements import Requirement
 from pydantic import Field
 
-from pipeline.config.options import config_from
+from pipeline.config.options import command_line, config_from
 from pipeline.config.options_help import options_help
 from pipeline.config.settings import Settings
-from pipeline.config.template_metadata import document, metadata, parameters
+from pipeline.config.template_metadata import BEAM_PARAMETERS, document, metadata, parameters
+from pipeline.run import DEFAULT_ARGUMENTS
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "infrastructure" / "flex_template"
@@ -27,10 +34,47 @@ def test_committed_metadata_is_what_the_options_say() -> None:
 def test_every_option_with_a_value_is_a_parameter() -> None:
     """The template has every option that `rescore run --list-options` prints, except for local files."""
     listed = set(re.findall(r"^  --(\w+) (?=\S)", options_help(), flags=re.MULTILINE))
-    assert listed - {"config", "materiality", "schemas", "prices"} == set(PARAMETERS) - {
-        "number_of_worker_harness_threads",
-        "dataflow_service_options",
-    }
+    assert listed - {"config", "materiality", "schemas", "prices"} == set(PARAMETERS) - set(BEAM_PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "parsed"),
+    [
+        ("number_of_worker_harness_threads", "24", DebugOptions, 24),
+        (
+            "dataflow_service_options",
+            "min_num_workers=2,worker_utilization_hint=0.5,graph_validate_only",
+            GoogleCloudOptions,
+            ["min_num_workers=2", "worker_utilization_hint=0.5", "graph_validate_only"],
+        ),
+        ("experiments", "enable_data_sampling,no_use_multiple_sdk_containers", DebugOptions, None),
+        ("resource_hints", "max_active_bundles_per_worker=24", StandardOptions, ["max_active_bundles_per_worker=24"]),
+        ("default_sdk_harness_log_level", "DEBUG", WorkerOptions, "DEBUG"),
+        (
+            "sdk_harness_log_level_overrides",
+            '{"transforms.score": "DEBUG", "urllib3":"ERROR"}',
+            WorkerOptions,
+            {"transforms.score": "DEBUG", "urllib3": "ERROR"},
+        ),
+        ("element_processing_timeout_minutes", "70", WorkerOptions, 70),
+        ("max_cache_memory_usage_mb", "100", WorkerOptions, 100),
+    ],
+)
+def test_beams_own_options_reach_beam(name: str, value: str, kind: type[PipelineOptions], parsed: Any) -> None:
+    """A parameter of the template passes through the launcher's command line, and Beam reads it as meant."""
+    (pattern,) = PARAMETERS[name]["regexes"]
+    assert re.search(pattern, value)
+    line = command_line(["--project=my-project", f"--{name}={value}"], {})
+    assert not line.problems
+    options = PipelineOptions([*DEFAULT_ARGUMENTS, *line.arguments])
+    assert getattr(options.view_as(kind), name) == (value.split(",") if parsed is None else parsed)
+    assert config_from(options, line)
+
+
+def test_every_option_of_beam_in_the_template_is_tested() -> None:
+    """The test above has a case for each."""
+    (cases,) = (mark for mark in test_beams_own_options_reach_beam.pytestmark if mark.name == "parametrize")
+    assert {name for name, *_ in cases.args[1]} == set(BEAM_PARAMETERS)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -63,6 +107,11 @@ def test_a_parameter_says_what_it_is(name: str) -> None:
         ("salesforce_auth", "client_credentials", "password"),
         ("dataflow_service_options", "min_num_workers=2,worker_utilization_hint=0.5", "min_num_workers=2;rm"),
         ("number_of_worker_harness_threads", "24", "0"),
+        ("experiments", "shuffle_mode=service", "a b"),
+        ("default_sdk_harness_log_level", "WARNING", "warn"),
+        ("sdk_harness_log_level_overrides", '{"a.b": "INFO"}', '{"a.b": 1}'),
+        ("resource_hints", "max_active_bundles_per_worker=24", "max_active_bundles_per_worker"),
+        ("element_processing_timeout_minutes", "70", "0"),
     ],
 )
 def test_values_are_checked_before_anything_starts(name: str, good: str, bad: str) -> None:

@@ -29,6 +29,7 @@ setup(
         "google-cloud-bigquery>=3.40",
         "google-cloud-pubsub>=2.30",
         "google-cloud-secret-manager>=2.24",
+        "google-cloud-storage>=3.10",
         "more-itertools>=10",
         "orjson>=3.10",
         "msgspec>=0.20",

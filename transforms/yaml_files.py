@@ -69,7 +69,9 @@ def load_yaml(path: Path | Traversable) -> Any:
         loader = _StrictLoader(path.read_bytes().decode("utf-8-sig"))
         return loader.get_single_data()
     except OSError as error:
-        raise YamlFileError(f"{path}: can't be read: {error.strerror}: name a YAML file") from error
+        # One of the operating system has a number and no remedy; one of Cloud Storage has its own.
+        remedy = "" if error.errno is None else ": name a YAML file"
+        raise YamlFileError(f"{path}: can't be read: {error.strerror}{remedy}") from error
     except UnicodeDecodeError:
         raise YamlFileError(f"{path}: not UTF-8: save the file as UTF-8") from None
     except yaml.MarkedYAMLError as error:

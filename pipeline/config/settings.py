@@ -9,8 +9,7 @@ Rules for names are Google Cloud's: "Creating and managing projects", "Pub/Sub r
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +27,7 @@ from pipeline.resources.names import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DAT
 from schemas.identifiers import PROJECT_PART, DatasetId, EmailAddress, Matches, ProjectId, Subscription, Topic
 from schemas.validation_errors import problem, suggestion
 from transforms.admit.token_budget import BudgetAction
+from transforms.clients.cloud_storage import URL_PATTERN, file_at
 from transforms.clients.gemini_api import DEFAULT_LOCATION, DEFAULT_MODEL
 from transforms.clients.salesforce_api import AuthFlow
 from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION, prompt_versions
@@ -52,6 +52,17 @@ def _prompt_version(version: str) -> str:
         raise ValueError(f"expected one of {', '.join(prompt_versions())}")
     return version
 
+
+def _file(path: object) -> object:
+    return file_at(path) if isinstance(path, str) else path
+
+
+NamedFile = Annotated[
+    Any,
+    BeforeValidator(_file),
+    WithJsonSchema({"type": "string", "format": "path", "pattern": URL_PATTERN}),
+]
+"""A local file, or one in Cloud Storage; both are read when the job is submitted. A template takes the latter only."""
 
 Choice = BeforeValidator(_underscored)
 """Of an enumeration, whose values may be spelled with - instead of _."""
@@ -130,7 +141,9 @@ class Settings(BaseModel):
     gemini_outage_deadline_seconds: Positive = Field(
         1_800.0, description="Seconds to hold accounts while Gemini is unavailable, before they become dead letters"
     )
-    prices: Path | None = Field(None, description="YAML file of prices, replacing the packaged ones model by model")
+    prices: NamedFile | None = Field(
+        None, description="YAML file of prices, local or gs://…, replacing the packaged ones model by model"
+    )
     daily_token_budget: Count | None = Field(None, description="Maximum prompt and output tokens per day (UTC)")
     budget_action: Annotated[BudgetAction, Choice] = Field(
         BudgetAction.WAIT, description="What accounts beyond the daily token budget do: wait or dead_letter"
@@ -138,10 +151,14 @@ class Settings(BaseModel):
     shadow_model: Model | None = Field(None, description="Gemini model that scores a sample again, for comparison")
     shadow_prompt: PromptVersion | None = Field(None, description="Prompt version that scores a sample again")
     shadow_percent: Percent = Field(5.0, description="Percentage of changes in the sample for the shadow")
-    materiality: Path | None = Field(
-        None, description="YAML file of the entities that count and their material fields, replacing defaults by entity"
+    materiality: NamedFile | None = Field(
+        None,
+        description="YAML file, local or gs://…, of the entities that count and their material fields, replacing "
+        "defaults by entity",
     )
-    schemas: Path | None = Field(None, description="Folder with the Avro schemas that decode field bitmaps")
+    schemas: NamedFile | None = Field(
+        None, description="Folder, local or gs://…, with the Avro schemas that decode field bitmaps"
+    )
     coalesce_seconds: Positive = Field(20.0, description="Seconds without a change after which an account's burst ends")
     coalesce_max_seconds: Positive = Field(120.0, description="Maximum length of a burst in seconds")
     gap_delay_seconds: NotNegative = Field(

@@ -2,8 +2,8 @@
 
     python -m pipeline.config.template_metadata infrastructure/flex_template/metadata.json     # `make generate` does
 
-Names, help texts, defaults and patterns come from the JSON schema of `pipeline.config.settings`. Options that name
-local files are left out, since a template can't read files of the machine that launches it.
+Names, help texts, defaults and patterns come from the JSON schema of `pipeline.config.settings`. Files have to be in
+Cloud Storage, since a template can't read files of the machine that launches it.
 """
 
 import json
@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from pipeline.config.settings import BEAM_OPTIONS, Settings
 
-_FILES: Final = frozenset({"materiality", "schemas", "prices"})
 _PATTERNS: Final = {
     "boolean": "true|false",
     "integer": "[1-9][0-9]{0,11}",
@@ -80,7 +79,7 @@ def parameters(settings: type[Settings] = Settings) -> list[dict[str, Any]]:
     return [
         _parameter(name, field, schema["$defs"])
         for name, field in schema["properties"].items()
-        if name not in BEAM_OPTIONS | _FILES
+        if name not in BEAM_OPTIONS
     ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -117,7 +118,7 @@ def _is_twin(change: RecordChange) -> bool:
     return True in told or any(isinstance(it, str) and it.strip().lower() in _TRUE for it in told)
 
 
-def load_materiality(path: Path | None = None) -> Materiality:
+def load_materiality(path: Path | Traversable | None = None) -> Materiality:
     """Return the default rules, replaced by those of a file for each entity that it names; ignored ones are left out.
 
     An entity of the defaults whose rules are replaced keeps the fields that name its account, unless the file has some.

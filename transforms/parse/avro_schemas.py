@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import orjson
@@ -154,7 +155,7 @@ def _name(field: Mapping[str, Any]) -> str:
     return name
 
 
-def load_avro_schemas(folder: Path | None) -> AvroSchemas:
+def load_avro_schemas(folder: Path | Traversable | None) -> AvroSchemas:
     """Return the schemas of a folder's *.avsc and *.json files by id; without a folder, none.
 
     A file holds a schema, or an object such as GetSchema's `{"schemaId": …, "schemaJson": …}` around one. Its id is the
@@ -165,10 +166,16 @@ def load_avro_schemas(folder: Path | None) -> AvroSchemas:
     """
     if folder is None:
         return NO_SCHEMAS
-    if not folder.is_dir():
+    try:
+        files = sorted(folder.iterdir(), key=str) if folder.is_dir() else None
+    except OSError as error:
+        raise AvroSchemaError(f"{folder}: can't be read: {error.strerror}") from error
+    if files is None:
         raise AvroSchemaError(f"{folder}: folder not found: create it, with a <schemaId>.avsc for each schema")
-    found: dict[str, tuple[Path, EventSchema]] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _SCHEMA_FILES):
+    found: dict[str, tuple[Path | Traversable, EventSchema]] = {}
+    for path in files:
+        if PurePosixPath(path.name).suffix not in _SCHEMA_FILES:
+            continue
         schema_id, schema = _load(path)
         if schema_id in found:
             raise AvroSchemaError(f"{path}: schema {schema_id} is also in {found[schema_id][0]}: remove one of them")
@@ -176,7 +183,7 @@ def load_avro_schemas(folder: Path | None) -> AvroSchemas:
     return {schema_id: schema for schema_id, (_, schema) in sorted(found.items())}
 
 
-def _load(path: Path) -> tuple[str, EventSchema]:
+def _load(path: Path | Traversable) -> tuple[str, EventSchema]:
     try:
         document = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -185,7 +192,7 @@ def _load(path: Path) -> tuple[str, EventSchema]:
         raise AvroSchemaError(
             f"{path}:{error.lineno}:{error.colno}: not JSON: save it as GetSchema returns it"
         ) from None
-    schema_id = path.stem
+    schema_id = PurePosixPath(path.name).stem
     if isinstance(document, dict):
         schema_id = document.get("schemaId", schema_id)
         document = document.get("schemaJson", document.get("schema", document))

@@ -6,6 +6,7 @@
 import datetime as dt
 from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -59,7 +60,7 @@ class Price(FileModel):
         return microdollars / _MILLION
 
 
-def load_prices(path: Path | None = None) -> Mapping[str, Price]:
+def load_prices(path: Path | Traversable | None = None) -> Mapping[str, Price]:
     """Return prices by model: the packaged ones, replaced by those of a file for each model that it names.
 
     Raises:

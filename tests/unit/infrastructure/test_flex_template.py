@@ -32,9 +32,9 @@ def test_committed_metadata_is_what_the_options_say() -> None:
 
 
 def test_every_option_with_a_value_is_a_parameter() -> None:
-    """The template has every option that `rescore run --list-options` prints, except for local files."""
+    """The template has every option that `rescore run --list-options` prints."""
     listed = set(re.findall(r"^  --(\w+) (?=\S)", options_help(), flags=re.MULTILINE))
-    assert listed - {"config", "materiality", "schemas", "prices"} == set(PARAMETERS) - set(BEAM_PARAMETERS)
+    assert listed - {"config"} == set(PARAMETERS) - set(BEAM_PARAMETERS)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,9 @@ def test_a_parameter_says_what_it_is(name: str) -> None:
         ("salesforce_secret", "projects/my-project/secrets/salesforce/versions/latest", "hunter2-the-secret-itself"),
         ("salesforce_auth", "client_credentials", "password"),
         ("dataflow_service_options", "min_num_workers=2,worker_utilization_hint=0.5", "min_num_workers=2;rm"),
+        ("materiality", "gs://my-bucket/rules/materiality.yaml", "materiality.yaml"),
+        ("schemas", "gs://my-bucket/schemas", "/etc/schemas"),
+        ("prices", "gs://my-bucket/prices.yaml", "gs://my-bucket"),
         ("number_of_worker_harness_threads", "24", "0"),
         ("experiments", "shuffle_mode=service", "a b"),
         ("default_sdk_harness_log_level", "WARNING", "warn"),

@@ -99,6 +99,7 @@ def _steps(pipeline: beam.Pipeline, kind: type) -> list[str]:
         ("redis", "transforms/clients/redis.py"),
         ("google.cloud.aiplatform", "pipeline/evaluation/experiments.py"),
         ("google.cloud.secretmanager", "transforms/clients/secret_reader.py"),
+        ("google.cloud.storage", "transforms/clients/cloud_storage.py"),
     ],
 )
 def test_a_vendor_has_one_home(vendor: str, home: str) -> None:

@@ -18,7 +18,7 @@ locals {
       subscription                     = google_pubsub_subscription.rescoring.id
       dead_letter_topic                = google_pubsub_topic.changes["account-changes-dead-letter"].id
       dataset                          = google_bigquery_dataset.account_scoring.dataset_id
-      crm_dataset                      = google_bigquery_dataset.crm.dataset_id
+      crm_dataset                      = coalesce(var.crm_dataset, google_bigquery_dataset.crm.dataset_id)
       number_of_worker_harness_threads = tostring(var.workers.threads)
       dataflow_service_options         = "min_num_workers=${var.workers.min},worker_utilization_hint=${var.workers.utilization_hint}"
     },

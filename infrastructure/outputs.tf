@@ -17,3 +17,8 @@ output "running_images" {
   description = "The images deployed last, so that a plan can keep them; null before the first deployment."
   value       = var.images
 }
+
+output "crm_readers" {
+  description = "Members that read the CRM mirror. If crm_dataset names another project, its owner grants them roles/bigquery.dataViewer on it."
+  value       = [for account in ["worker", "replay", "api"] : local.member[account]]
+}

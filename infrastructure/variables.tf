@@ -30,6 +30,17 @@ variable "bigquery_location" {
   default     = "EU"
 }
 
+variable "crm_dataset" {
+  description = "Dataset of the CRM mirror. Null: crm of this project, which is created here. PROJECT.DATASET: another project's, in the same location; its owner grants the members of the output crm_readers roles/bigquery.dataViewer on it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.crm_dataset == null ? true : can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]\\.[A-Za-z0-9_]+$", var.crm_dataset))
+    error_message = "Another project's dataset is named PROJECT.DATASET."
+  }
+}
+
 variable "images" {
   description = "Images of the Flex Template's launcher and of the workers, by digest. Null: no job is created."
   type = object({

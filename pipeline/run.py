@@ -23,6 +23,7 @@ from pipeline.resources.services import check_dataset_answers, check_gemini, che
 from pipeline.resources.subscriptions import check_subscription
 from pipeline.terminal.heartbeat import heartbeat, say
 from schemas.validation_errors import suggestion
+from transforms.clients.bigquery import dataset_path
 from transforms.parse.parse_change_events import STAGE as PARSE_STAGE
 from transforms.write.publish_dead_letters import STAGE as DEAD_LETTERS_STAGE
 from transforms.write.write_scores import SCORES_STAGE
@@ -136,8 +137,9 @@ def what_it_does(config: RescoringConfig) -> str:
     """Return what a pipeline reads and writes."""
     model, prompt = config.gemini.model, config.gemini.prompt_version
     return (
-        f"reads {config.subscription} and {config.project}.{config.crm_dataset}, scores with {model} and prompt "
-        f"{prompt}, writes {config.project}.{config.dataset} and {config.dead_letter_topic}"
+        f"reads {config.subscription} and {dataset_path(config.project, config.crm_dataset)}, "
+        f"scores with {model} and prompt {prompt}, writes {config.project}.{config.dataset} and "
+        f"{config.dead_letter_topic}"
     )
 
 

@@ -54,10 +54,14 @@ def _email(text: str) -> str:
     return text.lower()
 
 
+_PROJECT: Final = (
+    r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
+)
+
 ProjectId = Annotated[
     StrictStr,
     Matches(
-        r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]",
+        _PROJECT,
         "6 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last",
     ),
 ]
@@ -84,7 +88,17 @@ Topic = Annotated[StrictStr, _pubsub_path("topics"), AfterValidator(_pubsub_name
 Snapshot = Annotated[StrictStr, _pubsub_path("snapshots"), AfterValidator(_pubsub_name)]
 """Of Pub/Sub: a name, or a path with its project."""
 
-DatasetId = Annotated[StrictStr, Matches(r"\w{1,1024}", "letters, digits and _, 1024 at most")]
+_DATASET: Final = r"\w{1,512}\w{0,512}"
+"""1024 characters: Terraform's regular expressions have no repetition above 1000."""
+
+DatasetId = Annotated[StrictStr, Matches(_DATASET, "letters, digits and _, 1024 at most")]
+
+DatasetPath = Annotated[
+    StrictStr,
+    Matches(rf"({_PROJECT}\.)?{_DATASET}", "a dataset such as crm, or with its project: other-project.crm"),
+]
+"""A dataset, of another project if it names one. `Warehouse` runs and pays for queries in its own project."""
+
 CheckedAccountId = Annotated[StrictStr, AfterValidator(normalize_account_id)]
 """A Salesforce Account id of 15 or 18 characters with a valid checksum; converted to 18 characters."""
 
@@ -96,7 +110,7 @@ Two dots in a row and one before the @ are allowed, since Salesforce takes them;
 
 _ADAPTERS: Final[dict[Any, TypeAdapter[str]]] = {
     kind: TypeAdapter(kind)
-    for kind in (ProjectId, Subscription, Topic, Snapshot, DatasetId, CheckedAccountId, EmailAddress)
+    for kind in (ProjectId, Subscription, Topic, Snapshot, DatasetId, DatasetPath, CheckedAccountId, EmailAddress)
 }
 
 

@@ -161,8 +161,16 @@ run "beams_own_options_reach_the_job" {
   command = plan
 
   variables {
-    workers             = { max_active_bundles = 24 }
-    pipeline_parameters = { default_sdk_harness_log_level = "DEBUG", sdk_harness_log_level_overrides = "{\"transforms.score\": \"DEBUG\"}" }
+    workers = { max_active_bundles = 24 }
+    pipeline_parameters = {
+      default_sdk_harness_log_level   = "DEBUG"
+      sdk_harness_log_level_overrides = "{\"transforms.score\": \"DEBUG\"}"
+      experiments                     = "enable_data_sampling"
+      materiality                     = "gs://example-rescoring-account-rescoring-staging/rules.yaml"
+      schemas                         = "gs://example-rescoring-account-rescoring-staging/avro"
+      dataset                         = "other_scoring"
+      crm_dataset                     = "crm-warehouse.salesforce"
+    }
   }
 
   assert {
@@ -173,6 +181,33 @@ run "beams_own_options_reach_the_job" {
     condition     = google_dataflow_flex_template_job.rescoring[0].parameters.default_sdk_harness_log_level == "DEBUG"
     error_message = "A log level is a parameter like any other."
   }
+}
+
+run "the_mirror_may_be_another_projects" {
+  command = plan
+
+  variables {
+    crm_dataset = "crm-warehouse.salesforce"
+  }
+
+  assert {
+    condition     = google_dataflow_flex_template_job.rescoring[0].parameters.crm_dataset == "crm-warehouse.salesforce"
+    error_message = "The job reads the mirror where it is."
+  }
+  assert {
+    condition     = contains(output.crm_readers, "serviceAccount:rescoring-worker@example-rescoring.iam.gserviceaccount.com")
+    error_message = "The mirror's owner is told who reads it."
+  }
+}
+
+run "a_mirror_of_another_project_is_named_with_it" {
+  command = plan
+
+  variables {
+    crm_dataset = "projects/crm-warehouse/datasets/salesforce"
+  }
+
+  expect_failures = [var.crm_dataset]
 }
 
 run "without_images_there_is_no_job_yet" {

@@ -24,7 +24,16 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pipeline.resources.names import CRM_DATASET, DEAD_LETTER_TOPIC, SCORING_DATASET, SUBSCRIPTION
-from schemas.identifiers import PROJECT_PART, DatasetId, EmailAddress, Matches, ProjectId, Subscription, Topic
+from schemas.identifiers import (
+    PROJECT_PART,
+    DatasetId,
+    DatasetPath,
+    EmailAddress,
+    Matches,
+    ProjectId,
+    Subscription,
+    Topic,
+)
 from schemas.validation_errors import problem, suggestion
 from transforms.admit.token_budget import BudgetAction
 from transforms.clients.cloud_storage import URL_PATTERN, file_at
@@ -126,8 +135,9 @@ class Settings(BaseModel):
     id_label: IdLabel = Field("", description="Message attribute by which Dataflow drops duplicates; see docs/adr/061")
     dead_letter_topic: Topic = Field(DEAD_LETTER_TOPIC, description="Pub/Sub topic of the dead letters: name or path")
     dataset: DatasetId = Field(SCORING_DATASET, description="BigQuery dataset of scores, ledger and dead letters")
-    crm_dataset: DatasetId = Field(
-        CRM_DATASET, description="BigQuery dataset of the CRM mirror, source of the contexts"
+    crm_dataset: DatasetPath = Field(
+        CRM_DATASET,
+        description="BigQuery dataset of the CRM mirror, source of the contexts: a name, or project.dataset",
     )
     model: Model = Field(DEFAULT_MODEL, description="Gemini model that scores")
     location: Location = Field(DEFAULT_LOCATION, description="Vertex AI location of the model: a region, or global")

@@ -26,7 +26,7 @@ from schemas.tables import (
     Table,
 )
 from schemas.views import SCORING_VIEWS, View
-from transforms.clients.bigquery import TableDefinition, Warehouse
+from transforms.clients.bigquery import TableDefinition, Warehouse, dataset_path, project_and_dataset
 
 ADD_COLUMNS: Final = "infrastructure/deploy.sh tables ENVIRONMENT, of this release, adds the columns"
 REBUILD: Final = (
@@ -66,14 +66,16 @@ class BigQuery:
 
     def table_checks(self) -> Iterator[Check]:
         """Yield a check for each dataset, table and view."""
-        seeing = self._advice(grant("roles/bigquery.metadataViewer"))
-        for dataset in (self._dataset, self._crm_dataset):
-            yield Check(f"dataset {dataset}", partial(self._look_at_dataset, dataset), seeing)
+        role = grant("roles/bigquery.metadataViewer")
+        seeing = {dataset: self._advice(role, dataset) for dataset in (self._dataset, self._crm_dataset)}
+        for dataset, advice in seeing.items():
+            yield Check(f"dataset {dataset}", partial(self._look_at_dataset, dataset), advice)
         for dataset, tables in ((self._dataset, SCORING_TABLES), (self._crm_dataset, CRM_TABLES)):
             for table in tables:
-                yield Check(f"table {dataset}.{table.name}", partial(self._look_at_table, dataset, table), seeing)
+                name = f"table {dataset}.{table.name}"
+                yield Check(name, partial(self._look_at_table, dataset, table), seeing[dataset])
         for view in SCORING_VIEWS:
-            yield Check(f"view {self._dataset}.{view.name}", partial(self._look_at_view, view), seeing)
+            yield Check(f"view {self._dataset}.{view.name}", partial(self._look_at_view, view), seeing[self._dataset])
 
     def permission_checks(self, persona: Persona) -> Iterator[Check]:
         """Yield a check for each table that a persona needs permissions on."""
@@ -83,11 +85,18 @@ class BigQuery:
                 yield Check(
                     f"permissions on table {dataset}.{name}",
                     partial(self._ask_for_permissions, dataset, name, wanted),
-                    self._advice(grant(role)),
+                    self._advice(grant(role), dataset),
                 )
 
-    def _advice(self, refused: str) -> Advice:
-        return Advice("BigQuery", "bigquery.googleapis.com", self._project, refused=refused, missing=CREATE_AGAIN)
+    def _advice(self, refused: str, dataset: str = "") -> Advice:
+        owner, name = project_and_dataset(self._project, dataset or self._dataset)
+        missing = CREATE_AGAIN
+        if owner != self._project:
+            refused = (
+                f"have the owner of {owner} grant these credentials roles/bigquery.dataViewer on its dataset {name}"
+            )
+            missing = f"have the owner of {owner} create it: infrastructure/schemas/tables/crm has the columns"
+        return Advice("BigQuery", "bigquery.googleapis.com", self._project, refused=refused, missing=missing)
 
     def _look_at_dataset(self, dataset: str) -> Finding:
         self._warehouse.get().find_dataset(dataset)
@@ -95,7 +104,7 @@ class BigQuery:
 
     def _look_at_table(self, dataset: str, table: Table) -> Finding:
         actual = self._warehouse.get().table_definition(dataset, table.name)
-        return judge_table(table, actual, f"{self._project}.{dataset}")
+        return judge_table(table, actual, dataset_path(self._project, dataset))
 
     def _look_at_view(self, view: View) -> Finding:
         actual = self._warehouse.get().table_definition(self._dataset, view.name)

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
-from schemas.identifiers import DatasetId, checked
-from transforms.clients.bigquery import Warehouse
+from schemas.identifiers import DatasetId, DatasetPath, checked
+from transforms.clients.bigquery import Warehouse, dataset_path
 from transforms.errors import WarehouseUnavailable
 
 _OF_DATASET: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+_OWN: Final = "--dataset"
+"""The flag of the dataset that this service writes."""
 _HOST: Final = "BIGQUERY_EMULATOR_HOST"
 
 
@@ -18,17 +20,17 @@ class DatasetUnavailable(WarehouseUnavailable):
     """An error that says what to check."""
 
 
-def check_dataset(name: str, flag: str = "--dataset") -> None:
-    """Check the name of a dataset, which becomes part of queries.
+def check_dataset(name: str, flag: str = _OWN) -> None:
+    """Check the name of a dataset, which becomes part of queries; one that is only read may be another project's.
 
     Raises:
         ValueError: It is not a dataset's name; the message names the flag.
     """
-    checked(DatasetId, name, flag)
+    checked(DatasetId if flag == _OWN else DatasetPath, name, flag)
 
 
 @contextmanager
-def open_warehouse(project: str, dataset: str, flag: str = "--dataset") -> Iterator[Warehouse]:
+def open_warehouse(project: str, dataset: str, flag: str = _OWN) -> Iterator[Warehouse]:
     """Yield a connection to BigQuery; its errors name the dataset, or the endpoint if it is not the dataset's fault.
 
     Raises:
@@ -42,7 +44,7 @@ def open_warehouse(project: str, dataset: str, flag: str = "--dataset") -> Itera
     except DatasetUnavailable:
         raise  # of a connection that was opened within this one
     except WarehouseUnavailable as error:
-        raise DatasetUnavailable(f"{error}: {remedy_for(error, f'{project}.{dataset}', os.environ)}") from error
+        raise DatasetUnavailable(f"{error}: {remedy_for(error, dataset_path(project, dataset), os.environ)}") from error
     finally:
         warehouse.close()
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline.resources.datasets import check_dataset, open_warehouse
 from pipeline.scores.queries import Query, account_names
-from schemas.identifiers import DatasetId, checked
 from transforms.clients.bigquery import Rows, Warehouse, dataset_path
 from transforms.errors import WarehouseUnavailable
 
@@ -22,7 +21,7 @@ class ScoreSources:
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset)
-        checked(DatasetId, self.crm_dataset, "--crm-dataset")
+        check_dataset(self.crm_dataset, "--crm-dataset")
         dataset_path(self.project, self.dataset)
 
     @property
@@ -45,7 +44,9 @@ class ScoreSources:
         try:
             rows = ask(warehouse, account_names(dataset_path(self.project, self.crm_dataset), account_ids))
         except WarehouseUnavailable as error:
-            return MirroredAccounts(missing_because=f"{error} ({self.project}.{self.crm_dataset}.accounts)")
+            return MirroredAccounts(
+                missing_because=f"{error} ({dataset_path(self.project, self.crm_dataset)}.accounts)"
+            )
         return MirroredAccounts({row["account_id"]: row for row in rows})
 
 

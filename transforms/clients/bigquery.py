@@ -21,7 +21,7 @@ from google.api_core.retry import Retry
 from google.cloud import bigquery
 from google.cloud.bigquery.table import RowIterator
 
-from schemas.identifiers import DatasetId, ProjectId, checked
+from schemas.identifiers import DatasetPath, ProjectId, checked
 from schemas.record import TableRow, to_row
 from schemas.tables import Column, Table
 from schemas.views import View
@@ -297,7 +297,7 @@ class Warehouse:
             WarehouseUnavailable: It does not exist, or BigQuery did not answer; the cause is BigQuery's error.
         """
         with _mapped(f"dataset {dataset}"):
-            self._client.get_dataset(f"{self.project}.{dataset}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
+            self._client.get_dataset(dataset_path(self.project, dataset), retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
 
     def table_definition(self, dataset: str, name: str) -> TableDefinition:
         """Return the definition of a table or a view, with one call and no retries.
@@ -306,7 +306,11 @@ class Warehouse:
             WarehouseUnavailable: It does not exist, or BigQuery did not answer; the cause is BigQuery's error.
         """
         with _mapped(f"table {dataset}.{name}"):
-            table = self._client.get_table(f"{self.project}.{dataset}.{name}", retry=None, timeout=PROBE_SECONDS)  # type: ignore[arg-type] # documented
+            table = self._client.get_table(
+                f"{dataset_path(self.project, dataset)}.{name}",
+                retry=None,  # type: ignore[arg-type] # documented
+                timeout=PROBE_SECONDS,
+            )
         partitioning = table.time_partitioning
         return TableDefinition(
             kind=table.table_type or "TABLE",
@@ -325,7 +329,7 @@ class Warehouse:
         """
         try:
             answer = self._client.test_iam_permissions(
-                f"{self.project}.{dataset}.{name}",
+                f"{dataset_path(self.project, dataset)}.{name}",
                 permissions,
                 retry=None,  # type: ignore[arg-type] # documented
                 timeout=PROBE_SECONDS,
@@ -445,10 +449,25 @@ def is_missing(error: WarehouseUnavailable) -> bool:
 def dataset_path(project: str, dataset: str) -> str:
     """Return `project.dataset` for the text of a query, where names can't be bound as values are.
 
+    Args:
+        project: The project of a dataset that names none.
+        dataset: A dataset, or `project.dataset`.
+
     Raises:
         ValueError: A name is not one that Google Cloud allows.
     """
-    return f"{checked(ProjectId, project, 'the project')}.{checked(DatasetId, dataset, 'the dataset')}"
+    project, dataset = project_and_dataset(checked(ProjectId, project, "the project"), dataset)
+    return f"{project}.{dataset}"
+
+
+def project_and_dataset(project: str, dataset: str) -> tuple[str, str]:
+    """Return a dataset and its project, which is the given one unless the dataset names another.
+
+    Raises:
+        ValueError: It is not the name of a dataset.
+    """
+    named, _, name = checked(DatasetPath, dataset, "the dataset").rpartition(".")
+    return named or project, name
 
 
 @once_per_process

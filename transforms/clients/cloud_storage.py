@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 if TYPE_CHECKING:
     from google.cloud import storage
 
-URL_PATTERN: Final = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/\S{1,1024}"
+URL_PATTERN: Final = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/\S{1,900}"
 
 MAX_FILE_BYTES: Final = 4 * 2**20
 """Rules, prices and schemas are small; a larger file is another one, named by mistake."""

@@ -16,7 +16,7 @@ from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from schemas.identifiers import DatasetId, ProjectId, checked
+from schemas.identifiers import DatasetId, DatasetPath, ProjectId, checked
 from schemas.tables import CRM_TABLES, SCORING_TABLES
 from schemas.views import SCORING_VIEWS
 
@@ -66,7 +66,8 @@ def guard_rules(project: str, scoring_dataset: str, crm_dataset: str) -> GuardRu
     """
     project = checked(ProjectId, project, "the project")
     scoring = f"{project}.{checked(DatasetId, scoring_dataset, 'the dataset')}"
-    crm = f"{project}.{checked(DatasetId, crm_dataset, 'the CRM dataset')}"
+    mirror = checked(DatasetPath, crm_dataset, "the CRM dataset")
+    crm = mirror if "." in mirror else f"{project}.{mirror}"
     # Views filter the partitions of their tables themselves.
     columns: dict[str, str | None] = {f"{scoring}.{view.name}": None for view in SCORING_VIEWS}
     columns |= {f"{scoring}.{table.name}": table.partition_column for table in SCORING_TABLES}

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from schemas.account_context import AccountContext
-from transforms.clients.bigquery import Warehouse
+from transforms.clients.bigquery import Warehouse, dataset_path
 from transforms.errors import InvalidContext
 
 _CONTEXTS_SQL: Final = importlib.resources.files("transforms.enrich").joinpath("account_contexts.sql").read_text()
@@ -39,7 +39,7 @@ def read_account_contexts(
 
     Args:
         warehouse: The connection.
-        crm_dataset: The mirror's dataset.
+        crm_dataset: The mirror's dataset, or `project.dataset`.
         account_ids: 18-character ids.
         since: Start of the history that is read; it bounds the partitions.
         until: End of the history that is read.
@@ -50,7 +50,7 @@ def read_account_contexts(
     """
     contexts: dict[str, AccountContext | InvalidContext] = {}
     rows = warehouse.look_up(
-        account_contexts_query(f"{warehouse.project}.{crm_dataset}", bounds),
+        account_contexts_query(dataset_path(warehouse.project, crm_dataset), bounds),
         {"account_ids": list(account_ids), "since": since, "until": until},
     )
     for row in rows:

@@ -11,7 +11,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
-from transforms.clients.bigquery import Warehouse, shared_warehouse
+from transforms.clients.bigquery import Warehouse, dataset_path, shared_warehouse
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.enrich.context_cache import CacheSettings, ContextCache, shared_cache
@@ -78,8 +78,10 @@ class _LookUp(beam.DoFn):
     def setup(self) -> None:
         to = self.config
         self.warehouse: Warehouse = shared_warehouse(to.project)
-        self.outage_gate: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.crm_dataset}", to.outage)
-        scope = f"{to.project}.{to.crm_dataset} {to.bounds}"
+        self.outage_gate: OutageGate = shared_outage_gate(
+            f"BigQuery {dataset_path(to.project, to.crm_dataset)}", to.outage
+        )
+        scope = f"{dataset_path(to.project, to.crm_dataset)} {to.bounds}"
         self.cache: ContextCache | None = shared_cache(to.cache, scope) if to.cache else None
         self.throttled = ThrottledSeconds(STAGE)
 

@@ -11,6 +11,7 @@ from apache_beam.metrics import Metrics
 from schemas.change_event import AccountChange, AccountFields
 from schemas.clock import Clock, utc_now
 from schemas.record import to_json
+from transforms.clients.bigquery import dataset_path
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.clients.salesforce_api import RefusedCall, SalesforceSettings
 from transforms.coders import RecordCoder
@@ -106,7 +107,7 @@ class _LookUp(beam.DoFn):
 
     def setup(self) -> None:
         to = self.settings
-        mirror = f"{to.project}.{to.crm_dataset}"
+        mirror = dataset_path(to.project, to.crm_dataset)
         self.mirror: MirrorOwners = shared_mirror_owners(to.project, to.crm_dataset)
         self.outage_gate: OutageGate = shared_outage_gate(f"BigQuery {mirror}", to.outage)
         self.cache: AccountCache = shared_account_cache(mirror)

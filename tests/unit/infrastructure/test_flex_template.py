@@ -97,6 +97,8 @@ def test_a_parameter_says_what_it_is(name: str) -> None:
         ("subscription", "account-changes-rescoring", "a b"),
         ("dead_letter_topic", "projects/my-project/topics/dead", "projects/my-project/subscriptions/dead"),
         ("dataset", "account_scoring", "my-project.account_scoring"),
+        ("crm_dataset", "crm", "crm.accounts.x"),
+        ("crm_dataset", "other-project.crm", "Other.crm"),
         ("model", "gemini-3.5-flash-lite", "Gemini; DROP"),
         ("location", "europe-west1", "Europe"),
         ("accounts_per_call", "5", "0"),
@@ -122,6 +124,14 @@ def test_values_are_checked_before_anything_starts(name: str, good: str, bad: st
     (pattern,) = PARAMETERS[name]["regexes"]
     assert re.search(pattern, good)
     assert not re.search(pattern, bad)
+
+
+def test_patterns_are_terraforms_too() -> None:
+    """Its regular expressions, RE2, have no repetition above 1000: with one, every value is refused."""
+    for entry in PARAMETERS.values():
+        (pattern,) = entry["regexes"]
+        assert all(int(number) <= 1_000 for number in re.findall(r"\{(?:\d+,)?(\d+)\}", pattern)), entry["name"]
+        assert not re.search(r"\(\?[=!<]", pattern), entry["name"]
 
 
 def test_a_text_without_a_rule_is_refused() -> None:

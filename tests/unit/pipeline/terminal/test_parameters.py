@@ -82,7 +82,7 @@ def test_a_time_to_come_is_refused(name: tuple[str, ...], option: TyperOption, m
 NAMES = {
     "--project": "expected 6 to 30 lower-case letters",
     "--dataset": "expected letters, digits and _",
-    "--crm-dataset": "expected letters, digits and _",
+    "--crm-dataset": "expected a dataset such as crm, or with its project",
     "--topic": "expected a name such as account-changes",
     "--parking-lot": "expected a name such as account-changes",
     "--hold": "expected a name such as account-changes",

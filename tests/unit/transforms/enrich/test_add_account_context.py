@@ -28,7 +28,7 @@ def _row(number: int) -> dict[str, Any]:
 class _Mirror:
     """A warehouse with the contexts of some accounts, whose first queries fail."""
 
-    project = "p"
+    project = "my-project"
 
     def __init__(self, *numbers: int, failures: int = 0) -> None:
         self.rows = {account_id(number): _row(number) for number in numbers}
@@ -48,7 +48,7 @@ class _Step:
 
     def __init__(self, mirror: _Mirror, *, is_cached: bool = True, deadline_seconds: float = 60) -> None:
         self.mirror = mirror
-        self.step = _LookUp(AddAccountContext("p", "crm", "1"))
+        self.step = _LookUp(AddAccountContext("my-project", "crm", "1"))
         self.step.ledger = Ledger("Add account context", "1", now=lambda: AFTER)
         self.step.warehouse = mirror  # type: ignore[assignment]
         self.step.outage_gate = OutageGate(

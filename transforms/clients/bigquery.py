@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import google.auth.exceptions
@@ -26,6 +25,7 @@ from schemas.record import TableRow, to_row
 from schemas.tables import Column, Table
 from schemas.views import View
 from transforms.clients.deadlines import within
+from transforms.clients.halved_inserts import RefusedRow, insert_or_halve, is_malformed
 from transforms.errors import WarehouseUnavailable
 from transforms.logs import get_logger
 from transforms.process import once_per_process
@@ -68,14 +68,6 @@ _VENDOR_ERRORS: Final = (
     google.auth.exceptions.GoogleAuthError,
     requests.exceptions.RequestException,
 )
-
-
-@dataclass(frozen=True)
-class RefusedRow:
-    """A row that BigQuery did not take: its insert id, and BigQuery's errors."""
-
-    row_id: str
-    errors: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -233,39 +225,25 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: BigQuery did not answer, or refused the request for another reason than its rows.
         """
-        with _mapped(f"insert into {dataset}.{table.name}"):
-            refused = self._insert_or_halve(dataset, table, rows)
-            if len(rows) > 1 and len(refused) == len(rows) and all(_is_malformed(row) for row in refused):
-                raise WarehouseUnavailable(f"BigQuery: insert into {dataset}.{table.name}: each row is refused")
-            return refused
 
-    def _insert_or_halve(self, dataset: str, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[RefusedRow]:
-        ids = list(rows)
-
-        def insert() -> Sequence[Mapping[str, Any]]:
+        def send(some: Mapping[str, Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
             return self._client.insert_rows_json(
                 f"{self.project}.{dataset}.{table.name}",
-                list(rows.values()),
-                row_ids=ids,
+                list(some.values()),
+                row_ids=list(some),
                 skip_invalid_rows=True,
                 retry=_retry(LOOKUP_RETRY_SECONDS),
                 timeout=LOOKUP_CALL_SECONDS,
             )
 
-        try:
-            entries = self._in_time(f"insert into {dataset}.{table.name}", insert)
-        except api.GoogleAPICallError as error:
-            if error.code not in _OF_A_ROW:
-                raise
-            if len(ids) == 1:
-                return [RefusedRow(ids[0], [{"reason": "invalid", "location": _of_request(error.code)}])]
-            halves = (ids[: len(ids) // 2], ids[len(ids) // 2 :])
-            return [
-                row
-                for half in halves
-                for row in self._insert_or_halve(dataset, table, {row_id: rows[row_id] for row_id in half})
-            ]
-        return [RefusedRow(ids[entry["index"]], entry["errors"]) for entry in entries]
+        def insert(some: Mapping[str, Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+            return self._in_time(f"insert into {dataset}.{table.name}", lambda: send(some))
+
+        with _mapped(f"insert into {dataset}.{table.name}"):
+            refused = insert_or_halve(rows, insert)
+            if len(rows) > 1 and len(refused) == len(rows) and all(is_malformed(row) for row in refused):
+                raise WarehouseUnavailable(f"BigQuery: insert into {dataset}.{table.name}: each row is refused")
+            return refused
 
     def create_dataset(self, dataset: str) -> None:
         """Create a dataset if it does not exist."""
@@ -416,19 +394,6 @@ def _mapped(what: str) -> Iterator[None]:
         raise WarehouseUnavailable(f"BigQuery: {what}: no result in time") from None
     except _VENDOR_ERRORS as error:
         raise _unavailable(what, error) from error
-
-
-_OF_A_ROW: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
-"""Statuses of a request that one of its rows can cause."""
-
-
-def _of_request(status: int) -> str:
-    """Return what stands in place of a column where a request with one row was refused."""
-    return f"the request, HTTP {int(status)}"
-
-
-def _is_malformed(row: RefusedRow) -> bool:
-    return [error.get("location") for error in row.errors] == [_of_request(HTTPStatus.BAD_REQUEST)]
 
 
 def _unavailable(what: str, error: Exception) -> WarehouseUnavailable:

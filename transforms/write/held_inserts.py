@@ -8,7 +8,8 @@ from typing import Any, Final
 from apache_beam.io.gcp.bigquery import RetryStrategy
 
 from schemas.tables import Table
-from transforms.clients.bigquery import RefusedRow, shared_warehouse
+from transforms.clients.bigquery import shared_warehouse
+from transforms.clients.halved_inserts import RefusedRow
 from transforms.clients.outage import OutageSettings, shared_outage_gate
 from transforms.errors import RowRejected, WarehouseUnavailable
 from transforms.process import once_per_process

@@ -19,6 +19,7 @@ from google.api_core import exceptions as api
 from google.api_core.retry import Retry
 from google.cloud import bigquery
 from google.cloud.bigquery.table import RowIterator
+from requests.adapters import HTTPAdapter
 
 from schemas.identifiers import DatasetPath, ProjectId, checked
 from schemas.record import TableRow, to_row
@@ -57,6 +58,9 @@ LOOKUP_DEADLINE_SECONDS: Final = 25.0
 LOOKUP_CALL_SECONDS: Final = 10.0
 LOOKUP_RETRY_SECONDS: Final = 10.0
 """Longer than most hiccups; what lasts longer is an outage (transforms/clients/outage.py)."""
+
+POOLED_CONNECTIONS: Final = 64
+"""Connections to keep: a worker has 24 threads, which read and write at once, and calls that were given up."""
 
 PROBE_SECONDS: Final = 6.0
 """For calls that look at a dataset or a table, which are made once."""
@@ -128,6 +132,9 @@ class Warehouse:
     def __init__(self, project: str) -> None:
         self.project = project
         self._client = bigquery.Client(project=project)
+        # requests keeps 10, and opens and closes one for each further thread's call.
+        self._client._http.mount("https://", HTTPAdapter(pool_maxsize=POOLED_CONNECTIONS))  # noqa: SLF001 - no other way
+        self._client._http.mount("http://", HTTPAdapter(pool_maxsize=POOLED_CONNECTIONS))  # noqa: SLF001 - an emulator's
 
     def close(self) -> None:
         """Close the connections."""

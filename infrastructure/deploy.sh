@@ -39,6 +39,19 @@ reference() { # target: find it under the version's tag, or push its archive; pr
   echo "$name@$digest"
 }
 
+copy_to_standby() { # images by digest: a region that is down can't give them to a job in the other one
+  local standby image name
+  standby=$(terraform output -json standby_images | jq --raw-output '. // empty')
+  [[ -n $standby ]] || return 0
+  gcloud auth print-access-token | skopeo login --username oauth2accesstoken --password-stdin "${standby%%/*}"
+  for image in "$@"; do
+    name=${image##*/} name=${name%@*}
+    if ! skopeo inspect "docker://$standby/$name:$version" >/dev/null 2>&1; then
+      skopeo copy --quiet --preserve-digests "docker://$image" "docker://$standby/$name:$version"
+    fi
+  done
+}
+
 apply() {
   terraform apply -auto-approve -var-file="environments/$environment.tfvars" -var-file="$images" "$@"
 }
@@ -114,6 +127,7 @@ case $action in
     gcloud auth print-access-token | skopeo login --username oauth2accesstoken --password-stdin "${registry%%/*}"
     launcher=$(reference launcher)
     worker=$(reference worker)
+    copy_to_standby "$launcher" "$worker" >&2
     jq --null-input --arg launcher "$launcher" --arg worker "$worker" \
       '{images: {launcher: $launcher, worker: $worker}}' | tee "$images"
     ;;

@@ -22,3 +22,8 @@ output "crm_readers" {
   description = "Members that read the CRM mirror. If crm_dataset names another project, its owner grants them roles/bigquery.dataViewer on it."
   value       = [for account in ["worker", "replay", "api"] : local.member[account]]
 }
+
+output "standby_images" {
+  description = "Registry of the standby region, to which images are copied; null without one."
+  value       = one([for it in google_artifact_registry_repository.standby : "${it.location}-docker.pkg.dev/${var.project_id}/${it.repository_id}"])
+}

@@ -11,7 +11,8 @@ resource "google_pubsub_topic" "changes" {
   name = each.value
 
   message_storage_policy {
-    allowed_persistence_regions = [var.region]
+    # With a second region, messages can be published while the first one is down.
+    allowed_persistence_regions = compact([var.region, try(var.standby.region, null)])
   }
 
   depends_on = [google_project_service.used]

@@ -17,6 +17,14 @@ resource "google_secret_manager_secret" "held" {
       replicas {
         location = var.region
       }
+      # Replicas are fixed when a secret is created: a new standby region replaces the secrets, whose values are then added again.
+      dynamic "replicas" {
+        for_each = var.standby == null ? [] : [var.standby.region]
+
+        content {
+          location = replicas.value
+        }
+      }
     }
   }
 

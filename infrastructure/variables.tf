@@ -24,6 +24,20 @@ variable "region" {
   default     = "europe-west1"
 }
 
+variable "standby" {
+  description = "A second region, to which the job can be moved if the first one is down. Null: none (docs/runbooks/region-failover.md)."
+  type = object({
+    region          = string
+    subnetwork_cidr = optional(string, "10.20.2.0/24")
+  })
+  default = null
+
+  validation {
+    condition     = var.standby == null ? true : var.standby.region != var.region
+    error_message = "The standby region is another one than region."
+  }
+}
+
 variable "bigquery_location" {
   description = "Location of the datasets; a dataset can't be moved later."
   type        = string

@@ -210,6 +210,54 @@ run "a_mirror_of_another_project_is_named_with_it" {
   expect_failures = [var.crm_dataset]
 }
 
+run "a_standby_region_has_what_a_job_needs" {
+  command = plan
+
+  variables {
+    standby                    = { region = "europe-west4" }
+    salesforce_hosts_reachable = true
+  }
+
+  assert {
+    condition     = alltrue([for topic in google_pubsub_topic.changes : toset(topic.message_storage_policy[0].allowed_persistence_regions) == toset(["europe-west1", "europe-west4"])])
+    error_message = "Changes can be published while one of the two regions is down."
+  }
+  assert {
+    condition = toset(concat(
+      [google_compute_subnetwork.standby[0].region, google_compute_router_nat.standby[0].region],
+      [google_artifact_registry_repository.standby[0].location, google_storage_bucket.standby[0].location],
+    )) == toset(["europe-west4"])
+    error_message = "Subnetwork, way to Salesforce, images and bucket are in the standby region."
+  }
+  assert {
+    condition     = length(google_storage_bucket_iam_member.standby) == 4 && length(google_artifact_registry_repository_iam_member.standby) == 2
+    error_message = "Worker and launcher use the standby's bucket and images."
+  }
+  assert {
+    condition     = length(google_secret_manager_secret.held["salesforce-client-secret"].replication[0].user_managed[0].replicas) == 2
+    error_message = "A secret can be read while one of the two regions is down."
+  }
+}
+
+run "without_a_standby_region_nothing_is_made_for_it" {
+  command = plan
+
+  assert {
+    condition     = length(google_compute_subnetwork.standby) + length(google_storage_bucket.standby) + length(google_artifact_registry_repository.standby) == 0 && output.standby_images == null
+    error_message = "The standby region is optional."
+  }
+}
+
+run "the_standby_region_is_another_one" {
+  command = plan
+
+  variables {
+    standby = { region = "europe-west1" }
+  }
+
+  expect_failures = [var.standby]
+}
+
 run "without_images_there_is_no_job_yet" {
   command = plan
 

@@ -24,7 +24,8 @@ import json, os, pathlib, sys
 
 name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
 answers = json.loads(os.environ["ANSWERS"])
-standard_input = sys.stdin.read() if arguments[:1] == ["console"] or "@-" in arguments else ""
+reads = arguments[:1] == ["console"] or {"@-", "--password-stdin"} & set(arguments)
+standard_input = sys.stdin.read() if reads else ""
 with open(os.environ["CALLS"], "a") as calls:
     calls.write(json.dumps([" ".join([name, *arguments]), standard_input]) + "\\n")
 line = " ".join([name, *arguments, standard_input])
@@ -69,7 +70,10 @@ def checkout(tmp_path: Path) -> Path:
     """Return a folder with deploy.sh, and stand-ins for what it calls."""
     (tmp_path / "infrastructure").mkdir()
     shutil.copy(ROOT / "infrastructure" / "deploy.sh", tmp_path / "infrastructure")
-    for folder, names in ((tmp_path / "bin", ("terraform", "gcloud", "curl")), (tmp_path / ".venv/bin", ("rescore",))):
+    for folder, names in (
+        (tmp_path / "bin", ("terraform", "gcloud", "curl", "skopeo")),
+        (tmp_path / ".venv/bin", ("rescore",)),
+    ):
         folder.mkdir(parents=True)
         for name in names:
             (folder / name).write_text(STAND_IN)
@@ -77,7 +81,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def deploy(checkout: Path, action: str, *, answers: Mapping[str, str | int] | None = None) -> Deployed:
+def deploy(checkout: Path, action: str, *more: str, answers: Mapping[str, str | int] | None = None) -> Deployed:
     """Run deploy.sh for staging; `answers` replaces answers: what a call prints, or its exit code, by words in it."""
     if shutil.which("jq") is None:
         pytest.skip("deploy.sh calls jq, which is not installed")
@@ -92,7 +96,7 @@ def deploy(checkout: Path, action: str, *, answers: Mapping[str, str | int] | No
         "VALIDATION_SECONDS": "0",
         "VALIDATION_ATTEMPTS": "3",
     }
-    script = ["bash", str(checkout / "infrastructure" / "deploy.sh"), action, "staging"]
+    script = ["bash", str(checkout / "infrastructure" / "deploy.sh"), action, "staging", *more]
     ended = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=120, check=False)
     made = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
     return Deployed(ended.returncode, ended.stderr, [call for call, _ in made], dict(made))
@@ -191,6 +195,26 @@ def test_another_action_is_refused_before_anything_is_called(checkout: Path) -> 
     deployed = deploy(checkout, "delete")
     assert (deployed.code, deployed.calls) == (2, [])
     assert "not one of plan, images, tables, update, drain" in deployed.told
+
+
+def test_images_are_copied_to_the_standby_region(checkout: Path) -> None:
+    """By digest and under the version's tag, unless they are there; without a standby region nothing is copied."""
+    standby = "r2-docker.pkg.dev/p/account-rescoring-standby"
+    answers: dict[str, str | int] = {
+        "output -json standby_images": json.dumps(standby),
+        "output -raw images": "r-docker.pkg.dev/p/account-rescoring",
+        "inspect --format": "sha256:1",
+        f"inspect docker://{standby}/launcher:": 0,
+        f"inspect docker://{standby}/worker:": 1,
+    }
+    deployed = deploy(checkout, "images", "the-version", answers=answers)
+    assert deployed.code == 0, deployed.told
+    copied = [call for call in deployed.calls if call.startswith("skopeo copy")]
+    source = "docker://r-docker.pkg.dev/p/account-rescoring/worker@sha256:1"
+    assert copied == [f"skopeo copy --quiet --preserve-digests {source} docker://{standby}/worker:the-version"]
+    deployed = deploy(checkout, "images", "the-version", answers=answers | {"output -json standby_images": "null"})
+    assert deployed.code == 0, deployed.told
+    assert not [call for call in deployed.calls if call.startswith("skopeo copy")]
 
 
 def test_tables_can_be_applied_alone(checkout: Path) -> None:

@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline.config.option_groups import incomplete_groups
 from pipeline.config.options_help import add_options
+from pipeline.config.prompts import named_prompt
 from pipeline.config.settings import Settings, read_settings
 from pipeline.config.sources import CONFIG, ResolvedOptions, resolve_options
 from pipeline.resources.names import resource_path
@@ -32,6 +33,7 @@ from transforms.enrich.context_cache import CacheSettings
 from transforms.errors import RescoringError
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.parse.avro_schemas import AvroSchemas, load_avro_schemas
+from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION
 from transforms.score.prices import Price, load_prices, price_of
 
 T = TypeVar("T")
@@ -154,11 +156,15 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
     """Return the configuration, and the problems of building it."""
     problems = _Problems(label)
     prices = problems.of(lambda: load_prices(settings.prices), instead=load_prices)
+    prompt_version, instruction = problems.of(
+        lambda: named_prompt(settings.prompt_version), instead=lambda: (DEFAULT_PROMPT_VERSION, None)
+    )
     gemini = GeminiSettings(
         project=settings.project,
         location=settings.location,
         model=settings.model,
-        prompt_version=settings.prompt_version,
+        prompt_version=prompt_version,
+        instruction=instruction,
         deadline_seconds=settings.call_deadline_seconds,
         outage_deadline_seconds=settings.gemini_outage_deadline_seconds,
         max_calls_in_flight=settings.max_calls_in_flight,
@@ -238,11 +244,10 @@ def _shadow(settings: Settings, gemini: GeminiSettings, prices: Mapping[str, Pri
     """Return the shadow scores' configuration; None: no shadow scores."""
     if settings.shadow_model is None and settings.shadow_prompt is None:
         return None
-    shadow = replace(
-        gemini,
-        model=settings.shadow_model or gemini.model,
-        prompt_version=settings.shadow_prompt or gemini.prompt_version,
-    )
+    shadow = replace(gemini, model=settings.shadow_model or gemini.model)
+    if settings.shadow_prompt:
+        prompt_version, instruction = named_prompt(settings.shadow_prompt)
+        shadow = replace(shadow, prompt_version=prompt_version, instruction=instruction)
     if shadow == gemini:
         raise OptionError("--shadow_model and --shadow_prompt equal --model and --prompt_version: name another one")
     return ShadowConfig(shadow, price_of(prices, shadow.model), settings.shadow_percent)

@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _values(name: str, schema: Mapping[str, Any]) -> str:
     """Return which values an option takes: one of several, or their type."""
     if name in {"prompt_version", "shadow_prompt"}:
-        return "|".join(prompt_versions())
+        return "|".join(prompt_versions())  # and gs://…, which the help text says
     field = schema["properties"][name]
     value = field.get("anyOf", [field])[0]  # an optional value: its type or null
     if "$ref" in value:

@@ -57,7 +57,7 @@ def _underscored(value: object) -> object:
 
 
 def _prompt_version(version: str) -> str:
-    if version not in prompt_versions():
+    if not version.startswith("gs://") and version not in prompt_versions():
         raise ValueError(f"expected one of {', '.join(prompt_versions())}")
     return version
 
@@ -95,7 +95,11 @@ ServiceAccount = Annotated[
         "a service account such as rescoring-worker@my-project.iam.gserviceaccount.com",
     ),
 ]
-PromptVersion = Annotated[StrictStr, Matches(r"[\w.-]{1,64}", "a version such as v2"), AfterValidator(_prompt_version)]
+PromptVersion = Annotated[
+    StrictStr,
+    Matches(rf"[\w.-]{{1,64}}|{URL_PATTERN}", "a version such as v2, or gs://BUCKET/NAME.md"),
+    AfterValidator(_prompt_version),
+]
 SecretName = Annotated[
     StrictStr,
     Matches(
@@ -142,7 +146,8 @@ class Settings(BaseModel):
     model: Model = Field(DEFAULT_MODEL, description="Gemini model that scores")
     location: Location = Field(DEFAULT_LOCATION, description="Vertex AI location of the model: a region, or global")
     prompt_version: PromptVersion = Field(
-        DEFAULT_PROMPT_VERSION, description="Prompt version: a folder in transforms/prompt/versions"
+        DEFAULT_PROMPT_VERSION,
+        description="Prompt version: a folder in transforms/prompt/versions, or an instruction gs://…/NAME.md",
     )
     accounts_per_call: Count = Field(5, description="Maximum number of accounts in one Gemini call")
     max_prompt_tokens: Count = Field(60_000, description="Maximum size of a Gemini call's prompt, in estimated tokens")
@@ -159,7 +164,9 @@ class Settings(BaseModel):
         BudgetAction.WAIT, description="What accounts beyond the daily token budget do: wait or dead_letter"
     )
     shadow_model: Model | None = Field(None, description="Gemini model that scores a sample again, for comparison")
-    shadow_prompt: PromptVersion | None = Field(None, description="Prompt version that scores a sample again")
+    shadow_prompt: PromptVersion | None = Field(
+        None, description="Prompt version that scores a sample again; as --prompt_version"
+    )
     shadow_percent: Percent = Field(5.0, description="Percentage of changes in the sample for the shadow")
     materiality: NamedFile | None = Field(
         None,

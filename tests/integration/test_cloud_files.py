@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from google.cloud import storage
 from pipeline.config.options import OptionError, RescoringConfig, command_line, config_from
 from transforms.clients import cloud_storage
 from transforms.clients.cloud_storage import MAX_FILE_BYTES, CloudFile, CloudFileError
+from transforms.clients.gemini_api import fixed_part
+from transforms.prompt.prompt import DEFAULT_PROMPT_VERSION, load_instruction
 
 BUCKET: Final = "the-settings"
 RULES: Final = "entities:\n  Account:\n    include: [Industry]\nignore: [Task]\n"
@@ -128,6 +131,44 @@ def test_a_folder_of_too_many_files_is_refused(emulator: storage.Bucket, monkeyp
     _put(emulator, avro__c="3")
     with pytest.raises(OptionError, match=f"gs://{BUCKET}/avro: can't be read: it has more than 2 files"):
         _config(f"--schemas=gs://{BUCKET}/avro")
+
+
+def test_a_prompt_is_read_once_and_is_another_version_if_its_text_changes(emulator: storage.Bucket) -> None:
+    """The instruction travels in the settings of the calls; shadow scores may have one, too."""
+    emulator.blob("prompts/v9.md").upload_from_string("Score the accounts.\n")
+    gemini = _config(f"--prompt_version=gs://{BUCKET}/prompts/v9.md").gemini
+    shadow = _config(f"--shadow_prompt=gs://{BUCKET}/prompts/v9.md").shadow
+    assert shadow
+    emulator.blob("prompts/v9.md").upload_from_string("Score the accounts well.")
+    changed = _config(f"--prompt_version=gs://{BUCKET}/prompts/v9.md").gemini
+    assert shadow.gemini == gemini
+    assert re.fullmatch(r"v9-[0-9a-f]{8}", gemini.prompt_version)
+    assert re.fullmatch(r"v9-[0-9a-f]{8}", changed.prompt_version)
+    assert gemini.prompt_version != changed.prompt_version
+    carried = pickle.loads(pickle.dumps(gemini))  # noqa: S301 - ours
+    assert fixed_part(carried)["systemInstruction"]["parts"] == [{"text": "Score the accounts."}]
+    packaged = fixed_part(_config().gemini)["systemInstruction"]["parts"]
+    assert packaged == [{"text": load_instruction(DEFAULT_PROMPT_VERSION)}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("nowhere.md", None, "can't be read: .*check bucket and name"),
+        ("empty.md", b" \n", "expected an instruction of 1 to 100,000 characters, not 0"),
+        ("long.md", b"x" * 100_001, "expected .*, not 100,001"),
+        ("latin.md", b"\xe9", "not UTF-8"),
+        ("a:b.md", b"Score.", "expected a file name of letters"),
+    ],
+)
+def test_what_is_no_prompt_is_refused(emulator: storage.Bucket, name: str, content: bytes | None, told: str) -> None:
+    """For the score and for the shadow, in one line that names the file."""
+    if content is not None:
+        emulator.blob(name).upload_from_string(content)
+    for option in ("prompt_version", "shadow_prompt"):
+        with pytest.raises(OptionError, match=f"gs://{BUCKET}/{name}: {told}") as refusal:
+            _config(f"--{option}=gs://{BUCKET}/{name}")
+        assert len(str(refusal.value).splitlines()) == 1
 
 
 @contextmanager

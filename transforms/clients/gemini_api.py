@@ -60,6 +60,8 @@ class GeminiSettings:
     location: str = DEFAULT_LOCATION
     model: str = DEFAULT_MODEL
     prompt_version: str = DEFAULT_PROMPT_VERSION
+    instruction: str | None = field(default=None, repr=False)
+    """The text of a prompt version that is not packaged."""
     deadline_seconds: float = 30.0
     """For one call, from the connection to the last byte of the response."""
     outage_deadline_seconds: float = 1_800.0
@@ -117,8 +119,9 @@ class Transport(Protocol):
 
 def fixed_part(settings: GeminiSettings) -> dict[str, Any]:
     """Return the part of a request that is the same in every call; the instruction is first, for Gemini's cache."""
+    instruction = settings.instruction or load_instruction(settings.prompt_version)
     return {
-        "systemInstruction": {"role": "user", "parts": [{"text": load_instruction(settings.prompt_version)}]},
+        "systemInstruction": {"role": "user", "parts": [{"text": instruction}]},
         "generationConfig": {
             "responseMimeType": "application/json",
             "responseJsonSchema": response_schema(ScoreAnswers),

@@ -109,6 +109,7 @@ def test_a_parameter_says_what_it_is(name: str) -> None:
         ("salesforce_auth", "client_credentials", "password"),
         ("dataflow_service_options", "min_num_workers=2,worker_utilization_hint=0.5", "min_num_workers=2;rm"),
         ("materiality", "gs://my-bucket/rules/materiality.yaml", "materiality.yaml"),
+        ("prompt_version", "gs://my-bucket/prompts/v9.md", "prompts/v9.md"),
         ("schemas", "gs://my-bucket/schemas", "/etc/schemas"),
         ("prices", "gs://my-bucket/prices.yaml", "gs://my-bucket"),
         ("number_of_worker_harness_threads", "24", "0"),

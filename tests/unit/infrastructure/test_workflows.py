@@ -77,6 +77,15 @@ def test_production_waits_for_staging() -> None:
     assert "id-token" not in jobs["build"].get("permissions", {})
 
 
+def test_a_deployment_has_what_its_script_runs() -> None:
+    """deploy.sh runs `rescore doctor` of this commit before it changes the job, so the package is installed first."""
+    runs = [step.get("run", "") for step in _steps(WORKFLOWS["deploy-environment.yml"])]
+    installs = runs.index("make install")
+    (applies,) = (place for place, run in enumerate(runs) if 'deploy.sh "$STRATEGY"' in run)
+    assert installs < applies
+    assert "infrastructure/deploy.sh images" in " ".join(runs[installs:applies])
+
+
 def test_makefile_names_its_targets_as_phony() -> None:
     """A file with a target's name would otherwise keep the target from running."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

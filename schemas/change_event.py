@@ -177,6 +177,12 @@ class AccountChange(RecordChange, frozen=True, kw_only=True):
 
     account_id: AccountId
     coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of the changes merged into this one")] = ()
+    scored_as_of: Annotated[ChangeOrder | None, Meta(description="Order of its row, if it is not the event's")] = None
+
+    @property
+    def row_order(self) -> ChangeOrder:
+        """Commit order of the row that follows from the change: a late change's row is the account's newest."""
+        return self.scored_as_of or self.order
 
 
 class UnnamedChange(RecordChange, frozen=True, kw_only=True):

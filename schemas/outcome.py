@@ -30,6 +30,7 @@ class SkipReason(StrEnum):
 
     IMMATERIAL = "immaterial"
     STALE = "stale"
+    ACCOUNT_DELETED = "account_deleted"
     DUPLICATE = "duplicate"
     UNCHANGED_CONTEXT = "unchanged_context"
     OWN_WRITE = "own_write"

@@ -133,7 +133,7 @@ class Score(Record, frozen=True, kw_only=True):
     score_id: Annotated[str, Meta(description="Hash of account, newest change, prompt version and model")]
     event_ids: Annotated[tuple[str, ...], Meta(description="The change events that led to this score, newest first")]
     change_committed_at: Annotated[AwareDatetime, Meta(description="commitTimestamp of the newest change")]
-    change_sequence: Annotated[int, Meta(description="sequenceNumber of the newest change")]
+    change_sequence: Annotated[int, Meta(description="sequenceNumber of the newest change; raised for a late one")]
     scored_at: AwareDatetime
     status: ScoreStatus
     score: Annotated[int | None, Meta(description="0 to 100")] = None

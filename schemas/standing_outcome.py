@@ -46,7 +46,7 @@ STANDING_ORDER: Final = (
     str(OutcomeKind.COALESCED),
     str(OutcomeKind.RESYNC_REQUESTED),
     *map(_skipped, (SkipReason.IMMATERIAL, SkipReason.OWN_WRITE, SkipReason.UNSUPPORTED_ENTITY)),
-    *map(_skipped, (SkipReason.NO_ACCOUNT, SkipReason.STALE)),
+    *map(_skipped, (SkipReason.NO_ACCOUNT, SkipReason.ACCOUNT_DELETED, SkipReason.STALE)),
     *(_dead_lettered(it) for it in ErrorClass if it is not ErrorClass.ROW_REJECTED),
 )
 """Every final outcome: those of changes that reached a score first, failures last. Outcomes that another version wrote

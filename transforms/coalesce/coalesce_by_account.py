@@ -13,7 +13,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.utils.timestamp import Timestamp
 
 from schemas.change_event import AccountChange
-from schemas.outcome import OutcomeKind, SkipReason
+from schemas.outcome import SkipReason
 from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, Decisions, end_window, receive
 from transforms.coders import RecordCoder
 from transforms.ledger import Ledger
@@ -85,8 +85,11 @@ class _MergeBursts(beam.DoFn):
         self.received = Metrics.counter(STAGE, "received_total")
         self.emitted = Metrics.counter(STAGE, "emitted_total")
         self.coalesced = Metrics.counter(STAGE, "coalesced_total")
-        self.duplicates = Metrics.counter(STAGE, "duplicates_total")
-        self.stale = Metrics.counter(STAGE, "stale_total")
+        self.skips = {
+            SkipReason.STALE: Metrics.counter(STAGE, "stale_total"),
+            SkipReason.DUPLICATE: Metrics.counter(STAGE, "duplicates_total"),
+            SkipReason.ACCOUNT_DELETED: Metrics.counter(STAGE, "account_deleted_total"),
+        }
 
     def process(
         self,
@@ -129,19 +132,17 @@ class _MergeBursts(beam.DoFn):
 
     def _end_burst(self, state: AccountState, account: Any) -> _Outputs:
         after, change, decisions = end_window(state, self.limits)
-        if change is None:
+        if after is state:
             return
         account.write(after)
         yield from self._outcomes(decisions)
-        self.emitted.inc()
-        yield change
+        if change:
+            self.emitted.inc()
+            yield change
 
     def _outcomes(self, decisions: Decisions) -> Iterator[TaggedOutcome]:
         for it in decisions:
-            counter = self.coalesced if it.outcome is OutcomeKind.COALESCED else self._skips(it.reason)
+            counter = self.skips[it.reason] if it.reason else self.coalesced
             counter.inc()
             outcome = self.ledger.outcome(it.received, it.outcome, reason=it.reason, coalesced_into=it.coalesced_into)
             yield TaggedOutput(OUTCOMES, outcome)
-
-    def _skips(self, reason: SkipReason | None) -> Any:
-        return self.stale if reason is SkipReason.STALE else self.duplicates

@@ -18,9 +18,17 @@ from typing import Annotated, Final
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import DELETIONS, AccountChange, ChangeType, SourceMessage
+from schemas.change_event import ACCOUNT_ENTITY, DELETIONS, AccountChange, ChangeOrder, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import AwareDatetime, Record
+from transforms.coalesce.emitted_records import (
+    NOTHING_EMITTED,
+    EmittedRecords,
+    contradicts_deletion,
+    deletes_account,
+    is_overtaken_deletion,
+    is_own,
+)
 from transforms.coalesce.record_changes import (
     FieldVersion,
     Position,
@@ -33,6 +41,7 @@ from transforms.coalesce.record_changes import (
 from transforms.ledger import Received
 
 _MIN_RECORDS: Final = 2
+_LAST_SEQUENCE: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -143,16 +152,29 @@ class Pending(Record, frozen=True, kw_only=True):
             return Delivery.of(self.newest)
         return next((other for other in self.others if other.event_id == event_id), None)
 
+    def account_event(self) -> tuple[Position, bool] | None:
+        """Return the newest event of the account itself, and whether it deletes the account; None if there is none."""
+        newest = self.newest
+        if self.records is None:
+            return (position_of(newest), deletes_account(newest)) if is_own(newest) else None
+        account = self.records.get(newest.account_id)
+        return (account.newest, account.effective_change_type() in DELETIONS) if account else None
+
 
 class AccountState(Record, frozen=True, kw_only=True):
     """The state of an account; equal states have equal JSON."""
 
-    emitted: Annotated[tuple[AwareDatetime, int] | None, Meta(description="Order of the last change emitted")] = None
+    emitted: Annotated[
+        tuple[AwareDatetime, int] | None, Meta(description="Order of the row of the last change emitted")
+    ] = None
     recent: Annotated[
         tuple[tuple[str, int], ...],
         Meta(description="Events that went on or into one that did, newest first, and their replay counts"),
     ] = ()
     pending: Pending | None = None
+    emitted_records: Annotated[
+        EmittedRecords | None, Meta(description="None in the state of a release that did not keep it")
+    ] = None
 
     def is_due(self, now: float) -> bool:
         """Whether the pending burst has waited long enough."""
@@ -182,7 +204,8 @@ def receive(
     """Take a change in: it waits, or is skipped as a duplicate or as older than the last emitted change.
 
     A replay is not a duplicate of the delivery that failed: it goes on unless a newer change was emitted meanwhile.
-    Another event with the same commit order as the last emitted change is not older, and waits.
+    Another event with the same commit order as the last emitted change is not older, and waits. An older event that
+    deletes or restores the account waits, too, unless a newer one of the account itself was emitted.
     """
     pending = state.pending
     twin = pending.delivery_of(change.event_id) if pending else None
@@ -200,17 +223,29 @@ def receive(
 def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountState, AccountChange | None, Decisions]:
     """Emit the pending change, if there is one: timers may fire twice, or late.
 
+    If the account was deleted, and no event of the burst is its own, all of them are skipped. A replay of one that went
+    on as the deletion is the deletion again.
+
     At most `max_recent_ids` emitted events are remembered; a repeated event beyond them is stale, not a duplicate.
     """
     pending = state.pending
     if pending is None:
         return state, None, ()
-    change = merged_change(pending)
-    emitted_ids = {change.event_id: change.source.replay_count}
+    before = state.emitted_records or NOTHING_EMITTED
+    account = pending.account_event()
+    ids = {pending.newest.event_id: pending.newest.source.replay_count}
     for other in pending.others:
-        emitted_ids[other.event_id] = other.replay_count
-    recent = (*emitted_ids.items(), *(seen for seen in state.recent if seen[0] not in emitted_ids))
-    after = AccountState(emitted=change.order, recent=recent[: limits.max_recent_ids])
+        ids[other.event_id] = other.replay_count
+    recent = (*ids.items(), *(seen for seen in state.recent if seen[0] not in ids))[: limits.max_recent_ids]
+    change = merged_change(pending)
+    if account is None and before.deleted_at:
+        if all(event_id not in ids for event_id, _ in state.recent):
+            return replace(state, recent=recent, pending=None), None, _skipped_after_deletion(pending)
+        account, change = before.account, _deletion(change)
+    change = _in_order(change, account, state)
+    after = AccountState(
+        emitted=change.row_order, recent=recent, emitted_records=EmittedRecords(account=account or before.account)
+    )
     return after, change, _coalesced(pending.others, change) if pending.others else ()
 
 
@@ -253,9 +288,44 @@ def _refusal(state: AccountState, change: AccountChange) -> SkipReason | None:
     for event_id, replay_count in state.recent:
         if event_id == change.event_id and change.source.replay_count <= replay_count:
             return SkipReason.DUPLICATE
-    if state.emitted is not None and change.order < state.emitted:
+    emitted = state.emitted_records
+    if emitted and emitted.deleted_at and contradicts_deletion(change, emitted.deleted_at):
         return SkipReason.STALE
-    return None
+    if state.emitted is None or change.order >= state.emitted:
+        return None
+    if emitted and deletes_account(change) and not is_overtaken_deletion(change, emitted.account):
+        return None
+    if emitted and emitted.deleted_at and is_own(change):
+        return None
+    return SkipReason.STALE
+
+
+def _in_order(change: AccountChange, account: tuple[Position, bool] | None, state: AccountState) -> AccountChange:
+    """Return a change with the order of its row, which is never older than the account's last row.
+
+    A deletion has the order of the event that deletes the account: related records' newer events do not put off a
+    later UNDELETE. The row of a late change, and of an account that comes back, follows the last row: its sequence
+    number is one higher.
+    """
+    deletes = account is not None and account[1]
+    order = ChangeOrder(*account[0][:2]) if account and deletes else change.order
+    if state.emitted is not None:
+        is_back = not deletes and state.emitted_records is not None and state.emitted_records.deleted_at is not None
+        if order < state.emitted or (is_back and order == state.emitted):
+            committed_at, sequence = state.emitted
+            order = ChangeOrder(committed_at, min(sequence + 1, _LAST_SEQUENCE))
+    return change if order == change.order else replace(change, scored_as_of=order)
+
+
+def _deletion(change: AccountChange) -> AccountChange:
+    """Return the replay of a deletion that a related record's event stood for."""
+    gone = replace(_without_fields(change), flags=change.flags)
+    return replace(gone, entity_name=ACCOUNT_ENTITY, record_id=change.account_id, change_type=ChangeType.DELETE)
+
+
+def _skipped_after_deletion(pending: Pending) -> Decisions:
+    others = (other.received(pending.newest.account_id) for other in pending.others)
+    return tuple(_skipped(it, SkipReason.ACCOUNT_DELETED) for it in (Received.of(pending.newest), *others))
 
 
 def _with_repeat(pending: Pending, change: AccountChange, twin: Delivery) -> tuple[Pending, Received]:

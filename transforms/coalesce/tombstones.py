@@ -12,13 +12,13 @@ def is_deletion(change: AccountChange) -> bool:
 
 
 def tombstone(change: AccountChange, ledger: Ledger) -> ScoringResult:
-    """Return the tombstone of a deleted account; an UNDELETE that is later in commit order revives the account."""
+    """Return the tombstone of a deleted account; a later event of the account itself revives it."""
     row = Score(
         account_id=change.account_id,
         score_id=score_id(change.account_id, change.event_id, "", ""),
         event_ids=(change.event_id, *change.coalesced),
-        change_committed_at=change.committed_at,
-        change_sequence=change.sequence_number,
+        change_committed_at=change.row_order.committed_at,
+        change_sequence=change.row_order.sequence_number,
         scored_at=ledger.now(),
         status=ScoreStatus.TOMBSTONE,
         changed_fields=change.changed_fields,

@@ -140,7 +140,7 @@ def read_after(changes: Iterable[AccountChange], mirror_lag: dt.timedelta) -> di
     """Return for each account the time after which a reading of the mirror contains its newest change."""
     times: dict[str, dt.datetime] = {}
     for change in changes:
-        time = change.committed_at + COMMIT_GRANULARITY + mirror_lag
+        time = change.row_order.committed_at + COMMIT_GRANULARITY + mirror_lag
         times[change.account_id] = max(time, times.get(change.account_id, time))
     return times
 

@@ -71,7 +71,7 @@ def reread_gaps(
         if owner is None or owner == change.account_id:
             reread.append(filled)
         else:
-            reread += [_gone(change), replace(filled, account_id=owner, coalesced=())]
+            reread += [_gone(change), replace(filled, account_id=owner, coalesced=(), scored_as_of=None)]
     return reread
 
 

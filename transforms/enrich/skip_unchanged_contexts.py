@@ -58,7 +58,7 @@ def skip_reason(item: EnrichedChange, last: LastScore | None, gemini: GeminiSett
     if last is None:
         return None
     row = last.row
-    if item.change.order < ChangeOrder(row.change_committed_at, row.change_sequence):
+    if item.change.row_order < ChangeOrder(row.change_committed_at, row.change_sequence):
         return SkipReason.STALE
     is_same = (
         row.status is ScoreStatus.SCORED
@@ -77,8 +77,8 @@ def carried_over(item: EnrichedChange, last: LastScore, gemini: GeminiSettings, 
         row,
         score_id=score_id(change.account_id, change.event_id, gemini.prompt_version, gemini.model),
         event_ids=(change.event_id, *change.coalesced),
-        change_committed_at=change.committed_at,
-        change_sequence=change.sequence_number,
+        change_committed_at=change.row_order.committed_at,
+        change_sequence=change.row_order.sequence_number,
         scored_at=ledger.now(),
         changed_fields=change.changed_fields,
         prompt_tokens=0,

@@ -147,7 +147,7 @@ def _entry(short_id: str, item: EnrichedChange) -> dict[str, Any]:
     context, change = item.context, item.change
     return {
         "id": short_id,
-        "as_of": change.committed_at.date().isoformat(),
+        "as_of": change.row_order.committed_at.date().isoformat(),
         "change_type": change.change_type.value,
         "changed_fields": list(_changed_fields(item)),
         "profile": _shown(context.profile),

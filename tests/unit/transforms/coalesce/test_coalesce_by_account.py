@@ -17,7 +17,7 @@ from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from msgspec.structs import replace
 
-from schemas.change_event import AccountChange
+from schemas.change_event import AccountChange, ChangeType
 from schemas.outcome import Outcome, OutcomeKind, SkipReason
 from tests.fixtures.changes import COMMITTED_AT, change
 from transforms.admit.batch_accounts import BatchAccounts
@@ -175,6 +175,21 @@ def test_a_change_after_the_longest_window_is_not_kept_waiting_by_a_late_timer()
     stream = stream.add_elements([TimestampedValue((501, numbered(3)), 0)])
     script = Script(stream.advance_processing_time(1_000))
     script.run(merges([[2, 1], [3]]))
+
+
+def test_a_cascade_after_the_window_leaves_the_account_deleted() -> None:
+    """Deletions of related records that arrive in a later burst than their account's are skipped."""
+    gone = replace(numbered(1), change_type=ChangeType.DELETE, changed_fields=(), values={})
+    cascade = [
+        replace(numbered(2), entity_name="Contact", record_id="003000000000001AAA", change_type=ChangeType.DELETE),
+        replace(numbered(3), entity_name="Opportunity", record_id="006000000000001AAA"),
+    ]
+
+    def check(changes: list[AccountChange], outcomes: list[Outcome]) -> None:
+        assert merged(changes) == [[1]]
+        assert [row.reason for row in outcomes] == [SkipReason.ACCOUNT_DELETED] * 2
+
+    Script().at(0, gone).at(30, *cascade).at(60).run(check)
 
 
 def test_without_a_window_changes_pass_at_once() -> None:

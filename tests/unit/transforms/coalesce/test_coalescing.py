@@ -99,6 +99,77 @@ def test_a_newer_event_of_the_account_revives_it(kind: ChangeType) -> None:
         assert Account().take(related(3, 3), back, gone).end().emitted[0].entity_name == "Opportunity"
 
 
+@pytest.mark.parametrize("deletion", [ChangeType.DELETE, ChangeType.GAP_DELETE])
+@pytest.mark.parametrize("cascaded", [ChangeType.DELETE, ChangeType.UPDATE])
+def test_records_of_a_deleted_account_do_not_revive_it(deletion: ChangeType, cascaded: ChangeType) -> None:
+    """A related record's event in a later burst than its account's deletion is skipped, and so is its repetition."""
+    gone = event(2, 2, change_type=deletion, changed_fields=(), values={})
+    cascade = related(3, 2, change_type=cascaded)
+    account = Account().take(gone).end().take(cascade, related(4, 5)).end().take(redelivered(cascade)).end()
+    assert [item.change_type for item in account.emitted] == [deletion]
+    assert account.reasons() == [*[SkipReason.ACCOUNT_DELETED] * 2, SkipReason.DUPLICATE]
+    assert account.has_one_outcome_each()
+    older = Account().take(gone).end().take(related(1, 1)).end()
+    assert older.reasons() == [SkipReason.STALE]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ChangeType.CREATE, ChangeType.UNDELETE, ChangeType.GAP_UNDELETE, ChangeType.GAP_OVERFLOW, ChangeType.UPDATE],
+)
+def test_an_event_of_a_deleted_account_revives_it_in_a_later_burst(kind: ChangeType) -> None:
+    """After it, related records' events count again; with one that waits in the same burst, both go on."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(gone).end().take(related(3, 3), event(2, 2, change_type=kind)).end()
+    account.take(related(4, 4)).end()
+    assert [item.event_id for item in account.emitted] == [f"{number:032x}" for number in (1, 3, 4)]
+    assert account.reasons() == [OutcomeKind.COALESCED]
+
+
+def test_a_deletion_that_arrives_late_is_the_newest_row() -> None:
+    """A DELETE after its cascade was scored hides that score; a later UNDELETE still follows the tombstone."""
+    gone = event(2, 2, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    back = event(3, 3, change_type=ChangeType.UNDELETE)
+    account = Account().take(related(5, 5)).end().take(gone).end().take(back).end()
+    orders = [item.row_order for item in account.emitted]
+    assert [item.change_type for item in account.emitted] == [ChangeType.UPDATE, ChangeType.DELETE, ChangeType.UNDELETE]
+    assert orders == sorted(set(orders))
+    assert {order.committed_at for order in orders} == {related(5, 5).committed_at}
+
+
+def test_a_related_record_does_not_put_off_an_undelete() -> None:
+    """A tombstone has the order of the account's own DELETE, although a newer event of its burst stands for it."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(gone, related(5, 5)).end().take(event(3, 3, change_type=ChangeType.UNDELETE)).end()
+    assert [item.event_id for item in account.emitted] == [f"{number:032x}" for number in (5, 3)]
+    assert [item.row_order for item in account.emitted] == [gone.order, account.emitted[1].order]
+
+
+def test_a_deletion_older_than_the_accounts_last_event_is_stale() -> None:
+    """A DELETE that arrives after a newer event of the account: the account was restored since."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    assert Account().take(event(2, 2)).end().take(gone).end().reasons() == [SkipReason.STALE]
+
+
+@pytest.mark.parametrize("kind", [ChangeType.UPDATE, ChangeType.UNDELETE])
+def test_an_update_within_the_second_of_a_deletion_came_before_it(kind: ChangeType) -> None:
+    """Of events with the deletion's commit order, an UPDATE is stale; only another event can follow a DELETE."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(gone).end().take(event(2, 1, change_type=kind)).end()
+    assert account.reasons() == ([SkipReason.STALE] if kind is ChangeType.UPDATE else [])
+    assert len({item.row_order for item in account.emitted}) == len(account.emitted)
+
+
+def test_a_replayed_deletion_is_the_deletion_again() -> None:
+    """Of an event that stood for the deletion of its account, be it the account's or a related record's."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    for carrier, burst in ((gone, [gone]), (related(2, 2), [gone, related(2, 2)])):
+        account = Account().take(*burst).end().take(redelivered(carrier, 1)).end()
+        first, again = account.emitted
+        assert (again.event_id, again.row_order) == (first.event_id, first.row_order)
+        assert (again.entity_name, again.record_id, again.change_type) == ("Account", account_id(), ChangeType.DELETE)
+
+
 @pytest.mark.parametrize(
     ("gap", "merged_type"),
     [

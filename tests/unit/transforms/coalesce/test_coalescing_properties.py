@@ -1,16 +1,20 @@
 """For any deliveries in any order: one change for each burst, one outcome for each delivery."""
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.change_event import AccountChange, ChangeType
+from schemas.change_event import DELETIONS, AccountChange, ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
+from tests.fixtures.changes import COMMITTED_AT
 from tests.fixtures.coalescing import LIMITS, RECORDS, Account, event, redelivered
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits
+from transforms.coalesce.tombstones import is_deletion
 from transforms.coders import RecordCoder
 
 NARROW = CoalescingLimits(max_recent_ids=1, max_pending=2, max_records=2)
@@ -176,8 +180,9 @@ def test_a_change_alone_is_not_altered(burst: list[AccountChange]) -> None:
 def test_over_many_windows_no_older_change_follows(
     orders: tuple[list[AccountChange], list[AccountChange]], data: st.DataObject, limits: CoalescingLimits
 ) -> None:
-    """For any ends of windows, emitted changes are in commit order, the last one is the newest received, and every
-    delivery has one outcome, also with a small memory.
+    """For any ends of windows, rows are in commit order, and every delivery has one outcome, also with a small memory.
+
+    Unless the account is deleted, the last row is as new as the newest change.
     """
     account = Account(limits)
     for item in orders[0]:
@@ -185,11 +190,35 @@ def test_over_many_windows_no_older_change_follows(
         if data.draw(st.booleans()):
             account.end()
     account.end()
-    in_order = [item.order for item in account.emitted]
+    in_order = [item.row_order for item in account.emitted]
     assert in_order == sorted(in_order)
-    assert in_order[-1] == max(item.order for item in orders[0])
+    if not any(item.change_type in DELETIONS and item.entity_name == "Account" for item in orders[0]):
+        assert in_order[-1] >= max(item.order for item in orders[0])
     assert account.has_one_outcome_each()
     assert_coalesced_ends_in_emitted(account)
+
+
+@given(events(), st.data(), st.sampled_from([LIMITS, NARROW]))
+def test_a_deleted_account_is_tombstoned_last(
+    burst: list[AccountChange], data: st.DataObject, limits: CoalescingLimits
+) -> None:
+    """In any order of arrival and for any ends of windows, the newest row is a tombstone if, and only if, the newest
+    event of the account itself deletes it.
+    """
+    in_commit_order = [
+        replace(item, committed_at=COMMITTED_AT + dt.timedelta(seconds=second)) for second, item in enumerate(burst)
+    ]
+    account = Account(limits)
+    for item in data.draw(st.permutations(in_commit_order)):
+        account.take(item)
+        if data.draw(st.booleans()):
+            account.end()
+    account.end()
+    own = [item.change_type for item in in_commit_order if item.entity_name == "Account"]
+    rows = [(item.row_order, is_deletion(item), number) for number, item in enumerate(account.emitted)]
+    assert max(rows) == rows[-1], "current_account_scores shows the last row"
+    assert rows[-1][1] == (bool(own) and own[-1] in DELETIONS)
+    assert account.has_one_outcome_each()
 
 
 def assert_coalesced_ends_in_emitted(account: Account) -> None:

@@ -1,6 +1,7 @@
 """Scoring against the stand-in over real connections: the error class of every fault, and its cost in calls."""
 
 import dataclasses
+import datetime as dt
 import math
 import random
 import time
@@ -16,8 +17,9 @@ import tenacity
 from pipeline.local.gemini import Fault, FaultKind, GeminiStandIn
 from pipeline.local.stack import PROJECT
 from schemas.account_context import EnrichedChange
+from schemas.change_event import ChangeOrder
 from schemas.outcome import OutcomeKind, ScoringResult
-from tests.fixtures.changes import enriched_change
+from tests.fixtures.changes import COMMITTED_AT, change, enriched_change
 from transforms.clients.gemini_api import CircuitPolicy, GeminiSettings
 from transforms.clients.outage import THROTTLED_COUNTER
 from transforms.score import retries
@@ -87,6 +89,17 @@ def test_every_account_of_a_batch_is_scored(engine: ScoringEngine, gemini: Gemin
     assert all(score.accounts_in_call == 5 for score in scores)
     assert sum(score.prompt_tokens or 0 for score in scores) == gemini.stats().prompt_tokens
     assert {result.scored.outcome.outcome for result in results if result.scored} == {OutcomeKind.SCORED}
+
+
+def test_a_late_change_is_scored_as_of_the_order_that_it_follows(engine: ScoringEngine) -> None:
+    """Its row has that order; the score's identity is the event's."""
+    after = ChangeOrder(COMMITTED_AT + dt.timedelta(days=1), 8)
+    (result,) = _score(engine, [enriched_change(1, scored_as_of=after)])
+    assert result.scored
+    row = result.scored.score
+    assert (row.change_committed_at, row.change_sequence) == after
+    assert row.event_ids == (change(1).event_id,)
+    assert result.scored.outcome.committed_at == COMMITTED_AT
 
 
 def test_a_score_does_not_depend_on_its_neighbours(engine: ScoringEngine) -> None:

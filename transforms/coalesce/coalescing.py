@@ -28,6 +28,8 @@ from transforms.coalesce.emitted_records import (
     deletes_account,
     is_overtaken_deletion,
     is_own,
+    remembering,
+    what_is_new,
 )
 from transforms.coalesce.record_changes import (
     FieldVersion,
@@ -42,6 +44,7 @@ from transforms.ledger import Received
 
 _MIN_RECORDS: Final = 2
 _LAST_SEQUENCE: Final = 2**63 - 1
+_AFTER_ALL_IDS: Final = "~"
 
 
 @dataclass(frozen=True)
@@ -201,11 +204,11 @@ Decisions = tuple[Decision, ...]
 def receive(
     state: AccountState, change: AccountChange, now: float, limits: CoalescingLimits
 ) -> tuple[AccountState, Decisions]:
-    """Take a change in: it waits, or is skipped as a duplicate or as older than the last emitted change.
+    """Take a change in: it waits, or is skipped as a duplicate, or because newer emitted events said what it says.
 
-    A replay is not a duplicate of the delivery that failed: it goes on unless a newer change was emitted meanwhile.
-    Another event with the same commit order as the last emitted change is not older, and waits. An older event that
-    deletes or restores the account waits, too, unless a newer one of the account itself was emitted.
+    A replay is not a duplicate of the delivery that failed. Of a late change, what newer events did not say waits.
+    Another event with the same commit order as the last emitted change is not older. An older event that deletes or
+    restores the account waits, too, unless a newer one of the account itself was emitted.
     """
     pending = state.pending
     twin = pending.delivery_of(change.event_id) if pending else None
@@ -213,10 +216,12 @@ def receive(
         kept, dropped = _with_repeat(pending, change, twin)
         after = state if kept is pending else replace(state, pending=kept)
         return after, (_skipped(dropped, SkipReason.DUPLICATE),)
-    reason = _refusal(state, change)
-    if reason:
-        return state, (_skipped(Received.of(change), reason),)
-    pending, decisions = _with_change(pending, change, now, limits)
+    if _is_repeated(state, change):
+        return state, (_skipped(Received.of(change), SkipReason.DUPLICATE),)
+    new = _what_is_new(state, change)
+    if new is None:
+        return state, (_skipped(Received.of(change), SkipReason.STALE),)
+    pending, decisions = _with_change(pending, new, now, limits)
     return replace(state, pending=pending), decisions
 
 
@@ -231,7 +236,7 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
     pending = state.pending
     if pending is None:
         return state, None, ()
-    before = state.emitted_records or NOTHING_EMITTED
+    before = _emitted_records(state)
     account = pending.account_event()
     ids = {pending.newest.event_id: pending.newest.source.replay_count}
     for other in pending.others:
@@ -244,7 +249,15 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
         account, change = before.account, _deletion(change)
     change = _in_order(change, account, state)
     after = AccountState(
-        emitted=change.row_order, recent=recent, emitted_records=EmittedRecords(account=account or before.account)
+        emitted=change.row_order,
+        recent=recent,
+        emitted_records=remembering(
+            before,
+            pending.newest if pending.records is None else pending.records.values(),
+            pending.evicted_through,
+            account or before.account,
+            limits.max_records,
+        ),
     )
     return after, change, _coalesced(pending.others, change) if pending.others else ()
 
@@ -284,20 +297,34 @@ def merged_change(pending: Pending) -> AccountChange:
     )
 
 
-def _refusal(state: AccountState, change: AccountChange) -> SkipReason | None:
-    for event_id, replay_count in state.recent:
-        if event_id == change.event_id and change.source.replay_count <= replay_count:
-            return SkipReason.DUPLICATE
-    emitted = state.emitted_records
-    if emitted and emitted.deleted_at and contradicts_deletion(change, emitted.deleted_at):
-        return SkipReason.STALE
-    if state.emitted is None or change.order >= state.emitted:
+def _is_repeated(state: AccountState, change: AccountChange) -> bool:
+    return any(
+        event_id == change.event_id and change.source.replay_count <= replay_count
+        for event_id, replay_count in state.recent
+    )
+
+
+def _what_is_new(state: AccountState, change: AccountChange) -> AccountChange | None:
+    """Return what a change says that newer emitted ones did not; None if that is nothing."""
+    if state.emitted is None:
+        return change
+    emitted = _emitted_records(state)
+    if emitted.deleted_at and contradicts_deletion(change, emitted.deleted_at):
         return None
-    if emitted and deletes_account(change) and not is_overtaken_deletion(change, emitted.account):
-        return None
-    if emitted and emitted.deleted_at and is_own(change):
-        return None
-    return SkipReason.STALE
+    if change.order >= state.emitted or (emitted.deleted_at and is_own(change)):
+        return change
+    if deletes_account(change):
+        return None if is_overtaken_deletion(change, emitted.account) else change
+    return what_is_new(emitted, change)
+
+
+def _emitted_records(state: AccountState) -> EmittedRecords:
+    """Return what is remembered; of the state of a release that did not keep it, nothing but the last order."""
+    if state.emitted_records is not None:
+        return state.emitted_records
+    if state.emitted is None:
+        return NOTHING_EMITTED
+    return EmittedRecords(evicted_through=(*state.emitted, _AFTER_ALL_IDS))
 
 
 def _in_order(change: AccountChange, account: tuple[Position, bool] | None, state: AccountState) -> AccountChange:

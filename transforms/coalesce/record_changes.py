@@ -128,12 +128,12 @@ class RecordChanges(Record, frozen=True, kw_only=True):
             newest[name] = max(value.position, newest.get(name, value.position))
         parts: dict[str, Position] = {}
         for name, position in newest.items():
-            parts[_compound(name)] = max(position, parts.get(_compound(name), position))
+            parts[compound(name)] = max(position, parts.get(compound(name), position))
         return {
             name: value
             for name, value in self.values.items()
             if value.position
-            == newest_of(value.position, self.known_since, newest[name], newest.get(_compound(name)), parts.get(name))
+            == newest_of(value.position, self.known_since, newest[name], newest.get(compound(name)), parts.get(name))
         }
 
     def change_fields(self) -> dict[str, object]:
@@ -145,7 +145,7 @@ class RecordChanges(Record, frozen=True, kw_only=True):
         for name, value in self.current_values().items():
             if value.kind is ValueKind.CLEARED:
                 cleared[name] = (value.position, value.index)
-            elif value.kind is ValueKind.CHANGED or name in self.changed or _compound(name) in self.changed:
+            elif value.kind is ValueKind.CHANGED or name in self.changed or compound(name) in self.changed:
                 values[name] = value.value
             else:
                 enriched[name] = value.value
@@ -177,6 +177,6 @@ def newest_first(versions: Mapping[str, FieldVersion]) -> tuple[str, ...]:
     return tuple(sorted(by_index, key=lambda name: versions[name][0], reverse=True))
 
 
-def _compound(name: str) -> str:
+def compound(name: str) -> str:
     """Return the compound field that a part belongs to, or the name itself."""
     return name.split(".", 1)[0]

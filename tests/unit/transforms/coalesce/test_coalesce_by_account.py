@@ -192,6 +192,18 @@ def test_a_cascade_after_the_window_leaves_the_account_deleted() -> None:
     Script().at(0, gone).at(30, *cascade).at(60).run(check)
 
 
+def test_a_deal_that_was_won_is_scored_however_late_it_arrives() -> None:
+    """A late change of an opportunity follows the newer change of its account that was emitted before."""
+    won = replace(numbered(1), entity_name="Opportunity", record_id="006000000000001AAA")
+
+    def check(changes: list[AccountChange], outcomes: list[Outcome]) -> None:
+        assert merged(changes) == [[1], [2]]
+        assert [row.reason for row in outcomes] == [SkipReason.STALE]
+        assert changes[1].row_order > changes[0].row_order > changes[1].order
+
+    Script().at(0, numbered(2)).at(30, won, numbered(0)).at(60).run(check)
+
+
 def test_without_a_window_changes_pass_at_once() -> None:
     """A window of 0 seconds merges nothing, and still drops repeated and overtaken changes."""
 

@@ -221,6 +221,47 @@ def test_a_deleted_account_is_tombstoned_last(
     assert account.has_one_outcome_each()
 
 
+@given(arrivals(), st.data(), st.sampled_from([LIMITS, NARROW]))
+def test_no_older_value_follows_a_newer_one(
+    orders: tuple[list[AccountChange], list[AccountChange]], data: st.DataObject, limits: CoalescingLimits
+) -> None:
+    """For any ends of windows, a field's value that is emitted is not older than the one that was emitted before."""
+    account = Account(limits)
+    for item in orders[0]:
+        account.take(item)
+        if data.draw(st.booleans()):
+            account.end()
+    positions = {int(item.event_id, 16): position(item) for item in orders[0]}
+    shown: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for item in account.end().emitted:
+        for name, number in item.values.items():
+            at = shown.setdefault((item.record_id, name), positions[number])
+            assert positions[number] >= at
+            shown[item.record_id, name] = positions[number]
+
+
+@given(arrivals(), st.data())
+def test_a_change_is_stale_only_if_its_record_has_a_newer_event(
+    orders: tuple[list[AccountChange], list[AccountChange]], data: st.DataObject
+) -> None:
+    """However late a change arrives: what no newer event of its record has said goes on, under the newest order."""
+    account = Account()
+    for item in orders[0]:
+        account.take(item)
+        if data.draw(st.booleans()):
+            account.end()
+    newest: dict[str, tuple[Any, ...]] = {}
+    for item in account.end().received:
+        newest[item.record_id] = max(position(item), newest.get(item.record_id, position(item)))
+    is_deleted = any(item.change_type in DELETIONS and item.entity_name == "Account" for item in orders[0])
+    items = {item.event_id: item for item in orders[0]}
+    for decision in account.decisions:
+        if decision.reason is SkipReason.STALE and not is_deleted:
+            item = items[decision.received.event_id]
+            replayed = {other.event_id for other in orders[0] if other.source.replay_count}
+            assert newest[item.record_id] > position(item) or item.event_id in replayed
+
+
 def assert_coalesced_ends_in_emitted(account: Account) -> None:
     """Check that following `coalesced_into` leads to ever newer events, and ends at an emitted one."""
     items = {item.event_id: item for item in account.received}

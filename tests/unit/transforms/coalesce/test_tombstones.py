@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.change_event import ChangeType
+from schemas.change_event import ChangeOrder, ChangeType
 from schemas.outcome import OutcomeKind
 from schemas.score import ScoreStatus
 from tests.fixtures.changes import NOW, change
@@ -21,6 +21,14 @@ def test_a_tombstone_has_the_deletions_position_and_no_score() -> None:
     assert row.score.event_ids == (deleted.event_id, "older")
     assert row.score.flags == ("unusable_value:NumberOfEmployees",)
     assert row.outcome.outcome is OutcomeKind.TOMBSTONED
+
+
+def test_a_tombstone_hides_the_score_that_it_follows() -> None:
+    """A DELETE that arrives after newer rows has the order under which it goes on."""
+    after = ChangeOrder(NOW, 8)
+    row = tombstone(change(change_type=ChangeType.DELETE, scored_as_of=after), Ledger("s", "1", now=lambda: NOW)).scored
+    assert row
+    assert (row.score.change_committed_at, row.score.change_sequence) == after
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.account_context import AccountContext
-from schemas.change_event import AccountChange
+from schemas.change_event import AccountChange, ChangeOrder
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
 from transforms.clients.redis import RedisSettings, RedisStore
 from transforms.enrich.context_cache import (
@@ -52,6 +52,14 @@ def test_a_newer_change_invalidates_its_accounts_entry_alone() -> None:
     cache.keep({account_id(number): context(number) for number in (1, 2)}, read_at=LONG_AFTER)
     newer = change(1, committed_at=LONG_AFTER + dt.timedelta(seconds=1))
     assert _served(cache, newer, change(2)) == {account_id(2)}
+
+
+def test_a_late_change_needs_a_context_of_after_the_change_that_it_follows() -> None:
+    """An entry that was read in between would lack the newer change, whose row the late one's replaces."""
+    cache = _cache()
+    cache.keep({account_id(1): context(1)}, read_at=LONG_AFTER)
+    late = change(1, scored_as_of=ChangeOrder(LONG_AFTER + dt.timedelta(seconds=1), 2))
+    assert _served(cache, late) == set()
 
 
 def test_the_newest_change_of_a_batch_decides() -> None:

@@ -10,7 +10,7 @@ from apache_beam.pvalue import TaggedOutput
 from msgspec import structs
 
 from schemas.account_context import EnrichedChange, context_hash
-from schemas.change_event import ChangeType
+from schemas.change_event import ChangeOrder, ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import to_row
 from schemas.score import Impact, Score, ScoreDriver, ScoreStatus, Tier, score_id
@@ -135,6 +135,20 @@ def test_a_carried_over_row_has_the_last_score_and_the_order_of_the_change() -> 
     again = carried_over(item, LastScore(row=row, is_recent=True), GEMINI, LEDGER)
     assert again.scored
     assert again.scored.score.flags == row.flags
+
+
+def test_a_late_change_is_as_new_as_the_row_that_it_follows() -> None:
+    """It is not stale, and its carried-over row has the order under which it goes on."""
+    follows = ChangeOrder(COMMITTED_AT + dt.timedelta(minutes=1), 3)
+    item = enriched_change(1, scored_as_of=follows)
+    newest = _last(change_committed_at=follows.committed_at, change_sequence=2)
+    assert skip_reason(item, newest, GEMINI) is SkipReason.UNCHANGED_CONTEXT
+    result = carried_over(item, newest, GEMINI, LEDGER)
+    assert result.scored
+    row = result.scored.score
+    assert (row.change_committed_at, row.change_sequence) == follows
+    assert row.event_ids == (item.change.event_id,)
+    assert result.scored.outcome.committed_at == COMMITTED_AT
 
 
 def test_a_carried_over_row_has_the_flags_of_its_change() -> None:

@@ -1,0 +1,158 @@
+"""Deleted accounts, and changes that arrive after newer ones were emitted."""
+
+import pytest
+
+from schemas.change_event import ChangeType
+from schemas.outcome import OutcomeKind, SkipReason
+from tests.fixtures.changes import account_id
+from tests.fixtures.coalescing import Account, event, redelivered, related
+from transforms.coalesce.coalescing import AccountState, CoalescingLimits
+from transforms.coders import RecordCoder
+
+
+def test_a_late_change_of_another_record_goes_on() -> None:
+    """An opportunity that was won before its account's last change, and arrives after it, is the newest row."""
+    newer = event(2, 9, sequence=4)
+    won = related(1, 1, changed_fields=("StageName",), values={"StageName": "Closed Won"})
+    account = Account().take(newer).end().take(won).end()
+    late = account.emitted[1]
+    assert (late.event_id, late.order, late.values) == (won.event_id, won.order, {"StageName": "Closed Won"})
+    assert late.row_order == (newer.committed_at, 5)
+    account.take(redelivered(won), event(3, 5)).end()
+    assert account.reasons() == [SkipReason.DUPLICATE, SkipReason.STALE]
+
+
+def test_a_late_change_says_only_what_newer_ones_did_not() -> None:
+    """Of a late change's fields, those that a newer event of the record changed are left out."""
+    newer = event(2, 2, changed_fields=("Rating", "BillingAddress.City"), values={"BillingAddress.City": "Oslo"})
+    late = event(
+        1,
+        1,
+        changed_fields=("Type", "Rating", "Website", "BillingAddress"),
+        values={"Type": "Customer", "Rating": "Cold", "BillingAddress": {"City": "Bergen"}},
+        nulled_fields=("Website",),
+        enriched={"Industry": "Energy"},
+    )
+    (_, change) = Account().take(newer).end().take(late).end().emitted
+    assert change.changed_fields == ("Type", "Website", "BillingAddress")
+    assert (change.values, change.nulled_fields) == ({"Type": "Customer"}, ("Website",))
+    assert change.enriched == {"Industry": "Energy"}
+
+
+@pytest.mark.parametrize("kind", [ChangeType.CREATE, ChangeType.UNDELETE, ChangeType.DELETE, ChangeType.GAP_UPDATE])
+def test_a_change_before_the_whole_record_is_stale(kind: ChangeType) -> None:
+    """After an event that stands for a whole record, an older change of that record is stale, whatever its fields."""
+    whole = related(2, 2, change_type=kind, changed_fields=(), values={})
+    late = related(1, 1, changed_fields=("Amount",), values={"Amount": 1})
+    assert Account().take(whole).end().take(late).end().reasons() == [SkipReason.STALE]
+
+
+def test_a_late_gap_and_a_late_deletion() -> None:
+    """A late gap event is read again, although updates are newer; a late DELETE of a record that has some is stale."""
+    update = related(2, 2, changed_fields=("Amount",), values={"Amount": 1})
+    gap = related(1, 1, change_type=ChangeType.GAP_UPDATE, changed_fields=(), values={})
+    gone = related(3, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(update).end().take(gone).end().take(gap).end()
+    assert [item.event_id for item in account.emitted] == [update.event_id, gap.event_id]
+    assert account.reasons() == [SkipReason.STALE]
+
+
+def test_what_was_evicted_counts_as_said() -> None:
+    """Of more records than are remembered, changes older than the evicted ones are stale; newer ones go on."""
+    account = Account(CoalescingLimits(max_records=2))
+    for number, record in ((4, 1), (5, 2), (6, 3), (7, 0)):
+        account.take(related(number, number, record=record)).end()
+    account.take(related(3, 3, record=1, changed_fields=("Amount",))).end()
+    account.take(related(9, 6, record=1, changed_fields=("Amount",))).end()
+    assert account.reasons() == [SkipReason.STALE]
+    assert account.emitted[-1].changed_fields == ("Amount",)
+
+
+def test_a_late_change_is_stale_in_the_state_of_an_older_release() -> None:
+    """A state that does not say what was emitted, but only when."""
+    newer = event(2, 2)
+    account = Account(state=AccountState(emitted=newer.order)).take(related(1, 1)).end()
+    assert account.reasons() == [SkipReason.STALE]
+    assert Account(state=AccountState(emitted=newer.order)).take(related(3, 3)).end().emitted
+
+
+def test_the_memory_of_emitted_changes_is_bounded() -> None:
+    """Thousands of fields in hundreds of records leave a state of some 15 KB."""
+    account = Account()
+    for number in range(100):
+        names = tuple(f"Field{number}_{field}__c" for field in range(2_500))
+        contact = f"003{number:012d}AAA"
+        account.take(event(2 * number, number, entity_name="Contact", record_id=contact, changed_fields=names)).end()
+        account.take(event(2 * number + 1, number, changed_fields=names[:5])).end()
+    assert len(RecordCoder(AccountState).encode(account.state)) < 30_000
+
+
+@pytest.mark.parametrize("deletion", [ChangeType.DELETE, ChangeType.GAP_DELETE])
+@pytest.mark.parametrize("cascaded", [ChangeType.DELETE, ChangeType.UPDATE])
+def test_records_of_a_deleted_account_do_not_revive_it(deletion: ChangeType, cascaded: ChangeType) -> None:
+    """A related record's event in a later burst than its account's deletion is skipped, and so is its repetition."""
+    gone = event(2, 2, change_type=deletion, changed_fields=(), values={})
+    cascade = related(3, 2, change_type=cascaded)
+    account = Account().take(gone).end().take(cascade, related(4, 5)).end().take(redelivered(cascade)).end()
+    assert [item.change_type for item in account.emitted] == [deletion]
+    assert account.reasons() == [*[SkipReason.ACCOUNT_DELETED] * 2, SkipReason.DUPLICATE]
+    assert account.has_one_outcome_each()
+    older = Account().take(gone).end().take(related(1, 1)).end()
+    assert older.reasons() == [SkipReason.STALE]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ChangeType.CREATE, ChangeType.UNDELETE, ChangeType.GAP_UNDELETE, ChangeType.GAP_OVERFLOW, ChangeType.UPDATE],
+)
+def test_an_event_of_a_deleted_account_revives_it_in_a_later_burst(kind: ChangeType) -> None:
+    """After it, related records' events count again; with one that waits in the same burst, both go on."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(gone).end().take(related(3, 3), event(2, 2, change_type=kind)).end()
+    account.take(related(4, 4)).end()
+    assert [item.event_id for item in account.emitted] == [f"{number:032x}" for number in (1, 3, 4)]
+    assert account.reasons() == [OutcomeKind.COALESCED]
+
+
+def test_a_deletion_that_arrives_late_is_the_newest_row() -> None:
+    """A DELETE after its cascade was scored hides that score; a later UNDELETE still follows the tombstone."""
+    gone = event(2, 2, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    back = event(3, 3, change_type=ChangeType.UNDELETE)
+    account = Account().take(related(5, 5)).end().take(gone).end().take(back).end()
+    orders = [item.row_order for item in account.emitted]
+    assert [item.change_type for item in account.emitted] == [ChangeType.UPDATE, ChangeType.DELETE, ChangeType.UNDELETE]
+    assert orders == sorted(set(orders))
+    assert {order.committed_at for order in orders} == {related(5, 5).committed_at}
+
+
+def test_a_related_record_does_not_put_off_an_undelete() -> None:
+    """A tombstone has the order of the account's own DELETE, although a newer event of its burst stands for it."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(gone, related(5, 5)).end().take(event(3, 3, change_type=ChangeType.UNDELETE)).end()
+    assert [item.event_id for item in account.emitted] == [f"{number:032x}" for number in (5, 3)]
+    assert [item.row_order for item in account.emitted] == [gone.order, account.emitted[1].order]
+
+
+def test_a_deletion_older_than_the_accounts_last_event_is_stale() -> None:
+    """A DELETE that arrives after a newer event of the account: the account was restored since."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    assert Account().take(event(2, 2)).end().take(gone).end().reasons() == [SkipReason.STALE]
+
+
+@pytest.mark.parametrize("kind", [ChangeType.UPDATE, ChangeType.UNDELETE])
+def test_an_update_within_the_second_of_a_deletion_came_before_it(kind: ChangeType) -> None:
+    """Of events with the deletion's commit order, an UPDATE is stale; only another event can follow a DELETE."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(gone).end().take(event(2, 1, change_type=kind)).end()
+    assert account.reasons() == ([SkipReason.STALE] if kind is ChangeType.UPDATE else [])
+    assert len({item.row_order for item in account.emitted}) == len(account.emitted)
+
+
+def test_a_replayed_deletion_is_the_deletion_again() -> None:
+    """Of an event that stood for the deletion of its account, be it the account's or a related record's."""
+    gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    for carrier, burst in ((gone, [gone]), (related(2, 2), [gone, related(2, 2)])):
+        account = Account().take(*burst).end().take(redelivered(carrier, 1)).end()
+        first, again = account.emitted
+        assert (again.event_id, again.row_order) == (first.event_id, first.row_order)
+        assert (again.entity_name, again.record_id, again.change_type) == ("Account", account_id(), ChangeType.DELETE)

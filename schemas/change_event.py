@@ -172,12 +172,38 @@ class RecordChange(Record, frozen=True, kw_only=True):
         return ChangeOrder(self.committed_at, self.sequence_number)
 
 
+class RecordValues(Record, frozen=True, kw_only=True):
+    """What events say of one record, as far as an account context shows it; event and order are those of the newest."""
+
+    event_id: str
+    entity_name: str
+    record_id: str
+    change_type: ChangeType
+    committed_at: AwareDatetime
+    sequence_number: int
+    changed_fields: tuple[str, ...] = ()
+    nulled_fields: tuple[str, ...] = ()
+    values: Values = field(default_factory=dict)
+    enriched: Values = field(default_factory=dict)
+
+
 class AccountChange(RecordChange, frozen=True, kw_only=True):
     """What one change event says about one account."""
 
     account_id: AccountId
     coalesced: Annotated[tuple[str, ...], Meta(description="event_ids of the changes merged into this one")] = ()
+    records: Annotated[
+        tuple[RecordValues, ...],
+        Meta(description="What the burst, and what was emitted shortly before, says of other records, or of this one"),
+    ] = ()
     scored_as_of: Annotated[ChangeOrder | None, Meta(description="Order of its row, if it is not the event's")] = None
+
+    @property
+    def said(self) -> tuple["AccountChange | RecordValues", ...]:
+        """What is known of each record since the mirror may have been filled; of its own record, what `records` has."""
+        if any(record.record_id == self.record_id for record in self.records):
+            return self.records
+        return (*self.records, self)
 
     @property
     def row_order(self) -> ChangeOrder:

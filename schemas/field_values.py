@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from schemas.change_event import ACCOUNT_ENTITY, EPOCH_MS_2100
+from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD, EPOCH_MS_2100
 from schemas.salesforce_ids import normalize_record_id
 from schemas.score import Flag
 
@@ -44,6 +44,11 @@ class Column:
     name: str
     read: Reader
     required: bool = False
+
+
+def context_fields(entity: str) -> frozenset[str]:
+    """Return the fields of an entity that are read for an account context."""
+    return _CONTEXT_FIELDS.get(entity, _NONE)
 
 
 def unusable_fields(entity: str, values: Mapping[str, Any]) -> list[str]:
@@ -195,4 +200,9 @@ _READERS: Final[Mapping[str, Mapping[str, Reader]]] = {
         "BillingAddress": _no_value,
     },
     OPPORTUNITY_ENTITY: {field: column.read for field, column in OPPORTUNITY_COLUMNS.items()},
+}
+_NONE: Final = frozenset[str]()
+_CONTEXT_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    ACCOUNT_ENTITY: frozenset(_READERS[ACCOUNT_ENTITY]) | {"Name"},
+    OPPORTUNITY_ENTITY: frozenset(_READERS[OPPORTUNITY_ENTITY]) | {ACCOUNT_FIELD},
 }

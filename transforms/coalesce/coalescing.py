@@ -24,10 +24,14 @@ from schemas.record import AwareDatetime, Record
 from transforms.coalesce.emitted_records import (
     NOTHING_EMITTED,
     EmittedRecords,
+    MemoryBounds,
+    account_event,
     contradicts_deletion,
     deletes_account,
+    first_remembered,
     is_overtaken_deletion,
     is_own,
+    known_records,
     remembering,
     what_is_new,
 )
@@ -53,7 +57,8 @@ class CoalescingLimits:
 
     `max_records` bounds the records whose field values a burst keeps (a mass update can touch thousands of contacts).
     Values of further records are unknown, which is safe: the context is read from the mirror. A burst with a gap event
-    waits at least `gap_delay_seconds`, so that the mirror catches up with what the gap event does not say.
+    waits at least `gap_delay_seconds`, so that the mirror catches up with what the gap event does not say. For
+    `keep_values_seconds` after their commit, values are laid over the mirror's in the scores of later bursts, too.
     """
 
     window_seconds: float = 20.0
@@ -62,12 +67,13 @@ class CoalescingLimits:
     max_pending: int = 200
     max_records: int = 16
     gap_delay_seconds: float = 0.0
+    keep_values_seconds: float = 900.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.window_seconds <= self.max_window_seconds:
             raise ValueError("expected 0 <= window_seconds <= max_window_seconds")
-        if self.gap_delay_seconds < 0:
-            raise ValueError("expected gap_delay_seconds >= 0")
+        if self.gap_delay_seconds < 0 or self.keep_values_seconds < 0:
+            raise ValueError("expected gap_delay_seconds >= 0 and keep_values_seconds >= 0")
         if min(self.max_recent_ids, self.max_pending) < 1 or self.max_records < _MIN_RECORDS:
             raise ValueError("expected max_recent_ids >= 1, max_pending >= 1 and max_records >= 2")
 
@@ -159,7 +165,7 @@ class Pending(Record, frozen=True, kw_only=True):
         """Return the newest event of the account itself, and whether it deletes the account; None if there is none."""
         newest = self.newest
         if self.records is None:
-            return (position_of(newest), deletes_account(newest)) if is_own(newest) else None
+            return account_event(newest)
         account = self.records.get(newest.account_id)
         return (account.newest, account.effective_change_type() in DELETIONS) if account else None
 
@@ -236,6 +242,8 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
     pending = state.pending
     if pending is None:
         return state, None, ()
+    if state.emitted is None and pending.records is None:
+        return _first(pending.newest), pending.newest, ()
     before = _emitted_records(state)
     account = pending.account_event()
     ids = {pending.newest.event_id: pending.newest.source.replay_count}
@@ -247,19 +255,32 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
         if all(event_id not in ids for event_id, _ in state.recent):
             return replace(state, recent=recent, pending=None), None, _skipped_after_deletion(pending)
         account, change = before.account, _deletion(change)
-    change = _in_order(change, account, state)
+    horizon = dt.datetime.fromtimestamp(max(0.0, pending.ends_at - limits.keep_values_seconds), dt.UTC)
+    bounds = MemoryBounds(limits.max_records, horizon)
+    burst = pending.newest if pending.records is None else pending.records
+    records = () if account and account[1] else known_records(before, burst, change.record_id, bounds)
+    change = _in_order(replace(change, records=records) if records else change, account, state)
     after = AccountState(
         emitted=change.row_order,
         recent=recent,
         emitted_records=remembering(
             before,
-            pending.newest if pending.records is None else pending.records.values(),
+            burst if isinstance(burst, AccountChange) else burst.values(),
             pending.evicted_through,
             account or before.account,
-            limits.max_records,
+            bounds,
         ),
     )
     return after, change, _coalesced(pending.others, change) if pending.others else ()
+
+
+def _first(change: AccountChange) -> AccountState:
+    """Return the state after an account's first burst of one event, which is what happens most: it must be cheap."""
+    return AccountState(
+        emitted=(change.committed_at, change.sequence_number),
+        recent=((change.event_id, change.source.replay_count),),
+        emitted_records=first_remembered(change),
+    )
 
 
 def merged_change(pending: Pending) -> AccountChange:
@@ -298,10 +319,10 @@ def merged_change(pending: Pending) -> AccountChange:
 
 
 def _is_repeated(state: AccountState, change: AccountChange) -> bool:
-    return any(
-        event_id == change.event_id and change.source.replay_count <= replay_count
-        for event_id, replay_count in state.recent
-    )
+    for event_id, replay_count in state.recent:
+        if event_id == change.event_id:
+            return change.source.replay_count <= replay_count
+    return False
 
 
 def _what_is_new(state: AccountState, change: AccountChange) -> AccountChange | None:

@@ -7,14 +7,16 @@ An account that was deleted stays so until an event of its own says that it exis
 those of a cascading delete, say nothing about it.
 """
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import DELETIONS, AccountChange, ChangeType
-from schemas.record import AwareDatetime, Record
+from schemas.change_event import DELETIONS, AccountChange, ChangeType, RecordValues
+from schemas.field_values import context_fields
+from schemas.record import Record
 from transforms.coalesce.record_changes import Position, RecordChanges, compound, newest_of, position_of
 
 MAX_NAMES: Final = 200
@@ -22,43 +24,11 @@ MAX_NAMES_LENGTH: Final = 8_000
 """Of the changed fields that are remembered of a record. If it has more, any older change of it is stale."""
 
 
-class EmittedEvent(Record, frozen=True, kw_only=True):
-    """What is remembered of an event that was emitted alone, as most are; the next burst makes RecordChanges of it."""
+class MemoryBounds(NamedTuple):
+    """Of how many records something is kept, and the time before which values are in the mirror, and are dropped."""
 
-    event_id: str
-    entity_name: str
-    record_id: str
-    change_type: ChangeType
-    committed_at: AwareDatetime
-    sequence_number: int
-    changed_fields: tuple[str, ...]
-
-    @classmethod
-    def of(cls, change: AccountChange) -> "EmittedEvent":
-        """Return what is remembered of a change."""
-        return cls(
-            event_id=change.event_id,
-            entity_name=change.entity_name,
-            record_id=change.record_id,
-            change_type=change.change_type,
-            committed_at=change.committed_at,
-            sequence_number=change.sequence_number,
-            changed_fields=change.changed_fields,
-        )
-
-    def record_changes(self) -> RecordChanges:
-        """Return what the event says of its record, without values."""
-        position = (self.committed_at, self.sequence_number, self.event_id)
-        return RecordChanges(
-            entity_name=self.entity_name,
-            record_id=self.record_id,
-            newest=position,
-            change_type=self.change_type,
-            known_since=None if self.change_type is ChangeType.UPDATE else position,
-            gap=(position, self.change_type) if self.change_type.is_gap else None,
-            changed={name: (position, index) for index, name in enumerate(dict.fromkeys(self.changed_fields))},
-            values={},
-        )
+    max_records: int
+    horizon: dt.datetime
 
 
 class EmittedRecords(Record, frozen=True, kw_only=True):
@@ -67,7 +37,9 @@ class EmittedRecords(Record, frozen=True, kw_only=True):
     account: Annotated[
         tuple[Position, bool] | None, Meta(description="The newest event of the account itself; whether it deleted it")
     ] = None
-    last: Annotated[EmittedEvent | None, Meta(description="Not yet in `records`")] = None
+    last: Annotated[
+        RecordValues | None, Meta(description="The last event if it was emitted alone; not yet in `records`")
+    ] = None
     records: Annotated[dict[str, RecordChanges], Meta(description="The newest, by record id")] = field(
         default_factory=dict
     )
@@ -80,10 +52,24 @@ class EmittedRecords(Record, frozen=True, kw_only=True):
 
     def all_records(self) -> dict[str, RecordChanges]:
         """Return what is remembered, by record id."""
-        return self.records if self.last is None else merged_records(self.records, [self.last.record_changes()])
+        return self.records if self.last is None else merged_records(self.records, [RecordChanges.of(self.last)])
 
 
 NOTHING_EMITTED: Final = EmittedRecords()
+
+
+def first_remembered(change: AccountChange) -> EmittedRecords:
+    """Return what is remembered after an account's first event."""
+    if len(change.changed_fields) > MAX_NAMES:
+        return remembering(NOTHING_EMITTED, change, None, account_event(change), MemoryBounds(1, change.committed_at))
+    if change.record_id != change.account_id:
+        return EmittedRecords(last=_values_of_event(change))
+    return EmittedRecords(account=account_event(change), last=_values_of_event(change))
+
+
+def account_event(change: AccountChange) -> tuple[Position, bool] | None:
+    """Return an event of the account itself, and whether it deletes the account; None if it is of a related record."""
+    return (position_of(change), change.change_type in DELETIONS) if is_own(change) else None
 
 
 def remembering(
@@ -91,27 +77,82 @@ def remembering(
     burst: AccountChange | Iterable[RecordChanges],
     evicted_through: Position | None,
     account: tuple[Position, bool] | None,
-    max_records: int,
+    bounds: MemoryBounds,
 ) -> EmittedRecords:
     """Return what is remembered after another burst: one event, or what several said of their records.
 
-    `evicted_through` is the burst's newest event that its limits evicted. Beyond `max_records` records, those with the
+    `evicted_through` is the burst's newest event that its limits evicted. Beyond the bound of records, those with the
     oldest events are evicted.
     """
-    records = before.all_records()
+    records = {record_id: _recent(record, bounds.horizon) for record_id, record in before.all_records().items()}
     evicted_through = newest_of(before.evicted_through, evicted_through)
     last = None
     if not isinstance(burst, AccountChange):
-        records = merged_records(records, map(_remembered, burst))
+        records = merged_records(records, map(_for_contexts, burst))
     elif len(burst.changed_fields) <= MAX_NAMES:
-        last = EmittedEvent.of(burst)
+        last = _values_of_event(burst)
     else:
-        records = merged_records(records, [_remembered(RecordChanges.of(burst))])
-    if len(records) > max_records:
+        records = merged_records(records, [_for_contexts(RecordChanges.of(burst))])
+    if len(records) > bounds.max_records:
         by_age = sorted(records.values(), key=lambda record: record.newest, reverse=True)
-        records = {record.record_id: record for record in by_age[:max_records]}
-        evicted_through = newest_of(evicted_through, by_age[max_records].newest)
+        records = {record.record_id: record for record in by_age[: bounds.max_records]}
+        evicted_through = newest_of(evicted_through, by_age[bounds.max_records].newest)
     return EmittedRecords(account=account, last=last, records=records, evicted_through=evicted_through)
+
+
+def known_records(
+    before: EmittedRecords,
+    burst: AccountChange | Mapping[str, RecordChanges],
+    shown_id: str,
+    bounds: MemoryBounds,
+) -> tuple[RecordValues, ...]:
+    """Return what the burst, and changes that were emitted after the horizon, say of the records of a context.
+
+    The record with `shown_id`, whose values the merged change has, is among them if more is known of it than these.
+    Beyond the bound of records, those with the oldest events are left out.
+    """
+    horizon = bounds.horizon
+    recent = (_recent(record, horizon) for record in before.all_records().values())
+    known = {record.record_id: record for record in recent if _is_telling(record, horizon)}
+    if isinstance(burst, AccountChange):
+        if not known:
+            return ()
+        burst = {burst.record_id: RecordChanges.of(burst)}
+    records: dict[str, RecordChanges] = {}
+    for record_id in known.keys() | burst.keys():
+        earlier, now = known.get(record_id), burst.get(record_id)
+        if earlier:
+            records[record_id] = earlier.merged(now) if now else earlier
+        elif now and record_id != shown_id:
+            records[record_id] = now
+    newest = sorted(records.values(), key=lambda record: record.newest, reverse=True)
+    told = (_values_of_record(record) for record in newest[: bounds.max_records] if context_fields(record.entity_name))
+    return tuple(it for it in told if it.values or it.enriched or it.nulled_fields or it.change_type in DELETIONS)
+
+
+def _recent(record: RecordChanges, horizon: dt.datetime) -> RecordChanges:
+    if all(value.position[0] >= horizon for value in record.values.values()):
+        return record
+    return replace(record, values={name: it for name, it in record.values.items() if it.position[0] >= horizon})
+
+
+def _is_telling(record: RecordChanges, horizon: dt.datetime) -> bool:
+    return bool(record.values) or (record.change_type in DELETIONS and record.newest[0] >= horizon)
+
+
+def _values_of_record(record: RecordChanges) -> RecordValues:
+    committed_at, sequence_number, event_id = record.newest
+    told: dict[str, Any] = _for_contexts(record).change_fields()
+    return RecordValues(
+        event_id=event_id,
+        entity_name=record.entity_name,
+        record_id=record.record_id,
+        change_type=record.change_type,
+        committed_at=committed_at,
+        sequence_number=sequence_number,
+        changed_fields=tuple(sorted(_of(record.changed, context_fields(record.entity_name)))),
+        **told,
+    )
 
 
 def merged_records(records: Mapping[str, RecordChanges], others: Iterable[RecordChanges]) -> dict[str, RecordChanges]:
@@ -123,8 +164,28 @@ def merged_records(records: Mapping[str, RecordChanges], others: Iterable[Record
     return merged
 
 
-def _remembered(record: RecordChanges) -> RecordChanges:
-    return replace(record, values={})
+def _values_of_event(change: AccountChange) -> RecordValues:
+    fields = context_fields(change.entity_name)
+    return RecordValues(
+        event_id=change.event_id,
+        entity_name=change.entity_name,
+        record_id=change.record_id,
+        change_type=change.change_type,
+        committed_at=change.committed_at,
+        sequence_number=change.sequence_number,
+        changed_fields=change.changed_fields,
+        nulled_fields=tuple(name for name in change.nulled_fields if name in fields) if change.nulled_fields else (),
+        values=_of(change.values, fields) if fields else {},
+        enriched=_of(change.enriched, fields) if fields and change.enriched else {},
+    )
+
+
+def _of(values: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in fields}
+
+
+def _for_contexts(record: RecordChanges) -> RecordChanges:
+    return replace(record, values=_of(record.values, context_fields(record.entity_name)))
 
 
 def _bounded(record: RecordChanges) -> RecordChanges:
@@ -163,7 +224,7 @@ def _without(change: AccountChange, said: set[str]) -> AccountChange | None:
     names = tuple(name for name in change.changed_fields if name not in said and compound(name) not in said)
     if not names:
         return None
-    if len(names) == len(change.changed_fields):
+    if not said:
         return change
     gone = said | {compound(name) for name in said}
 

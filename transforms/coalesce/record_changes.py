@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import DELETIONS, WHOLE_RECORD_GAPS, AccountChange, ChangeType
+from schemas.change_event import DELETIONS, WHOLE_RECORD_GAPS, AccountChange, ChangeType, RecordValues
 from schemas.record import AwareDatetime, Record
 
 Position = tuple[AwareDatetime, int, str]
@@ -65,7 +65,7 @@ class RecordChanges(Record, frozen=True, kw_only=True):
     values: dict[str, FieldValue] = field(name="facts")
 
     @classmethod
-    def of(cls, change: AccountChange) -> "RecordChanges":
+    def of(cls, change: AccountChange | RecordValues) -> "RecordChanges":
         """Return what one event says; a gap event gives no values, a deletion only enriched ones."""
         position = position_of(change)
         values: dict[str, FieldValue] = {}
@@ -156,7 +156,7 @@ class RecordChanges(Record, frozen=True, kw_only=True):
         return {f"{self.entity_name}.{name}": version for name, version in self.changed.items()}
 
 
-def position_of(change: AccountChange) -> Position:
+def position_of(change: AccountChange | RecordValues) -> Position:
     """Return an event's position among the account's events."""
     return (change.committed_at, change.sequence_number, change.event_id)
 

@@ -25,7 +25,9 @@ IN_CONTEXT: Final = "enriched"
 
 
 def join_contexts(
-    changes: Sequence[AccountChange], contexts: Mapping[str, AccountContext | WarehouseError]
+    changes: Sequence[AccountChange],
+    contexts: Mapping[str, AccountContext | WarehouseError],
+    most_opportunities: int = ContextBounds.opportunities,
 ) -> Iterator[EnrichedChange | tuple[AccountChange, WarehouseError]]:
     """Yield each change with its account's context, or with the reason why it has none.
 
@@ -39,7 +41,7 @@ def join_contexts(
                 f"the CRM mirror has no account {change.account_id}, and the event lacks its name and two more values"
             )
         elif isinstance(context, AccountContext):
-            context = overlay(context, change)
+            context = overlay(context, change, most_opportunities)
         if isinstance(context, AccountContext):
             yield EnrichedChange(change=change, context=context)
         else:
@@ -88,7 +90,7 @@ class _LookUp(beam.DoFn):
     def process(self, batch: Iterable[AccountChange]) -> Iterator[list[EnrichedChange] | TaggedDeadLetter]:
         changes = list(batch)
         enriched = []
-        for joined in join_contexts(changes, self._contexts(changes)):
+        for joined in join_contexts(changes, self._contexts(changes), self.config.bounds.opportunities):
             if isinstance(joined, EnrichedChange):
                 enriched.append(joined)
             else:

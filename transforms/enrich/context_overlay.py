@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.account_context import AccountContext, AccountProfile, Opportunity
-from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD, DELETIONS, WHOLE_RECORDS, AccountChange
+from schemas.change_event import (
+    ACCOUNT_ENTITY,
+    ACCOUNT_FIELD,
+    DELETIONS,
+    WHOLE_RECORDS,
+    AccountChange,
+    RecordValues,
+)
 from schemas.field_values import (
     ACCOUNT_COLUMNS,
     NAME_PARTS,
@@ -24,22 +31,29 @@ from schemas.salesforce_fields import MODIFIED_FIELD
 UNKNOWN: Final = "unknown"
 """Name or stage of an opportunity whose event has only the other one."""
 
+Said = AccountChange | RecordValues
+"""What a change says of one record."""
+
 _VALUES_FOR_A_CONTEXT: Final = 2
 _ID_LENGTH: Final = 15
 
 
-def overlay(context: AccountContext, change: AccountChange) -> AccountContext:
-    """Return the context with the values of the change, if they are at least as new as the mirror's record.
+def overlay(context: AccountContext, change: AccountChange, most_opportunities: int | None = None) -> AccountContext:
+    """Return the context with the values of the change, if they are at least as new as the mirror's records.
 
-    A change of the account updates the profile, a change of an opportunity that opportunity. Other changes, and older
-    ones, leave the context as it is.
+    What it says of the account updates the profile, what it says of an opportunity that opportunity. Other records, and
+    older values, leave the context as it is. New opportunities push out the oldest ones beyond `most_opportunities`.
     """
-    if change.entity_name == ACCOUNT_ENTITY:
-        profile = _overlaid_profile(context.profile, change)
-        return context if profile is context.profile else context.model_copy(update={"profile": profile})
-    if change.entity_name == OPPORTUNITY_ENTITY:
-        return _with_opportunity(context, change)
-    return context
+    after = context
+    for said in change.said:
+        if said.entity_name == ACCOUNT_ENTITY:
+            profile = _overlaid_profile(after.profile, said)
+            after = after if profile is after.profile else after.model_copy(update={"profile": profile})
+        elif said.entity_name == OPPORTUNITY_ENTITY:
+            after = _with_opportunity(after, said, mirror=context)
+    if most_opportunities is None or len(after.opportunities) <= most_opportunities:
+        return after
+    return after.model_copy(update={"opportunities": after.opportunities[:most_opportunities]})
 
 
 def context_from_change(change: AccountChange) -> AccountContext | None:
@@ -47,16 +61,18 @@ def context_from_change(change: AccountChange) -> AccountContext | None:
 
     Ids do not count, since the prompt leaves them out.
     """
-    if change.entity_name != ACCOUNT_ENTITY or change.change_type in DELETIONS:
+    account = next((said for said in change.said if said.entity_name == ACCOUNT_ENTITY), None)
+    if account is None or account.change_type in DELETIONS:
         return None
-    known = _account_values(change)
+    known = _account_values(account)
     informative = [name for name, value in known.items() if name in _INFORMATIVE_COLUMNS and value is not None]
     if known.get("name") is None or len(informative) < _VALUES_FOR_A_CONTEXT:
         return None
-    return AccountContext(profile=AccountProfile(account_id=change.account_id, modified_at=known_at(change), **known))
+    profile = AccountProfile(account_id=change.account_id, modified_at=known_at(account), **known)
+    return overlay(AccountContext(profile=profile), change)
 
 
-def known_at(change: AccountChange) -> dt.datetime:
+def known_at(change: Said) -> dt.datetime:
     """Return the time as of which the change's values hold: its commit, or the last write of a record read again.
 
     A gap event has no values of its own. Those it has were read from Salesforce after the event, so its commit time
@@ -69,7 +85,7 @@ def known_at(change: AccountChange) -> dt.datetime:
         return change.committed_at
 
 
-def _overlaid_profile(profile: AccountProfile, change: AccountChange) -> AccountProfile:
+def _overlaid_profile(profile: AccountProfile, change: Said) -> AccountProfile:
     if change.change_type in DELETIONS or known_at(change) < profile.modified_at:
         return profile
     known = _account_values(change)
@@ -77,40 +93,40 @@ def _overlaid_profile(profile: AccountProfile, change: AccountChange) -> Account
     return profile.model_copy(update={**known, "modified_at": known_at(change)}) if known else profile
 
 
-def _with_opportunity(context: AccountContext, change: AccountChange) -> AccountContext:
+def _with_opportunity(context: AccountContext, change: Said, mirror: AccountContext) -> AccountContext:
     old = next((it for it in context.opportunities if it.opportunity_id == change.record_id), None)
     others = tuple(it for it in context.opportunities if it is not old)
     if old and known_at(change) < old.modified_at:
         return context
-    if change.change_type in DELETIONS or _is_moved_away(change):
+    if change.change_type in DELETIONS or _is_moved_away(change, context.profile.account_id):
         return context.model_copy(update={"opportunities": others}) if old else context
     known = _values(change, OPPORTUNITY_COLUMNS)
     if not known:
         return context
     if old:
         new = old.model_copy(update={**known, "modified_at": known_at(change)})
-    elif not known.keys() & {"name", "stage"} or _is_behind(context, change):
+    elif not known.keys() & {"name", "stage"} or _is_behind(mirror, change):
         return context
     else:
-        new = _new_opportunity(change, known)
+        new = _new_opportunity(change, context.profile.account_id, known)
     return context.model_copy(update={"opportunities": _newest_first((new, *others))})
 
 
-def _is_moved_away(change: AccountChange) -> bool:
+def _is_moved_away(change: Said, account_id: str) -> bool:
     """Whether a related record belongs to another account, or to none, since this change of its former account."""
     if ACCOUNT_FIELD in change.nulled_fields:
         return True
     now = change.values.get(ACCOUNT_FIELD)
     # Either form of an id begins with the same 15 characters.
-    return isinstance(now, str) and now[:_ID_LENGTH] != change.account_id[:_ID_LENGTH]
+    return isinstance(now, str) and now[:_ID_LENGTH] != account_id[:_ID_LENGTH]
 
 
-def _is_behind(context: AccountContext, change: AccountChange) -> bool:
+def _is_behind(context: AccountContext, change: Said) -> bool:
     """Whether the mirror has newer opportunities: then it lacks this one because it was deleted or moved."""
     return any(it.modified_at > known_at(change) for it in context.opportunities)
 
 
-def _new_opportunity(change: AccountChange, known: Mapping[str, Any]) -> Opportunity:
+def _new_opportunity(change: Said, account_id: str, known: Mapping[str, Any]) -> Opportunity:
     # Salesforce sends both flags with the stage that sets them; without them, the standard stage names decide.
     stage = known.get("stage", UNKNOWN)
     defaults = {
@@ -121,7 +137,7 @@ def _new_opportunity(change: AccountChange, known: Mapping[str, Any]) -> Opportu
     }
     return Opportunity(
         opportunity_id=change.record_id,
-        account_id=change.account_id,
+        account_id=account_id,
         modified_at=known_at(change),
         **{**defaults, **known},
     )
@@ -133,14 +149,14 @@ def _newest_first(opportunities: tuple[Opportunity, ...]) -> tuple[Opportunity, 
     return tuple(sorted(by_id, key=lambda it: it.modified_at, reverse=True))
 
 
-def _account_values(change: AccountChange) -> dict[str, Any]:
+def _account_values(change: Said) -> dict[str, Any]:
     values = _values(change, ACCOUNT_COLUMNS)
     if "name" not in values and (name := _person_name(change)):
         values["name"] = name
     return values
 
 
-def _values(change: AccountChange, columns: Mapping[str, Column]) -> dict[str, Any]:
+def _values(change: Said, columns: Mapping[str, Column]) -> dict[str, Any]:
     """Return the values of columns that the change has, None where cleared; changed values win over enriched ones."""
     known: dict[str, Any] = {}
     for name in change.nulled_fields:
@@ -157,7 +173,7 @@ def _values(change: AccountChange, columns: Mapping[str, Column]) -> dict[str, A
     return known
 
 
-def _person_name(change: AccountChange) -> str | None:
+def _person_name(change: Said) -> str | None:
     """Return a person account's name as Salesforce composes it: first, middle, last, suffix, without salutation.
 
     None if a part changed to an unknown value, or if the event has only one of first and last name: the other one is

@@ -10,7 +10,14 @@ from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from msgspec.structs import replace
 
-from schemas.change_event import ACCOUNT_ENTITY, WHOLE_RECORD_GAPS, AccountChange, AccountFields, ChangeType
+from schemas.change_event import (
+    ACCOUNT_ENTITY,
+    WHOLE_RECORD_GAPS,
+    AccountChange,
+    AccountFields,
+    ChangeType,
+    RecordValues,
+)
 from schemas.field_values import unusable_fields, unusable_value_flags
 from schemas.outcome import OutcomeKind
 from schemas.salesforce_fields import CONTEXT_FIELDS, MODIFIED_FIELD
@@ -71,7 +78,7 @@ def reread_gaps(
         if owner is None or owner == change.account_id:
             reread.append(filled)
         else:
-            reread += [_gone(change), replace(filled, account_id=owner, coalesced=(), scored_as_of=None)]
+            reread += [_gone(change), replace(filled, account_id=owner, coalesced=(), records=(), scored_as_of=None)]
     return reread
 
 
@@ -95,13 +102,18 @@ def _reread(change: AccountChange, record: SalesforceRecord) -> AccountChange:
         nulled_fields=tuple(sorted(name for name, value in record.values.items() if value is None)),
         changed_fields=tuple(dict.fromkeys((*change.changed_fields, *new))),
         enriched={},  # they are older than the record
+        records=_of_other_records(change),
         flags=tuple(sorted({*change.flags, *unusable_value_flags(change.entity_name, unusable)})),
     )
 
 
 def _gone(change: AccountChange) -> AccountChange:
     nothing: dict[str, Any] = {"changed_fields": (), "nulled_fields": (), "values": {}, "enriched": {}}
-    return replace(change, change_type=ChangeType.GAP_DELETE, **nothing)
+    return replace(change, change_type=ChangeType.GAP_DELETE, records=_of_other_records(change), **nothing)
+
+
+def _of_other_records(change: AccountChange) -> tuple[RecordValues, ...]:
+    return tuple(record for record in change.records if record.record_id != change.record_id)
 
 
 def _named_account(record: SalesforceRecord, account_fields: Iterable[str]) -> str | None:

@@ -204,6 +204,21 @@ def test_a_deal_that_was_won_is_scored_however_late_it_arrives() -> None:
     Script().at(0, numbered(2)).at(30, won, numbered(0)).at(60).run(check)
 
 
+def test_a_won_deal_is_told_with_its_accounts_change_and_with_the_next_one() -> None:
+    """The values of a burst's records go on, and those that were emitted a minute before go on again."""
+    won = {"StageName": "Closed Won"}
+    deal = replace(
+        numbered(1), entity_name="Opportunity", record_id="006000000000001AAA", changed_fields=tuple(won), values=won
+    )
+
+    def check(changes: list[AccountChange], _outcomes: list[Outcome]) -> None:
+        assert merged(changes) == [[2, 1], [3]]
+        assert [change.values == {"Rating": "Hot"} for change in changes] == [True, True]
+        assert [[said.values for said in change.records] for change in changes] == [[won], [{"Rating": "Hot"}, won]]
+
+    Script().at(0, deal, numbered(2)).at(60, numbered(3)).at(100).run(check)
+
+
 def test_without_a_window_changes_pass_at_once() -> None:
     """A window of 0 seconds merges nothing, and still drops repeated and overtaken changes."""
 

@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.change_event import DELETIONS, AccountChange, ChangeType
+from schemas.field_values import context_fields
 from schemas.outcome import OutcomeKind, SkipReason
 from tests.fixtures.changes import COMMITTED_AT
 from tests.fixtures.coalescing import LIMITS, RECORDS, Account, event, redelivered
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits
+from transforms.coalesce.record_changes import position_of
 from transforms.coalesce.tombstones import is_deletion
 from transforms.coders import RecordCoder
 
@@ -260,6 +262,60 @@ def test_a_change_is_stale_only_if_its_record_has_a_newer_event(
             item = items[decision.received.event_id]
             replayed = {other.event_id for other in orders[0] if other.source.replay_count}
             assert newest[item.record_id] > position(item) or item.event_id in replayed
+
+
+def told_of(change: AccountChange) -> dict[str, tuple[dict[str, Any], set[str]]]:
+    """Return the values and cleared fields that a change tells a context, by record."""
+    told = {}
+    for said in change.said:
+        fields = context_fields(said.entity_name)
+        values = {name: it for name, it in {**said.values, **said.enriched}.items() if name in fields}
+        told[said.record_id] = (values, set(said.nulled_fields) & fields)
+    return {record_id: it for record_id, it in told.items() if any(it)}
+
+
+def expected_of(items: Iterable[AccountChange]) -> dict[str, tuple[dict[str, Any], set[str]]]:
+    """Return what events tell a context, applied in commit order."""
+    told = {}
+    by_record: dict[str, list[AccountChange]] = {}
+    for item in items:
+        by_record.setdefault(item.record_id, []).append(item)
+    for record_id, events_of in by_record.items():
+        fields = context_fields(RECORDS[record_id])
+        read = read_in_order(events_of)
+        values = {name: it for name, it in (read["values"] | read["enriched"]).items() if name in fields}
+        told[record_id] = (values, read["nulled_fields"] & fields)
+    return {record_id: it for record_id, it in told.items() if any(it)}
+
+
+@given(events())
+def test_a_merged_change_tells_all_that_the_burst_says_of_a_context(burst: list[AccountChange]) -> None:
+    """Values of each record, not only of the newest one; nothing if the account is deleted."""
+    (merged,) = Account().take(*burst).end().emitted
+    if is_deletion(merged):
+        assert not merged.records
+        return
+    assert told_of(merged) == expected_of(burst)
+    assert merged.records == tuple(sorted(merged.records, key=position_of, reverse=True))
+
+
+@given(arrivals(), st.data())
+def test_the_last_row_tells_the_newest_values_in_any_order_of_arrival(
+    orders: tuple[list[AccountChange], list[AccountChange]], data: st.DataObject
+) -> None:
+    """For any ends of windows, within the time for which the mirror may lag, as long as the account is not deleted.
+
+    Enriched values are left out: a stale change's are not kept.
+    """
+    assume(not any(is_deletion(item) for item in orders[0]))
+    account = Account()
+    arrived = [replace(item, enriched={}) for item in orders[0]]
+    for item in arrived:
+        account.take(item)
+        if data.draw(st.booleans()):
+            account.end()
+    account.end()
+    assert told_of(account.emitted[-1]) == expected_of({item.event_id: item for item in arrived}.values())
 
 
 def assert_coalesced_ends_in_emitted(account: Account) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from schemas.change_event import ChangeType
+from schemas.change_event import AccountChange, ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
-from tests.fixtures.changes import account_id
+from tests.fixtures.changes import COMMITTED_AT, account_id
 from tests.fixtures.coalescing import Account, event, redelivered, related
 from transforms.coalesce.coalescing import AccountState, CoalescingLimits
 from transforms.coders import RecordCoder
@@ -156,3 +156,54 @@ def test_a_replayed_deletion_is_the_deletion_again() -> None:
         first, again = account.emitted
         assert (again.event_id, again.row_order) == (first.event_id, first.row_order)
         assert (again.entity_name, again.record_id, again.change_type) == ("Account", account_id(), ChangeType.DELETE)
+
+
+WON = related(1, 1, changed_fields=("StageName",), values={"StageName": "Closed Won"})
+
+
+def told(change: AccountChange) -> dict[str, dict[str, object]]:
+    """Return the values that a change tells, by record."""
+    return {said.record_id: said.values for said in change.said}
+
+
+def test_the_values_of_all_records_of_a_burst_go_on() -> None:
+    """A deal that was won, and the account that a flow updates after it."""
+    (change,) = Account().take(event(2, 2), WON).end().emitted
+    assert (change.entity_name, change.changed_fields) == ("Account", ("Rating", "Opportunity.StageName"))
+    assert told(change) == {account_id(): {"Rating": "Hot"}, WON.record_id: {"StageName": "Closed Won"}}
+
+
+def test_only_fields_that_a_context_shows_go_on_of_other_records() -> None:
+    """Their size is bounded by what Salesforce's fields hold; a contact has none."""
+    deal = related(3, 3, changed_fields=("Notes__c", "Amount"), values={"Notes__c": "x" * 10**6, "Amount": 5})
+    contact = related(4, 4, record=3, changed_fields=("Title",), values={"Title": "CEO"})
+    (change,) = Account().take(event(9, 9), deal, contact).end().emitted
+    assert told(change) == {account_id(): {"Rating": "Hot"}, deal.record_id: {"Amount": 5}}
+
+
+@pytest.mark.parametrize(("minutes", "is_behind"), [(14, True), (16, False)])
+def test_values_are_known_while_the_mirror_may_lack_them(minutes: int, is_behind: bool) -> None:  # noqa: FBT001 - a case
+    """A later burst has what was emitted before, for fifteen minutes after its commit; then the mirror has it."""
+    now = COMMITTED_AT.timestamp() + 60 * minutes
+    later = event(2, 60 * minutes)
+    account = Account().take(WON, now=COMMITTED_AT.timestamp() + 5).end().take(later, now=now).end()
+    won = {WON.record_id: {"StageName": "Closed Won"}} if is_behind else {}
+    assert told(account.emitted[1]) == {account_id(): {"Rating": "Hot"}, **won}
+    if not is_behind:
+        account.take(event(3, 60 * minutes + 60), now=now + 60).end()
+        assert "Closed Won" not in RecordCoder(AccountState).encode(account.state).decode()
+
+
+def test_a_late_change_does_not_hide_newer_values() -> None:
+    """Its row follows the newer one's, and has its values, too, although the mirror may lack them."""
+    newer = event(2, 9, changed_fields=("Rating",), values={"Rating": "Hot"})
+    late = event(1, 1, changed_fields=("Type", "Rating"), values={"Type": "Customer", "Rating": "Cold"})
+    account = Account().take(newer).end().take(late).end()
+    assert told(account.emitted[1]) == {account_id(): {"Rating": "Hot", "Type": "Customer"}}
+    assert account.emitted[1].values == {"Type": "Customer"}
+
+
+def test_a_deletion_tells_nothing_else() -> None:
+    """A tombstone needs no values."""
+    gone = event(2, 2, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    assert Account().take(WON, gone).end().emitted[0].records == ()

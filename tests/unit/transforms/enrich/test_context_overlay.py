@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.account_context import AccountContext, AccountProfile, Opportunity
-from schemas.change_event import AccountChange, ChangeType
+from schemas.change_event import AccountChange, ChangeType, RecordValues
 from schemas.field_values import ACCOUNT_COLUMNS
 from schemas.salesforce_fields import PROFILE_FIELDS
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context
@@ -331,3 +331,59 @@ def test_an_account_that_the_mirror_lacks_has_a_context_from_its_event() -> None
 def test_too_little_makes_no_context(values: dict[str, Any], fields: dict[str, Any]) -> None:
     """An account without a name or with too few values, and a deleted one, are not scored from the event."""
     assert context_from_change(_account(values, **fields)) is None
+
+
+def _said_of_deal(values: dict[str, Any] | None = None, **fields: Any) -> RecordValues:
+    defaults: dict[str, Any] = {
+        "event_id": "5" * 32,
+        "entity_name": "Opportunity",
+        "record_id": OPPORTUNITY_ID,
+        "change_type": ChangeType.UPDATE,
+        "committed_at": LATER,
+        "sequence_number": 1,
+        "changed_fields": tuple(values or ()),
+        "values": values or {},
+    }
+    return RecordValues(**defaults | fields)
+
+
+def test_values_of_every_record_of_a_burst_are_laid_over() -> None:
+    """An opportunity that was won, in a burst that the account's own change stands for."""
+    won = _said_of_deal({"StageName": "Closed Won", "IsWon": True, "IsClosed": True})
+    after = overlay(_with_deal(), _account({"Rating": "Cold"}, records=(won,)))
+    assert (after.profile.rating, _deal(after).stage, _deal(after).is_won) == ("Cold", "Closed Won", True)
+    older = _said_of_deal({"StageName": "Closed Won"}, committed_at=COMMITTED_AT - SECOND)
+    assert overlay(_with_deal(), _account({}, records=(older,))) == _with_deal()
+    gone = _said_of_deal(change_type=ChangeType.DELETE)
+    assert len(overlay(_with_deal(), _account({}, records=(gone,))).opportunities) == 1
+
+
+def test_what_is_known_of_the_changes_own_record_takes_its_place() -> None:
+    """It has the values of the change and those that were emitted shortly before."""
+    known = _said_of_deal({"Rating": "Cold", "Industry": "Mining"}, entity_name="Account", record_id=account_id())
+    profile = overlay(context(), _account({"Rating": "Cold"}, committed_at=COMMITTED_AT, records=(known,))).profile
+    assert (profile.rating, profile.industry, profile.modified_at) == ("Cold", "Mining", LATER)
+
+
+def test_new_opportunities_of_a_burst_are_told_from_deleted_ones() -> None:
+    """Each is compared with the mirror's opportunities, not with those that the same burst adds."""
+    new = [
+        _said_of_deal({"Name": "Deal"}, record_id=f"00600000000000{number}AAA", committed_at=LATER + number * SECOND)
+        for number in (7, 6)
+    ]
+    after = overlay(context(), _account({}, records=tuple(new)))
+    assert [it.opportunity_id for it in after.opportunities][:2] == [it.record_id for it in new]
+    assert len(after.opportunities) == 3
+    assert [it.opportunity_id for it in overlay(context(), _account({}, records=tuple(new)), 1).opportunities] == [
+        new[0].record_id
+    ]
+
+
+def test_a_context_from_the_event_alone_has_all_of_its_records() -> None:
+    """Of an account that the mirror lacks: its values and its opportunities, whichever event is the newest."""
+    account = _said_of_deal(
+        {"Name": "Acme", "Industry": "Energy", "Rating": "Hot"}, entity_name="Account", record_id=account_id()
+    )
+    found = context_from_change(_opportunity_change({"Name": "Deal", "StageName": "Closed Won"}, records=(account,)))
+    assert found
+    assert (found.profile.name, found.opportunities[0].stage) == ("Acme", "Closed Won")

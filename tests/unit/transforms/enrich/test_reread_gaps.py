@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from schemas.change_event import AccountChange, ChangeType
+from schemas.change_event import AccountChange, ChangeOrder, ChangeType, RecordValues
 from schemas.field_values import ACCOUNT_COLUMNS, OPPORTUNITY_COLUMNS
 from schemas.record import to_json
 from schemas.salesforce_fields import OPPORTUNITY_FIELDS, PROFILE_FIELDS
@@ -178,3 +178,26 @@ def test_a_task_belongs_to_the_account_that_it_is_about() -> None:
     _, joined = _reread([gap], _record(task, AccountId=None, WhatId=account_id(2)))
     assert joined.account_id == account_id(2)
     assert len(_reread([gap], _record(task, AccountId=None, WhatId=OPPORTUNITY))) == 1
+
+
+def test_a_record_that_was_read_again_is_newer_than_what_was_known_of_it() -> None:
+    """Of what a burst said, other records' values stay; those of another account's row are left out."""
+    gap = _opportunity_gap()
+    deal, account = (
+        RecordValues(
+            event_id="5" * 32,
+            entity_name=entity,
+            record_id=record_id,
+            change_type=ChangeType.UPDATE,
+            committed_at=COMMITTED_AT,
+            sequence_number=1,
+            values={"Name": "Before"},
+        )
+        for entity, record_id in (("Opportunity", gap.record_id), ("Account", gap.account_id))
+    )
+    known = replace(gap, records=(deal, account), scored_as_of=ChangeOrder(COMMITTED_AT, 7))
+    (filled,) = _reread([known], _record(gap.record_id, StageName="Closed Won", AccountId=gap.account_id))
+    assert (filled.records, filled.said) == ((account,), (account, filled))
+    gone, moved = _reread([known], _record(gap.record_id, AccountId=account_id(2)))
+    assert (gone.records, gone.scored_as_of) == ((account,), known.scored_as_of)
+    assert (moved.records, moved.scored_as_of) == ((), None)

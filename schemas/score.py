@@ -114,6 +114,10 @@ class Flag(StrEnum):
     """A field of a change event has a value that it can't hold, which is left out. In a row, a colon and the field
     follow, such as `unusable_value:AnnualRevenue` or `unusable_value:Opportunity.Amount`."""
 
+    VALUES_CUT = "values_cut"
+    """A burst had more fields, or larger values, than are kept: `changed_fields` lacks names of fields that no
+    context shows."""
+
 
 class ScoreStatus(StrEnum):
     """Kind of a row of `account_scores`."""

@@ -28,7 +28,7 @@ from transforms.clients.outage import OutageSettings
 from transforms.clients.redis import RedisSettings
 from transforms.clients.salesforce_api import SalesforceSettings
 from transforms.clients.secrets import check_secret, is_secret_name
-from transforms.coalesce.coalescing import CoalescingLimits
+from transforms.coalesce.account_state import CoalescingLimits
 from transforms.enrich.context_cache import CacheSettings
 from transforms.errors import RescoringError
 from transforms.filter.materiality import Materiality, load_materiality

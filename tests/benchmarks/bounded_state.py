@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from schemas.record import to_json
 from tests.fixtures.changes import COMMITTED_AT, account_id, change
-from transforms.coalesce.coalescing import AccountState, CoalescingLimits, end_window, receive
+from transforms.coalesce.account_state import AccountState, CoalescingLimits
+from transforms.coalesce.coalescing import end_window, receive
 
 EVENTS = 1_000_000
 ACCOUNTS = 8_803

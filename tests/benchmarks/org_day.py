@@ -22,7 +22,8 @@ from pipeline.local.crm.sample_events import generate_flat_events
 from schemas.change_event import AccountChange, SourceMessage, UnnamedChange
 from schemas.outcome import Outcome, OutcomeKind, dead_lettered
 from tests.fixtures.changes import ACCOUNT_FIELDS
-from transforms.coalesce.coalescing import AccountState, CoalescingLimits, Decisions, end_window, receive
+from transforms.coalesce.account_state import AccountState, CoalescingLimits
+from transforms.coalesce.coalescing import Decisions, end_window, receive
 from transforms.coalesce.tombstones import is_deletion
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.find.account_cache import CACHED_RECORDS, CACHED_SECONDS

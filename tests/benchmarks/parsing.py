@@ -12,7 +12,8 @@ from schemas.change_event import AccountChange, ChangeEventHeader, SourceMessage
 from tests.benchmarks.org_day import ACCOUNTS, DAY_START
 from tests.benchmarks.ratios import report, side_by_side
 from tests.fixtures.changes import ACCOUNT_FIELDS, payload
-from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, end_window, receive
+from transforms.coalesce.account_state import NEW_ACCOUNT, AccountState, CoalescingLimits
+from transforms.coalesce.coalescing import end_window, receive
 from transforms.filter.materiality import Materiality, load_materiality
 from transforms.parse.message_parsing import parse_message
 

@@ -138,19 +138,20 @@ def measure(name: str) -> None:
     """Print the megabytes of a message, and the seconds, megabytes and records of parsing it."""
     source = SourceMessage(payload=MESSAGES[name]())
     parse_message(SourceMessage(payload=payload()), account_fields=ACCOUNT_FIELDS)
-    before = _peak()
+    before = peak()
     started = time.perf_counter()
     records = parse_message(source, account_fields=ACCOUNT_FIELDS)
     seconds = time.perf_counter() - started
     changes = sum(isinstance(record, AccountChange) for record in records)
     carried = sum(len(_source(record).payload) for record in records)
     sys.stdout.write(
-        f"{name:45}{len(source.payload) / 1e6:6.2f} {seconds:6.2f} {_peak() - before:6.0f} "
+        f"{name:45}{len(source.payload) / 1e6:6.2f} {seconds:6.2f} {peak() - before:6.0f} "
         f"{changes:7,} changes {len(records) - changes:5,} others {carried / 1e6:6.1f} MB carried\n"
     )
 
 
-def _peak() -> float:
+def peak() -> float:
+    """Return the most megabytes that the process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KILOBYTES
 
 

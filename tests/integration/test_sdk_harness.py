@@ -13,8 +13,8 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from schemas.change_event import AccountChange
 from schemas.outcome import SkipReason
 from tests.fixtures.changes import account_id, change
+from transforms.coalesce.account_state import CoalescingLimits
 from transforms.coalesce.coalesce_by_account import CoalesceByAccount
-from transforms.coalesce.coalescing import CoalescingLimits
 
 HARNESS = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
 

@@ -12,7 +12,8 @@ from pipeline.ledger.explanation import Explanation, explain_message
 from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import SkipReason
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, change, event, payload
-from transforms.coalesce.coalescing import AccountState, CoalescingLimits, end_window, receive
+from transforms.coalesce.account_state import AccountState, CoalescingLimits
+from transforms.coalesce.coalescing import end_window, receive
 from transforms.coalesce.tombstones import is_deletion
 from transforms.enrich.reread_gaps import needs_reread
 from transforms.filter.materiality import Materiality, load_materiality

@@ -14,7 +14,8 @@ from apache_beam.utils.timestamp import Timestamp
 
 from schemas.change_event import AccountChange
 from schemas.outcome import SkipReason
-from transforms.coalesce.coalescing import NEW_ACCOUNT, AccountState, CoalescingLimits, Decisions, end_window, receive
+from transforms.coalesce.account_state import NEW_ACCOUNT, AccountState, CoalescingLimits
+from transforms.coalesce.coalescing import Decisions, end_window, receive
 from transforms.coders import RecordCoder
 from transforms.ledger import Ledger
 from transforms.outputs import OUTCOMES, TaggedOutcome, stamped

@@ -5,27 +5,29 @@ merges by the maximum of (time, sequence, event id), so the order of arrival doe
 
 Events are told apart by `event_id`. Two with the same id are taken to have the same content: a redelivery and a replay
 keep the id and the payload.
-
-Attributes are named for readers; their names in the state's JSON are older (`field(name=...)`) and stay, since state
-outlives a release.
 """
 
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
-from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import ACCOUNT_ENTITY, DELETIONS, AccountChange, ChangeOrder, ChangeType, SourceMessage
+from schemas.change_event import ACCOUNT_ENTITY, DELETIONS, AccountChange, ChangeOrder, ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
-from schemas.record import AwareDatetime, Record
+from transforms.coalesce.account_state import AccountState, CoalescingLimits, Delivery, Pending
+from transforms.coalesce.burst_size import (
+    burst_size,
+    change_size,
+    cut_change,
+    cut_records,
+    with_cut_flag,
+)
 from transforms.coalesce.emitted_records import (
     NOTHING_EMITTED,
     EmittedRecords,
     MemoryBounds,
-    account_event,
     contradicts_deletion,
     deletes_account,
     first_remembered,
@@ -36,7 +38,6 @@ from transforms.coalesce.emitted_records import (
     what_is_new,
 )
 from transforms.coalesce.record_changes import (
-    FieldVersion,
     Position,
     RecordChanges,
     newest_first,
@@ -46,152 +47,8 @@ from transforms.coalesce.record_changes import (
 )
 from transforms.ledger import Received
 
-_MIN_RECORDS: Final = 2
 _LAST_SEQUENCE: Final = 2**63 - 1
 _AFTER_ALL_IDS: Final = "~"
-
-
-@dataclass(frozen=True)
-class CoalescingLimits:
-    """How long a burst waits, and how much is kept of one account.
-
-    `max_records` bounds the records whose field values a burst keeps (a mass update can touch thousands of contacts).
-    Values of further records are unknown, which is safe: the context is read from the mirror. A burst with a gap event
-    waits at least `gap_delay_seconds`, so that the mirror catches up with what the gap event does not say. For
-    `keep_values_seconds` after their commit, values are laid over the mirror's in the scores of later bursts, too.
-    """
-
-    window_seconds: float = 20.0
-    max_window_seconds: float = 120.0
-    max_recent_ids: int = 64
-    max_pending: int = 200
-    max_records: int = 16
-    gap_delay_seconds: float = 0.0
-    keep_values_seconds: float = 900.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.window_seconds <= self.max_window_seconds:
-            raise ValueError("expected 0 <= window_seconds <= max_window_seconds")
-        if self.gap_delay_seconds < 0 or self.keep_values_seconds < 0:
-            raise ValueError("expected gap_delay_seconds >= 0 and keep_values_seconds >= 0")
-        if min(self.max_recent_ids, self.max_pending) < 1 or self.max_records < _MIN_RECORDS:
-            raise ValueError("expected max_recent_ids >= 1, max_pending >= 1 and max_records >= 2")
-
-
-class Delivery(Record, frozen=True, kw_only=True):
-    """What the ledger needs of a waiting event; its size does not depend on the payload."""
-
-    event_id: str
-    committed_at: AwareDatetime
-    sequence_number: int
-    entity_name: str
-    record_id: str
-    change_type: ChangeType
-    trace_id: str
-    message_id: str
-    published_at: AwareDatetime | None
-    replay_count: int
-
-    @classmethod
-    def of(cls, change: AccountChange) -> "Delivery":
-        """Return the delivery of a change."""
-        return Delivery(
-            event_id=change.event_id,
-            committed_at=change.committed_at,
-            sequence_number=change.sequence_number,
-            entity_name=change.entity_name,
-            record_id=change.record_id,
-            change_type=change.change_type,
-            trace_id=change.trace_id,
-            message_id=change.source.message_id,
-            published_at=change.source.published_at,
-            replay_count=change.source.replay_count,
-        )
-
-    @property
-    def position(self) -> Position:
-        """Position among the account's events."""
-        return (self.committed_at, self.sequence_number, self.event_id)
-
-    @property
-    def preference(self) -> tuple[int, bool, dt.datetime, str]:
-        """Sort key of an event's deliveries; the smallest is kept: the latest replay, else the first published."""
-        published = self.published_at or self.committed_at
-        return (-self.replay_count, self.published_at is None, published, self.message_id)
-
-    def received(self, account_id: str) -> Received:
-        """Return the (event, account) pair for the ledger, which needs no payload."""
-        return Received(
-            event_id=self.event_id,
-            source=SourceMessage(
-                payload=b"",
-                attributes={"replay_count": str(self.replay_count)},
-                message_id=self.message_id,
-                published_at=self.published_at,
-            ),
-            trace_id=self.trace_id,
-            account_id=account_id,
-            entity_name=self.entity_name,
-            record_id=self.record_id,
-            change_type=self.change_type.value,
-            committed_at=self.committed_at,
-        )
-
-
-class Pending(Record, frozen=True, kw_only=True):
-    """The burst that waits: the newest event with its message, and of the others what the ledger needs.
-
-    Most bursts have one event; then `records` is None and the fields are the event's. Records beyond `max_records` are
-    evicted: `evicted_fields` keeps the names of their changed fields, `evicted_through` the newest evicted event. When
-    an evicted record returns, its values from before that event are unknown.
-    """
-
-    newest: Annotated[AccountChange, Meta(description="Its fields move to `records` when a second event arrives")]
-    others: Annotated[tuple[Delivery, ...], Meta(description="Newest first")] = ()
-    records: dict[str, RecordChanges] | None = None
-    evicted_fields: dict[str, FieldVersion] = field(name="elsewhere", default_factory=dict)
-    evicted_through: Position | None = field(name="forgotten", default=None)
-    flags: Annotated[tuple[str, ...], Meta(description="Of all events, sorted; of one event, it has them")] = ()
-    opened_at: Annotated[float, Meta(description="Epoch seconds")]
-    ends_at: Annotated[float, Meta(description="Epoch seconds")]
-
-    def delivery_of(self, event_id: str) -> Delivery | None:
-        """Return the delivery of a waiting event; None if the event does not wait."""
-        if event_id == self.newest.event_id:
-            return Delivery.of(self.newest)
-        return next((other for other in self.others if other.event_id == event_id), None)
-
-    def account_event(self) -> tuple[Position, bool] | None:
-        """Return the newest event of the account itself, and whether it deletes the account; None if there is none."""
-        newest = self.newest
-        if self.records is None:
-            return account_event(newest)
-        account = self.records.get(newest.account_id)
-        return (account.newest, account.effective_change_type() in DELETIONS) if account else None
-
-
-class AccountState(Record, frozen=True, kw_only=True):
-    """The state of an account; equal states have equal JSON."""
-
-    emitted: Annotated[
-        tuple[AwareDatetime, int] | None, Meta(description="Order of the row of the last change emitted")
-    ] = None
-    recent: Annotated[
-        tuple[tuple[str, int], ...],
-        Meta(description="Events that went on or into one that did, newest first, and their replay counts"),
-    ] = ()
-    pending: Pending | None = None
-    emitted_records: Annotated[
-        EmittedRecords | None, Meta(description="None in the state of a release that did not keep it")
-    ] = None
-
-    def is_due(self, now: float) -> bool:
-        """Whether the pending burst has waited long enough."""
-        return self.pending is not None and self.pending.ends_at <= now
-
-
-NEW_ACCOUNT: Final = AccountState()
-"""The state before an account's first change, and after its state has expired."""
 
 
 @dataclass(frozen=True)
@@ -382,7 +239,7 @@ def _with_repeat(pending: Pending, change: AccountChange, twin: Delivery) -> tup
     if arrived.preference >= twin.preference:
         return pending, Received.of(change)
     if twin.event_id == pending.newest.event_id:
-        newest = change if pending.records is None else _without_fields(change)
+        newest = replace(pending.newest, source=change.source, trace_id=change.trace_id)
         return replace(pending, newest=newest), twin.received(change.account_id)
     others = tuple(arrived if other is twin else other for other in pending.others)
     return replace(pending, others=others), twin.received(change.account_id)
@@ -397,8 +254,12 @@ def _with_change(
     """
     waits = max(limits.window_seconds, limits.gap_delay_seconds if change.change_type.is_gap else 0.0)
     ends_at = now + waits
+    size = change_size(change)
+    if size > limits.max_size:
+        change = cut_change(change, limits.max_size // 2)
+        size = change_size(change)
     if pending is None:
-        return Pending(newest=change, opened_at=now, ends_at=ends_at), ()
+        return Pending(newest=change, size=size, opened_at=now, ends_at=ends_at), ()
     said, bare, records = RecordChanges.of(change), _without_fields(change), pending.records
     if records is None:
         first = RecordChanges.of(pending.newest)
@@ -413,10 +274,24 @@ def _with_change(
         newest=newest,
         others=tuple(kept),
         ends_at=min(max(pending.ends_at, ends_at), latest),
+        size=pending.size + size,
         flags=tuple(sorted({*pending.flags, *change.flags})) if change.flags else pending.flags,
         **_with_record(pending, records, said, limits.max_records),
     )
-    return grown, _coalesced(leaving, newest)
+    return _within_size(grown, limits.max_size), _coalesced(leaving, newest)
+
+
+def _within_size(pending: Pending, most: int) -> Pending:
+    """Return a burst without what is too much; `size` counts a field for each event, so it may be too high."""
+    if pending.size <= most:
+        return pending
+    records, evicted = pending.records or {}, pending.evicted_fields
+    size = burst_size(records, evicted)
+    if size <= most:
+        return replace(pending, size=size)
+    records, evicted = cut_records(records, evicted, most // 2)
+    flags = with_cut_flag(pending.flags)
+    return replace(pending, records=records, evicted_fields=evicted, flags=flags, size=burst_size(records, evicted))
 
 
 def _with_record(

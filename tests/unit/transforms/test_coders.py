@@ -18,7 +18,8 @@ from schemas.outcome import Outcome, ScoredChange, ScoringResult
 from schemas.record import Record
 from schemas.score import Score
 from tests.fixtures.changes import change
-from transforms.coalesce.coalescing import AccountState, merged_change
+from transforms.coalesce.account_state import AccountState
+from transforms.coalesce.coalescing import merged_change
 from transforms.coalesce.record_changes import ValueKind
 from transforms.coders import RecordCoder
 from transforms.find.sightings import Sighting, Wanted

@@ -23,8 +23,8 @@ from tests.fixtures.changes import COMMITTED_AT, change
 from transforms.admit.batch_accounts import BatchAccounts
 from transforms.admit.batching import BatchLimits
 from transforms.coalesce import coalesce_by_account
+from transforms.coalesce.account_state import AccountState, CoalescingLimits
 from transforms.coalesce.coalesce_by_account import CoalesceByAccount
-from transforms.coalesce.coalescing import AccountState, CoalescingLimits
 from transforms.coders import RecordCoder
 
 _clock = [0.0]

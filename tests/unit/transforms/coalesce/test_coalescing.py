@@ -9,7 +9,8 @@ from schemas.change_event import AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind, SkipReason
 from tests.fixtures.changes import account_id, change
 from tests.fixtures.coalescing import LIMITS, Account, event, redelivered, related
-from transforms.coalesce.coalescing import AccountState, CoalescingLimits, receive
+from transforms.coalesce.account_state import AccountState, CoalescingLimits
+from transforms.coalesce.coalescing import receive
 from transforms.coders import RecordCoder
 
 

@@ -14,7 +14,7 @@ from schemas.field_values import context_fields
 from schemas.outcome import OutcomeKind, SkipReason
 from tests.fixtures.changes import COMMITTED_AT
 from tests.fixtures.coalescing import LIMITS, RECORDS, Account, event, redelivered
-from transforms.coalesce.coalescing import AccountState, CoalescingLimits
+from transforms.coalesce.account_state import AccountState, CoalescingLimits
 from transforms.coalesce.record_changes import position_of
 from transforms.coalesce.tombstones import is_deletion
 from transforms.coders import RecordCoder

@@ -6,7 +6,7 @@ from schemas.change_event import AccountChange, ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
 from tests.fixtures.changes import COMMITTED_AT, account_id
 from tests.fixtures.coalescing import Account, event, redelivered, related
-from transforms.coalesce.coalescing import AccountState, CoalescingLimits
+from transforms.coalesce.account_state import AccountState, CoalescingLimits
 from transforms.coders import RecordCoder
 
 

@@ -17,24 +17,34 @@ from transforms.coalesce.record_changes import FieldVersion, RecordChanges
 LEAST_SIZE: Final = 150_000
 """Twice what a context can show of sixteen records, as cutting halves a size: so it is not done for each event."""
 
+SMALL_MESSAGE: Final = 4_096
+"""Bytes of a message whose event is not measured as long as it is alone, since that takes time.
+
+Only a compressed message of this size has large fields; transforms/parse/limits.py bounds them to 3 MB.
+"""
+
 _OF_A_FIELD: Final = 100
-_OF_A_NUMBER: Final = 20
 _CUT: Final = {Flag.VALUES_CUT.value}
 
 
 def change_size(change: AccountChange) -> int:
     """Return the size of what a burst keeps of a change, besides its message."""
-    size = 0
-    for name in change.changed_fields:
-        size += _OF_A_FIELD + len(name)
-    for values in (change.values, change.enriched):
-        for name, value in values.items():
-            size += _OF_A_FIELD + len(name) + (len(value) if type(value) is str else _value_size(value))
+    names = change.changed_fields
+    size = _OF_A_FIELD * len(names) + sum(map(len, names))
+    if change.values:
+        size += _values_size(change.values)
+    return size + _values_size(change.enriched) if change.enriched else size
+
+
+def _values_size(values: Mapping[str, Any]) -> int:
+    size = _OF_A_FIELD * len(values) + sum(map(len, values))
+    for value in values.values():
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is dict or kind is list:
+            size += len(msgspec.json.encode(value))
     return size
-
-
-def _value_size(value: Any) -> int:
-    return len(msgspec.json.encode(value)) if isinstance(value, dict | list) else _OF_A_NUMBER
 
 
 def cut_change(change: AccountChange, most: int) -> AccountChange:
@@ -56,12 +66,9 @@ def cut_change(change: AccountChange, most: int) -> AccountChange:
 
 def burst_size(records: Mapping[str, RecordChanges], evicted: Mapping[str, FieldVersion]) -> int:
     """Return the size of a burst's records, and of the names of evicted ones."""
-    values = (item for record in records.values() for item in record.values.items())
     names = [name for record in records.values() for name in record.changed]
-    return sum(_OF_A_FIELD + len(name) for name in (*names, *evicted)) + sum(
-        _OF_A_FIELD + len(name) + (len(it.value) if isinstance(it.value, str) else _value_size(it.value))
-        for name, it in values
-    )
+    values = [{name: it.value for name, it in record.values.items()} for record in records.values()]
+    return sum(_OF_A_FIELD + len(name) for name in (*names, *evicted)) + sum(map(_values_size, values))
 
 
 def cut_records(

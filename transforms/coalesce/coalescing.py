@@ -18,6 +18,7 @@ from schemas.change_event import ACCOUNT_ENTITY, DELETIONS, AccountChange, Chang
 from schemas.outcome import OutcomeKind, SkipReason
 from transforms.coalesce.account_state import AccountState, CoalescingLimits, Delivery, Pending
 from transforms.coalesce.burst_size import (
+    SMALL_MESSAGE,
     burst_size,
     change_size,
     cut_change,
@@ -100,7 +101,7 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
     if pending is None:
         return state, None, ()
     if state.emitted is None and pending.records is None:
-        return _first(pending.newest), pending.newest, ()
+        return _first(pending), pending.newest, ()
     before = _emitted_records(state)
     account = pending.account_event()
     ids = {pending.newest.event_id: pending.newest.source.replay_count}
@@ -131,12 +132,13 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
     return after, change, _coalesced(pending.others, change) if pending.others else ()
 
 
-def _first(change: AccountChange) -> AccountState:
+def _first(pending: Pending) -> AccountState:
     """Return the state after an account's first burst of one event, which is what happens most: it must be cheap."""
+    change = pending.newest
     return AccountState(
         emitted=(change.committed_at, change.sequence_number),
         recent=((change.event_id, change.source.replay_count),),
-        emitted_records=first_remembered(change),
+        emitted_records=first_remembered(change, is_small=pending.size == 0),
     )
 
 
@@ -254,12 +256,15 @@ def _with_change(
     """
     waits = max(limits.window_seconds, limits.gap_delay_seconds if change.change_type.is_gap else 0.0)
     ends_at = now + waits
+    if pending is None and len(change.source.payload) <= SMALL_MESSAGE:
+        return Pending(newest=change, opened_at=now, ends_at=ends_at), ()
     size = change_size(change)
     if size > limits.max_size:
         change = cut_change(change, limits.max_size // 2)
         size = change_size(change)
     if pending is None:
         return Pending(newest=change, size=size, opened_at=now, ends_at=ends_at), ()
+    size += pending.size or change_size(pending.newest)
     said, bare, records = RecordChanges.of(change), _without_fields(change), pending.records
     if records is None:
         first = RecordChanges.of(pending.newest)
@@ -274,7 +279,7 @@ def _with_change(
         newest=newest,
         others=tuple(kept),
         ends_at=min(max(pending.ends_at, ends_at), latest),
-        size=pending.size + size,
+        size=size,
         flags=tuple(sorted({*pending.flags, *change.flags})) if change.flags else pending.flags,
         **_with_record(pending, records, said, limits.max_records),
     )

@@ -58,13 +58,14 @@ class EmittedRecords(Record, frozen=True, kw_only=True):
 NOTHING_EMITTED: Final = EmittedRecords()
 
 
-def first_remembered(change: AccountChange) -> EmittedRecords:
+def first_remembered(change: AccountChange, *, is_small: bool) -> EmittedRecords:
     """Return what is remembered after an account's first event."""
     if len(change.changed_fields) > MAX_NAMES:
         return remembering(NOTHING_EMITTED, change, None, account_event(change), MemoryBounds(1, change.committed_at))
-    if change.record_id != change.account_id:
-        return EmittedRecords(last=_values_of_event(change))
-    return EmittedRecords(account=account_event(change), last=_values_of_event(change))
+    last = _values_of_event(change, is_small=is_small)
+    if change.record_id == change.account_id:
+        return EmittedRecords(account=account_event(change), last=last)
+    return EmittedRecords(last=last)
 
 
 def account_event(change: AccountChange) -> tuple[Position, bool] | None:
@@ -164,7 +165,21 @@ def merged_records(records: Mapping[str, RecordChanges], others: Iterable[Record
     return merged
 
 
-def _values_of_event(change: AccountChange) -> RecordValues:
+def _values_of_event(change: AccountChange, *, is_small: bool = False) -> RecordValues:
+    """Return what is remembered of an event; of a small one all values, since choosing among them takes time."""
+    if is_small:
+        return RecordValues(
+            event_id=change.event_id,
+            entity_name=change.entity_name,
+            record_id=change.record_id,
+            change_type=change.change_type,
+            committed_at=change.committed_at,
+            sequence_number=change.sequence_number,
+            changed_fields=change.changed_fields,
+            nulled_fields=change.nulled_fields,
+            values=change.values,
+            enriched=change.enriched,
+        )
     fields = context_fields(change.entity_name)
     return RecordValues(
         event_id=change.event_id,

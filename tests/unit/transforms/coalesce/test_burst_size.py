@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from schemas.change_event import AccountChange
+from schemas.change_event import AccountChange, SourceMessage
 from tests.fixtures.coalescing import LIMITS, Account, event, redelivered, related
 from transforms.coalesce.account_state import AccountState, CoalescingLimits
 from transforms.coders import RecordCoder
@@ -16,7 +16,12 @@ BOUND = 4 * LIMITS.max_size
 def large(number: int, names: str, length: int = 900, **fields: Any) -> AccountChange:
     """Return an event with 2,500 long values besides the rating."""
     values = {f"{names}{index}__c": "v" * length for index in range(2_500)} | {"Rating": f"R{number}"}
-    return event(number, number, changed_fields=tuple(values), values=values, **fields)
+    return event(number, number, changed_fields=tuple(values), values=values, source=message(number), **fields)
+
+
+def message(number: int) -> SourceMessage:
+    """Return a message that is not small."""
+    return SourceMessage(payload=b"x" * 10_000, message_id=f"large {number}")
 
 
 def kept(account: Account) -> int:
@@ -61,7 +66,8 @@ def test_a_long_name_and_a_long_value_are_cut() -> None:
     """Whatever is long: a name, a text, or a list."""
     for odd in ({"x" * 10**6: 1}, {"A__c": "x" * 10**6}, {"A__c": ["x"] * 10**6}):
         for values in ({**odd, "Rating": "Hot"}, {"Rating": "Hot", **odd}):
-            (change,) = Account().take(event(1, 1, changed_fields=tuple(values), values=values)).end().emitted
+            odd_one = event(1, 1, changed_fields=tuple(values), values=values, source=message(1))
+            (change,) = Account().take(odd_one).end().emitted
             assert (change.values, change.flags) == ({"Rating": "Hot"}, ("values_cut",))
             assert len(RecordCoder(AccountChange).encode(change)) < BOUND
 

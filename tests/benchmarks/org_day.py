@@ -223,11 +223,12 @@ def simulate(came: list[Arrival], mirror: Mapping[str, str | None] = NO_MIRROR) 
 
 
 def overtaken_accounts(day: Day) -> Iterator[str]:
-    """Yield the accounts whose last emitted change is older than the newest one that was delivered.
+    """Yield the accounts whose last row is older than the newest change that was delivered, unless they are deleted.
 
     Two changes with equal commit order (two transactions within a second) both count as the newest.
     """
     last = {change.account_id: change for change in day.emitted}
     for account_id, newest in day.newest.items():
-        if account_id not in last or last[account_id].order < newest.order:
+        change = last.get(account_id)
+        if change is None or (change.row_order < newest.order and not is_deletion(change)):
             yield account_id

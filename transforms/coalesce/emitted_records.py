@@ -50,6 +50,12 @@ class EmittedRecords(Record, frozen=True, kw_only=True):
         """The event that deleted the account; None if the account exists."""
         return self.account[0] if self.account and self.account[1] else None
 
+    def is_newer_than(self, time: dt.datetime) -> bool:
+        """Return whether anything that is remembered is not older than a time."""
+        if self.last is not None and self.last.committed_at >= time:
+            return True
+        return any(record.newest[0] >= time for record in self.records.values())
+
     def all_records(self) -> dict[str, RecordChanges]:
         """Return what is remembered, by record id."""
         return self.records if self.last is None else merged_records(self.records, [RecordChanges.of(self.last)])
@@ -113,8 +119,10 @@ def known_records(
     Beyond the bound of records, those with the oldest events are left out.
     """
     horizon = bounds.horizon
-    recent = (_recent(record, horizon) for record in before.all_records().values())
-    known = {record.record_id: record for record in recent if _is_telling(record, horizon)}
+    known: dict[str, RecordChanges] = {}
+    if before.is_newer_than(horizon):
+        recent = (_recent(record, horizon) for record in before.all_records().values())
+        known = {record.record_id: record for record in recent if _is_telling(record, horizon)}
     if isinstance(burst, AccountChange):
         if not known:
             return ()
@@ -132,7 +140,7 @@ def known_records(
 
 
 def _recent(record: RecordChanges, horizon: dt.datetime) -> RecordChanges:
-    if all(value.position[0] >= horizon for value in record.values.values()):
+    if not record.values or all(value.position[0] >= horizon for value in record.values.values()):
         return record
     return replace(record, values={name: it for name, it in record.values.items() if it.position[0] >= horizon})
 

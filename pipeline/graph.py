@@ -120,7 +120,7 @@ def score_changes(
             project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.gemini.model, config.outage
         )
     )
-    return reread.outcomes, known.outcomes, written.outcomes, dead_lettered
+    return affordable.outcomes, reread.outcomes, known.outcomes, written.outcomes, dead_lettered
 
 
 def score_shadows(

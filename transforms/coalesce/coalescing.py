@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from schemas.change_event import DELETIONS, AccountChange, ChangeType, SourceMessage
 from schemas.outcome import OutcomeKind, SkipReason
 from schemas.record import AwareDatetime, Record
-from transforms.coalesce.record_changes import (
+from transforms.ledger import Received
+from transforms.record_changes import (
     FieldVersion,
     Position,
     RecordChanges,
@@ -30,7 +31,6 @@ from transforms.coalesce.record_changes import (
     newest_versions,
     position_of,
 )
-from transforms.ledger import Received
 
 _MIN_RECORDS: Final = 2
 

@@ -100,7 +100,11 @@ def test_an_invalid_key_is_not_quoted() -> None:
 
 def test_a_field_is_read_whatever_the_case_of_its_name() -> None:
     """SOQL takes any case, and the answer has Salesforce's: the value goes by the name that was asked for."""
-    said: dict[str, JsonValue] = {"IsDeleted": False, "SystemModstamp": "2026-03-02T09:30:00.000+0000", "Account__c": "x"}
+    said: dict[str, JsonValue] = {
+        "IsDeleted": False,
+        "SystemModstamp": "2026-03-02T09:30:00.000+0000",
+        "Account__c": "x",
+    }
     row: dict[str, JsonValue] = {"Id": account_id(1), **said}
     _, record = read_record(row, ("account__c", "Sponsor__c"))
     assert record.values == {"account__c": "x"}

@@ -112,18 +112,24 @@ class Materiality:
             return SkipReason.OWN_WRITE
         if _is_twin(change):
             return SkipReason.IMMATERIAL
-        return SkipReason.IMMATERIAL if is_update and not self.material_fields(change) else None
+        return SkipReason.IMMATERIAL if is_update and next(self._material(change), None) is None else None
 
     def material_fields(self, change: RecordChange) -> tuple[str, ...]:
         """Return the material fields among the changed ones, in the event's order; their new values may be unknown."""
+        return tuple(dict.fromkeys(self._material(change)))
+
+    def _material(self, change: RecordChange) -> Iterator[str]:
+        """Yield the material fields one by one: of nearly every material change, the first one decides."""
         rules = self._by_entity.get(change.entity_name)
         if rules is None:
-            return ()
-        # A cleared field counts as changed even if changedFields does not list it.
-        changed = dict.fromkeys((*change.changed_fields, *change.nulled_fields))
+            return
         judge = rules.judge
-        # Nearly always the name decides.
-        return tuple(name for name in changed if (it := judge(name)) is True or (it is not False and it(change)))
+        # A cleared field counts as changed even if changedFields does not list it.
+        for names in (change.changed_fields, change.nulled_fields):
+            for name in names:
+                judged = judge(name)
+                if judged is True or (judged is not False and judged(change)):
+                    yield name
 
     def _is_own(self, change: RecordChange) -> bool:
         if not self.own_clients:

@@ -127,10 +127,10 @@ def score_shadows(
     enriched: beam.PCollection[list[EnrichedChange]], config: RescoringConfig, shadow: ShadowConfig
 ) -> None:
     """Score a sample again with another model or prompt, without outcomes and dead letters."""
+    steps = replace(scoring(config, shadow.gemini, shadow.price), counters=SHADOW_COUNTERS, parks=False)
     _ = (
         enriched
-        | "Score shadows"
-        >> ShadowScores(replace(scoring(config, shadow.gemini, shadow.price), counters=SHADOW_COUNTERS), shadow.percent)
+        | "Score shadows" >> ShadowScores(steps, shadow.percent)
         | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
     )
 

@@ -73,7 +73,7 @@ class GeminiSettings:
     outage_deadline_seconds: float = 1_800.0
     """How long an account waits while Gemini fails as a whole, from its first try, before it is dead-lettered."""
     max_calls_in_flight: int = 256
-    """Ceiling of the adaptive limit, in one process."""
+    """Ceiling of the adaptive limit in one process: its share of the job's limit."""
     max_prompt_tokens: int = 60_000
     """Estimated tokens of one call's prompt."""
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)

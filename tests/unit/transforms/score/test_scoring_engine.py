@@ -79,6 +79,14 @@ def test_calls_of_a_batch_are_in_flight_together(start: Start) -> None:
     assert transport.most_in_flight == 10
 
 
+@pytest.mark.parametrize("calls", [1, 3])
+def test_calls_at_once_stay_within_the_process_share(start: Start, calls: int) -> None:
+    """However many calls wait; a share of one is enough for all of them in the end."""
+    engine, transport = start(max_calls_in_flight=calls)
+    assert all(isinstance(answer, Answered) for answer in _score(engine, accounts_per_call=1))
+    assert transport.most_in_flight == calls
+
+
 def test_failures_are_counted_by_kind(start: Start) -> None:
     """A failed call and a rejected entry are counted by the class of their error."""
 

@@ -166,6 +166,8 @@ class AccountScoring(beam.DoFn):
         """Block until every account of the batch has an answer or an error: its calls end within the bundle."""
         stats = CallStats()
         reported = 0.0
+        if not self.engine.is_alive:  # it died in another thread's bundle
+            self.engine = shared_engine(self.gemini)
         future = self.engine.submit(calls, stats, hold)
         while not concurrent.futures.wait([future], timeout=_REPORT_SECONDS).done:
             reported = self._report_throttled(stats, reported)

@@ -1,5 +1,6 @@
 """While Gemini fails as a whole, bundles end, changes wait in state, and each is scored once or given up once."""
 
+import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -152,6 +153,34 @@ def test_a_replay_of_a_parked_batch_does_not_replace_it(engines: dict[str, Scori
     assert _ends() == {"scored": 6}
 
 
+class _FailsTwice(beam.DoFn):
+    """A sink that fails, so that the runner repeats its bundle."""
+
+    failures = 2
+
+    def process(self, result: ScoringResult) -> None:
+        if result.scored and _FailsTwice.failures:
+            _FailsTwice.failures -= 1
+            raise OSError("the sink does not answer")
+        _results.append(result)
+
+
+def test_nothing_is_paid_twice_when_a_bundle_behind_is_repeated(engines: dict[str, ScoringEngine]) -> None:
+    """What has a score when the outage begins, and what is released later, is committed before the sink sees it."""
+    _results.clear()
+    _FailsTwice.failures = 2
+    outage = Outage(failures=20)
+    _started(engines, outage, SETTINGS)
+    stream = TestStream().advance_watermark_to(0).add_elements([TimestampedValue(BATCH, 0)])
+    with TestPipeline(runner=LocalRunner(), options=STREAMING) as pipeline:
+        batches = pipeline | stream.advance_processing_time(2**32).advance_watermark_to_infinity()
+        results = batches | beam.Map(lambda it: it) | ScoreAccounts(SETTINGS, "1", 1)
+        results | beam.Reshuffle() | beam.ParDo(_FailsTwice())
+    assert _FailsTwice.failures == 0
+    assert _ends()["scored"] >= 5
+    assert outage.answered == {f"Company {number}": 1 for number in range(1, 6)}
+
+
 def _step(engine: ScoringEngine, *, kind: type = _TryToScore, **fields: Any) -> Any:
     step = kind(ScoreAccounts(engine.settings, "1", 1), **fields)
     step.engine = engine
@@ -190,17 +219,33 @@ def test_a_bounded_input_waits_until_the_deadline(engines: dict[str, ScoringEngi
     assert _ends() == {"scored": 5}
 
 
-def test_a_dead_event_loop_fails_the_bundle(engines: dict[str, ScoringEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_loop_that_dies_fails_the_bundle(
+    engines: dict[str, ScoringEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The thread of `process` does not wait for ever for answers that can't come."""
     monkeypatch.setattr(account_scoring, "_REPORT_SECONDS", 0.05)
-    _started(engines, Outage(failures=0), SETTINGS)
-    _end_loop(engines["it"])
+
+    async def reply(request: GenerationRequest) -> Generation:
+        engines["it"]._loop.stop()
+        await asyncio.sleep(3_600)
+        return await sound_reply(request)
+
+    engines["it"] = ScoringEngine(SETTINGS, FakeTransport(reply))
     with pytest.raises(EngineDied, match="repeated with a new one"):
         list(_step(engines["it"]).process(BATCH))
 
 
-def test_the_next_bundle_gets_a_new_engine() -> None:
-    """A DoFn whose bundle failed is set up again: a dead engine is not shared any more, a live one is."""
+def test_a_bundle_after_the_death_of_an_event_loop_uses_a_new_one(engines: dict[str, ScoringEngine]) -> None:
+    """A DoFn outlives bundles, and the engine that it took at its set-up may have died in another thread's."""
+    _started(engines, Outage(failures=0), SETTINGS)
+    step = _step(engines["it"])
+    _end_loop(engines["it"])
+    _started(engines, Outage(failures=0), SETTINGS)
+    assert len(list(step.process(BATCH))) == 5
+
+
+def test_a_dead_engine_is_not_shared() -> None:
+    """A dead engine is not shared any more, a live one is."""
     settings = replace(SETTINGS, project="p-another")
     first = shared_engine(settings)
     assert shared_engine(settings) is first

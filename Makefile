@@ -83,7 +83,7 @@ generate: install ## Write generated files: schemas and template metadata for th
 	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
 	@$(BIN)/python -m tests.benchmarks.bill docs/sizing-and-cost.md
 
-bench: install ## Run the coder, parsing, batching and scoring benchmarks of docs/benchmarks.md
+bench: install ## Run the coder, parsing, batching, token budget and scoring benchmarks of docs/benchmarks.md
 	@$(BIN)/python -m tests.benchmarks
 
 lock: install ## Pin the newest allowed versions of the dependencies

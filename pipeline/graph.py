@@ -120,17 +120,17 @@ def score_changes(
             project, dataset, DEAD_LETTERS, config.dead_letter_topic, config.gemini.model, config.outage
         )
     )
-    return reread.outcomes, known.outcomes, written.outcomes, dead_lettered
+    return affordable.outcomes, reread.outcomes, known.outcomes, written.outcomes, dead_lettered
 
 
 def score_shadows(
     enriched: beam.PCollection[list[EnrichedChange]], config: RescoringConfig, shadow: ShadowConfig
 ) -> None:
     """Score a sample again with another model or prompt, without outcomes and dead letters."""
+    steps = replace(scoring(config, shadow.gemini, shadow.price), counters=SHADOW_COUNTERS, parks=False)
     _ = (
         enriched
-        | "Score shadows"
-        >> ShadowScores(replace(scoring(config, shadow.gemini, shadow.price), counters=SHADOW_COUNTERS), shadow.percent)
+        | "Score shadows" >> ShadowScores(steps, shadow.percent)
         | "Write shadows" >> WriteShadowScores(config.project, config.dataset, ACCOUNT_SCORES)
     )
 

@@ -16,7 +16,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from apache_beam.utils.retry import PermanentException
 from google.cloud import dataflow
 
-from pipeline.config.options import OptionError, RescoringConfig, command_line, config_from
+from pipeline.config.options import OptionError, RescoringConfig, command_line, complete_arguments, config_from
 from pipeline.graph import build_graph, read_messages
 from pipeline.resources.names import JOB_NAME
 from pipeline.resources.services import check_dataset_answers, check_gemini, check_token
@@ -71,7 +71,7 @@ def run(
         GeminiUnreachable: The same of Gemini.
     """
     line = command_line(arguments, own_flags=own_flags)
-    options = PipelineOptions([*DEFAULT_ARGUMENTS, *line.arguments])
+    options = PipelineOptions(complete_arguments([*DEFAULT_ARGUMENTS, *line.arguments]))
     config = config_from(options, line)
     if options.view_as(GoogleCloudOptions).update:
         require_job_to_update(options)
@@ -81,6 +81,8 @@ def run(
         if is_checked:
             check_services(config)
     build_graph(read_messages(pipeline, config), config)
+    if config.max_calls_in_flight < config.processes:
+        _log.warning(too_few_calls(config))
     if is_told:
         announce(what_it_does(config))
     try:
@@ -140,6 +142,14 @@ def what_it_does(config: RescoringConfig) -> str:
         f"reads {config.subscription} and {dataset_path(config.project, config.crm_dataset)}, "
         f"scores with {model} and prompt {prompt}, writes {config.project}.{config.dataset} and "
         f"{config.dead_letter_topic}"
+    )
+
+
+def too_few_calls(config: RescoringConfig) -> str:
+    """Return what a limit of calls means that is less than one for each process."""
+    return (
+        f"--max_calls_in_flight is {config.max_calls_in_flight} and the job can have {config.processes} processes: "
+        f"each makes one call at a time, so there can be {config.processes}; lower --max_num_workers for fewer"
     )
 
 

@@ -15,12 +15,13 @@ RescoringError               has an error class, and a message without text from
 ├── RowRejected              BigQuery refused a row
 ├── SalesforceUnavailable    Salesforce did not answer, or refused: the re-read is left out, nothing is dead-lettered
 └── GeminiError              a call to Gemini brought no scores
-    ├── GeminiUnavailable    the service as a whole; raised itself when an outage outlasts its deadline
+    ├── GeminiUnavailable    the service as a whole; a dead letter's own when an outage outlasts its deadline
     │   ├── QuotaExhausted   429
     │   ├── ServerFault      5xx, 499
     │   ├── ConnectionLost   before the whole answer arrived
     │   ├── Unauthenticated  401, or no access token
-    │   └── AccessRefused    403, 404, and every other unexpected status
+    │   ├── AccessRefused    403, 404, and every other unexpected status
+    │   └── HoldEnded        still unavailable when the bundle may not wait any longer
     ├── GeminiTimeout        no complete answer before the deadline
     ├── GeminiRefusedPrompt  400: this prompt
     ├── BlockedPrompt        promptFeedback.blockReason
@@ -164,6 +165,10 @@ class AccessRefused(GeminiUnavailable, handling=Handling.HOLD):
         self.status = status
         self.reason = reason
         """Google's name of the reason, such as SERVICE_DISABLED; None if Google gave none."""
+
+
+class HoldEnded(GeminiUnavailable):
+    """Gemini still fails as a whole, and the call was held for as long as its bundle may wait."""
 
 
 class GeminiTimeout(GeminiError, error_class=ErrorClass.GEMINI_TIMEOUT):

@@ -70,6 +70,16 @@ _EXPECTED: Final = {
 }
 
 
+_REMEDIES: Final[Mapping[type[exp.Expr], str]] = {
+    exp.Null: "is compared with NULL, which is true for no row: write {column} IS NULL or {column} IS NOT NULL",
+    exp.RawString: "is compared with r'…': write the text without r, and a backslash as two",
+    exp.ByteString: "is compared with bytes: write the text without b",
+    exp.Concat: r"is compared with two texts side by side: write a quotation mark in a text as \', as in 'O\'Brien'",
+    exp.Column: "is compared with a column: write a value, text in quotation marks ' or \"",
+}
+"""What to write instead of something that is no value."""
+
+
 class FilterRefused(ValueError):
     """A filter can't be used; the message says what is allowed."""
 
@@ -192,7 +202,8 @@ def _value(node: exp.Expr, column: str) -> FilterValue:
                 return _number_value(f"-{literal.name}" if is_negative else literal.name, kind)
         except (ValueError, ArithmeticError):
             pass  # a value of another kind than the column's
-    raise FilterRefused(f"--where: {column} {_EXPECTED[kind]}")
+    remedy = _REMEDIES.get(type(node), _EXPECTED[kind])
+    raise FilterRefused(f"--where: {column} {remedy.format(column=column)}")
 
 
 def _text_value(text: str, kind: str) -> str | dt.datetime:

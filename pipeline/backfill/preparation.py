@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.backfill.account_filter import account_filter
 from pipeline.backfill.warehouse import BackfillWarehouse, read_account_ids
-from pipeline.config.options import RescoringConfig, command_line, config_from
+from pipeline.config.options import RescoringConfig, command_line, complete_arguments, config_from
 from schemas.clock import Clock
 from transforms.clients.bigquery import Warehouse
 from transforms.parse.backfill_events import Backfill
@@ -101,7 +101,7 @@ def preparing(
     if resume and as_of:
         raise ValueError("--as-of and --resume exclude each other: a resumed backfill keeps its own time")
     line = command_line(arguments, own_flags=own_flags)
-    options = [*DEFAULT_OPTIONS, *line.arguments]
+    options = complete_arguments([*DEFAULT_OPTIONS, *line.arguments])
     config = config_from(PipelineOptions(options), line)
     chosen = account_filter(selection.where) if selection.where is not None else None
     listed = selection.listed

@@ -19,6 +19,7 @@ from pipeline.config.options_help import add_options
 from pipeline.config.prompts import named_prompt
 from pipeline.config.settings import Settings, read_settings
 from pipeline.config.sources import CONFIG, ResolvedOptions, resolve_options
+from pipeline.config.workers import check_element_timeout, processes_of, share, worker_arguments
 from pipeline.resources.names import resource_path
 from schemas.validation_errors import suggestion
 from transforms.admit.batching import BatchLimits
@@ -62,7 +63,11 @@ class ShadowConfig:
 
 @dataclass(frozen=True)
 class RescoringConfig:
-    """The validated options, from which the graph is built."""
+    """The validated options, from which the graph is built.
+
+    `processes` is how many a job can have; `max_calls_in_flight` is the limit of all of them, of which `gemini` has one
+    process's share.
+    """
 
     project: str
     subscription: str
@@ -71,6 +76,8 @@ class RescoringConfig:
     dataset: str
     crm_dataset: str
     gemini: GeminiSettings
+    processes: int
+    max_calls_in_flight: int
     accounts_per_call: int
     price: Price
     budget: TokenBudget | None
@@ -105,6 +112,13 @@ def command_line(
     return replace(line, problems=problems)
 
 
+def complete_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the options of a job, completed with those of Beam that follow from the others."""
+    options = PipelineOptions(list(arguments))
+    settings, _ = read_settings(_given(options), str)
+    return [*arguments, *worker_arguments(options, settings)]
+
+
 def config_from(options: PipelineOptions, line: ResolvedOptions | None = None) -> RescoringConfig:
     """Return the configuration.
 
@@ -118,7 +132,7 @@ def config_from(options: PipelineOptions, line: ResolvedOptions | None = None) -
     line = line or ResolvedOptions([])
     settings, invalid = read_settings(_given(options), line.label)
     # An invalid option has its default in `settings`, so that nothing built from it reports the same problem again.
-    config, unusable = _built(settings, line.label)
+    config, unusable = _built(settings, options, line.label)
     incomplete = incomplete_groups(settings, line.label, invalid)
     if problems := dict.fromkeys([*line.problems, *invalid.values(), *incomplete, *unusable]):
         raise OptionError("\n".join(problems))
@@ -152,9 +166,13 @@ class _Problems:
         return instead() if instead else cast("T", None)
 
 
-def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringConfig, list[str]]:
+def _built(
+    settings: Settings, options: PipelineOptions, label: Callable[[str], str]
+) -> tuple[RescoringConfig, list[str]]:
     """Return the configuration, and the problems of building it."""
     problems = _Problems(label)
+    problems.of(lambda: check_element_timeout(options, settings))
+    processes = problems.of(lambda: processes_of(options), instead=lambda: 1)
     prices = problems.of(lambda: load_prices(settings.prices), instead=load_prices)
     prompt_version, instruction = problems.of(
         lambda: named_prompt(settings.prompt_version), instead=lambda: (DEFAULT_PROMPT_VERSION, None)
@@ -167,7 +185,7 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
         instruction=instruction,
         deadline_seconds=settings.call_deadline_seconds,
         outage_deadline_seconds=settings.gemini_outage_deadline_seconds,
-        max_calls_in_flight=settings.max_calls_in_flight,
+        max_calls_in_flight=share(settings.max_calls_in_flight, processes),
         max_prompt_tokens=settings.max_prompt_tokens,
     )
     config = RescoringConfig(
@@ -178,6 +196,8 @@ def _built(settings: Settings, label: Callable[[str], str]) -> tuple[RescoringCo
         dataset=settings.dataset,
         crm_dataset=settings.crm_dataset,
         gemini=gemini,
+        processes=processes,
+        max_calls_in_flight=settings.max_calls_in_flight,
         accounts_per_call=settings.accounts_per_call,
         price=problems.of(lambda: price_of(prices, settings.model)),
         budget=_budget(settings),

@@ -151,7 +151,9 @@ class Settings(BaseModel):
     )
     accounts_per_call: Count = Field(5, description="Maximum number of accounts in one Gemini call")
     max_prompt_tokens: Count = Field(60_000, description="Maximum size of a Gemini call's prompt, in estimated tokens")
-    max_calls_in_flight: Count = Field(256, description="Maximum number of concurrent Gemini calls per worker process")
+    max_calls_in_flight: Count = Field(
+        256, description="Maximum number of concurrent Gemini calls of the job; each worker process gets its share"
+    )
     call_deadline_seconds: Positive = Field(30.0, description="Deadline of a Gemini call in seconds, to its last byte")
     gemini_outage_deadline_seconds: Positive = Field(
         1_800.0, description="Seconds to hold accounts while Gemini is unavailable, before they become dead letters"

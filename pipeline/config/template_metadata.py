@@ -54,7 +54,7 @@ BEAM_PARAMETERS: Final = {
     ),
     "element_processing_timeout_minutes": (
         "Element timeout in minutes",
-        "After so long in one step with one element, a worker process ends itself and the work is tried again",
+        "After so long in one step with one element, a worker process ends itself; default: above the outage deadlines",
         "[1-9][0-9]{0,3}",
     ),
     "max_cache_memory_usage_mb": (

@@ -154,7 +154,7 @@ class Load:
 
     def workers(self) -> int:
         """Workers at the peak, two at least (production.tfvars)."""
-        by_threads = self.threads() / (THREADS * VCPUS)  # Beam runs a process for each virtual CPU
+        by_threads = self.threads() / THREADS  # one process for each worker (docs/adr/017)
         return max(MIN_WORKERS, math.ceil(by_threads), math.ceil(self.vcpus() / (VCPUS * UTILIZATION)))
 
     def tokens(self) -> tuple[float, float, float]:

@@ -156,6 +156,14 @@ def test_workers_are_as_the_deployment_says(submitted: Submitted) -> None:
     assert environment["serviceOptions"] == ["min_num_workers=2", "worker_utilization_hint=0.5"]
 
 
+def test_each_worker_has_one_process_and_an_element_timeout_above_ours(submitted: Submitted) -> None:
+    """The limit of calls is divided by the workers; a process for each vCPU would multiply it."""
+    experiments = submitted.job["environment"]["experiments"]
+    assert "no_use_multiple_sdk_containers" in experiments
+    assert "use_multiple_sdk_containers" not in experiments
+    assert submitted.options["element_processing_timeout_minutes"] == 70
+
+
 def test_console_shows_the_steps_of_the_graph(submitted: Submitted) -> None:
     """The runner's own replacements of transforms keep the names of the steps."""
     shown = [step.unique_name for step in top_steps(submitted.graph).values()]

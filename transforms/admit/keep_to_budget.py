@@ -6,35 +6,33 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import apache_beam as beam
-from apache_beam.coders import registry
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
-from apache_beam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
-from apache_beam.transforms.window import TimestampedValue
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
-import transforms.coders  # noqa: F401 - registers how the models travel
 from schemas.change_event import AccountChange
-from transforms.admit.batch_accounts import shard_of
+from transforms.admit.held_accounts import Ended, HeldAccount, next_check, with_change
 from transforms.admit.token_budget import BudgetAction, BudgetCount, TokenBudget
 from transforms.admit.token_usage import shared_count
+from transforms.coders import RecordCoder
 from transforms.errors import BudgetExhausted
 from transforms.ledger import Ledger, Received
-from transforms.outputs import DEAD_LETTERS, TaggedDeadLetter
+from transforms.outputs import DEAD_LETTERS, OUTCOMES, TaggedDeadLetter, TaggedOutcome, stamped
 
 STAGE: Final = "Keep to budget"
 CHANGES: Final = "changes"
-CHECK_SECONDS: Final = 60
-"""How often held accounts are checked again: the day may have changed, or the budget."""
-
 CountOf = Callable[[TokenBudget], BudgetCount]
-_Outputs = Iterator[AccountChange | TaggedDeadLetter]
+_Outputs = Iterator[AccountChange | TaggedDeadLetter | TaggedOutcome]
 
 
 @dataclass
 class KeepToBudget(beam.PTransform):
-    """AccountChange → AccountChange that may be scored (main), DeadLetter; without a budget all may.
+    """Admit the changes that the budget pays for; without a budget all are admitted.
+
+    Input: AccountChange. Outputs: AccountChange that may be scored (main), DeadLetter (`dead_letters`), Outcome of each
+    change that another one of its account stands for, while that waits (`outcomes`).
 
     It comes before batching, so that a held account costs no query and gets its context when it is scored. `count_of`
     and `clock`, which returns epoch seconds, must be picklable.
@@ -42,7 +40,6 @@ class KeepToBudget(beam.PTransform):
 
     budget: TokenBudget | None
     pipeline_version: str
-    shards: int = 4
     count_of: CountOf = shared_count
     clock: Callable[[], float] = time.time
 
@@ -53,11 +50,12 @@ class KeepToBudget(beam.PTransform):
         elif self.budget.action is BudgetAction.DEAD_LETTER:
             gate, gated = _Refuse(self.budget, self), changes
         else:
-            gate, shards = _Hold(self.budget, self), self.shards
-            gated = changes | "Shard by account" >> beam.Map(
-                lambda change: (shard_of(change.account_id, shards), change)
+            gate = _Hold(self.budget, self)
+            gated = changes | "Key by account" >> beam.Map(
+                lambda change: (change.account_id, change)
             ).with_output_types(tuple[str, AccountChange])
-        return gated | "Check budget" >> beam.ParDo(gate).with_outputs(DEAD_LETTERS, main=CHANGES)
+        checked = "Check budget" >> beam.ParDo(gate)
+        return gated | checked.with_outputs(DEAD_LETTERS, OUTCOMES, main=CHANGES)
 
 
 class _LetPass(beam.DoFn):
@@ -94,19 +92,24 @@ class _Refuse(_Gate):
             yield self.dead_letter(change)
 
 
-_HELD: Final = beam.DoFn.StateParam(BagStateSpec("held_by_budget", registry.get_coder(AccountChange)))
-_CHECK_TIMER: Final = TimerSpec("budget_check", TimeDomain.REAL_TIME)
+_HELD: Final = beam.DoFn.StateParam(ReadModifyWriteStateSpec("account_held_by_budget", RecordCoder(HeldAccount)))
+_CHECK_TIMER: Final = TimerSpec("account_budget_check", TimeDomain.REAL_TIME)
 _END_TIMER: Final = TimerSpec("budget_input_end", TimeDomain.WATERMARK)
 _CHECK: Final = beam.DoFn.TimerParam(_CHECK_TIMER)
 _END: Final = beam.DoFn.TimerParam(_END_TIMER)
 
 
 class _Hold(_Gate):
-    """Holds a shard's accounts in bag state, and checks them every minute, the oldest first.
+    """Holds an account in its own state, with its own timer.
 
-    Workers are not blocked meanwhile, and a worker's death loses none. At a drain and at the end of a bounded input the
-    accounts that are still held are dead-lettered, as retryable.
+    A firing reads and releases one account, whatever the number that waits. Its time is set when the account begins to
+    wait, and traffic does not move it. Workers are not blocked meanwhile, and a worker's death loses none. At a drain
+    and at the end of a bounded input the accounts that are still held are dead-lettered, as retryable.
     """
+
+    def __init__(self, budget: TokenBudget, config: KeepToBudget) -> None:
+        super().__init__(budget, config)
+        self.coalesced = Metrics.counter(STAGE, "coalesced_total")
 
     def process(
         self,
@@ -117,36 +120,52 @@ class _Hold(_Gate):
         end: Any = _END,
     ) -> _Outputs:
         change = element[1]
+        before: HeldAccount | None = held.read()
+        if before:
+            change, ended = with_change(before.change, change)
+            yield self._outcome(ended)
         if self.count.admits():
             self.admitted.inc()
+            if before:
+                held.clear()
+                check.clear()  # it would hold the watermark
             yield change
             return
-        self.held.inc()
-        held.add(change)
-        check.set(self.clock() + CHECK_SECONDS)
-        end.set(window.max_timestamp())
+        now = self.clock()
+        held.write(HeldAccount(change=change, held_at=before.held_at if before else now))
+        if before is None:
+            self.held.inc()
+            check.set(next_check(change.account_id, now, now))
+            end.set(window.max_timestamp())
 
     @on_timer(_CHECK_TIMER)
     def on_check(self, held: Any = _HELD, check: Any = _CHECK) -> _Outputs:
-        """Emit the changes that the budget admits, and check the rest later."""
-        waiting = sorted(held.read(), key=lambda change: change.order)
-        admitted = 0
-        while admitted < len(waiting) and self.count.admits():
-            admitted += 1
-        if admitted:
+        """Emit the account if the budget admits it, or check it later; a timer may fire early, late or twice."""
+        waiting: HeldAccount | None = held.read()
+        if waiting is None:
+            return
+        now = self.clock()
+        if self.count.admits():
+            self.admitted.inc()
             held.clear()
-            for change in waiting[admitted:]:
-                held.add(change)
-        if admitted < len(waiting):
-            check.set(self.clock() + CHECK_SECONDS)
-        self.admitted.inc(admitted)
-        for change in waiting[:admitted]:
-            yield TimestampedValue(change, Timestamp.of(self.clock()))
+            yield stamped(waiting.change, Timestamp.of(now))
+        else:
+            check.set(next_check(waiting.change.account_id, waiting.held_at, now))
 
     @on_timer(_END_TIMER)
-    def on_input_end(self, held: Any = _HELD) -> _Outputs:
-        """Dead-letter the changes that are still held: no timer fires after the end of the input."""
-        for change in held.read():
-            dead_letter = self.dead_letter(change)
-            yield TaggedOutput(dead_letter.tag, TimestampedValue(dead_letter.value, Timestamp.of(self.clock())))
-        held.clear()
+    def on_input_end(self, held: Any = _HELD, check: Any = _CHECK) -> _Outputs:
+        """Dead-letter the account if it is still held: no timer fires after the end of the input."""
+        waiting: HeldAccount | None = held.read()
+        if waiting:
+            held.clear()
+            check.clear()
+            yield stamped(self.dead_letter(waiting.change), Timestamp.of(self.clock()))
+
+    def _outcome(self, ended: Ended) -> TaggedOutcome:
+        self.coalesced.inc(ended.coalesced_into is not None)
+        return TaggedOutput(
+            OUTCOMES,
+            self.ledger.outcome(
+                ended.received, ended.outcome, reason=ended.reason, coalesced_into=ended.coalesced_into
+            ),
+        )

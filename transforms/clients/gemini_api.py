@@ -50,6 +50,12 @@ class CircuitPolicy:
     useless_answers: int = 20
     """Calls in a row without a single score, for whatever reason: half a batch, so no single account is the cause."""
     probe_seconds: float = 5.0
+    hold_seconds: float = 60.0
+    """How long a bundle waits for the circuit to close, before what it could not score is parked."""
+    release_seconds: float = 10.0
+    """The same for a parked batch that is tried again: long enough for a probe and its answer."""
+    park_seconds: float = 30.0
+    """A parked batch is tried again after half to all of this."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,9 @@ class GeminiSettings:
     deadline_seconds: float = 30.0
     """For one call, from the connection to the last byte of the response."""
     outage_deadline_seconds: float = 1_800.0
-    """How long an account is held while Gemini fails as a whole, before it is dead-lettered."""
+    """How long an account waits while Gemini fails as a whole, from its first try, before it is dead-lettered."""
     max_calls_in_flight: int = 256
-    """Ceiling of the adaptive limit, in one process."""
+    """Ceiling of the adaptive limit in one process: its share of the job's limit."""
     max_prompt_tokens: int = 60_000
     """Estimated tokens of one call's prompt."""
     circuit: CircuitPolicy = field(default_factory=CircuitPolicy)

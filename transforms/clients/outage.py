@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from apache_beam.metrics import Metrics
 
 from transforms.clients.circuit import CircuitBreaker, CircuitOpen
+from transforms.clients.hold import Hold
 from transforms.errors import RescoringError, WarehouseUnavailable
 from transforms.logs import get_logger
 from transforms.process import once_per_process
@@ -58,18 +59,27 @@ class OutageGate:
         self._name = service.partition(" ")[0]
         self._circuit = CircuitBreaker(service, fault, failures=1, reset_seconds=settings.probe_seconds)
 
-    def call(self, ask: Callable[[], T], on_wait: Callable[[float], None]) -> T:
+    def bundle_hold(self, *, is_bounded: bool) -> Hold | None:
+        """Return the time that the batches of a new bundle share, so that their deadlines don't add up.
+
+        None for a bounded input, which may be a single bundle: each batch has its own deadline, so that a long outage
+        does not give up all that is behind the first one.
+        """
+        return None if is_bounded else Hold(self._settings.deadline_seconds)
+
+    def call(self, ask: Callable[[], T], on_wait: Callable[[float], None], hold: Hold | None = None) -> T:
         """Return the result of a call, which is repeated until it succeeds or the deadline has passed.
 
         Args:
             ask: The call.
             on_wait: Called with the seconds waited, after each wait.
+            hold: How long the call may wait, if it shares this time with others; otherwise the deadline is its own.
 
         Raises:
             RescoringError: The service did not answer before the deadline; of the class `fault`.
         """
         started = time.monotonic()
-        ends_at = started + self._settings.deadline_seconds
+        hold = hold or Hold(self._settings.deadline_seconds)
         error = self._fault(f"{self._name}: the circuit is open, since the last calls failed")
         while True:
             try:
@@ -80,9 +90,10 @@ class OutageGate:
                 error = failure
                 what = f"{self._name} does not answer: work is held"
                 _log.warning(what, service=self._circuit.name, reason=str(failure))
-            if time.monotonic() >= ends_at:
+            hold.begin()
+            if hold.is_over:
                 raise error
-            time.sleep(min(self._settings.probe_seconds / 2, max(0.0, ends_at - time.monotonic())))
+            time.sleep(min(self._settings.probe_seconds / 2, hold.seconds_left))
             waited, started = time.monotonic() - started, time.monotonic()
             on_wait(waited)
 

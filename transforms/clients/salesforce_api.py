@@ -14,6 +14,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field, JsonValue
 
+from schemas.api_names import spelled
 from schemas.record import ValidatedModel
 from schemas.salesforce_fields import MODIFIED_FIELD
 from schemas.salesforce_ids import RecordId, normalize_record_id
@@ -187,7 +188,12 @@ def read_record(row: Mapping[str, JsonValue], fields: Sequence[str]) -> tuple[st
             "record_id": row.get("Id"),
             "is_deleted": row.get("IsDeleted"),
             "modified_at": row.get(MODIFIED_FIELD),
-            "values": {name: row[name] for name in fields if name in row and _is_encodable(row[name])},
+            # Under the names that were asked for, whose case may differ from Salesforce's.
+            "values": {
+                name: row[given]
+                for name, given in zip(fields, spelled(tuple(fields), row), strict=True)
+                if given in row and _is_encodable(row[given])
+            },
         }
     )
     return record.record_id, record

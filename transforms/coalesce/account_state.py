@@ -14,8 +14,8 @@ from schemas.change_event import DELETIONS, AccountChange, ChangeType, SourceMes
 from schemas.record import AwareDatetime, Record
 from transforms.coalesce.burst_size import LEAST_SIZE
 from transforms.coalesce.emitted_records import EmittedRecords, account_event
-from transforms.coalesce.record_changes import FieldVersion, Position, RecordChanges
 from transforms.ledger import Received
+from transforms.record_changes import FieldVersion, Position, RecordChanges
 
 _MIN_RECORDS: Final = 2
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from schemas.change_event import AccountChange
 from schemas.field_values import context_fields
 from schemas.score import Flag
-from transforms.coalesce.record_changes import FieldVersion, RecordChanges
+from transforms.record_changes import FieldVersion, RecordChanges
 
 LEAST_SIZE: Final = 150_000
 """Twice what a context can show of sixteen records, as cutting halves a size: so it is not done for each event."""

@@ -38,7 +38,8 @@ from transforms.coalesce.emitted_records import (
     remembering,
     what_is_new,
 )
-from transforms.coalesce.record_changes import (
+from transforms.ledger import Received
+from transforms.record_changes import (
     Position,
     RecordChanges,
     newest_first,
@@ -46,7 +47,6 @@ from transforms.coalesce.record_changes import (
     newest_versions,
     position_of,
 )
-from transforms.ledger import Received
 
 _LAST_SEQUENCE: Final = 2**63 - 1
 _AFTER_ALL_IDS: Final = "~"

@@ -17,7 +17,16 @@ from msgspec.structs import replace
 from schemas.change_event import DELETIONS, AccountChange, ChangeType, RecordValues
 from schemas.field_values import context_fields
 from schemas.record import Record
-from transforms.coalesce.record_changes import Position, RecordChanges, compound, newest_of, position_of
+from transforms.record_changes import (
+    Position,
+    RecordChanges,
+    compound,
+    for_contexts,
+    newest_of,
+    only,
+    position_of,
+    told_values,
+)
 
 MAX_NAMES: Final = 200
 MAX_NAMES_LENGTH: Final = 8_000
@@ -95,11 +104,11 @@ def remembering(
     evicted_through = newest_of(before.evicted_through, evicted_through)
     last = None
     if not isinstance(burst, AccountChange):
-        records = merged_records(records, map(_for_contexts, burst))
+        records = merged_records(records, map(for_contexts, burst))
     elif len(burst.changed_fields) <= MAX_NAMES:
         last = _values_of_event(burst)
     else:
-        records = merged_records(records, [_for_contexts(RecordChanges.of(burst))])
+        records = merged_records(records, [for_contexts(RecordChanges.of(burst))])
     if len(records) > bounds.max_records:
         by_age = sorted(records.values(), key=lambda record: record.newest, reverse=True)
         records = {record.record_id: record for record in by_age[: bounds.max_records]}
@@ -134,9 +143,7 @@ def known_records(
             records[record_id] = earlier.merged(now) if now else earlier
         elif now and record_id != shown_id:
             records[record_id] = now
-    newest = sorted(records.values(), key=lambda record: record.newest, reverse=True)
-    told = (_values_of_record(record) for record in newest[: bounds.max_records] if context_fields(record.entity_name))
-    return tuple(it for it in told if it.values or it.enriched or it.nulled_fields or it.change_type in DELETIONS)
+    return told_values(records.values(), bounds.max_records)
 
 
 def _recent(record: RecordChanges, horizon: dt.datetime) -> RecordChanges:
@@ -147,21 +154,6 @@ def _recent(record: RecordChanges, horizon: dt.datetime) -> RecordChanges:
 
 def _is_telling(record: RecordChanges, horizon: dt.datetime) -> bool:
     return bool(record.values) or (record.change_type in DELETIONS and record.newest[0] >= horizon)
-
-
-def _values_of_record(record: RecordChanges) -> RecordValues:
-    committed_at, sequence_number, event_id = record.newest
-    told: dict[str, Any] = _for_contexts(record).change_fields()
-    return RecordValues(
-        event_id=event_id,
-        entity_name=record.entity_name,
-        record_id=record.record_id,
-        change_type=record.change_type,
-        committed_at=committed_at,
-        sequence_number=sequence_number,
-        changed_fields=tuple(sorted(_of(record.changed, context_fields(record.entity_name)))),
-        **told,
-    )
 
 
 def merged_records(records: Mapping[str, RecordChanges], others: Iterable[RecordChanges]) -> dict[str, RecordChanges]:
@@ -198,17 +190,9 @@ def _values_of_event(change: AccountChange, *, is_small: bool = False) -> Record
         sequence_number=change.sequence_number,
         changed_fields=change.changed_fields,
         nulled_fields=tuple(name for name in change.nulled_fields if name in fields) if change.nulled_fields else (),
-        values=_of(change.values, fields) if fields else {},
-        enriched=_of(change.enriched, fields) if fields and change.enriched else {},
+        values=only(change.values, fields) if fields else {},
+        enriched=only(change.enriched, fields) if fields and change.enriched else {},
     )
-
-
-def _of(values: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in fields}
-
-
-def _for_contexts(record: RecordChanges) -> RecordChanges:
-    return replace(record, values=_of(record.values, context_fields(record.entity_name)))
 
 
 def _bounded(record: RecordChanges) -> RecordChanges:

@@ -12,6 +12,7 @@ from apache_beam.pvalue import TaggedOutput
 from schemas.account_context import AccountContext, EnrichedChange
 from schemas.change_event import AccountChange
 from transforms.clients.bigquery import Warehouse, dataset_path, shared_warehouse
+from transforms.clients.hold import Hold
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.enrich.account_contexts import ContextBounds, read_account_contexts
 from transforms.enrich.context_cache import CacheSettings, ContextCache, shared_cache
@@ -65,12 +66,16 @@ class AddAccountContext(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[Iterable[AccountChange]]) -> Any:
         """Look up a batch's accounts together."""
-        return batches | beam.ParDo(_LookUp(self)).with_outputs(DEAD_LETTERS, main=IN_CONTEXT)
+        return batches | beam.ParDo(_LookUp(self, is_bounded=batches.is_bounded)).with_outputs(
+            DEAD_LETTERS, main=IN_CONTEXT
+        )
 
 
 class _LookUp(beam.DoFn):
-    def __init__(self, config: AddAccountContext) -> None:
+    def __init__(self, config: AddAccountContext, *, is_bounded: bool = False) -> None:
         self.config = config
+        self.is_bounded = is_bounded
+        self.hold: Hold | None = None
         self.ledger = Ledger(STAGE, config.pipeline_version)
         self.queries = Metrics.counter(STAGE, "queries_total")
         self.query_milliseconds = Metrics.distribution(STAGE, "bigquery_query_duration_milliseconds")
@@ -86,6 +91,9 @@ class _LookUp(beam.DoFn):
         scope = f"{dataset_path(to.project, to.crm_dataset)} {to.bounds}"
         self.cache: ContextCache | None = shared_cache(to.cache, scope) if to.cache else None
         self.throttled = ThrottledSeconds(STAGE)
+
+    def start_bundle(self) -> None:
+        self.hold = self.outage_gate.bundle_hold(is_bounded=self.is_bounded)
 
     def process(self, batch: Iterable[AccountChange]) -> Iterator[list[EnrichedChange] | TaggedDeadLetter]:
         changes = list(batch)
@@ -108,7 +116,7 @@ class _LookUp(beam.DoFn):
         if not missing:
             return cached
         try:
-            return {**cached, **self.outage_gate.call(lambda: self._look_up(missing), self.throttled)}
+            return {**cached, **self.outage_gate.call(lambda: self._look_up(missing), self.throttled, self.hold)}
         except WarehouseUnavailable as error:
             return {**cached, **{change.account_id: error for change in missing}}
 

@@ -152,7 +152,7 @@ class _Reread(beam.DoFn):
         self, settings: SalesforceSettings | None, account_fields: AccountFields, pipeline_version: str
     ) -> None:
         self.settings = settings
-        self.account_fields = dict(account_fields)
+        self.account_fields = account_fields
         self.ledger = Ledger(STAGE, pipeline_version)
         self.changes = Metrics.counter(STAGE, "changes_total")
         self.gaps = Metrics.counter(STAGE, "gaps_total")

@@ -24,6 +24,7 @@ from schemas.record import from_row
 from schemas.score import UNCHANGED_CONTEXT_FLAG, Score, ScoreStatus, score_id
 from transforms.clients.bigquery import Warehouse, shared_warehouse
 from transforms.clients.gemini_api import GeminiSettings
+from transforms.clients.hold import Hold
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.errors import WarehouseUnavailable
 from transforms.ledger import Ledger, Received
@@ -148,12 +149,16 @@ class SkipUnchangedContexts(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[list[EnrichedChange]]) -> Any:
         """Split each batch by whether a change needs a score."""
-        return batches | beam.ParDo(_Skip(self)).with_outputs(CARRIED, OUTCOMES, main=CHANGED)
+        return batches | beam.ParDo(_Skip(self, is_bounded=batches.is_bounded)).with_outputs(
+            CARRIED, OUTCOMES, main=CHANGED
+        )
 
 
 class _Skip(beam.DoFn):
-    def __init__(self, config: SkipUnchangedContexts) -> None:
+    def __init__(self, config: SkipUnchangedContexts, *, is_bounded: bool = False) -> None:
         self.config = config
+        self.is_bounded = is_bounded
+        self.hold: Hold | None = None
         self.ledger = Ledger(STAGE, config.pipeline_version)
         self.queries = Metrics.counter(STAGE, "queries_total")
         self.query_milliseconds = Metrics.distribution(STAGE, "bigquery_query_duration_milliseconds")
@@ -167,6 +172,9 @@ class _Skip(beam.DoFn):
         self.warehouse: Warehouse = shared_warehouse(to.project)
         self.outage_gate: OutageGate = shared_outage_gate(f"BigQuery {to.project}.{to.dataset}", to.outage)
         self.throttled = ThrottledSeconds(STAGE)
+
+    def start_bundle(self) -> None:
+        self.hold = self.outage_gate.bundle_hold(is_bounded=self.is_bounded)
 
     def process(
         self, batch: Sequence[EnrichedChange]
@@ -192,7 +200,7 @@ class _Skip(beam.DoFn):
     def _last_scores(self, batch: Sequence[EnrichedChange]) -> Mapping[str, LastScore]:
         account_ids = sorted({item.change.account_id for item in batch})
         try:
-            return self.outage_gate.call(lambda: self._look_up(account_ids), self.throttled)
+            return self.outage_gate.call(lambda: self._look_up(account_ids), self.throttled, self.hold)
         except WarehouseUnavailable as error:
             self.unknown.inc(len(account_ids))
             _log.error("last scores can't be read: the whole batch is scored", reason=str(error), batch=len(batch))

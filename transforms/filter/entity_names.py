@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from schemas.api_names import REFERENCES
 from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD
 from schemas.validation_errors import suggestion
 
@@ -17,10 +18,6 @@ _STANDARD: Final = (
 )
 """Standard objects that may be meant by a name that is almost one of theirs; others are allowed too."""
 
-_REFERENCES: Final = (
-    *(ACCOUNT_FIELD, "WhatId", "WhoId", "ContactId", "OpportunityId", "CaseId", "ContractId", "OrderId", "ParentId"),
-    *("ConvertedAccountId", "RelatedToId", "PersonContactId"),
-)
 _ALMOST: Final = 0.83
 _PART: Final = "[A-Za-z](?:_?[A-Za-z0-9])*"
 _CUSTOM: Final = re.compile(rf"(?:{_PART}__)?{_PART}__c\Z")
@@ -53,9 +50,9 @@ def account_field(name: str) -> str:
     Raises:
         ValueError: It is none, or almost that of a well-known field; the message says which is probably meant.
     """
-    if name in _REFERENCES or _CUSTOM.match(name):
+    if name in REFERENCES or _CUSTOM.match(name):
         return name
-    meant = _almost_custom(name) or _almost(name, _REFERENCES)
+    meant = _almost_custom(name) or _almost(name, REFERENCES)
     if meant is None and _OBJECT.match(name) and name.endswith("Id"):
         return name
     hint = f"did you mean {meant}?" if meant else f"write its API name, such as {ACCOUNT_FIELD} or Account__c"

@@ -6,7 +6,7 @@
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -14,9 +14,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from schemas.api_names import ByEntity
 from schemas.change_event import ACCOUNT_ENTITY, ACCOUNT_FIELD, AccountFields, ChangeType, RecordChange
 from schemas.outcome import SkipReason
 from transforms.filter.entity_names import account_field, entity_name
+from transforms.filter.noise import Noise, is_coordinate, is_custom, is_geolocation, is_package_time, is_time
 from transforms.yaml_files import FileModel, YamlFileError, known_key, read_yaml
 
 _DEFAULTS: Final = resources.files("transforms.filter").joinpath("materiality.yaml")
@@ -27,6 +29,9 @@ _TRUE: Final = frozenset({"true", "1"})
 
 _NEVER: Final = "never"
 _MATCHES_KEPT: Final = 4_096
+_Judge = Callable[[RecordChange], bool]
+"""Tells from an event's values whether the change of a field is material."""
+
 _CLIENT: Final = re.compile(r"(?:\A|;)\s*client=([^;]*)")
 _GLOB: Final = re.compile(r"[A-Za-z*][\w*]*(?:\.[A-Za-z*][\w*]*)?\Z", re.ASCII)
 
@@ -35,28 +40,43 @@ _GLOB: Final = re.compile(r"[A-Za-z*][\w*]*(?:\.[A-Za-z*][\w*]*)?\Z", re.ASCII)
 class EntityFields:
     """Globs of an entity's material fields, and the fields that name its account, in the order in which they are asked.
 
-    Without an include no update of the entity is material. An account is named by its record id.
+    Without an include no update of the entity is material. An account is named by its record id. `noise` are kinds of
+    changes (`noise.py`) that are immaterial, unless an include without a * names the field.
     """
 
     entity: str
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     account: tuple[str, ...] = (ACCOUNT_FIELD,)
+    noise: tuple[Noise, ...] = ()
 
     @cached_property
-    def is_material(self) -> Callable[[str], bool]:
-        """Function that tells whether a changed field, or part of a compound field, is material; caches its answers."""
+    def judge(self) -> Callable[[str], "bool | _Judge"]:
+        """Function that tells whether a changed field, or a part, is material, or what decides that; caches answers."""
         included, excluded = _including(self.include), _excluding(self.exclude)
+        wanted = _including(tuple(glob for glob in self.include if "*" not in glob))
 
         @lru_cache(maxsize=_MATCHES_KEPT)  # bounded, because names come from events
-        def matches(name: str) -> bool:
-            return bool(included.fullmatch(name)) and not excluded.fullmatch(name)
+        def judged(name: str) -> bool | _Judge:
+            if not included.fullmatch(name) or excluded.fullmatch(name):
+                return False
+            return True if wanted.fullmatch(name) else self._judge_custom(name)
 
-        return matches
+        return judged
+
+    def _judge_custom(self, name: str) -> "bool | _Judge":
+        if Noise.COORDINATES in self.noise and is_coordinate(name):
+            return False
+        by_name = is_package_time(name) if Noise.PACKAGE_TIMES in self.noise else False
+        if by_name is not False:
+            return partial(_tells_more_than_time, name, is_time_by_name=bool(by_name))
+        if Noise.COORDINATES in self.noise and is_custom(name):
+            return lambda change: not is_geolocation(name, change)
+        return True
 
     def __reduce__(self) -> tuple[type["EntityFields"], tuple[object, ...]]:
         """Pickle the plain values only, without the compiled function."""
-        return EntityFields, (self.entity, self.include, self.exclude, self.account)
+        return EntityFields, (self.entity, self.include, self.exclude, self.account, self.noise)
 
 
 @dataclass(frozen=True)
@@ -68,12 +88,12 @@ class Materiality:
 
     @property
     def account_fields(self) -> AccountFields:
-        """The entities that count, each with the fields that can name its account."""
-        return {fields.entity: fields.account for fields in self.entities}
+        """The entities that count, each with the fields that can name its account; found in any case."""
+        return ByEntity((fields.entity, fields.account) for fields in self.entities)
 
     @cached_property
-    def _by_entity(self) -> dict[str, EntityFields]:
-        return {fields.entity: fields for fields in self.entities}
+    def _by_entity(self) -> ByEntity[EntityFields]:
+        return ByEntity((fields.entity, fields) for fields in self.entities)
 
     @cached_property
     def _own_clients(self) -> frozenset[str]:
@@ -92,22 +112,36 @@ class Materiality:
             return SkipReason.OWN_WRITE
         if _is_twin(change):
             return SkipReason.IMMATERIAL
-        return SkipReason.IMMATERIAL if is_update and not self.material_fields(change) else None
+        return SkipReason.IMMATERIAL if is_update and next(self._material(change), None) is None else None
 
     def material_fields(self, change: RecordChange) -> tuple[str, ...]:
         """Return the material fields among the changed ones, in the event's order; their new values may be unknown."""
+        return tuple(dict.fromkeys(self._material(change)))
+
+    def _material(self, change: RecordChange) -> Iterator[str]:
+        """Yield the material fields one by one: of nearly every material change, the first one decides."""
         rules = self._by_entity.get(change.entity_name)
         if rules is None:
-            return ()
+            return
+        judge = rules.judge
         # A cleared field counts as changed even if changedFields does not list it.
-        changed = dict.fromkeys((*change.changed_fields, *change.nulled_fields))
-        return tuple(filter(rules.is_material, changed))
+        for names in (change.changed_fields, change.nulled_fields):
+            for name in names:
+                judged = judge(name)
+                if judged is True or (judged is not False and judged(change)):
+                    yield name
 
     def _is_own(self, change: RecordChange) -> bool:
         if not self.own_clients:
             return False
         client = _CLIENT.search(change.change_origin)
         return client is not None and _client_key(client.group(1)) in self._own_clients
+
+
+def _tells_more_than_time(name: str, change: RecordChange, *, is_time_by_name: bool) -> bool:
+    """Whether a field that is probably a package's time is material; the value decides where the event has it."""
+    value = change.values.get(name)
+    return not (is_time_by_name if value is None else is_time(value))
 
 
 def _is_twin(change: RecordChange) -> bool:
@@ -129,32 +163,53 @@ def load_materiality(path: Path | Traversable | None = None) -> Materiality:
     defaults = read_yaml(_DEFAULTS, _RulesFile)
     rules = read_yaml(path, _RulesFile) if path else defaults
     clients = (rules if "own_clients" in rules.model_fields_set else defaults).own_clients
+    noise = (rules if "noise" in rules.model_fields_set else defaults).noise
     entities = defaults.entities | rules.entities
+    for where, name in _in_two_cases(rules):
+        raise YamlFileError(f"{path or _DEFAULTS}: {where}: {name} is there in another case: remove one of the two")
     for place, name in enumerate(rules.ignore):
         if problem := _not_ignorable(name, entities.keys(), rules):
             raise YamlFileError(f"{path or _DEFAULTS}: ignore[{place}]: {problem}")
+    ignored = {name.casefold() for name in rules.ignore}
     return Materiality(
         tuple(
-            _entity_fields(name, fields, defaults.entities.get(name))
+            _entity_fields(name, fields, defaults.entities.get(name), noise)
             for name, fields in entities.items()
-            if name not in rules.ignore
+            if name.casefold() not in ignored
         ),
         tuple(sorted(set(clients))),
     )
 
 
-def _entity_fields(name: str, rules: "_EntityRules", default: "_EntityRules | None") -> EntityFields:
+def _in_two_cases(rules: "_RulesFile") -> Iterator[tuple[str, str]]:
+    """Yield the key path and the name of each entry that differs from one before it in case only."""
+    lists = {"entities": (rules.entities, "entities.{1}"), "ignore": (rules.ignore, "ignore[{0}]")}
+    lists["own_clients"] = (rules.own_clients, "own_clients[{0}]")
+    for entity, fields in rules.entities.items():
+        for key in ("account", "exclude", "include"):
+            lists[f"{entity}.{key}"] = (getattr(fields, key), f"entities.{entity}.{key}[{{0}}]")
+    for names, where in lists.values():
+        before: dict[str, str] = {}
+        for place, name in enumerate(names):
+            if before.setdefault(name.casefold(), name) != name:
+                yield where.format(place, name), name
+
+
+def _entity_fields(name: str, rules: "_EntityRules", default: "_EntityRules | None", noise: list[str]) -> EntityFields:
     named_by = rules.account or (default and default.account) or [ACCOUNT_FIELD]
     account = () if name == ACCOUNT_ENTITY else _unique(named_by)
-    return EntityFields(name, _unique(rules.include), _unique(rules.exclude), account)
+    kinds = tuple(map(Noise, dict.fromkeys(noise if rules.noise is None else rules.noise)))
+    return EntityFields(name, _unique(rules.include), _unique(rules.exclude), account, kinds)
 
 
 def _not_ignorable(name: str, known: Collection[str], rules: "_RulesFile") -> str | None:
     """Return why an entity can't be ignored; None if it can."""
-    if name == ACCOUNT_ENTITY:
+    if name.casefold() == ACCOUNT_ENTITY.casefold():
         return f"{name} can't be ignored: its changes are what this service is for"
-    if name in rules.entities:
+    if name in ByEntity((it, True) for it in rules.entities):
         return f"{name} is under entities, too: remove it from one of the two"
+    if name in ByEntity((it, True) for it in known):
+        return None
     try:
         known_key(name, known)
     except ValueError as error:
@@ -226,6 +281,11 @@ def _client(client: str) -> str:
     return client
 
 
+def _noise(name: str) -> Noise:
+    return Noise(known_key(name, [kind.value for kind in Noise]))
+
+
+_Noise = Annotated[str, AfterValidator(_noise)]
 _Glob = Annotated[str, AfterValidator(_glob)]
 
 
@@ -242,6 +302,7 @@ class _EntityRules(FileModel):
         default_factory=list
     )
     exclude: list[_Glob] = Field(default_factory=list)
+    noise: list[_Noise] | None = None
     include: list[Annotated[_Glob, AfterValidator(_one_compound_field), AfterValidator(_not_excluded)]] = Field(
         default_factory=list
     )
@@ -273,4 +334,5 @@ class _RulesFile(FileModel):
         AfterValidator(_account_names_itself),
     ] = Field(default_factory=dict)
     ignore: list[str] = Field(default_factory=list)
+    noise: list[_Noise] = Field(default_factory=list)
     own_clients: list[_Client] = Field(default_factory=list)

@@ -12,6 +12,7 @@ from schemas.change_event import AccountChange, AccountFields
 from schemas.clock import Clock, utc_now
 from schemas.record import to_json
 from transforms.clients.bigquery import dataset_path
+from transforms.clients.hold import Hold
 from transforms.clients.outage import OutageGate, OutageSettings, ThrottledSeconds, shared_outage_gate
 from transforms.clients.salesforce_api import RefusedCall, SalesforceSettings
 from transforms.coders import RecordCoder
@@ -81,7 +82,7 @@ class LookUpAccounts(beam.PTransform):
                 )
                 | "Drop key" >> beam.Values()
             )
-        return batches | "Look up a batch" >> beam.ParDo(_LookUp(self)).with_outputs(
+        return batches | "Look up a batch" >> beam.ParDo(_LookUp(self, is_bounded=wanted.is_bounded)).with_outputs(
             OUTCOMES, DEAD_LETTERS, main=CHANGES
         )
 
@@ -94,8 +95,10 @@ def entities_of(wanted: Wanted) -> Iterator[tuple[str, str]]:
 
 
 class _LookUp(beam.DoFn):
-    def __init__(self, config: LookUpAccounts, now: Clock = utc_now) -> None:
+    def __init__(self, config: LookUpAccounts, now: Clock = utc_now, *, is_bounded: bool = False) -> None:
         self.settings = config.settings
+        self.is_bounded = is_bounded
+        self.hold: Hold | None = None
         self.now = now
         self.conclusions = Conclusions(config.pipeline_version)
         self.wanted = Metrics.counter(STAGE, "looked_up_total")
@@ -120,6 +123,9 @@ class _LookUp(beam.DoFn):
             self.salesforce_gate: OutageGate = shared_outage_gate(
                 f"Salesforce {to.salesforce.login_url}", to.outage, SalesforceUnavailable
             )
+
+    def start_bundle(self) -> None:
+        self.hold = self.outage_gate.bundle_hold(is_bounded=self.is_bounded)
 
     def process(self, batch: Iterable[bytes]) -> Iterator[AccountChange | TaggedOutcome | TaggedDeadLetter]:
         changes: list[Wanted] = [_coder.decode(encoded) for encoded in batch]
@@ -146,7 +152,7 @@ class _LookUp(beam.DoFn):
         if not missing:
             return found, {}
         try:
-            mirrored = self.outage_gate.call(lambda: self._ask_mirror(missing), self.throttled)
+            mirrored = self.outage_gate.call(lambda: self._ask_mirror(missing), self.throttled, self.hold)
         except WarehouseUnavailable as error:
             return found, dict.fromkeys(missing, error)
         left = {it: entities[it] for it in missing if it in needed and it not in mirrored}
@@ -209,6 +215,6 @@ class _LookUp(beam.DoFn):
                 return {}
 
         try:
-            return self.salesforce_gate.call(ask, self.throttled)
+            return self.salesforce_gate.call(ask, self.throttled, self.hold)
         finally:
             self.call_milliseconds.update(int((self.now() - started) / dt.timedelta(milliseconds=1)))

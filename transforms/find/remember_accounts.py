@@ -71,7 +71,7 @@ class RememberAccounts(beam.PTransform):
 
 class _NoteNamed(beam.DoFn):
     def __init__(self, account_fields: AccountFields) -> None:
-        self.account_fields = dict(account_fields)
+        self.account_fields = account_fields
 
     def process(self, change: AccountChange) -> Iterator[tuple[str, Sighting]]:
         for sighting in sightings(change, self.account_fields):
@@ -80,7 +80,7 @@ class _NoteNamed(beam.DoFn):
 
 class _NoteUnnamed(beam.DoFn):
     def __init__(self, account_fields: AccountFields) -> None:
-        self.account_fields = dict(account_fields)
+        self.account_fields = account_fields
 
     def process(self, change: UnnamedChange) -> Iterator[tuple[str, Sighting]]:
         for sighting in sightings(change, self.account_fields):

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from schemas.api_names import spelled
 from schemas.change_event import (
     ACCOUNT_ENTITY,
     ACCOUNT_FIELD,
@@ -77,7 +78,8 @@ def sightings(change: AccountChange | UnnamedChange, account_fields: AccountFiel
     """Return what an event tells and asks; an account's own event does neither."""
     if change.entity_name == ACCOUNT_ENTITY:
         return
-    fields = account_fields.get(change.entity_name, (ACCOUNT_FIELD,))
+    naming = account_fields.get(change.entity_name, (ACCOUNT_FIELD,))
+    fields = spelled(naming, change.changed_fields, change.nulled_fields, change.values, change.enriched)
     named = change.account_id if isinstance(change, AccountChange) else None
     through = None if named else _through(change, fields)
     moves = [name for name in fields if name in change.changed_fields or name in change.nulled_fields]

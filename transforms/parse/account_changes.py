@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from schemas.api_names import spelled
 from schemas.change_event import (
     ACCOUNT_ENTITY,
     AccountChange,
@@ -75,7 +76,8 @@ def account_changes(
     """
     committed_at = dt.datetime.fromtimestamp(event.header.commit_timestamp / 1000, dt.UTC)
     refuse_future_commit(committed_at, source, now)
-    names = account_fields.get(event.header.entity_name, ())
+    naming = account_fields.get(event.header.entity_name)
+    names = spelled(naming or (), event.body)
     if event.header.entity_name != ACCOUNT_ENTITY:
         event = without_unusable_names(event, names)
     whole = None
@@ -84,7 +86,7 @@ def account_changes(
         event = whole.event
     header = event.header
     trace_id = _trace_id(source.attributes)
-    fields = field_changes(event) if header.entity_name in account_fields else None
+    fields = None if naming is None else field_changes(event)
     records: dict[str, ParsedRecord] = {}
     for record_id in header.record_ids:
         own = whole.message([record_id]) if whole else source

@@ -14,6 +14,7 @@ import orjson
 from msgspec.structs import replace
 from pydantic.alias_generators import to_camel
 
+from schemas.api_names import spelled
 from schemas.change_event import (
     MAX_RECORD_IDS,
     AccountFields,
@@ -91,7 +92,7 @@ def narrowed(event: ChangeEvent, source: SourceMessage, account_fields: AccountF
     room.records_left -= len(event.header.record_ids)
     if room.records_left < 0:
         raise MessageTooLarge(f"more than {MAX_RECORD_IDS:,} record ids in one message: publish fewer in each")
-    naming = account_fields.get(event.header.entity_name, ())
+    naming = spelled(account_fields.get(event.header.entity_name, ()), event.body)
     for lighter in (_as_it_is, _without_values, _as_gap):
         found = NarrowedEvent.of(lighter(event, naming), source)
         if found.total_bytes <= room.bytes_left:

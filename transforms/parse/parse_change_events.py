@@ -45,7 +45,7 @@ class ParseChangeEvents(beam.PTransform):
 class _ParseMessage(beam.DoFn):
     def __init__(self, pipeline_version: str, account_fields: AccountFields, schemas: AvroSchemas) -> None:
         self.ledger = Ledger(STAGE, pipeline_version)
-        self.account_fields = dict(account_fields)
+        self.account_fields = account_fields
         self.schemas = schemas
         self.messages = Metrics.counter(STAGE, "messages_total")
         self.changes = Metrics.counter(STAGE, "changes_total")

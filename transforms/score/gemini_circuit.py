@@ -1,7 +1,7 @@
 """The Gemini circuit: while Gemini fails as a whole, calls wait, and one at a time probes it.
 
-Calls are delayed rather than refused: the work stays in its bundle, which the runner repeats if the worker vanishes,
-until Gemini answers again.
+Calls are delayed rather than refused, for as long as their bundle may wait; what is not answered by then is parked
+(`parked_changes.py`).
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from typing import TypeVar
 from schemas.failures import Severity
 from transforms.clients.circuit import CircuitBreaker
 from transforms.clients.gemini_api import CircuitPolicy
-from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable
+from transforms.clients.hold import Hold
+from transforms.errors import GeminiError, GeminiTimeout, GeminiUnavailable, HoldEnded
 from transforms.logs import get_logger
 from transforms.score.adaptive_limit import ThrottledTime
 
@@ -42,26 +43,47 @@ class GeminiCircuit:
         """Whether calls are delayed."""
         return not (self._service.is_closed and self._answers.is_closed)
 
+    def would_wait(self) -> bool:
+        """Whether a call would be delayed: the circuit is open, and no probe is due or another call is the probe.
+
+        Unlike the other methods it may be called from any thread; the answer can be old when it returns.
+        """
+        return self.is_open() and (self._probing.locked() or self._seconds_to_probe() > 0)
+
     async def attempt(
-        self, call: Callable[[], Awaitable[Sequence[Answer | GeminiError]]], throttled: ThrottledTime
+        self, call: Callable[[], Awaitable[Sequence[Answer | GeminiError]]], throttled: ThrottledTime, hold: Hold
     ) -> Sequence[Answer | GeminiError]:
         """Make a call: at once while the circuit is closed, else as a probe, or once another call's probe succeeded.
 
         Args:
             call: Returns an answer or an error for each account, or raises GeminiError.
             throttled: Counts the time for which the call is delayed.
+            hold: Bounds this time.
 
         Raises:
+            HoldEnded: The circuit was open until the hold ended.
             GeminiError: The call's own.
         """
         if self.is_open():
             async with contextlib.AsyncExitStack() as probe:
                 with throttled.counted():
-                    await probe.enter_async_context(self._probing)
-                    await self._until_probe_is_due()
+                    await self._turn(probe, hold)
                 if self.is_open():
                     return await self._observed(call)
         return await self._observed(call)
+
+    async def _turn(self, probe: contextlib.AsyncExitStack, hold: Hold) -> None:
+        """Wait until this call may probe."""
+        hold.begin()
+        try:
+            async with asyncio.timeout(hold.seconds_left):
+                await probe.enter_async_context(self._probing)
+                await self._until_probe_is_due()
+        except TimeoutError:
+            raise HoldEnded(f"Gemini failed as a whole, and calls were held for {hold.seconds:g} s") from None
+
+    def _seconds_to_probe(self) -> float:
+        return max(self._service.seconds_to_probe(), self._answers.seconds_to_probe())
 
     async def _until_probe_is_due(self) -> None:
         for breaker in (self._service, self._answers):

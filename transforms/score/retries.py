@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 import tenacity
 
 from schemas.failures import Handling
-from transforms.errors import GeminiError, QuotaExhausted, ServerFault
+from transforms.clients.hold import Hold
+from transforms.errors import GeminiError, HoldEnded, QuotaExhausted, ServerFault
 from transforms.score.adaptive_limit import ThrottledTime
 from transforms.score.gemini_circuit import GeminiCircuit
 
@@ -27,12 +28,13 @@ _full_jitter = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, 
 class Backoff:
     """Retries a call that has failed.
 
-    While the circuit is open, a call for one account is retried without limit. A call for several is split after
+    While the circuit is open, a call for one account is retried until its hold ends. A call for several is split after
     MAX_ATTEMPTS: if one of its accounts is the cause, the others' calls succeed and close the circuit.
     """
 
-    def __init__(self, circuit: GeminiCircuit, accounts: int, throttled: ThrottledTime) -> None:
+    def __init__(self, circuit: GeminiCircuit, accounts: int, throttled: ThrottledTime, hold: Hold) -> None:
         self._circuit = circuit
+        self._hold = hold
         self._is_alone = accounts == 1
         self._throttled = throttled
         self._is_throttled = False
@@ -64,9 +66,15 @@ class Backoff:
         return await retrying(next_attempt)
 
     def _is_worth_another_attempt(self, error: BaseException) -> bool:
+        if isinstance(error, HoldEnded):
+            return False
         return is_worth_retrying(error) or (isinstance(error, GeminiError) and self._is_held())
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
+        if self._circuit.is_open():
+            self._hold.begin()
+            if self._hold.is_over:
+                return True
         return is_out_of_attempts(_error_of(state), state.attempt_number) and not self._is_held()
 
     def _is_held(self) -> bool:
@@ -78,6 +86,8 @@ class Backoff:
         return seconds_before_retry(state)
 
     async def _sleep(self, seconds: float) -> None:
+        if self._hold.has_begun:
+            seconds = min(seconds, self._hold.seconds_left)
         if self._is_throttled:
             with self._throttled.counted():
                 await asyncio.sleep(seconds)

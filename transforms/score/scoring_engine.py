@@ -5,7 +5,8 @@
         attempt (gemini_circuit)  delays the call while Gemini fails as a whole, except for one probe at a time
           call                    the concurrency limit, a deadline, the transport, validation of the answers
 
-Threads submit batches and wait; everything else happens on the event loop.
+Threads submit batches and wait; everything else happens on the event loop. If its thread dies, waiting threads get an
+exception, and the next bundle a new engine.
 """
 
 import asyncio
@@ -25,11 +26,13 @@ from schemas.account_context import EnrichedChange
 from schemas.score import ScoreAnswer
 from transforms.clients.gemini import RestTransport
 from transforms.clients.gemini_api import GeminiSettings, Generation, GenerationRequest, Transport
+from transforms.clients.hold import Hold
 from transforms.errors import (
     GeminiError,
     GeminiRefusedPrompt,
     GeminiTimeout,
     GeminiUnavailable,
+    HoldEnded,
     InvalidResponse,
     OutputTruncated,
     QuotaExhausted,
@@ -83,16 +86,31 @@ class ScoringEngine:
         self._circuit = GeminiCircuit(settings.circuit, self._indicates_outage)
         self._loop = uvloop.new_event_loop()
         # A daemon: the process may end without closing the engine, and what was in flight is redelivered.
-        threading.Thread(target=self._loop.run_forever, name="gemini", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gemini", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the event loop runs; what is submitted to a dead one never ends."""
+        return self._thread.is_alive()
+
+    def would_wait(self) -> bool:
+        """Whether calls would be delayed, since Gemini fails as a whole and no probe is due."""
+        return self._circuit.would_wait()
 
     def submit(
-        self, calls: Sequence[Sequence[EnrichedChange]], stats: CallStats
+        self, calls: Sequence[Sequence[EnrichedChange]], stats: CallStats, hold: Hold
     ) -> "Future[list[list[AnswerOrError]]]":
         """Start to score the accounts of some calls, and return the future of their results, in the same order.
 
         The future has an exception only for a fault of this program; all calls have ended by then.
+
+        Args:
+            calls: The accounts of each call.
+            stats: Counts the calls.
+            hold: How long calls may be delayed while Gemini fails as a whole; then their error is HoldEnded.
         """
-        return asyncio.run_coroutine_threadsafe(self._score(calls, stats), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._score(calls, stats, hold), self._loop)
 
     def close(self) -> None:
         """Close the connections and end the event loop; no batch may be in progress."""
@@ -103,32 +121,45 @@ class ScoringEngine:
         """A 429 does only when one call at a time is refused; until then, fewer calls at once are the remedy."""
         return not isinstance(error, QuotaExhausted) or self._limiter.limit.is_at_floor
 
-    async def _score(self, calls: Sequence[Sequence[EnrichedChange]], stats: CallStats) -> list[list[AnswerOrError]]:
+    async def _score(
+        self, calls: Sequence[Sequence[EnrichedChange]], stats: CallStats, hold: Hold
+    ) -> list[list[AnswerOrError]]:
+        ends_at = self._loop.time() + self.settings.outage_deadline_seconds
+
         async def ask(items: Sequence[EnrichedChange]) -> Sequence[AnswerOrError]:
-            return await self._ask(items, stats)
+            try:
+                async with asyncio.timeout_at(ends_at):
+                    return await self._ask(items, stats, hold)
+            except TimeoutError:
+                seconds = self.settings.outage_deadline_seconds
+                raise HoldEnded(f"Gemini did not answer the calls of a batch within {seconds:g} s") from None
 
         async with asyncio.TaskGroup() as group:  # if one has an exception, the others end before it is raised
             tasks = [group.create_task(settle(items, ask)) for items in calls]
         return [task.result() for task in tasks]
 
-    async def _ask(self, items: Sequence[EnrichedChange], stats: CallStats) -> Sequence[AnswerOrError]:
+    async def _ask(self, items: Sequence[EnrichedChange], stats: CallStats, hold: Hold) -> Sequence[AnswerOrError]:
         """Make one call; delay and retry it as long as Gemini fails as a whole."""
         prompt = render_prompt(items)
         if estimated_tokens(prompt.text) > self.settings.max_prompt_tokens:
             raise GeminiRefusedPrompt(f"the prompt is over --max_prompt_tokens={self.settings.max_prompt_tokens}")
         call = functools.partial(self._call, prompt, items, stats)
-        seconds = self.settings.outage_deadline_seconds
         try:
-            async with asyncio.timeout(seconds):
-                return await self._retried(call, len(items), stats.throttled)
-        except TimeoutError:
-            raise GeminiUnavailable(f"Gemini was unavailable for {seconds:g} s") from None
+            return await self._retried(call, len(items), stats.throttled, hold)
+        except GeminiError as error:
+            if hold.is_over and self._circuit.is_open() and not isinstance(error, HoldEnded):
+                raise HoldEnded(f"Gemini fails as a whole: {error}") from None
+            raise
 
     async def _retried(
-        self, call: Callable[[], Awaitable[Sequence[AnswerOrError]]], accounts: int, throttled: ThrottledTime
+        self,
+        call: Callable[[], Awaitable[Sequence[AnswerOrError]]],
+        accounts: int,
+        throttled: ThrottledTime,
+        hold: Hold,
     ) -> Sequence[AnswerOrError]:
         async def attempt() -> Sequence[AnswerOrError]:
-            answers = await self._circuit.attempt(call, throttled)
+            answers = await self._circuit.attempt(call, throttled, hold)
             if accounts == 1 and isinstance(answers[0], GeminiError) and self._circuit.is_open():
                 raise answers[0]  # so many answers are useless that the account need not be the cause
             return answers
@@ -136,7 +167,7 @@ class ScoringEngine:
         try:
             return await attempt()  # without tenacity, which takes a tenth of a call's CPU
         except GeminiError as error:
-            return await Backoff(self._circuit, accounts, throttled).retry(error, attempt)
+            return await Backoff(self._circuit, accounts, throttled, hold).retry(error, attempt)
 
     async def _call(self, prompt: Prompt, items: Sequence[EnrichedChange], stats: CallStats) -> Sequence[AnswerOrError]:
         event = await self._limiter.acquire(stats.throttled)
@@ -204,10 +235,28 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
+class _LiveEngine:
+    """This process's engine for some settings: a new one if the thread of the last one died."""
+
+    def __init__(self) -> None:
+        self._engine: ScoringEngine | None = None
+        self._replacing = threading.Lock()
+
+    def get(self, settings: GeminiSettings) -> ScoringEngine:
+        with self._replacing:
+            if self._engine is None or not self._engine.is_alive:
+                self._engine = ScoringEngine(settings)
+            return self._engine
+
+
 @once_per_process
+def _live_engine(_settings: GeminiSettings) -> _LiveEngine:
+    return _LiveEngine()
+
+
 def shared_engine(settings: GeminiSettings) -> ScoringEngine:
     """Return this process's engine for the settings: workers have a DoFn a thread, the DirectRunner one a bundle."""
-    return ScoringEngine(settings)
+    return _live_engine(settings).get(settings)
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """Shadow scores: score a sample of changes a second time, with another model or prompt, for comparison.
 
 A shadow score has no outcome in the ledger, its failure is not dead-lettered, and its row is flagged. Shadows are
-scored behind a Reshuffle of their own, so that a delay of theirs does not delay the scores.
+scored behind a Reshuffle of their own, so that a delay of theirs does not delay the scores. During an outage of Gemini
+they are given up after a minute, and never parked.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ def is_in_sample(event_id: str, percent: float) -> bool:
 class ShadowScores(beam.PTransform):
     """list of EnrichedChange → Score, flagged as a shadow, for `percent` of the changes.
 
-    `scoring` is ScoreAccounts with the shadow's model and prompt, and the counters' prefix SHADOW_COUNTERS.
+    `scoring` is ScoreAccounts with the shadow's model and prompt, the counters' prefix SHADOW_COUNTERS, and no parking.
     """
 
     scoring: beam.PTransform

@@ -30,6 +30,10 @@ _MERGED_SHARE: Final = 0.02
 _MAX_MERGED: Final = 5
 _MAX_BURST: Final = 8
 _WILDCARD: Final = "001*"
+_SMALL_DAY: Final = 30
+"""Events besides the walk over all accounts, below which chance alone may bring no look-up."""
+
+_LOOK_UPS_OF_SMALL_DAY: Final = 2
 
 
 class OrgDay:
@@ -55,6 +59,7 @@ class OrgDay:
         """Related records that were created today: entity, id, account."""
         self._replay_id = rng.randrange(1_000_000, 20_000_000)
         self._new_records = 0
+        self._look_ups_owed = 0
         # The kinds of changes besides the walk over all accounts: weight, and maximum number of events.
         self._kinds: dict[Callable[[], list[JsonObject]], tuple[int, int]] = {
             self._change: (360, 1),
@@ -77,6 +82,8 @@ class OrgDay:
     def events(self, count: int) -> Iterator[JsonObject]:
         """Yield `count` events; if there are enough, each account is changed or created once."""
         reaches_all = count >= len(self._to_walk)
+        if reaches_all and count - len(self._to_walk) < _SMALL_DAY:
+            self._look_ups_owed = min(_LOOK_UPS_OF_SMALL_DAY, count - len(self._to_walk))
         waiting: deque[JsonObject] = deque()
         for position in range(count):
             if not waiting:
@@ -92,7 +99,17 @@ class OrgDay:
         return self._material(self._rng.choice(self._accounts))
 
     def _next(self, spare: int) -> list[JsonObject]:
-        """Return the next events; `spare` is how many may be of another kind than the walk over all accounts."""
+        """Return the next events; `spare` is how many may be of another kind than the walk over all accounts.
+
+        A small day has look-ups first: updates of opportunities that do not name their account, but the mirror does.
+        """
+        if self._look_ups_owed and spare > 0:
+            deals = self._unnamed_deals()
+            if deals:
+                self._look_ups_owed -= 1
+                return [self._opportunity_update(*self._rng.choice(deals))]
+            if self._to_walk:
+                spare -= self._look_ups_owed
         if self._to_walk and (spare <= 0 or not self._touched or self._rng.random() < _WALK_SHARE):
             return self._walk()
         if not self._touched:  # all changed accounts are deleted: undelete one
@@ -135,6 +152,15 @@ class OrgDay:
         first, second = self._commits(2)
         deal = self._rng.choice(deals)
         return [self._opportunity_update(account, deal, first), self._material(account, second)]
+
+    def _unnamed_deals(self) -> list[tuple[AccountProfile, Opportunity]]:
+        """Return the opportunities of changed accounts whose updates don't name the account."""
+        return [
+            (account, deal)
+            for account in self._touched
+            for deal in self._deals[account.account_id]
+            if not _enriched(deal.opportunity_id, account)
+        ]
 
     def _related(self) -> list[JsonObject]:
         """Change or create a related record."""

@@ -7,7 +7,8 @@ from schemas.account_context import EnrichedChange
 from tests.benchmarks.scoring import ours
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import report, stand_in
-from transforms.score.score_accounts import split_calls
+from transforms.clients.hold import Hold
+from transforms.score.account_scoring import split_calls
 from transforms.score.scoring_engine import CallStats, ScoringEngine
 
 SIZES = (1, 2, 4, 5, 6, 10)
@@ -46,6 +47,6 @@ def run(rounds: int, accounts: int) -> None:
 def _score(accounts: Sequence[EnrichedChange], k: int) -> CallStats:
     engine = ScoringEngine(ours.settings())
     stats = CallStats()
-    engine.submit(split_calls(accounts, k, engine.settings.max_prompt_tokens), stats).result()
+    engine.submit(split_calls(accounts, k, engine.settings.max_prompt_tokens), stats, Hold(1_800.0)).result()
     engine.close()
     return stats

@@ -7,7 +7,8 @@ from pipeline.local.gemini.fault_kinds import FaultKind
 from tests.benchmarks.scoring import ours, peer_model_handler
 from tests.benchmarks.scoring.accounts import all_accounts
 from tests.benchmarks.scoring.contest import Run, in_turns, measure, median, report, stand_in
-from transforms.score.score_accounts import split_calls
+from transforms.clients.hold import Hold
+from transforms.score.account_scoring import split_calls
 from transforms.score.scoring_engine import Answered, CallStats, ScoringEngine
 
 RATE = 0.1
@@ -80,7 +81,7 @@ def _scored_and_failed(count: int) -> tuple[int, int]:
     """Score accounts in one batch, five a call, and return how many have a score and how many an error."""
     engine = ScoringEngine(ours.settings(deadline_seconds=2.0))
     calls = split_calls(all_accounts()[:count], 5, engine.settings.max_prompt_tokens)
-    answers = [one for call in engine.submit(calls, CallStats()).result() for one in call]
+    answers = [one for call in engine.submit(calls, CallStats(), Hold(1_800.0)).result() for one in call]
     engine.close()
     scored = sum(isinstance(one, Answered) for one in answers)
     return scored, len(answers) - scored

@@ -15,6 +15,7 @@ from tests.benchmarks.scoring.task import LOCATION, MODEL, PROJECT, config, is_v
 from tests.fixtures.gemini_sdk import SdkTransport
 from transforms.clients.gemini import RestTransport
 from transforms.clients.gemini_api import GenerationRequest, fixed_part, read_response
+from transforms.clients.hold import Hold
 from transforms.prompt.crm_text import prepare_text
 from transforms.prompt.prompt import render_prompt
 from transforms.score.scoring_engine import CallStats, ScoringEngine
@@ -94,10 +95,10 @@ async def _cpu_seconds(call: Call, prompts: list[str]) -> float:
 def _engine() -> float:
     engine = ScoringEngine(ours.settings(max_calls_in_flight=AT_ONCE))
     accounts = [[item] for item in all_accounts()[:CALLS]]
-    engine.submit(accounts[:1], CallStats()).result()
+    engine.submit(accounts[:1], CallStats(), Hold(1_800.0)).result()
     prepare_text.cache_clear()  # each round prepares the texts anew
     started = time.process_time()
-    engine.submit(accounts, CallStats()).result()
+    engine.submit(accounts, CallStats(), Hold(1_800.0)).result()
     seconds = time.process_time() - started
     engine.close()
     return seconds / len(accounts)

@@ -57,10 +57,17 @@ def test_stages_begin_where_elements_are_grouped() -> None:
     }
 
 
-def test_no_call_to_a_service_stands_behind_state() -> None:
-    """A key's state is worked on one work item at a time; each of these calls must run beside others."""
+def test_no_call_to_a_service_stands_behind_shared_state() -> None:
+    """A key's state is worked on one work item at a time, so each of these calls must run beside others.
+
+    Changes that an outage of Gemini left in state are called for from there: each batch has a key of its own.
+    """
     stages = fused_stages(pipeline_proto(PipelineOptions(["--streaming", "--project=my-project"])))
     calling = {"Reread gaps", "Add account context", "Skip unchanged contexts", "Score accounts"}
-    assert {begin for begin, steps in stages.items() if calling & set(steps)} == {"Reshuffle of Batch accounts"}
+    assert {begin for begin, steps in stages.items() if calling & set(steps)} == {
+        "Reshuffle of Batch accounts",
+        "state of Score accounts",
+    }
+    assert stages["state of Score accounts"] == ["Score accounts", "All results", "Reshuffle results"]
     assert calling <= set(stages["Reshuffle of Batch accounts"])
     assert "Write scores" not in stages["Reshuffle of Batch accounts"]

@@ -20,9 +20,9 @@ from schemas.score import Score
 from tests.fixtures.changes import change
 from transforms.coalesce.account_state import AccountState
 from transforms.coalesce.coalescing import merged_change
-from transforms.coalesce.record_changes import ValueKind
 from transforms.coders import RecordCoder
 from transforms.find.sightings import Sighting, Wanted
+from transforms.record_changes import ValueKind
 
 
 def test_a_decoded_change_is_equal() -> None:

@@ -136,6 +136,33 @@ def test_anything_else_is_refused(text: str) -> None:
     assert str(refused.value).startswith("--where")
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("rating = NULL", "write rating IS NULL or rating IS NOT NULL"),
+        ("NULL != annual_revenue", "write annual_revenue IS NULL or annual_revenue IS NOT NULL"),
+        ("modified_at > NULL", "write modified_at IS NULL"),
+        ("rating IN (NULL)", "write rating IS NULL"),
+        ("rating NOT IN ('Hot', NULL)", "write rating IS NULL"),
+        ("year_started BETWEEN NULL AND 5", "write year_started IS NULL"),
+        ("name = 'O''Brien'", "write a quotation mark in a text as \\', as in 'O\\'Brien'"),
+        ('name IN ("x""y")', "write a quotation mark in a text as"),
+        ("name LIKE r'O.Brien%'", "write the text without r, and a backslash as two"),
+        ('name = R"O\'Brien"', "write the text without r"),
+        ("name = b'x'", "write the text without b"),
+        ("name = `x`", "write a value, text in quotation marks"),
+        ("name = Energy", "write a value, text in quotation marks"),
+        ("rating = 5", "put the value in quotation marks"),
+    ],
+)
+def test_what_is_no_value_is_refused_with_what_to_write_instead(text: str, remedy: str) -> None:
+    """One line names the column and the remedy: a comparison with NULL would select no account, without a word."""
+    with pytest.raises(FilterRefused) as refused:
+        account_filter(text)
+    assert remedy in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_filter_is_bounded() -> None:
     """Long text is refused."""
     with pytest.raises(FilterRefused, match=str(MAX_FILTER_CHARACTERS)):

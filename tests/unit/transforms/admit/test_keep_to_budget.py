@@ -1,5 +1,6 @@
 """The budget step: which changes are admitted, held, or dead-lettered."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,11 @@ from apache_beam.transforms.window import TimestampedValue
 from schemas.change_event import AccountChange
 from schemas.dead_letter import DeadLetter
 from schemas.failures import ErrorClass
+from schemas.outcome import Outcome, OutcomeKind
 from tests.fixtures.changes import change
 from transforms.admit import keep_to_budget
-from transforms.admit.keep_to_budget import CHECK_SECONDS, KeepToBudget
+from transforms.admit.held_accounts import FIRST_CHECK_SECONDS, next_check
+from transforms.admit.keep_to_budget import KeepToBudget
 from transforms.admit.token_budget import BudgetAction, TokenBudget
 
 _clock = [0.0]
@@ -68,12 +71,13 @@ def _budget(action: BudgetAction) -> TokenBudget:
 
 def _gate(action: BudgetAction | None) -> KeepToBudget:
     budget = _budget(action) if action else None
-    return KeepToBudget(budget, "1", shards=1, count_of=count_of, clock=stream_clock)
+    return KeepToBudget(budget, "1", count_of=count_of, clock=stream_clock)
 
 
 def _collect(gated: Any) -> None:
     gated.changes | "Collect changes" >> beam.Map(_put)
     gated.dead_letters | "Collect letters" >> beam.Map(_put)
+    gated.outcomes | "Collect outcomes" >> beam.Map(_put)
 
 
 def _numbers() -> list[int]:
@@ -112,18 +116,64 @@ def test_changes_beyond_the_budget_are_dead_lettered() -> None:
     assert counters == {"admitted_total": 3, "budget_exhausted_total": 5}
 
 
-def test_held_changes_are_emitted_when_the_budget_admits_them() -> None:
-    """The oldest first, as many as are admitted at the next check; the others at a later one."""
-    stream = TestStream().advance_watermark_to(0)
-    arrivals = [(0.0, 0, change(number, sequence_number=number)) for number in (3, 1, 2)]
-    stream = stream.add_elements([TimestampedValue(arrival, 0) for arrival in arrivals])
-    for look, left in ((1, 0), (2, 2), (3, 9)):
-        moment = (look * CHECK_SECONDS - 1.0, left, None)
-        stream = stream.add_elements([TimestampedValue(moment, 0)]).advance_processing_time(CHECK_SECONDS)
+_Moment = tuple[float, int, AccountChange | None]
+
+
+def _run_stream(*moments: _Moment) -> None:
+    """Run a stream: at each moment the clock, how many accounts the budget has left, and a change that arrives."""
+    stream, before = TestStream().advance_watermark_to(0), 0.0
+    for moment in moments:
+        now = moment[0]
+        # The clock and the budget are set first, since the timers that fire on the way ask them.
+        stream = stream.add_elements([TimestampedValue((*moment[:2], None), 0)])
+        stream = stream.advance_processing_time(now - before) if now > before else stream
+        stream, before = stream.add_elements([TimestampedValue(moment, 0)]), now
     with TestPipeline(options=PipelineOptions(["--streaming"])) as pipeline:
         changes = pipeline | stream.advance_watermark_to_infinity() | beam.FlatMap(_at).with_output_types(AccountChange)
         _collect(changes | _gate(BudgetAction.WAIT))
-    assert _numbers() == [1, 2, 3]
+
+
+_SURE = 1.5 * FIRST_CHECK_SECONDS
+"""By then each account that was held at 0 has been checked once."""
+
+
+def test_held_accounts_are_emitted_when_the_budget_admits_them() -> None:
+    """As many as are admitted at their checks; the others at a later one."""
+    _run_stream(*((0.0, 0, change(number)) for number in (3, 1, 2)), (_SURE, 2, None), (10 * _SURE, 9, None))
+    assert sorted(_numbers()) == [1, 2, 3]
+    assert not _letters()
+
+
+def test_traffic_does_not_put_off_the_check_of_an_account() -> None:
+    """Neither its own changes nor others: the time of the check was set when the account began to wait."""
+    due = float(math.ceil(next_check(change(1).account_id, 0.0, 0.0)))
+    changes = [change(1, event_id=f"{second:032x}", sequence_number=second) for second in range(10, 60, 10)]
+    traffic: list[_Moment] = [(float(it.sequence_number), 0, it) for it in changes]
+    others: list[_Moment] = [(due - 1, 0, change(2)), (due, 1, None)]
+    _run_stream((0.0, 0, change(1)), *traffic, *others)
+    assert _numbers() == [50]
+
+
+def test_the_newest_change_of_a_held_account_is_scored() -> None:
+    """Also if it arrives first; the others end as coalesced into it, and none has two outcomes."""
+    changes = [change(1, event_id=f"{number:032x}", sequence_number=number) for number in (2, 3, 1)]
+    _run_stream(*((float(second), 0, it) for second, it in enumerate(changes)), (_SURE, 9, None))
+    outcomes = {int(it.event_id, 16): it for it in _outputs if isinstance(it, Outcome)}
+    assert _numbers() == [3]
+    assert sorted(outcomes) == [1, 2]
+    assert {(it.outcome, it.coalesced_into, it.stage) for it in outcomes.values()} == {
+        (OutcomeKind.COALESCED, changes[1].event_id, keep_to_budget.STAGE)
+    }
+
+
+def test_an_account_that_waits_goes_on_with_its_next_change() -> None:
+    """If the budget admits it then; its timer has nothing left to emit."""
+    later = change(1, event_id=f"{2:032x}", sequence_number=2, changed_fields=("Type",), values={"Type": "Customer"})
+    _run_stream((0.0, 0, change(1)), (1.0, 1, later), (10 * _SURE, 9, None))
+    assert _numbers() == [2]
+    (went_on,) = [item for item in _outputs if isinstance(item, AccountChange)]
+    assert went_on.values == {"Rating": "Hot", "Type": "Customer"}
+    assert went_on.coalesced == (change(1).event_id,)
     assert not _letters()
 
 

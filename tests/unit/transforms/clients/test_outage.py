@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from transforms.clients.hold import Hold
 from transforms.clients.outage import OutageGate, OutageSettings
 from transforms.errors import WarehouseUnavailable
 
@@ -72,6 +73,34 @@ def test_each_batch_waits_its_own_deadline_and_probes_are_few() -> None:
     assert min(held) >= 0.2
     calls_of_one_thread = (time.monotonic() - started) / PROBE_SECONDS
     assert warehouse.calls <= 2 * calls_of_one_thread + 8
+
+
+def test_the_batches_of_a_bundle_do_not_add_up_their_deadlines() -> None:
+    """The first one waits; when its time is over, the others are tried, or refused by the open circuit, at once."""
+    settings = OutageSettings(deadline_seconds=0.1, probe_seconds=600)
+    gate, warehouse, waits = OutageGate("test", settings), _Warehouse(failures=10**6), list[float]()
+    hold = gate.bundle_hold(is_bounded=False)
+    for _ in range(20):
+        with pytest.raises(WarehouseUnavailable):
+            gate.call(warehouse, waits.append, hold)
+    assert warehouse.calls == 1
+    waited = len(waits)
+    with pytest.raises(WarehouseUnavailable):
+        gate.call(warehouse, waits.append, hold)
+    assert len(waits) == waited, "nothing waits any more"
+
+
+def test_after_an_outage_a_bundle_whose_time_is_over_goes_on() -> None:
+    """A call that succeeds needs no time to wait."""
+    gate = _outage_gate()
+    hold = Hold(0.0)
+    hold.begin()
+    assert gate.call(_Warehouse(failures=0), list[float]().append, hold) == "rows"
+
+
+def test_batches_of_a_bounded_input_have_their_own_deadlines() -> None:
+    """Its bundle may be all there is."""
+    assert _outage_gate().bundle_hold(is_bounded=True) is None
 
 
 @pytest.mark.parametrize("settings", [{"deadline_seconds": -1.0}, {"probe_seconds": 0.0}])

@@ -8,6 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import JsonValue
 
 from schemas.salesforce_fields import PROFILE_FIELDS
 from tests.fixtures.changes import NOW, account_id
@@ -95,6 +96,18 @@ def test_an_invalid_key_is_not_quoted() -> None:
     with pytest.raises(SecretUnavailable, match="not an RSA key") as refusal:
         token_request(JWT_SETTINGS, "hunter2hunter2", NOW)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_field_is_read_whatever_the_case_of_its_name() -> None:
+    """SOQL takes any case, and the answer has Salesforce's: the value goes by the name that was asked for."""
+    said: dict[str, JsonValue] = {
+        "IsDeleted": False,
+        "SystemModstamp": "2026-03-02T09:30:00.000+0000",
+        "Account__c": "x",
+    }
+    row: dict[str, JsonValue] = {"Id": account_id(1), **said}
+    _, record = read_record(row, ("account__c", "Sponsor__c"))
+    assert record.values == {"account__c": "x"}
 
 
 def test_a_query_reads_each_field_once() -> None:

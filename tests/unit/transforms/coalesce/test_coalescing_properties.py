@@ -15,9 +15,9 @@ from schemas.outcome import OutcomeKind, SkipReason
 from tests.fixtures.changes import COMMITTED_AT
 from tests.fixtures.coalescing import LIMITS, RECORDS, Account, event, redelivered
 from transforms.coalesce.account_state import AccountState, CoalescingLimits
-from transforms.coalesce.record_changes import position_of
 from transforms.coalesce.tombstones import is_deletion
 from transforms.coders import RecordCoder
+from transforms.record_changes import position_of
 
 NARROW = CoalescingLimits(max_recent_ids=1, max_pending=2, max_records=2)
 FIELDS = ("Rating", "Name", "Name.FirstName", "Name.LastName")

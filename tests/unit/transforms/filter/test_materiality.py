@@ -47,7 +47,7 @@ def _load(tmp_path: Path, text: str) -> Materiality:
 
 
 def _matter(name: str, include: list[str], exclude: list[str] | None = None) -> bool:
-    return EntityFields("Account", tuple(include), tuple(exclude or [])).is_material(name)
+    return EntityFields("Account", tuple(include), tuple(exclude or [])).judge(name) is True
 
 
 @pytest.mark.parametrize(
@@ -387,6 +387,31 @@ def test_events_of_an_added_entity_change_the_account_that_they_name(tmp_path: P
     assert isinstance(said({"AccountId": account_id(1), "Account__c": None}), UnnamedChange)
 
 
+ANY_CASE = (
+    "entities:\n  PROJECT__c: {account: [account__c, aCCount2__c], include: [phase__C, '*_x__c'], exclude: [NO_x__c]}\n"
+)
+
+
+def test_custom_names_of_a_file_are_found_in_any_case(tmp_path: Path) -> None:
+    """People take them to be the same, as Salesforce does: the entity, the fields that name the account, the others."""
+    rules = _load(tmp_path, ANY_CASE)
+    record = {"entityName": "Project__c", "recordIds": ["a0Bak00000IiFIn", "a0Bak00000IiFIo"]}
+
+    def said(**body: str | None) -> list[ParsedRecord]:
+        source = SourceMessage(payload=payload(body, **record))
+        return parse_message(source, account_fields=rules.account_fields)
+
+    for field in ("Account__c", "Account2__c"):
+        named = said(**{field: account_id(2)})
+        assert [it.account_id for it in named if isinstance(it, AccountChange)] == [account_id(2)] * 2
+        (again, _) = parse_message(named[0].source, account_fields=rules.account_fields) * 2  # type: ignore[union-attr]
+        assert isinstance(again, AccountChange)
+    assert all(isinstance(it, UnnamedChange) for it in said(Name="x"))
+    changed = ("Phase__c", "A_X__c", "No_X__c")
+    assert _decided(rules, _update(*changed, entity="Project__c")) == ("Phase__c", "A_X__c")
+    assert "Case" not in _load(tmp_path, "ignore: [case]").account_fields
+
+
 def test_rules_travel_to_workers() -> None:
     """Rules are hashable, and decide the same after pickling."""
     assert _decided(OWN, _update("Rating")) == ("Rating",)
@@ -402,7 +427,7 @@ INCLUDE = "entities:\n  Account:\n    include:\n"
 @pytest.mark.parametrize(
     ("text", "where", "problem"),
     [
-        ("", ": ", "the file is empty: add entities or ignore or own_clients"),
+        ("", ": ", "the file is empty: add entities or ignore or noise or own_clients"),
         ("- Account", ": ", "expected a mapping, found a list"),
         ("entity:\n", ": ", "unknown key 'entity': did you mean entities?"),
         ("entities:\n  Acount: never\n", ": entities.Acount: ", "'Acount' is no object: did you mean Account?"),
@@ -479,6 +504,15 @@ INCLUDE = "entities:\n  Account:\n    include:\n"
         ("own_clients:\n  - 123\n", ": own_clients[0]: ", "expected text, found a number"),
         ("own_clients: ['client=Us']\n", ": own_clients[0]: ", "'client=Us' is not a client: write what follows"),
         ("own_clients: ['/']\n", ": own_clients[0]: ", "'/' is not a client"),
+        ("entities:\n  A__c: never\n  a__c: never\n", ": entities.a__c: ", "a__c is there in another case"),
+        (ADD + "account: [A__c, a__c], include: [A]}\n", "entities.X__c.account[1]: ", "a__c is there in another case"),
+        (INCLUDE + "      - Rating\n      - RATING\n", "entities.Account.include[1]: ", "RATING is there in another"),
+        (INCLUDE + "      - A\n    exclude: [b, B]\n", "entities.Account.exclude[1]: ", "B is there in another case"),
+        ("ignore: [Task, task]\n", ": ignore[1]: ", "task is there in another case: remove one of the two"),
+        ("own_clients: [Us, us]\n", ": own_clients[1]: ", "us is there in another case"),
+        ("ignore: [a__c]\nentities:\n  A__c: never\n", ": ignore[0]: ", "a__c is under entities, too"),
+        ("noise: [times]\n", ": noise[0]: ", "unknown key 'times': expected coordinates, package_times"),
+        (ADD + "include: [A], noise: [package_time]}\n", "X__c.noise[0]: ", "did you mean package_times?"),
         ("entities: [\n", ":2:1: ", "correct the YAML"),
         ("entities: {}\n---\nentities: {}\n", ":2:1: ", "correct the YAML"),
         ("entities:\n  A\x01: x\n", ": ", "control character U+0001: remove it"),

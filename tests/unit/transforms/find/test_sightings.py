@@ -3,7 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from schemas.api_names import ByEntity
 from schemas.change_event import AccountChange, ChangeType, UnnamedChange
 from schemas.salesforce_ids import normalize_record_id
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id, change
@@ -55,6 +57,15 @@ def test_an_event_that_names_its_account_asks_nothing() -> None:
     assert (sighting.record_id, sighting.asks) == (OPPORTUNITY, None)
     assert sighting.tells
     assert sighting.tells.record_id == account_id(2)
+
+
+@pytest.mark.parametrize("listed", ["changed_fields", "nulled_fields"])
+def test_a_move_is_seen_whatever_the_case_of_the_configured_field(listed: str) -> None:
+    """The event names the field in Salesforce's case."""
+    item = replace(unnamed(1), **{"entity_name": "Project__c", "changed_fields": ("Name",), listed: ("Account__c",)})
+    (sighting,) = sightings(item, ByEntity([("project__c", ("account__c",))]))
+    assert sighting.asks
+    assert (sighting.asks.is_moved, sighting.asks.is_cleared) == (True, listed == "nulled_fields")
 
 
 @pytest.mark.parametrize("change_type", list(ChangeType))

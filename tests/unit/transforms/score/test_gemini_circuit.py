@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.fixtures.gemini_errors import GEMINI_ERRORS
 from transforms.clients.gemini_api import CircuitPolicy
+from transforms.clients.hold import Hold
 from transforms.errors import (
     BlockedPrompt,
     GeminiError,
@@ -55,7 +56,7 @@ async def _fail(circuit: GeminiCircuit, gemini: Gemini, error: GeminiError, time
     gemini.outcome = error
     for _ in range(times):
         with contextlib.suppress(GeminiError):
-            await circuit.attempt(gemini.call, ThrottledTime())
+            await circuit.attempt(gemini.call, ThrottledTime(), Hold(300))
 
 
 @pytest.mark.parametrize("error", GEMINI_ERRORS, ids=lambda error: type(error).__name__)
@@ -81,7 +82,7 @@ def test_a_success_resets_the_count() -> None:
         for _ in range(10):
             await _fail(circuit, gemini, OUTAGE, 2)
             gemini.outcome = [1, MissingScore("x")]
-            await circuit.attempt(gemini.call, ThrottledTime())
+            await circuit.attempt(gemini.call, ThrottledTime(), Hold(300))
         return circuit.is_open()
 
     assert not asyncio.run(scenario())
@@ -94,7 +95,7 @@ def test_answers_without_a_single_score_count() -> None:
         circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         gemini.outcome = [MissingScore("x"), MissingScore("x")]
         for _ in range(6):
-            await circuit.attempt(gemini.call, ThrottledTime())
+            await circuit.attempt(gemini.call, ThrottledTime(), Hold(300))
         return circuit.is_open()
 
     assert asyncio.run(scenario())
@@ -123,7 +124,7 @@ def test_while_open_it_holds_calls_and_probes_one_at_a_time() -> None:
         async def persevering() -> Sequence[int | GeminiError]:
             while True:
                 with contextlib.suppress(ServerFault):
-                    return await circuit.attempt(gemini.call, throttled)
+                    return await circuit.attempt(gemini.call, throttled, Hold(300))
 
         held = [asyncio.create_task(persevering()) for _ in range(20)]
         await asyncio.wait_for(gemini.third_call.wait(), timeout=60)
@@ -145,7 +146,9 @@ def test_a_cancelled_wait_lets_the_next_call_probe() -> None:
         circuit, gemini = GeminiCircuit(POLICY, _always), Gemini()
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.outcome = [7]
-        first, second = (asyncio.create_task(circuit.attempt(gemini.call, ThrottledTime())) for _ in range(2))
+        first, second = (
+            asyncio.create_task(circuit.attempt(gemini.call, ThrottledTime(), Hold(300))) for _ in range(2)
+        )
         await asyncio.sleep(0)
         first.cancel()
         assert await asyncio.wait_for(second, timeout=60) == [7]
@@ -161,7 +164,7 @@ def test_opening_and_closing_are_logged_once() -> None:
         await _fail(circuit, gemini, OUTAGE, 3)
         gemini.outcome = [7]
         for _ in range(2):
-            await circuit.attempt(gemini.call, ThrottledTime())
+            await circuit.attempt(gemini.call, ThrottledTime(), Hold(300))
 
     with capture_logs() as logs:
         asyncio.run(scenario())

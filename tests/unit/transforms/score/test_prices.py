@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.clients.gemini_api import DEFAULT_MODEL
+from transforms.score.account_scoring import shares
 from transforms.score.prices import Price, load_prices, price_of
-from transforms.score.score_accounts import shares
 from transforms.yaml_files import YamlFileError
 
 DAY = dt.date(2026, 11, 20)

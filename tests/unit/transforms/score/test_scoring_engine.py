@@ -11,6 +11,7 @@ from schemas.failures import ErrorClass
 from tests.fixtures.changes import enriched_change
 from tests.fixtures.gemini_transport import FakeTransport, Reply, accounts_of, generation, sound_reply
 from transforms.clients.gemini_api import CircuitPolicy, GeminiSettings, Generation, GenerationRequest
+from transforms.clients.hold import Hold
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
@@ -21,7 +22,7 @@ from transforms.errors import (
     QuotaExhausted,
     Unauthenticated,
 )
-from transforms.score.score_accounts import split_calls
+from transforms.score.account_scoring import split_calls
 from transforms.score.scoring_engine import Answered, AnswerOrError, CallStats, ScoringEngine
 
 BATCH = [enriched_change(number) for number in range(10)]
@@ -45,9 +46,11 @@ def start() -> Iterator[Start]:
         engine.close()
 
 
-def _score(engine: ScoringEngine, stats: CallStats | None = None, accounts_per_call: int = 5) -> list[AnswerOrError]:
+def _score(
+    engine: ScoringEngine, stats: CallStats | None = None, accounts_per_call: int = 5, hold: Hold | None = None
+) -> list[AnswerOrError]:
     calls = split_calls(BATCH, accounts_per_call, engine.settings.max_prompt_tokens)
-    settled = engine.submit(calls, stats or CallStats()).result(timeout=120)
+    settled = engine.submit(calls, stats or CallStats(), hold or Hold(300.0)).result(timeout=120)
     by_event = {
         item.change.event_id: answer
         for call, answers in zip(calls, settled, strict=True)
@@ -74,6 +77,14 @@ def test_calls_of_a_batch_are_in_flight_together(start: Start) -> None:
     engine, transport = start()
     _score(engine, accounts_per_call=1)
     assert transport.most_in_flight == 10
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_calls_at_once_stay_within_the_process_share(start: Start, calls: int) -> None:
+    """However many calls wait; a share of one is enough for all of them in the end."""
+    engine, transport = start(max_calls_in_flight=calls)
+    assert all(isinstance(answer, Answered) for answer in _score(engine, accounts_per_call=1))
+    assert transport.most_in_flight == calls
 
 
 def test_failures_are_counted_by_kind(start: Start) -> None:

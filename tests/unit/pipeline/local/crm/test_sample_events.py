@@ -200,6 +200,20 @@ def test_related_changes_name_their_account_or_the_mirror_or_an_earlier_event_do
     assert {change_type for _, change_type in unnamed} == {"UPDATE", "DELETE"}
 
 
+@given(st.integers(10, 120), SEEDS)
+def test_a_small_day_has_opportunities_that_do_not_name_their_account(accounts: int, seed: int) -> None:
+    """So that a small demo shows look-ups, too: of a day that reaches each account and has two events besides."""
+    crm = generate_crm(accounts=accounts, seed=seed, as_of=START)
+    events = list(generate_flat_events(crm, count=accounts + max(2, accounts // 5), seed=seed, start=START))
+    in_mirror = {deal.opportunity_id: deal.account_id for deal in crm.opportunities}
+    unnamed = [
+        header_of(event)["recordIds"][0]
+        for event in events
+        if header_of(event)["entityName"] == "Opportunity" and not event["payload"].get("AccountId")
+    ]
+    assert sum(in_mirror.get(record_id) is not None for record_id in unnamed) >= 2
+
+
 def test_opportunities_move_to_other_accounts() -> None:
     """The event names the new account, as a field that changed."""
     moves = [event for event in day(6000) if "AccountId" in header_of(event)["changedFields"]]

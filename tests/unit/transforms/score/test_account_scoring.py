@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from schemas.account_context import Email, EnrichedChange
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context, enriched_change
 from transforms.errors import BlockedPrompt, GeminiError, GeminiTimeout, QuotaExhausted
-from transforms.score.score_accounts import log_failures, shares, split_calls
+from transforms.score.account_scoring import log_failures, shares, split_calls
 from transforms.score.scoring_engine import is_cut_off
 
 

@@ -7,7 +7,7 @@ outlives a release.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -15,6 +15,7 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from schemas.change_event import DELETIONS, WHOLE_RECORD_GAPS, AccountChange, ChangeType, RecordValues
+from schemas.field_values import context_fields
 from schemas.record import AwareDatetime, Record
 
 Position = tuple[AwareDatetime, int, str]
@@ -154,6 +155,38 @@ class RecordChanges(Record, frozen=True, kw_only=True):
     def qualified_versions(self) -> dict[str, FieldVersion]:
         """Return the changed fields under names that include the entity: "Opportunity.Name"."""
         return {f"{self.entity_name}.{name}": version for name, version in self.changed.items()}
+
+
+def for_contexts(record: RecordChanges) -> RecordChanges:
+    """Return what is known of a record, of its values only those that an account context shows."""
+    return replace(record, values=only(record.values, context_fields(record.entity_name)))
+
+
+def only(values: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    """Return the values of some fields."""
+    return {name: value for name, value in values.items() if name in fields}
+
+
+def told_values(records: Iterable[RecordChanges], most: int) -> tuple[RecordValues, ...]:
+    """Return what the newest records say that an account context shows, at most of so many; newest first."""
+    newest = sorted(records, key=lambda record: record.newest, reverse=True)
+    told = (_values_of_record(record) for record in newest[:most] if context_fields(record.entity_name))
+    return tuple(it for it in told if it.values or it.enriched or it.nulled_fields or it.change_type in DELETIONS)
+
+
+def _values_of_record(record: RecordChanges) -> RecordValues:
+    committed_at, sequence_number, event_id = record.newest
+    told: dict[str, Any] = for_contexts(record).change_fields()
+    return RecordValues(
+        event_id=event_id,
+        entity_name=record.entity_name,
+        record_id=record.record_id,
+        change_type=record.change_type,
+        committed_at=committed_at,
+        sequence_number=sequence_number,
+        changed_fields=tuple(sorted(only(record.changed, context_fields(record.entity_name)))),
+        **told,
+    )
 
 
 def position_of(change: AccountChange | RecordValues) -> Position:

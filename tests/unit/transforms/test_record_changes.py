@@ -8,7 +8,7 @@ import pytest
 
 from schemas.change_event import AccountChange, ChangeType
 from tests.fixtures.changes import COMMITTED_AT, change
-from transforms.coalesce.record_changes import RecordChanges
+from transforms.record_changes import RecordChanges
 
 
 def said(second: int, *changed: str, kind: ChangeType = ChangeType.UPDATE, **fields: Any) -> AccountChange:

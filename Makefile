@@ -88,7 +88,7 @@ bench: install ## Run the coder, parsing, batching, token budget and scoring ben
 
 lock: install ## Pin the newest allowed versions of the dependencies
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" --extra local --extra evaluation --extra dev setup.py -o requirements.txt
+	  --no-emit-find-links --custom-compile-command "make lock" --extra local --extra serve --extra evaluation --extra dev setup.py -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --python-version 3.11.9 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --constraint requirements.txt \
 	  setup.py -o infrastructure/flex_template/requirements.txt

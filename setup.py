@@ -60,6 +60,14 @@ setup(
             "starlette>=0.50",
             "uvicorn[standard]>=0.40",
         ],
+        # `rescore serve`: the API.
+        "serve": [
+            "fastapi>=0.120",
+            "google-auth>=2.40",
+            "limits>=5",
+            "prometheus-client>=0.22",
+            "uvicorn[standard]>=0.40",
+        ],
         # `rescore evaluate`: metrics and a plot.
         "evaluation": ["matplotlib>=3.10", "scikit-learn>=1.7"],
         "dev": [
@@ -80,6 +88,7 @@ setup(
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.8",
             "ruff>=0.14",
+            "schemathesis>=4",
             "setuptools>=80",
             "types-cachetools",
             "types-jsonschema",

@@ -148,6 +148,15 @@ class Warehouse:
         """
         return self._run(sql, REPORT_LIMITS, parameters or {})
 
+    def rows(self, sql: str, parameters: Mapping[str, QueryValue], *, page: int = 5_000) -> Iterator[Mapping[str, Any]]:
+        """Run a query of ours, and yield its rows as their pages come: one page is in memory.
+
+        Raises:
+            WarehouseUnavailable: BigQuery did not answer in time, or refused.
+        """
+        with _mapped("query"):
+            yield from self._send(sql, REPORT_LIMITS, parameters, page=page)
+
     def look_up(self, sql: str, parameters: Mapping[str, QueryValue]) -> Rows:
         """Run a query of ours that a batch waits for, and return its rows, all within a total deadline.
 
@@ -191,7 +200,13 @@ class Warehouse:
             return list(rows)
 
     def _send(
-        self, sql: str, limits: QueryLimits, parameters: Mapping[str, QueryValue], *, dry_run: bool = False
+        self,
+        sql: str,
+        limits: QueryLimits,
+        parameters: Mapping[str, QueryValue],
+        *,
+        dry_run: bool = False,
+        page: int | None = None,
     ) -> RowIterator:
         """Send a query to BigQuery. Every query goes through here, with its limits of bytes and of time."""
         config = bigquery.QueryJobConfig(
@@ -206,6 +221,7 @@ class Warehouse:
             job_config=config,
             api_timeout=limits.call_seconds,
             wait_timeout=limits.wait_seconds,
+            page_size=page,
             retry=_retry(limits.retry_seconds),
             # The client's own retries of whole jobs would go on for ten minutes.
             job_retry=None,  # type: ignore[arg-type] # documented, though the annotation lacks it

@@ -1,0 +1,1 @@
+"""The HTTP API: scores from a read model, change events, dead letters and replays."""

@@ -77,11 +77,12 @@ images: ## Build the Flex Template's images as archives in build/images (WORKER_
 	  $(if $(WORKER_USER),--build-arg WORKER_USER=$(WORKER_USER)) \
 	  --file infrastructure/flex_template/Dockerfile --output type=oci,dest=build/images/$$target.tar . || exit 1; done
 
-generate: install ## Write generated files: schemas and template metadata for the infrastructure, job graph, bill
+generate: install ## Write generated files: schemas and template metadata for the infrastructure, job graph, bill, API
 	@$(BIN)/python -m pipeline.resources.table_schemas infrastructure/schemas
 	@$(BIN)/python -m pipeline.config.template_metadata infrastructure/flex_template/metadata.json
 	@$(BIN)/python -m pipeline.job_graph docs/job-graph.md
 	@$(BIN)/python -m tests.benchmarks.bill docs/sizing-and-cost.md
+	@$(BIN)/python -m pipeline.api.openapi docs/api/openapi.yaml
 
 bench: install ## Run the coder, parsing, batching, token budget and scoring benchmarks of docs/benchmarks.md
 	@$(BIN)/python -m tests.benchmarks

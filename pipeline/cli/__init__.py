@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.api import cli as api
 from pipeline.backfill import cli as backfill
 from pipeline.cli import run
 from pipeline.cli.versions import print_versions
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for group in (local, publish, run, scores, ledger, dead_letters, backfill, evaluation, doctor):
+for group in (local, publish, run, scores, ledger, dead_letters, backfill, evaluation, doctor, api):
     app.add_typer(group.app)
 with_manners(app)
 

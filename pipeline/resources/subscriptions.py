@@ -1,4 +1,4 @@
-"""Whether a subscription can be read, before a pipeline starts to."""
+"""Whether a subscription can be read, or a topic is there, before a command starts to use it."""
 
 import google.auth
 from google.api_core.exceptions import PermissionDenied
@@ -23,3 +23,16 @@ def check_subscription(path: str) -> None:
             client.get_subscription(subscription=path, retry=COMMAND_RETRY, timeout=PATIENCE_SECONDS)
         except PermissionDenied:
             return  # who may only consume may not look
+
+
+def check_topic(path: str) -> None:
+    """Check that Pub/Sub answers and has a topic.
+
+    Raises:
+        PubSubUnavailable: Pub/Sub does not answer, or has no such topic.
+    """
+    with pubsub_calls(path), pubsub_v1.PublisherClient() as client:
+        try:
+            client.get_topic(topic=path, retry=COMMAND_RETRY, timeout=PATIENCE_SECONDS)
+        except PermissionDenied:
+            return  # who may only publish may not look

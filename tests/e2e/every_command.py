@@ -24,8 +24,9 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "run": "run --project my-project --runner=pipeline.local.runner.LocalRunner",
     "demo": "demo --accounts 5 --json",
     "local": "local --accounts 5 --data-dir local",
+    "serve": "serve --project my-project --allow-anonymous --port 0",
 }
-"""What is run instead of the example: a pipeline on this machine, and a small local stack."""
+"""What is run instead of the example: a pipeline on this machine, a small local stack, a server on a free port."""
 
 _QUICKER: Final[Mapping[str, tuple[str, ...]]] = {
     "dead-letters replay": ("--quiet", "0.5"),

@@ -1,5 +1,6 @@
 """The command `rescore`: each command's help, and what it says of arguments that it can't use."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ REFUSED: dict[str, tuple[Sequence[str], str]] = {
     "dead-letters cancel": ([PROJECT, "--dataset", "a`b"], "--dataset is 'a`b'"),
     "backfill": ([PROJECT], "expected exactly one of --all"),
     "evaluate": ([PROJECT, "--labels", "missing.csv"], "missing.csv"),
+    "serve": ([PROJECT, "--allow-anonymous", "--host", "host"], "--allow-anonymous is for this machine only"),
     "doctor": (["--project", "My_Project"], "--project is 'My_Project'"),
 }
 """For each command, arguments that it refuses, and what it says."""
@@ -121,6 +123,10 @@ def test_each_command_refuses_in_one_line_with_exit_2(command: str) -> None:
         (["dead-letters", "list", PROJECT, "--class", "gemini-timeuot"], "did you mean 'gemini_timeout'?"),
         (["dead-letters", "replay", PROJECT, "--execute"], "--reason is missing"),
         (["dead-letters", "replay", PROJECT, "--execute", "--reason", " "], "--reason is missing"),
+        (["serve", PROJECT], "nobody could use it"),
+        (["serve", PROJECT, "--allow-anonymous", "--allow-list", "missing.yaml"], "exclude each other"),
+        (["serve", PROJECT, "--allow-list", "missing.yaml", "--audience", "https://a"], "--allow-list missing.yaml"),
+        (["serve", PROJECT, "--allow-anonymous", "--topic", "goog"], "--topic is 'goog'"),
         (["doctor", PROJECT, "--crm_dataset=a-b"], "--crm_dataset is 'a-b'"),
         (["doctor", PROJECT, "--for", "nobody"], "one of pipeline, replay, both"),
         (["doctor", PROJECT, "--salesforce_login_url=http://host"], "--salesforce_login_url"),
@@ -159,3 +165,13 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ValueError, match=r"pip install .account-rescoring\[evaluation\]"):
         require_evaluation()
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    """Before any service is called."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = CliRunner().invoke(app, ["serve", PROJECT, "--allow-anonymous", "--port", port])
+    assert done.exit_code == 2
+    expected = f"can't listen on 127.0.0.1:{port}: Address already in use: name another --port or --host"
+    assert _only_line(done.stderr) == f"rescore: {expected}"

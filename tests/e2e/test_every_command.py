@@ -45,7 +45,7 @@ ROWS: Final = rows()
 NAMES: Final = [row.name for row in ROWS]
 by_row = pytest.mark.parametrize("row", ROWS, ids=NAMES)
 
-SERVERS: Final = frozenset({"demo", "local", "run"})
+SERVERS: Final = frozenset({"demo", "local", "run", "serve"})
 """Commands that go on until they are told to end, or start a stack of their own."""
 
 ONCE: Final = "dead-letters resume"

@@ -22,6 +22,7 @@ HEAVY: Final = frozenset(
         "apache_beam",
         "cryptography",
         "duckdb",
+        "fastapi",
         "google.api_core",
         "google.auth",
         "google.protobuf",
@@ -44,6 +45,7 @@ HEAVY: Final = frozenset(
 _BIGQUERY_ONLY: Final = frozenset({"apache_beam", "google.cloud.pubsub_v1", "redis", "sqlglot"})
 _PUBSUB_ONLY: Final = frozenset({"apache_beam", "google.cloud.bigquery", "pyarrow", "redis", "sqlglot"})
 UNUSED: Final[Mapping[str, frozenset[str]]] = {
+    "pipeline.api.serving": frozenset({"apache_beam", "duckdb", "matplotlib", "redis", "rich.markdown", "sqlglot"}),
     "pipeline.dead_letters.list_dead_letters": _BIGQUERY_ONLY,
     "pipeline.dead_letters.recover": _PUBSUB_ONLY,
     "pipeline.dead_letters.recovery_plan": _BIGQUERY_ONLY & _PUBSUB_ONLY,

@@ -134,6 +134,11 @@ class AccountsRequest:
     cursor: str | None = None
 
     @property
+    def sorted_by(self) -> Order:
+        """The order that the list can have: deleted accounts have no score."""
+        return Order.NEWEST if self.deleted and self.order is not Order.NAME else self.order
+
+    @property
     def identity(self) -> tuple[Any, ...]:
         """What the cursors of the list belong to."""
         filters = (self.tiers, self.owner_ids, self.industries, self.search, self.deleted)
@@ -169,7 +174,7 @@ def list_accounts(model: ReadModel, request: AccountsRequest, now: dt.datetime) 
     since = model.compared_since(request.days, now) if request.days is not None else None
     condition, values, joins = _condition(request)
     ((count,),) = model.read(_COUNT.format(joins=joins, condition=condition), values)
-    keys = _SORT_KEYS[request.order]
+    keys = _SORT_KEYS[request.sorted_by]
     begin, begin_values = _behind(keys, request.cursor, request.identity)
     sql = _PAGE.format(
         compared=_COMPARED if joins else _NOT_COMPARED,

@@ -1,0 +1,178 @@
+"""Answers as the OpenAPI document describes them; tests check every answer against these."""
+
+import datetime as dt
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.score import Impact, ScoreStatus, Tier
+
+
+class Document(BaseModel):
+    """A JSON object; members that are not described here are not sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Fault(Document):
+    """A value that can't be used."""
+
+    where: str = Field(description="Such as query.limit", examples=["query.limit"])
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """An error, by RFC 9457. It quotes nothing that was sent."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:problem:account-rescoring:invalid",
+                "title": "A value can't be used",
+                "status": 422,
+                "detail": "query.limit: Input should be less than or equal to 200",
+                "errors": [{"where": "query.limit", "message": "Input should be less than or equal to 200"}],
+            }
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] | None = None
+
+
+class Fresh(Document):
+    """How old the answer is."""
+
+    as_of: dt.datetime = Field(description="What BigQuery had at this time is in the answer")
+    is_stale: bool = Field(description="Whether that is longer ago than a minute")
+    stale_because: str | None = Field(description="Why the last refresh failed")
+    names_missing: str | None = Field(description="Why the mirror can't be read, and names are missing")
+
+
+class DriverDocument(Document):
+    """One reason for a score."""
+
+    factor: str
+    impact: Impact
+    evidence: str
+
+
+class ScoreDocument(Document):
+    """A row of account_scores: a score, or the tombstone of a deleted account, which has none."""
+
+    score_id: str
+    status: ScoreStatus
+    score: int | None = Field(ge=0, le=100)
+    tier: Tier | None
+    confidence: float | None
+    scored_at: dt.datetime
+    change_committed_at: dt.datetime = Field(description="When the change was made that led to the score")
+    change_sequence: int
+    event_ids: list[str]
+    changed_fields: list[str]
+    drivers: list[DriverDocument] = Field(description="The strongest first")
+    summary: str | None
+    recommended_action: str | None = Field(description="The next step")
+    flags: list[str]
+    model: str | None
+    model_version: str | None
+    prompt_version: str | None
+    pipeline_version: str
+    trace_id: str
+
+
+class Moved(Document):
+    """A score beside the one of some days ago."""
+
+    previous_score: int
+    previous_tier: Tier | None
+    difference: int
+    moved_at: dt.datetime | None = Field(description="When the last movement since then was scored")
+    cause: str | None
+    because: str = Field(description="The cause in words", examples=["the account context changed: Rating"])
+
+
+class ListedAccount(Document):
+    """An account in a list."""
+
+    account_id: str
+    name: str | None = Field(description="None: the mirror lacks the account")
+    owner_id: str | None
+    industry: str | None
+    score: ScoreDocument
+    moved: Moved | None = Field(description="None: not asked for, or no score then or now")
+
+
+class ScoreListDocument(Fresh):
+    """Accounts with their scores."""
+
+    accounts: int = Field(description="How many match, on all pages")
+    compared_with: dt.datetime | None = Field(description="The time with which scores are compared")
+    items: list[ListedAccount]
+    next_cursor: str | None = Field(description="For the parameter cursor; null on the last page")
+
+
+class Previous(Document):
+    """The score before another one, in commit order."""
+
+    score_id: str
+    score: int | None
+    tier: Tier | None
+    scored_at: dt.datetime
+    model: str | None
+    model_version: str | None
+    prompt_version: str | None
+
+
+class Movement(Document):
+    """A score beside its predecessor: a row of score_movements."""
+
+    score: ScoreDocument
+    difference: int | None
+    cause: str = Field(description="docs/scores.md explains each", examples=["facts"])
+    because: str = Field(description="The cause in words", examples=["the account context changed: Rating"])
+    previous: Previous | None
+
+
+class AccountDocument(Fresh):
+    """An account."""
+
+    account_id: str
+    name: str | None
+    owner_id: str | None
+    industry: str | None
+    type: str | None
+    website: str | None
+    billing_country: str | None
+    state: str = Field(description="scored, deleted, or no_score", examples=["scored"])
+    score: ScoreDocument | None
+    what_changed: Movement | None = Field(description="The newest movement")
+    movements: int = Field(description="How many scores the history has")
+
+
+class HistoryDocument(Fresh):
+    """The scores of an account, the newest change first."""
+
+    account_id: str
+    movements: int = Field(description="How many, on all pages")
+    items: list[Movement]
+    next_cursor: str | None
+
+
+class Health(Document):
+    """The process answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+class Ready(Document):
+    """The process can answer requests."""
+
+    status: str = Field(examples=["ready"])
+    as_of: dt.datetime
+
+
+AnyObject = dict[str, Any]

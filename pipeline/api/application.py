@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from pipeline.api.gate import Gate
 from pipeline.api.openapi import described
 from pipeline.api.problems import add_problem_handlers
-from pipeline.api.routes import health, scores
+from pipeline.api.routes import change_events, health, rescoring, scores
 from pipeline.api.services import Services
 from pipeline.version import PIPELINE_VERSION
 
@@ -35,7 +35,7 @@ def create_routes(services: Services | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
-    for router in (scores.router, health.router):
+    for router in (scores.router, rescoring.router, change_events.router, health.router):
         app.include_router(router)
     add_problem_handlers(app)
     app.openapi = lambda: described(app)  # type: ignore[method-assign]

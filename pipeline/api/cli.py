@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.terminal.exit_codes import command
-from pipeline.terminal.parameters import Project, Verbose
+from pipeline.terminal.parameters import Materiality, Project, Schemas, Verbose
 
 app = typer.Typer()
 
@@ -64,12 +64,14 @@ def serve(
     ] = 5.0,
     reads_a_minute: Annotated[int, typer.Option(min=1, max=1_000_000, help="Of one principal, at most.")] = 1_200,
     writes_a_minute: Annotated[int, typer.Option(min=1, max=1_000_000, help="Of one principal, at most.")] = 120,
+    materiality: Materiality = None,
+    schemas: Schemas = None,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Start although BigQuery or Pub/Sub does not answer.")
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Serve scores over HTTP, until Ctrl-C.
+    """Serve scores over HTTP, and take change events, until Ctrl-C.
 
     Scores are read from BigQuery into a temporary database, every few seconds; while BigQuery does not answer, the old
     ones are served, and each answer says of when they are. docs/api says what can be asked.
@@ -80,6 +82,8 @@ def serve(
         from pipeline.api.serving import Access, ServeSettings  # noqa: PLC0415
         from pipeline.api.serving import serve as serve_api  # noqa: PLC0415 - imports BigQuery: 1 s
         from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+        from transforms.filter.materiality import load_materiality  # noqa: PLC0415
+        from transforms.parse.avro_schemas import load_avro_schemas  # noqa: PLC0415
 
         serve_api(
             ServeSettings(
@@ -89,6 +93,8 @@ def serve(
                 port=port,
                 refresh_seconds=refresh_seconds,
                 limits=RateLimits(reads_a_minute, writes_a_minute),
+                rules=load_materiality(materiality),
+                schemas=load_avro_schemas(schemas),
                 is_checked=not no_check,
             ),
             say=lambda line: typer.echo(f"rescore: {line}", err=True),

@@ -1,7 +1,6 @@
 """Answers as the OpenAPI document describes them; tests check every answer against these."""
 
 import datetime as dt
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -175,4 +174,51 @@ class Ready(Document):
     as_of: dt.datetime
 
 
-AnyObject = dict[str, Any]
+class RefusedRecord(Document):
+    """Why a record of an event, or an event, can't be read."""
+
+    event_id: str
+    error_class: str = Field(examples=["invalid_event"])
+    message: str
+    remedy: str
+
+
+class ReceivedEvent(Document):
+    """One event of a request."""
+
+    event: int = Field(description="Its number in the request, from 1")
+    status: str = Field(description="accepted, partly_accepted or refused", examples=["accepted"])
+    event_ids: list[str] = Field(description="Of the records that can be read; the ledger has them")
+    refused_records: int
+    refusals: list[RefusedRecord] = Field(description="Twenty at most")
+
+
+class AcceptedEvents(Document):
+    """What became of the events of a request."""
+
+    accepted: int
+    refused: int
+    events: list[ReceivedEvent]
+
+
+class Cost(Document):
+    """What scores may cost at most."""
+
+    scores: int
+    tokens: int
+    dollars: float | None = Field(description="null: no price is known")
+    tokens_a_score: float
+    averaged_scores: int = Field(description="Of how many recent scores the average is; 0: it is assumed")
+
+
+class RescoringDocument(Document):
+    """The plan of scoring an account again, or that it was asked for."""
+
+    account_id: str
+    as_of: dt.datetime = Field(description="The time of the mirror's data")
+    event_id: str = Field(description="The ledger has it once the pipeline received it")
+    newer_change_at: dt.datetime | None = Field(
+        description="The account was scored for a newer change: it can't be done now"
+    )
+    cost: Cost
+    executed: bool

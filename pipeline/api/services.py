@@ -1,7 +1,7 @@
 """What the routes work with: one set for each app."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 
 from pipeline.api.auth.authenticator import Authenticator
+from pipeline.api.idempotency import IdempotentAnswers
 from pipeline.api.metrics import ApiMetrics
 from pipeline.api.problems import unavailable
 from pipeline.api.rate_limits import RateLimiter, RateLimits
@@ -16,6 +17,9 @@ from pipeline.api.read_model.refresher import Freshness
 from pipeline.api.read_model.store import ReadModel
 from pipeline.dead_letters.replay_resources import ReplayResources
 from schemas.clock import Clock, utc_now
+from transforms.clients.messages import Message
+from transforms.filter.materiality import Materiality, load_materiality
+from transforms.parse.avro_schemas import AvroSchemas
 
 STALE_AFTER: Final = dt.timedelta(minutes=1)
 """From then on answers say that scores are old: BigQuery does not answer, or a refresh takes so long."""
@@ -37,6 +41,10 @@ class Services:
         resources: Project, datasets, topics and subscription.
         rate_limiter: Counts requests of principals.
         metrics: Counters.
+        rules: Which changes matter.
+        schemas: Avro schemas by id, for field bitmaps.
+        publish: Publishes messages to the topic of change events.
+        idempotent: Answers by idempotency key.
         now: The clock.
     """
 
@@ -44,8 +52,12 @@ class Services:
     freshness: Callable[[], Freshness]
     authenticator: Authenticator
     resources: ReplayResources
+    publish: Callable[[Sequence[Message]], list[str]]
     rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(RateLimits()))
     metrics: ApiMetrics = field(default_factory=ApiMetrics)
+    rules: Materiality = field(default_factory=load_materiality)
+    schemas: AvroSchemas = field(default_factory=dict)
+    idempotent: IdempotentAnswers = field(default_factory=IdempotentAnswers)
     now: Clock = utc_now
     _calls: anyio.CapacityLimiter | None = None
 

@@ -25,11 +25,14 @@ from pipeline.api.read_model.refresher import Refresher
 from pipeline.api.read_model.source import ScoreSource
 from pipeline.api.read_model.store import ReadModel
 from pipeline.api.services import Services
+from pipeline.api.topic_publisher import TopicPublisher
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.resources.services import check_dataset_answers
 from pipeline.resources.subscriptions import check_topic
 from pipeline.terminal.signals import finish_first
 from transforms.clients.bigquery import Warehouse
+from transforms.filter.materiality import Materiality
+from transforms.parse.avro_schemas import AvroSchemas
 
 GRACE_SECONDS: Final = 5
 """For requests that are being answered when the signal comes."""
@@ -122,6 +125,8 @@ class ServeSettings:
         port: Port to listen on; 0: a free one.
         refresh_seconds: Between two refreshes of the read model.
         limits: Requests a minute of each principal.
+        rules: Which changes matter.
+        schemas: Avro schemas by id, for field bitmaps.
         is_checked: Whether BigQuery and Pub/Sub must answer at the start.
     """
 
@@ -131,6 +136,8 @@ class ServeSettings:
     port: int
     refresh_seconds: float
     limits: RateLimits
+    rules: Materiality
+    schemas: AvroSchemas
     is_checked: bool = True
 
 
@@ -165,6 +172,7 @@ def _services(settings: ServeSettings, authenticator: Authenticator) -> Iterator
     """Yield what the routes work with; the read model is filled in the background."""
     resources, metrics = settings.resources, ApiMetrics()
     with tempfile.TemporaryDirectory(prefix="rescore-serve-") as folder:
+        publisher = TopicPublisher(resources.topic_path)
         warehouse, model = Warehouse(resources.project), ReadModel(Path(folder))
         source = ScoreSource.of(warehouse, resources.dataset, resources.crm_dataset)
         refresher = Refresher(model, source, seconds=settings.refresh_seconds, on_refresh=metrics.count_refresh)
@@ -172,6 +180,9 @@ def _services(settings: ServeSettings, authenticator: Authenticator) -> Iterator
         try:
             yield Services(
                 model=model,
+                publish=publisher.publish,
+                rules=settings.rules,
+                schemas=settings.schemas,
                 freshness=lambda: refresher.freshness,
                 authenticator=authenticator,
                 resources=resources,
@@ -180,6 +191,7 @@ def _services(settings: ServeSettings, authenticator: Authenticator) -> Iterator
             )
         finally:
             refresher.stop()
+            publisher.close()
             model.close()
             warehouse.close()
 

@@ -12,7 +12,7 @@ from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
 from pipeline.terminal.tables import Paragraph, counted, fact_table
 from pipeline.terminal.times import rfc3339
 from schemas.clock import Clock, utc_now
-from transforms.parse.backfill_events import Backfill
+from transforms.parse.score_requests import Backfill
 
 
 @dataclass(frozen=True)

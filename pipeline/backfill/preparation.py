@@ -15,7 +15,7 @@ from pipeline.backfill.warehouse import BackfillWarehouse, read_account_ids
 from pipeline.config.options import RescoringConfig, command_line, complete_arguments, config_from
 from schemas.clock import Clock
 from transforms.clients.bigquery import Warehouse
-from transforms.parse.backfill_events import Backfill
+from transforms.parse.score_requests import Backfill
 
 DEFAULT_OPTIONS: Final = (
     "--runner=FnApiRunner",

@@ -25,7 +25,8 @@ from pipeline.terminal.times import moment, rfc3339
 from schemas.clock import Clock, utc_now
 from schemas.outcome import OutcomeKind
 from transforms.errors import WarehouseUnavailable
-from transforms.parse.backfill_events import Backfill, MakeBackfillEvents
+from transforms.parse.backfill_events import MakeBackfillEvents
+from transforms.parse.score_requests import Backfill
 
 RUNS_AT_ONCE: Final = 4
 """Runs in parallel: while one reads contexts or writes scores, another calls Gemini."""

@@ -22,7 +22,7 @@ from schemas.outcome import OutcomeKind
 from schemas.standing_outcome import standing_outcome
 from schemas.views import SHOWN_SCORES
 from transforms.clients.bigquery import Warehouse, dataset_path
-from transforms.parse.backfill_events import PREFIX, Backfill
+from transforms.parse.score_requests import PREFIX, Backfill
 
 LOOK_BACK: Final = dt.timedelta(days=30)
 """Age up to which a backfill can be resumed."""

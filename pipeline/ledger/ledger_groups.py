@@ -29,7 +29,7 @@ RETENTION_SLACK: Final = dt.timedelta(hours=1)
 """Events that Pub/Sub drops within this time are not counted on: an operator needs time to act."""
 
 _BACKFILL_IDS: Final = "backfill/"
-"""Prefix of a backfill's message ids (transforms/parse/backfill_events.py): its messages were never published."""
+"""Prefix of a backfill's message ids (transforms/parse/score_requests.py): its messages were never published."""
 
 # The window is the partition filter. An outcome older than the window's first `received` row belongs to a delivery that
 # was received before the window.

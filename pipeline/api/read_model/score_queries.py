@@ -204,6 +204,12 @@ def account_row(model: ReadModel, account_id: str) -> Sequence[Any] | None:
     return *columns, None if is_scored is None else bool(is_scored)
 
 
+def newest_change(model: ReadModel, account_id: str) -> int | None:
+    """Return when the newest change that an account was scored for was committed, in microseconds; None: none was."""
+    ((newest,),) = model.read("SELECT MAX(committed) FROM scores WHERE account_id = ?", (account_id,))
+    return None if newest is None else int(newest)
+
+
 def account_history(model: ReadModel, account_id: str, limit: int, cursor: str | None = None) -> Page:
     """Return the scores of an account beside their predecessors, the newest change first.
 

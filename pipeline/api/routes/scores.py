@@ -121,7 +121,7 @@ def account(services: Asked, _reader: Reader, account_id: AccountId) -> Response
     fresh, checked = services.fresh(), checked_account(account_id)
     row = account_row(services.model, checked)
     if row is None:
-        raise _unknown()
+        raise unknown_account()
     *columns, is_scored = row
     history = account_history(services.model, checked, 1)
     newest = _movement(history.rows[0]) if history.rows else None
@@ -151,7 +151,7 @@ def history(
     fresh, checked = services.fresh(), checked_account(account_id)
     page = account_history(services.model, checked, limit, cursor)
     if not page.rows and account_row(services.model, checked) is None:
-        raise _unknown()
+        raise unknown_account()
     document = {
         **fresh,
         "account_id": checked,
@@ -162,7 +162,8 @@ def history(
     return json_answer(document)
 
 
-def _unknown() -> Problem:
+def unknown_account() -> Problem:
+    """Return the problem of an account of which nothing is known."""
     return Problem(
         Kind.NOT_FOUND,
         f"neither the mirror nor the scores of the last {HISTORY_DAYS} days have this account: is the id right?",

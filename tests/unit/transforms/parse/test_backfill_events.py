@@ -8,8 +8,9 @@ import pytest
 from schemas.change_event import AccountChange, ChangeOrder, ChangeType, SourceMessage
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id
 from transforms.filter.materiality import load_materiality
-from transforms.parse.backfill_events import Backfill, backfill_message
+from transforms.parse.backfill_events import backfill_message
 from transforms.parse.message_parsing import parse_message
+from transforms.parse.score_requests import Backfill, single_request
 
 AS_OF = dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)
 BACKFILL = Backfill(AS_OF)
@@ -67,3 +68,16 @@ def test_a_backfills_time_has_a_zone_and_whole_seconds(as_of: dt.datetime) -> No
     """Times that the id can't express are refused."""
     with pytest.raises(ValueError, match="whole seconds"):
         dataclasses.replace(BACKFILL, as_of=as_of)
+
+
+def test_a_single_request_is_older_than_any_change_of_its_second_and_no_backfill() -> None:
+    """A backfill that is resumed is found by sequence number 0, which is not this one's."""
+    (change,) = parse_message(
+        SourceMessage(payload=single_request(account_id(1), AS_OF)), account_fields=ACCOUNT_FIELDS
+    )
+    assert isinstance(change, AccountChange)
+    assert (change.account_id, change.change_type) == (account_id(1), ChangeType.GAP_UPDATE)
+    assert ChangeOrder(AS_OF - dt.timedelta(seconds=1), 99) < change.order < ChangeOrder(AS_OF, 1)
+    assert change.sequence_number != 0
+    assert load_materiality().skip_reason(change) is None
+    assert single_request(account_id(1), AS_OF) == single_request(account_id(1), AS_OF)

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from pipeline.api.gate import Gate
 from pipeline.api.openapi import described
 from pipeline.api.problems import add_problem_handlers
-from pipeline.api.routes import change_events, health, rescoring, scores
+from pipeline.api.routes import change_events, dead_letters, health, outcomes, rescoring, scores
 from pipeline.api.services import Services
 from pipeline.version import PIPELINE_VERSION
 
@@ -35,8 +35,8 @@ def create_routes(services: Services | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
-    for router in (scores.router, rescoring.router, change_events.router, health.router):
-        app.include_router(router)
+    for part in (scores, rescoring, change_events, dead_letters, outcomes, health):
+        app.include_router(part.router)
     add_problem_handlers(app)
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
     return app

@@ -26,6 +26,12 @@ def serve(
     topic: Annotated[str, typer.Option(help="Topic of change events: a name, or projects/P/topics/NAME.")] = (
         "account-changes"
     ),
+    parking_lot: Annotated[str, typer.Option(help="Topic of dead letters that were replayed too often.")] = (
+        "account-changes-parking-lot"
+    ),
+    hold: Annotated[str, typer.Option(help="Subscription of the dead-letter topic.")] = (
+        "account-changes-dead-letter-hold"
+    ),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(envvar="PORT", min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
@@ -71,7 +77,7 @@ def serve(
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Serve scores over HTTP, and take change events, until Ctrl-C.
+    """Serve scores, dead letters and replays over HTTP, and take change events, until Ctrl-C.
 
     Scores are read from BigQuery into a temporary database, every few seconds; while BigQuery does not answer, the old
     ones are served, and each answer says of when they are. docs/api says what can be asked.
@@ -79,22 +85,20 @@ def serve(
     with command(verbose=verbose):
         require_serve()
         from pipeline.api.rate_limits import RateLimits  # noqa: PLC0415 - imports FastAPI: 1 s
+        from pipeline.api.rule_files import RuleFiles  # noqa: PLC0415
         from pipeline.api.serving import Access, ServeSettings  # noqa: PLC0415
         from pipeline.api.serving import serve as serve_api  # noqa: PLC0415 - imports BigQuery: 1 s
         from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
-        from transforms.filter.materiality import load_materiality  # noqa: PLC0415
-        from transforms.parse.avro_schemas import load_avro_schemas  # noqa: PLC0415
 
         serve_api(
             ServeSettings(
-                resources=ReplayResources(project, dataset, topic, crm_dataset=crm_dataset),
+                resources=ReplayResources(project, dataset, topic, parking_lot, hold, crm_dataset),
                 access=Access(allow_list, audience, iap_audience, oidc_certs_url, iap_certs_url, allow_anonymous),
                 host=host,
                 port=port,
                 refresh_seconds=refresh_seconds,
                 limits=RateLimits(reads_a_minute, writes_a_minute),
-                rules=load_materiality(materiality),
-                schemas=load_avro_schemas(schemas),
+                rule_files=RuleFiles(materiality, schemas),
                 is_checked=not no_check,
             ),
             say=lambda line: typer.echo(f"rescore: {line}", err=True),

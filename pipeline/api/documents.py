@@ -1,6 +1,7 @@
 """Answers as the OpenAPI document describes them; tests check every answer against these."""
 
 import datetime as dt
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -222,3 +223,155 @@ class RescoringDocument(Document):
     )
     cost: Cost
     executed: bool
+
+
+class ExampleLetter(Document):
+    """One dead letter of a group."""
+
+    dead_letter_id: str
+    error_message: str
+
+
+class DeadLetterGroupDocument(Document):
+    """The dead letters of a class and stage."""
+
+    error_class: str
+    stage: str
+    letters: int
+    accounts: int
+    replayed: int
+    states: dict[str, int] = Field(description="What became of them")
+    retryable: bool = Field(description="Whether a replay can succeed without other changes")
+    first_failed_at: dt.datetime
+    last_failed_at: dt.datetime
+    example: ExampleLetter
+    remedy: str
+
+
+class ListedLetter(Document):
+    """A dead letter in a list."""
+
+    dead_letter_id: str
+    error_class: str
+    stage: str
+    event_id: str
+    account_id: str | None
+    failed_at: dt.datetime
+    first_failed_at: dt.datetime
+    replay_count: int
+    retryable: bool
+    model: str | None
+    pipeline_version: str
+    error_message: str
+    state: str = Field(description="What became of it", examples=["waiting"])
+    replay_id: str | None
+    replayed_at: dt.datetime | None
+    parked_because: str | None
+
+
+class DeadLettersDocument(Document):
+    """Dead letters."""
+
+    filter: dict[str, Any]
+    letters: int = Field(description="How many match")
+    left_out: int = Field(description="How many match, and nothing is left to be done about them")
+    groups: list[DeadLetterGroupDocument]
+    each: list[ListedLetter] = Field(description="The newest")
+
+
+class DeadLetterDocument(BaseModel):
+    """A row of dead_letters, with its payload decoded, and what is known of it; it may have further members."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dead_letter_id: str
+    error_class: str
+    stage: str
+    error_message: str
+    event_id: str
+    account_id: str | None
+    failed_at: dt.datetime
+    attributes: dict[str, str]
+    payload: Any = Field(description="JSON, text, or base64; null: only the message on the topic has it")
+    explained: list[dict[str, Any]] = Field(description="What the pipeline would decide now")
+    missing_accounts: list[str] | None
+    replays: list[dict[str, Any]]
+    outcomes: list[dict[str, Any]]
+    remedy: str
+
+
+class PlannedGroup(Document):
+    """The dead letters of a class and stage that no replay has taken."""
+
+    error_class: str
+    stage: str
+    letters: int
+    to_park: int
+    retryable: bool
+
+
+class ReplayPlanDocument(Document):
+    """What a replay would do."""
+
+    filter: dict[str, Any]
+    letters: int
+    to_replay: int
+    to_park: int
+    account_found: int
+    account_missing: int
+    accounts_found: list[str]
+    accounts_missing: list[str]
+    limit: int | None
+    groups: list[PlannedGroup]
+    decisions: dict[str, int] = Field(description="What would be decided about them now, estimated from a sample")
+    sampled: int
+    cost: Cost
+    executed: bool
+
+
+class StartedReplay(Document):
+    """A replay that runs."""
+
+    replay_id: str
+    path: str
+    executed: bool
+
+
+class ReplayDocument(Document):
+    """How far a replay is."""
+
+    replay_id: str
+    state: str = Field(examples=["running"])
+    message: str | None
+    actor: str
+    reason: str
+    started_at: dt.datetime
+    last_at: dt.datetime
+    filter: dict[str, Any]
+    limit: int | None
+    rate: float
+    forced: bool
+    replayed: int
+    parked: int
+    came_back: int
+    outcomes: dict[str, int]
+    lease_until: dt.datetime | None
+
+
+class ReconciliationDocument(BaseModel):
+    """Whether every event has exactly one outcome; it may have further members."""
+
+    model_config = ConfigDict(extra="allow")
+
+    since: dt.datetime
+    until: dt.datetime
+    counts: dict[str, int] = Field(description="Events by outcome, and by outcome:reason")
+    events: int
+    pending: int = Field(description="Received less than the grace period ago, without an outcome yet")
+    unexplained: int = Field(description="Without an outcome after the grace period")
+    double: int = Field(description="With contradictory outcomes")
+    oldest_unexplained: list[dict[str, Any]]
+    doubles: list[dict[str, Any]]
+    commands: list[str] = Field(description="What to type to have the lost events processed")
+    ok: bool
+    all_clear: bool

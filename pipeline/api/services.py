@@ -9,17 +9,17 @@ import anyio
 import anyio.to_thread
 
 from pipeline.api.auth.authenticator import Authenticator
+from pipeline.api.background_replays import BackgroundReplays
 from pipeline.api.idempotency import IdempotentAnswers
 from pipeline.api.metrics import ApiMetrics
 from pipeline.api.problems import unavailable
 from pipeline.api.rate_limits import RateLimiter, RateLimits
 from pipeline.api.read_model.refresher import Freshness
 from pipeline.api.read_model.store import ReadModel
+from pipeline.api.rule_files import RuleFiles
 from pipeline.dead_letters.replay_resources import ReplayResources
 from schemas.clock import Clock, utc_now
 from transforms.clients.messages import Message
-from transforms.filter.materiality import Materiality, load_materiality
-from transforms.parse.avro_schemas import AvroSchemas
 
 STALE_AFTER: Final = dt.timedelta(minutes=1)
 """From then on answers say that scores are old: BigQuery does not answer, or a refresh takes so long."""
@@ -41,8 +41,8 @@ class Services:
         resources: Project, datasets, topics and subscription.
         rate_limiter: Counts requests of principals.
         metrics: Counters.
-        rules: Which changes matter.
-        schemas: Avro schemas by id, for field bitmaps.
+        rule_files: Which changes matter, and Avro schemas.
+        replays: Runs replays.
         publish: Publishes messages to the topic of change events.
         idempotent: Answers by idempotency key.
         now: The clock.
@@ -53,10 +53,10 @@ class Services:
     authenticator: Authenticator
     resources: ReplayResources
     publish: Callable[[Sequence[Message]], list[str]]
+    replays: BackgroundReplays
     rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(RateLimits()))
     metrics: ApiMetrics = field(default_factory=ApiMetrics)
-    rules: Materiality = field(default_factory=load_materiality)
-    schemas: AvroSchemas = field(default_factory=dict)
+    rule_files: RuleFiles = field(default_factory=RuleFiles)
     idempotent: IdempotentAnswers = field(default_factory=IdempotentAnswers)
     now: Clock = utc_now
     _calls: anyio.CapacityLimiter | None = None

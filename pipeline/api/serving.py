@@ -19,11 +19,13 @@ from pipeline.api.auth.authenticator import Authenticator, KeptAllowList, is_loo
 from pipeline.api.auth.google_tokens import GOOGLE_CERTS, IAP_CERTS, GoogleTokens, iap_rules, oidc_rules
 from pipeline.api.auth.principals import Principal, Role
 from pipeline.api.auth.webhook_signatures import WebhookSignatures
+from pipeline.api.background_replays import BackgroundReplays
 from pipeline.api.metrics import ApiMetrics
 from pipeline.api.rate_limits import RateLimiter, RateLimits
 from pipeline.api.read_model.refresher import Refresher
 from pipeline.api.read_model.source import ScoreSource
 from pipeline.api.read_model.store import ReadModel
+from pipeline.api.rule_files import RuleFiles
 from pipeline.api.services import Services
 from pipeline.api.topic_publisher import TopicPublisher
 from pipeline.dead_letters.replay_resources import ReplayResources
@@ -31,8 +33,6 @@ from pipeline.resources.services import check_dataset_answers
 from pipeline.resources.subscriptions import check_topic
 from pipeline.terminal.signals import finish_first
 from transforms.clients.bigquery import Warehouse
-from transforms.filter.materiality import Materiality
-from transforms.parse.avro_schemas import AvroSchemas
 
 GRACE_SECONDS: Final = 5
 """For requests that are being answered when the signal comes."""
@@ -125,8 +125,7 @@ class ServeSettings:
         port: Port to listen on; 0: a free one.
         refresh_seconds: Between two refreshes of the read model.
         limits: Requests a minute of each principal.
-        rules: Which changes matter.
-        schemas: Avro schemas by id, for field bitmaps.
+        rule_files: Which changes matter, and Avro schemas.
         is_checked: Whether BigQuery and Pub/Sub must answer at the start.
     """
 
@@ -136,8 +135,7 @@ class ServeSettings:
     port: int
     refresh_seconds: float
     limits: RateLimits
-    rules: Materiality
-    schemas: AvroSchemas
+    rule_files: RuleFiles
     is_checked: bool = True
 
 
@@ -145,11 +143,12 @@ def serve(settings: ServeSettings, say: Callable[[str], None]) -> None:
     """Serve until a signal comes; `say` is called with a line when the server listens.
 
     Raises:
-        ValueError: An option can't be used, or the port.
+        ValueError: An option, a file or the port can't be used.
         WarehouseUnavailable: BigQuery does not answer, or has no such dataset.
         PubSubUnavailable: Pub/Sub does not answer, or has no such topic.
     """
     settings.access.check(settings.host)
+    _ = settings.rule_files.rules, settings.rule_files.avro_schemas  # refused now, if they can't be used
     authenticator, read_again = settings.access.authenticator()
     resources = settings.resources
     with _listener(settings.host, settings.port) as listener:
@@ -172,7 +171,7 @@ def _services(settings: ServeSettings, authenticator: Authenticator) -> Iterator
     """Yield what the routes work with; the read model is filled in the background."""
     resources, metrics = settings.resources, ApiMetrics()
     with tempfile.TemporaryDirectory(prefix="rescore-serve-") as folder:
-        publisher = TopicPublisher(resources.topic_path)
+        publisher, replays = TopicPublisher(resources.topic_path), BackgroundReplays(resources)
         warehouse, model = Warehouse(resources.project), ReadModel(Path(folder))
         source = ScoreSource.of(warehouse, resources.dataset, resources.crm_dataset)
         refresher = Refresher(model, source, seconds=settings.refresh_seconds, on_refresh=metrics.count_refresh)
@@ -181,8 +180,8 @@ def _services(settings: ServeSettings, authenticator: Authenticator) -> Iterator
             yield Services(
                 model=model,
                 publish=publisher.publish,
-                rules=settings.rules,
-                schemas=settings.schemas,
+                rule_files=settings.rule_files,
+                replays=replays,
                 freshness=lambda: refresher.freshness,
                 authenticator=authenticator,
                 resources=resources,
@@ -191,6 +190,7 @@ def _services(settings: ServeSettings, authenticator: Authenticator) -> Iterator
             )
         finally:
             refresher.stop()
+            replays.stop()
             publisher.close()
             model.close()
             warehouse.close()

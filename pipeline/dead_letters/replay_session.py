@@ -2,10 +2,11 @@
 
 import getpass
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,6 +76,14 @@ class Session:
     quiet_seconds: float = QUIET_SECONDS
     on_progress: Callable[[Totals], None] = lambda _totals: None
     max_batch: int = MAX_BATCH
+    actor: str | None = None
+    """Who asks, for the journal; None: the user of this process."""
+
+    interrupted: threading.Event | None = None
+    """Set it to end the replay after its current batch; None: a signal to this process does."""
+
+    on_started: Callable[[str], None] = lambda _replay_id: None
+    """Called with the replay's id when it has the lease and its first row."""
 
 
 def replay(session: Session, request: ReplayRequest) -> ReplayResult:
@@ -90,7 +99,7 @@ def replay(session: Session, request: ReplayRequest) -> ReplayResult:
         replay_id=f"{utc_now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
         entry=JournalEntry.STARTED,
         recorded_at=utc_now(),
-        actor=actor(),
+        actor=session.actor or actor(),
         reason=request.reason,
         letter_filter=request.dead_letter_filter.as_json(),
         max_letters=request.max_dead_letters,
@@ -101,6 +110,7 @@ def replay(session: Session, request: ReplayRequest) -> ReplayResult:
     with session.resources.open_warehouse() as warehouse, _lease(warehouse, dataset, start) as lease:
         journal = ReplayJournal(warehouse, dataset)
         journal.write(start, JournalEntry.STARTED)
+        session.on_started(start.replay_id)
         return _run(session, journal, lease, start)
 
 
@@ -149,7 +159,8 @@ def _run(
     dead_letter_filter = filter_from_json(start.letter_filter)
     resources = session.resources
     # Ctrl-C and SIGTERM let the current batch finish.
-    with pubsub_calls(resources.hold_path), finish_first() as interrupted, ExitStack() as connections:
+    end_signal = nullcontext(session.interrupted) if session.interrupted else finish_first()
+    with pubsub_calls(resources.hold_path), end_signal as interrupted, ExitStack() as connections:
         mirror = connections.enter_context(open_mirror(resources.project, resources.crm_dataset))
         began = time.monotonic()
         try:

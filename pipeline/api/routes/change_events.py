@@ -55,7 +55,9 @@ async def change_events(request: Request, services: Asked, publisher: Publisher)
     """
     body = await request.body()
     try:
-        taken = await anyio.to_thread.run_sync(take_in, body, services.rules, services.schemas)
+        taken = await anyio.to_thread.run_sync(
+            take_in, body, services.rule_files.rules, services.rule_files.avro_schemas
+        )
     except TooManyEvents as error:
         raise Problem(Kind.TOO_LARGE, str(error)) from None
     accepted = [it for it in taken if it.event_ids]

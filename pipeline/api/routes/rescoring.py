@@ -73,7 +73,9 @@ def _plan(services: Services, account_id: str) -> RescoringPlan:
     now = services.now()
     with services.resources.open_warehouse() as warehouse:
         each = read_score_cost(warehouse, services.resources.dataset, now)
-    return plan_rescoring(account_id, time_of(newest) if newest is not None else None, each, services.rules, now)
+    return plan_rescoring(
+        account_id, time_of(newest) if newest is not None else None, each, services.rule_files.rules, now
+    )
 
 
 def _carry_out(services: Services, account_id: str, who: str) -> Response:

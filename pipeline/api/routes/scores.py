@@ -43,7 +43,7 @@ Cursor = Annotated[
 _Texts = Annotated[list[Annotated[str, Query(min_length=1, max_length=255)]], Query(max_length=MAX_VALUES)]
 
 
-def checked_account(text: str) -> str:
+def checked_account(text: str, where: str = "path.account_id") -> str:
     """Return an account's id with 18 characters.
 
     Raises:
@@ -53,7 +53,7 @@ def checked_account(text: str) -> str:
         return normalize_account_id(text)
     except ValueError:
         raise invalid(
-            "path.account_id", "expected the id of an account: 15 or 18 characters from 001 on, with its checksum"
+            where, "expected the id of an account: 15 or 18 characters from 001 on, with its checksum"
         ) from None
 
 

@@ -53,8 +53,8 @@ def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
 PROBLEM_MODEL: Final = ProblemDocument
 
 
-def services_of(request: Request) -> Services:
-    """Return what the routes work with."""
+async def services_of(request: Request) -> Services:
+    """Return what the routes work with; asynchronous, or it would be run on another thread."""
     services: Services = request.app.state.services
     return services
 
@@ -62,7 +62,7 @@ def services_of(request: Request) -> Services:
 def needs(role: Role) -> Any:
     """Return a dependency that lets principals with a role through, and returns the principal."""
 
-    def principal(request: Request) -> Principal:
+    async def principal(request: Request) -> Principal:
         found: Principal = request.state.principal
         if role not in found.roles:
             raise Forbidden(f"this needs the role {role}: ask whoever keeps the allow-list of this service")

@@ -32,6 +32,7 @@ def create_routes(services: Services | None = None) -> FastAPI:
         version=PIPELINE_VERSION,
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=_lifespan,
     )
     app.state.services = services

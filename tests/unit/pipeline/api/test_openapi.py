@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from pipeline.api.application import create_app
 from pipeline.api.background_replays import BackgroundReplays
 from pipeline.api.gate import OPEN_PATHS
 from pipeline.api.openapi import document_text
@@ -17,6 +18,7 @@ from schemas.account_context import AccountProfile
 from tests.fixtures.api import EVERYBODY, Resources, bearer, read_model_services
 from tests.fixtures.changes import account_id
 from tests.fixtures.fuzzing import fuzz
+from tests.fixtures.mutated_requests import send_mutated
 from tests.fixtures.read_model import KeptSource
 from tests.fixtures.scores import score_row
 
@@ -71,3 +73,10 @@ def test_every_answer_is_as_described(services: Services) -> None:
     assert done.statuses[200] > 10
     assert sum(done.statuses.values()) == 200
     assert set(done.statuses) <= {200, 202, 400, 401, 403, 404, 405, 409, 413, 422, 503}
+
+
+def test_no_request_is_a_defect(services: Services) -> None:
+    """Also one that no client library would send: good ones with bytes changed."""
+    statuses = send_mutated(create_app(services), 1_000, bearer(EVERYBODY), seed=1)
+    assert statuses[200] > 100
+    assert set(statuses) <= {200, 202, 400, 401, 403, 404, 405, 408, 409, 413, 422, 503}

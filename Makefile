@@ -84,7 +84,7 @@ generate: install ## Write generated files: schemas and template metadata for th
 	@$(BIN)/python -m tests.benchmarks.bill docs/sizing-and-cost.md
 	@$(BIN)/python -m pipeline.api.openapi docs/api/openapi.yaml
 
-bench: install ## Run the coder, parsing, batching, token budget and scoring benchmarks of docs/benchmarks.md
+bench: install ## Run the coder, parsing, redaction, injection, batching, token budget and scoring benchmarks
 	@$(BIN)/python -m tests.benchmarks
 
 lock: install ## Pin the newest allowed versions of the dependencies

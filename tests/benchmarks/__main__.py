@@ -1,13 +1,14 @@
-"""`make bench`: the coder, parsing, batching, token budget and scoring benchmarks of docs/benchmarks.md."""
+"""`make bench`: the benchmarks of docs/benchmarks.md that take minutes at most."""
 
 from pipeline.terminal.logs import configure_logging
-from tests.benchmarks import batching, coders, held_accounts, parsing
+from tests.benchmarks import batching, coders, held_accounts, parsing, redaction
 from tests.benchmarks.scoring import suite
 
 if __name__ == "__main__":
     configure_logging()
     coders.run()
     parsing.run()
+    redaction.run()
     batching.run()
     held_accounts.run()
     suite.run()

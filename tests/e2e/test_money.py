@@ -47,6 +47,6 @@ def test_a_run_with_a_budget_and_a_shadow(stack: LocalStack, tmp_path: Path) -> 
 
     scores, shadows = _rows(stack, shadow=False), _rows(stack, shadow=True)
     assert len(scores) == scored
-    assert {row["prompt_version"] for row in scores} == {"v2"}
+    assert {row["prompt_version"] for row in scores} == {"v3"}
     assert {row["prompt_version"] for row in shadows} == {"v1"}
     assert all(row["cost_usd"] > 0 for row in [*scores, *shadows])

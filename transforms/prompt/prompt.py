@@ -1,8 +1,9 @@
 """Prompt of a Gemini call: render accounts with their contexts as text, and keep what the answers are checked against.
 
 Instructions are in `versions/<version>/instruction.md`. A version covers everything that shapes an answer: the
-instruction, the rendering in this module, the allow-list, and the response schema. It must not change once it has
-scored; a test compares each version's digest.
+instruction, the rendering in this module, the allow-list, redaction, and the response schema. It must not change once
+it has scored; a test compares each version's digest. The code has one rendering and one redaction, those of the newest
+version: an older one that is chosen by option has its own instruction only.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from transforms.prompt.crm_text import prepare_text
 from transforms.prompt.prompt_fields import ALLOW_LIST, Shown
 from transforms.prompt.prompt_injection import InjectionKind
 
-DEFAULT_PROMPT_VERSION: Final = "v2"
+DEFAULT_PROMPT_VERSION: Final = "v3"
 MAX_CHANGED_FIELDS: Final = 40
 """A CREATE changes every field of its record; the first ones show what kind of change it was."""
 NAMELESS: Final = "(no name)"

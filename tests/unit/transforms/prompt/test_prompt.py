@@ -12,6 +12,7 @@ from pipeline.local.gemini.request import tokens_in
 from schemas.account_context import AccountProfile, Email, EnrichedChange
 from schemas.score import ScoreAnswers
 from tests.fixtures.changes import COMMITTED_AT, account_id, change, context, enriched_change
+from tests.fixtures.text_sets import redaction_snippets
 from transforms.prompt.crm_text import CUT_MARK, prepare_text
 from transforms.prompt.prompt import (
     DEFAULT_PROMPT_VERSION,
@@ -27,6 +28,7 @@ from transforms.prompt.prompt import (
     unique_names,
 )
 from transforms.prompt.prompt_fields import ALLOW_LIST, EMAIL, LeftOut, Shown
+from transforms.prompt.redaction import MARKS, redact
 
 
 def _entries(text: str) -> list[dict[str, Any]]:
@@ -222,9 +224,13 @@ def test_the_schema_has_no_keyword_that_gemini_refuses() -> None:
 INSTRUCTION_DIGESTS = {
     "v1": "1c72ab73acc89899",
     "v2": "9e29fda908bebd87",
+    "v3": "a115fcacfcac30d4",
 }
 RENDERING_DIGEST = "6ff866848b425bdd"
 """Of what the code adds to an instruction. If it changes, so does every answer, and the version needs a new name."""
+REDACTION_DIGEST = "15874352d5661b3c"
+"""Of what redaction leaves of the labelled texts. With a new rule the model is shown other texts: a new version, by
+which the last scores are not carried over (docs/adr/025)."""
 
 
 def test_no_version_was_edited() -> None:
@@ -235,6 +241,12 @@ def test_no_version_was_edited() -> None:
         response_schema(ScoreAnswers)
     )
     assert _digest(rendering) == RENDERING_DIGEST
+    assert _digest("\n".join(redact(snippet.text) for snippet in redaction_snippets())) == REDACTION_DIGEST
+
+
+def test_the_instruction_names_each_mark() -> None:
+    """The model knows what stands in place of personal data."""
+    assert not [mark for mark in MARKS if f"`{mark}`" not in load_instruction(DEFAULT_PROMPT_VERSION)]
 
 
 def test_the_instruction_is_long_enough_to_be_cached() -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transforms.prompt.redaction import CARD_MARK, EMAIL_MARK, PHONE_MARK, is_card_number, redact
+from transforms.prompt.personal_numbers import CARD_MARK, is_card_number
+from transforms.prompt.phone_numbers import PHONE_MARK
+from transforms.prompt.redaction import EMAIL_MARK, redact
 
 _words = st.text(string.ascii_letters + " ,;.!?", max_size=20).map(lambda text: f" {text} ")
 

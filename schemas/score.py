@@ -107,6 +107,9 @@ class Flag(StrEnum):
     SUSPECTED_INSTRUCTIONS = "suspected_instructions"
     """A text in the CRM addresses a model: a suspected prompt injection."""
 
+    CLEANED_REASONS = "cleaned_reasons"
+    """Links, markup, hidden characters or personal data were taken out of the reasons."""
+
     SUSPECTED_STALE_SCHEMA = "suspected_stale_schema"
     """A change event's lists of fields contradict its body, as where they were decoded with another Avro schema."""
 

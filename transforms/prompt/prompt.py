@@ -91,6 +91,11 @@ def render_prompt(accounts: Sequence[EnrichedChange]) -> Prompt:
     )
 
 
+def shown_text(item: EnrichedChange) -> str:
+    """Return what a prompt shows of an account, for a look at its words."""
+    return json.dumps(_entry("", item), ensure_ascii=False)
+
+
 def suspected_injections(item: EnrichedChange) -> frozenset[InjectionKind]:
     """Return the kinds of prompt injection that are suspected in the texts that an account's prompt shows."""
     found = (prepare_text(text, most).injections for text, most in _texts(item))

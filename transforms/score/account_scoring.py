@@ -221,7 +221,7 @@ class AccountScoring(beam.DoFn):
             cost_usd=self._cost_usd(scored_at.date(), prompt_tokens, cached_tokens, output_tokens),
             accounts_in_call=accounts,
             latency_ms=int(generation.latency_seconds * 1000),
-            flags=row_flags(item),
+            flags=(*answered.flags, *row_flags(item)),
             trace_id=change.trace_id,
             pipeline_version=self.ledger.pipeline_version,
         )

@@ -39,7 +39,7 @@ from transforms.errors import (
     Unauthenticated,
 )
 from transforms.process import once_per_process
-from transforms.prompt.prompt import Prompt, render_prompt
+from transforms.prompt.prompt import Prompt, render_prompt, shown_text
 from transforms.score.adaptive_limit import AdaptiveLimit, ConcurrencyLimiter, ThrottledTime
 from transforms.score.answers import check_answers
 from transforms.score.call_plan import settle
@@ -58,6 +58,8 @@ class Answered:
     generation: Generation
     index: int
     accounts: int
+    flags: tuple[str, ...] = ()
+    """What the row must say of the answer."""
 
 
 AnswerOrError = Answered | GeminiError
@@ -205,7 +207,7 @@ def _read(
 ) -> list[AnswerOrError]:
     """Return an answer or an error for each of a call's accounts, in their order."""
     try:
-        checked = check_answers(generation.text, prompt.echoed_names)
+        checked = check_answers(generation.text, prompt.echoed_names, lambda one: shown_text(prompt.accounts[one]))
     except InvalidResponse as error:
         failure = OutputTruncated("the answer's JSON ends too early") if is_cut_off(generation.text) else error
         stats.failures[type(failure)] += 1
@@ -217,7 +219,7 @@ def _read(
             stats.failures[type(answer)] += 1
             answers[id(item)] = answer
         else:
-            answers[id(item)] = Answered(answer, generation, index, len(items))
+            answers[id(item)] = Answered(answer.answer, generation, index, len(items), answer.flags)
     return [answers[id(item)] for item in items]
 
 

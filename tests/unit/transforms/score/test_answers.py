@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.failures import ErrorClass
-from schemas.score import MAX_ACTION, MAX_EVIDENCE, MAX_FACTOR, MAX_SUMMARY, ScoreAnswer
+from schemas.score import MAX_ACTION, MAX_EVIDENCE, MAX_FACTOR, MAX_SUMMARY
 from tests.unit.schemas.test_score import ANSWER
 from transforms.errors import AnswerError, InvalidResponse
 from transforms.prompt.crm_text import CUT_MARK
 from transforms.prompt.prompt import unique_names
-from transforms.score.answers import MAX_RAMBLING, check_answers
+from transforms.score.answers import MAX_RAMBLING, CheckedAnswer, check_answers
 
 NAMES = {"bcdf": "Acme", "ghjk": "Beta"}
 
@@ -26,7 +26,7 @@ def _entry(short_id: str = "bcdf", name: str = "Acme", **changes: Any) -> dict[s
 def _check(*entries: Any) -> dict[str, str]:
     answers = check_answers(json.dumps({"scores": entries}), NAMES)
     return {
-        short_id: "accepted" if isinstance(answer, ScoreAnswer) else str(answer.error_class)
+        short_id: "accepted" if isinstance(answer, CheckedAnswer) else str(answer.error_class)
         for short_id, answer in answers.items()
     }
 
@@ -110,11 +110,12 @@ def test_long_reasons_are_cut_with_a_mark() -> None:
     """The score is accepted; its texts fit their columns and end with the mark."""
     long = "x" * (MAX_SUMMARY + 1)
     driver = {"factor": "f" * (MAX_FACTOR + 1), "impact": "positive", "evidence": "e" * (MAX_EVIDENCE * 2)}
-    answer = check_answers(
+    checked = check_answers(
         json.dumps({"scores": [_entry(summary=long, recommended_action=long[:MAX_ACTION], drivers=[driver])]}),
         {"bcdf": "Acme"},
     )["bcdf"]
-    assert isinstance(answer, ScoreAnswer)
+    assert isinstance(checked, CheckedAnswer)
+    answer = checked.answer
     assert len(answer.summary) == MAX_SUMMARY
     assert answer.summary.endswith(CUT_MARK)
     assert answer.recommended_action == long[:MAX_ACTION]
@@ -128,6 +129,52 @@ def test_an_entry_nested_too_deeply_is_refused() -> None:
     for _ in range(600):
         nested = [nested]
     assert _check(_entry(summary=nested), _entry("ghjk", "Beta")) == {"bcdf": "invalid_score", "ghjk": "accepted"}
+
+
+def _checked(**changes: Any) -> CheckedAnswer:
+    checked = check_answers(json.dumps({"scores": [_entry(**changes)]}), {"bcdf": "Acme"})["bcdf"]
+    assert isinstance(checked, CheckedAnswer)
+    return checked
+
+
+def test_links_markup_and_personal_data_are_taken_out_and_flagged() -> None:
+    """The score is accepted, and its row says that its reasons were cleaned."""
+    driver = {"factor": "<b>Open</b> deal", "impact": "positive", "evidence": "jo@example.com wrote"}
+    checked = _checked(summary="See https://evil.example", recommended_action="- Call.", drivers=[driver])
+    assert (checked.answer.summary, checked.answer.recommended_action) == ("See [link]", "Call.")
+    assert (checked.answer.drivers[0].factor, checked.answer.drivers[0].evidence) == ("Open deal", "[email] wrote")
+    assert checked.flags == ("cleaned_reasons",)
+    assert _checked().flags == ()
+    assert _checked(summary="One.\nTwo.").flags == ()
+
+
+@pytest.mark.parametrize("field", ["summary", "recommended_action", "factor", "evidence"])
+def test_a_formula_is_refused(field: str) -> None:
+    """In any text of the entry; the other entry is accepted."""
+    text = '=HYPERLINK("https://evil.example","x")'
+    driver = {"factor": "x", "impact": "positive", "evidence": "y"}
+    change: dict[str, Any] = {"drivers": [driver | {field: text}]} if field in driver else {field: text}
+    assert _check(_entry(**change), _entry("ghjk", "Beta")) == {"bcdf": "invalid_score", "ghjk": "accepted"}
+
+
+def test_a_text_of_markup_alone_is_refused() -> None:
+    """Nothing is left of it."""
+    assert _check(_entry(summary="<br/>"))["bcdf"] == "invalid_score"
+
+
+def test_a_reason_that_names_another_account_of_the_call_is_refused() -> None:
+    """The account is asked for again alone; if its own texts have the name, the reason may repeat it."""
+    names = {"bcdf": "Acme", "ghjk": "Quillon Travel AG"}
+    entries = [_entry(summary="Like Quillon Travel, it buys."), _entry("ghjk", "Quillon Travel AG")]
+    text = json.dumps({"scores": entries})
+    checked = check_answers(text, names)
+    assert isinstance(checked["bcdf"], AnswerError)
+    assert checked["bcdf"].error_class is ErrorClass.MISMATCHED_SCORE
+    assert isinstance(checked["ghjk"], CheckedAnswer)
+    told = check_answers(text, names, {"bcdf": "Quillon Travel recommends us", "ghjk": ""}.__getitem__)
+    assert isinstance(told["bcdf"], CheckedAnswer)
+    alone = check_answers(json.dumps({"scores": entries[:1]}), {"bcdf": "Acme"})
+    assert isinstance(alone["bcdf"], CheckedAnswer)
 
 
 _json = st.recursive(
@@ -145,7 +192,9 @@ def test_any_json_is_answers_or_classified_errors(entries: list[Any]) -> None:
     answers = check_answers(json.dumps({"scores": entries}), NAMES)
     assert set(answers) == set(NAMES)
     for answer in answers.values():
-        assert isinstance(answer, ScoreAnswer) or (isinstance(answer, AnswerError) and answer.error_class in ErrorClass)
+        assert isinstance(answer, CheckedAnswer) or (
+            isinstance(answer, AnswerError) and answer.error_class in ErrorClass
+        )
 
 
 @st.composite
@@ -167,8 +216,8 @@ def test_no_account_gets_the_score_of_another(call: tuple[dict[str, str], list[d
     """For any mix of swapped, dropped and doubled entries, an accepted answer is about its own account."""
     names_by_id, entries = call
     for number, answer in enumerate(check_answers(json.dumps({"scores": entries}), names_by_id).values()):
-        if isinstance(answer, ScoreAnswer):
-            assert answer.score == number
+        if isinstance(answer, CheckedAnswer):
+            assert answer.answer.score == number
             assert [entry["id"] for entry in entries].count(f"id{number}") == 1
 
 

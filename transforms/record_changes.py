@@ -158,8 +158,11 @@ class RecordChanges(Record, frozen=True, kw_only=True):
 
 
 def for_contexts(record: RecordChanges) -> RecordChanges:
-    """Return what is known of a record, of its values only those that an account context shows."""
-    return replace(record, values=only(record.values, context_fields(record.entity_name)))
+    """Return what is known of a record, of its values only current ones that an account context shows.
+
+    A part of a field that no context shows can have overtaken the field.
+    """
+    return replace(record, values=only(record.current_values(), context_fields(record.entity_name)))
 
 
 def only(values: Mapping[str, Any], fields: frozenset[str]) -> dict[str, Any]:

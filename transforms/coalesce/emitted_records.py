@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from schemas.change_event import DELETIONS, AccountChange, ChangeType, RecordValues
+from schemas.change_event import DELETIONS, WHOLE_RECORDS, AccountChange, ChangeType, RecordValues
 from schemas.field_values import context_fields
 from schemas.record import Record
 from transforms.record_changes import (
@@ -206,7 +206,7 @@ def what_is_new(emitted: EmittedRecords, change: AccountChange) -> AccountChange
 
     The change itself counts, too, if it is not a replay: it is a repeated event whose id is no longer remembered. A
     newer CREATE, UNDELETE, DELETE or gap event says all of its record. A DELETE says nothing if the record has a newer
-    event; a gap event says what no other can.
+    event; a gap event says what no other can, and a CREATE or UNDELETE that all other fields are empty.
     """
     position = position_of(change)
     if emitted.evicted_through and position <= emitted.evicted_through:
@@ -229,7 +229,7 @@ def what_is_new(emitted: EmittedRecords, change: AccountChange) -> AccountChange
 def _without(change: AccountChange, said: set[str]) -> AccountChange | None:
     """Return a change without the fields that newer events changed; a compound field stands for its parts."""
     names = tuple(name for name in change.changed_fields if name not in said and compound(name) not in said)
-    if not names:
+    if not names and change.change_type not in WHOLE_RECORDS:
         return None
     if not said:
         return change

@@ -47,6 +47,25 @@ def test_a_change_before_the_whole_record_is_stale(kind: ChangeType) -> None:
     assert Account().take(whole).end().take(late).end().reasons() == [SkipReason.STALE]
 
 
+@pytest.mark.parametrize("kind", [ChangeType.CREATE, ChangeType.UNDELETE])
+def test_a_late_whole_record_empties_the_fields_that_it_lacks(kind: ChangeType) -> None:
+    """Newer updates said all fields of a late UNDELETE; that the record's other fields are empty is news."""
+    before = event(1, 1, changed_fields=("Rating", "Type"), values={"Rating": "Hot", "Type": "Prospect"})
+    update = event(3, 3, changed_fields=("Type",), values={"Type": "Customer"})
+    whole = event(2, 2, change_type=kind, changed_fields=("Type",), values={"Type": "Prospect"})
+    account = Account().take(before, update).end().take(whole).end()
+    assert account.reasons() == [OutcomeKind.COALESCED]
+    assert {name: it for said in account.emitted[-1].said for name, it in said.values.items()} == {"Type": "Customer"}
+
+
+def test_a_part_that_no_context_shows_overtakes_its_field() -> None:
+    """The older value of a field is not told once a part of it has changed."""
+    name = related(1, 1, changed_fields=("Name",), values={"Name": "Renewal"})
+    part = related(2, 2, changed_fields=(), values={}, enriched={"Name.LastName": "B"})
+    (merged,) = Account().take(name, part, event(3, 3)).end().emitted
+    assert [said.record_id for said in merged.said] == [account_id(1)]
+
+
 def test_a_late_gap_and_a_late_deletion() -> None:
     """A late gap event is read again, although updates are newer; a late DELETE of a record that has some is stale."""
     update = related(2, 2, changed_fields=("Amount",), values={"Amount": 1})

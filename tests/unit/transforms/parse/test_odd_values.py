@@ -16,6 +16,8 @@ from transforms.enrich.context_overlay import context_from_change, overlay
 from transforms.parse.account_changes import NoChange, Refusal
 from transforms.parse.message_parsing import parse_message
 
+# A name with a dot is a branch of an Avro union, which is unwrapped (test_avro_unions.py).
+_NAMES: Final = st.text(st.characters(codec="utf-8", exclude_characters="."))
 JSON: Final = st.recursive(
     st.none()
     | st.booleans()
@@ -23,7 +25,7 @@ JSON: Final = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8"))
     | st.sampled_from([-1, -1.0, 10**30, "1.5E6", "N/A", "x" * 300, "0000-00-00", "2026-02-30", "9" * 400]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_NAMES, inner),
     max_leaves=4,
 )
 USABLE: Final = {
@@ -47,9 +49,7 @@ READABLE: Final = tuple(kind for kind in ChangeType if not kind.is_gap)
 def bodies(draw: st.DrawFn, entity: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Draw usable values, odd values of other fields, and which of all fields an UPDATE changed."""
     usable = {name: USABLE[entity][name] for name in draw(st.sets(st.sampled_from(sorted(USABLE[entity]))))}
-    names = st.sampled_from(ODD[entity]) | st.text(st.characters(codec="utf-8", exclude_characters=".")).map(
-        "x{}".format
-    )
+    names = st.sampled_from(ODD[entity]) | _NAMES.map("x{}".format)
     odd = draw(st.dictionaries(names, JSON, max_size=4))
     changed = draw(st.lists(st.sampled_from(sorted({**usable, **odd})), unique=True)) if usable or odd else []
     return usable, odd, changed

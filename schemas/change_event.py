@@ -39,6 +39,9 @@ class ChangeType(StrEnum):
     GAP_UNDELETE = "GAP_UNDELETE"
     GAP_OVERFLOW = "GAP_OVERFLOW"
 
+    # Enum's own hash, of the name, is slower, and each event is looked up in several of the sets below.
+    __hash__ = str.__hash__
+
     @property
     def is_gap(self) -> bool:
         """Whether the event has only a header, so that the record must be read again."""

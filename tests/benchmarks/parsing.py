@@ -83,3 +83,7 @@ def _coalesced(day: list[SourceMessage], materiality: Materiality, limits: Coale
                 emitted += 1
             states[change.account_id], _ = receive(state, change, now, limits)
     return emitted + sum(end_window(state, limits)[1] is not None for state in states.values())
+
+
+if __name__ == "__main__":
+    run()

@@ -65,9 +65,14 @@ class EmittedRecords(Record, frozen=True, kw_only=True):
             return True
         return any(record.newest[0] >= time for record in self.records.values())
 
-    def all_records(self) -> dict[str, RecordChanges]:
-        """Return what is remembered, by record id."""
-        return self.records if self.last is None else merged_records(self.records, [RecordChanges.of(self.last)])
+    def all_records(self, horizon: dt.datetime | None = None) -> dict[str, RecordChanges]:
+        """Return what is remembered, by record id; if the last event is older than the horizon, without its values."""
+        last = self.last
+        if last is None:
+            return self.records
+        if horizon is not None and last.committed_at < horizon:
+            last = replace(last, values={}, enriched={}, nulled_fields=())
+        return merged_records(self.records, [RecordChanges.of(last)])
 
 
 NOTHING_EMITTED: Final = EmittedRecords()
@@ -100,7 +105,9 @@ def remembering(
     `evicted_through` is the burst's newest event that its limits evicted. Beyond the bound of records, those with the
     oldest events are evicted.
     """
-    records = {record_id: _recent(record, bounds.horizon) for record_id, record in before.all_records().items()}
+    records = {
+        record_id: _recent(record, bounds.horizon) for record_id, record in before.all_records(bounds.horizon).items()
+    }
     evicted_through = newest_of(before.evicted_through, evicted_through)
     last = None
     if not isinstance(burst, AccountChange):

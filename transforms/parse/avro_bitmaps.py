@@ -27,7 +27,7 @@ def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSch
     """
     header = event.header
     lists = (header.changed_fields or (), header.nulled_fields or (), header.diff_fields)
-    if not any(map(_is_bitmap, chain.from_iterable(lists))):
+    if not any(entries and _have_bitmap(entries) for entries in lists):
         return event
     schema = find_schema(reference, schemas)
     if not {field.name for field in schema}.issuperset(_field_names(event)):
@@ -68,6 +68,14 @@ def decode_bitmaps(entries: Iterable[str], schema: EventSchema) -> tuple[str, ..
         elif bitmap.parent in joined:
             names |= dict.fromkeys(_names(bitmap.parent, joined.pop(bitmap.parent), schema))
     return tuple(names)
+
+
+def _have_bitmap(entries: Iterable[str]) -> bool:
+    # Written out, since it is done for each event.
+    for entry in entries:
+        if not entry[:1].isalpha() and _is_bitmap(entry):
+            return True
+    return False
 
 
 def _is_bitmap(entry: str) -> bool:

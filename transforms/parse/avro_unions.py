@@ -40,11 +40,11 @@ def unwrap_unions(value: Any, depth: int = 0) -> Any:
             if is_union(name, inner):
                 return unwrap_unions(inner, depth + 1)
         return {
-            name: unwrap_unions(inner, depth + 1) if isinstance(inner, CONTAINERS) else inner
+            name: unwrap_unions(inner, depth + 1) if type(inner) in CONTAINERS else inner
             for name, inner in value.items()
         }
     if isinstance(value, list):
-        return [unwrap_unions(inner, depth + 1) if isinstance(inner, CONTAINERS) else inner for inner in value]
+        return [unwrap_unions(inner, depth + 1) if type(inner) in CONTAINERS else inner for inner in value]
     return value
 
 

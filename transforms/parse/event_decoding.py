@@ -53,6 +53,7 @@ _KAFKA_MARK: Final = "_ObjectType"
 _EVENT_NAME: Final = re.compile(r"(?P<entity>\w*?[A-Za-z0-9])(?P<custom>__)?ChangeEvent\Z")
 _FLAT_OBJECTS: Final = 2
 _HEADER_ARRAYS: Final = 4
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _NO_ATTRIBUTES: Final[Mapping[str, str]] = {}
 
 
@@ -264,18 +265,29 @@ def _of(part: _Found | UnreadablePart) -> DecodedEvent:
 
 def _without_unions(event: JsonObject, schema: SchemaReference) -> DecodedEvent:
     header = event[_HEADER]
-    header = unwrap_unions(json_of(header))
+    header = header.copy() if _has_no_unions(header) else unwrap_unions(json_of(header))
     if isinstance(header, dict):
         _normalize_header(header)
     parts = 0
     body = event.copy()
     for name, value in event.items():
-        if isinstance(value, CONTAINERS) and name != _HEADER:
+        if type(value) in CONTAINERS and name != _HEADER:
             body[name] = field = unwrap_unions(value)
             parts += len(field) if isinstance(field, dict) else 0
     if parts > MAX_FIELDS:
         raise _too_many_fields()
     return _decoded(header, body, schema)
+
+
+def _has_no_unions(header: Any) -> bool:
+    """Whether a header is an object of plain values and lists of them, as nearly every one is."""
+    if type(header) is not dict or len(header) == 1:
+        return False
+    for value in header.values():
+        kind = type(value)
+        if kind is dict or (kind is list and not _PLAIN.issuperset(map(type, value))):
+            return False
+    return True
 
 
 def _decoded(header: Any, event: JsonObject, schema: SchemaReference) -> DecodedEvent:

@@ -62,9 +62,10 @@ def _update(event: ChangeEvent, present: Fields, known: Fields, flags: tuple[str
     unknown = {*header.diff_fields, *nulled}
     values, enriched = {}, {}
     for name, value in known.items():
-        if not _is_named(name, changed):
+        # Written out, since it is done for each value: `_is_named` is called for names of parts only.
+        if name not in changed and not ("." in name and _is_named(name, changed)):
             enriched[name] = value
-        elif not _is_named(name, unknown):
+        elif not unknown or not _is_named(name, unknown):
             values[name] = value
     changes = FieldChanges(tuple(changed), nulled, values, enriched, flags)
     # As with nearly every event: each changed field has a value.
@@ -137,8 +138,9 @@ def _leaves(body: dict[str, Any]) -> dict[str, Any]:
     """Return fields by name, parts of compound fields by dotted name; a compound field that is null stays one null."""
     leaves: dict[str, Any] = {}
     for name, value in body.items():
-        if isinstance(value, dict):
-            leaves |= {f"{name}.{part}": inner for part, inner in value.items()}
+        if type(value) is dict:
+            for part, inner in value.items():
+                leaves[f"{name}.{part}"] = inner
         else:
             leaves[name] = value
     return leaves

@@ -233,15 +233,8 @@ def _fields(change: RecordChange) -> dict[str, Any]:
 
 def event_id(header: ChangeEventHeader, record_id: str) -> str:
     """Return the id of a change of one record: 32 hex digits, equal for a redelivery and a replay."""
-    identity = "\x1f".join(
-        (
-            header.entity_name,
-            record_id,
-            header.transaction_key,
-            str(header.sequence_number),
-            str(header.commit_timestamp),
-        )
-    )
+    key, sequence, timestamp = header.transaction_key, header.sequence_number, header.commit_timestamp
+    identity = f"{header.entity_name}\x1f{record_id}\x1f{key}\x1f{sequence}\x1f{timestamp}"
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

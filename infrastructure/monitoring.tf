@@ -61,7 +61,7 @@ locals {
     "nothing-is-scored" = {
       title    = "Messages arrive, and nothing is scored"
       severity = "ERROR"
-      query    = "sum(clamp_min(delta(${local.counter["messages_total"]}[30m]), 0)) > 100 and sum(clamp_min(delta(${local.counter["scored_total"]}[30m]), 0)) == 0"
+      query    = "sum(clamp_min(delta(${local.counter["messages_total"]}[30m]), 0)) > 100 and (sum(clamp_min(delta(${local.counter["scored_total"]}[30m]), 0)) or vector(0)) == 0"
       duration = "600s"
     }
     "gemini-refuses" = {

@@ -97,8 +97,11 @@ class ScoringEngine:
         return self._thread.is_alive()
 
     def would_wait(self) -> bool:
-        """Whether calls would be delayed, since Gemini fails as a whole and no probe is due."""
-        return self._circuit.would_wait()
+        """Whether calls would be delayed, since Gemini fails as a whole and no probe is due.
+
+        Not those of an engine whose event loop died: no probe would ever be due, and who submits calls notices it.
+        """
+        return self.is_alive and self._circuit.would_wait()
 
     def submit(
         self, calls: Sequence[Sequence[EnrichedChange]], stats: CallStats, hold: Hold

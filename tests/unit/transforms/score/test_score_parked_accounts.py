@@ -244,6 +244,16 @@ def test_a_bundle_after_the_death_of_an_event_loop_uses_a_new_one(engines: dict[
     assert len(list(step.process(BATCH))) == 5
 
 
+def test_parked_changes_do_not_wait_for_a_dead_engine(engines: dict[str, ScoringEngine]) -> None:
+    """While the circuit is open parked changes wait; if the event loop died, they are tried with a new one."""
+    settings = replace(SETTINGS, circuit=replace(QUICK, probe_seconds=600.0))
+    _started(engines, Outage(failures=10**9), settings)
+    list(_step(engines["it"]).process(BATCH[2:]))
+    assert engines["it"].would_wait()
+    _end_loop(engines["it"])
+    assert not engines["it"].would_wait()
+
+
 def test_a_dead_engine_is_not_shared() -> None:
     """A dead engine is not shared any more, a live one is."""
     settings = replace(SETTINGS, project="p-another")

@@ -64,7 +64,7 @@ def are_plain(texts: Sequence[str]) -> bool:
     """Whether all of an answer's texts are plain sentences already, as nearly all are: one look at all of them."""
     together = _APART.join(texts)
     return (
-        all(text.isprintable() and not _BEGINS_ODDLY.match(text) for text in texts)
+        all(text.isprintable() and not _BEGINS_ODDLY.match(text) and not text.endswith(" ") for text in texts)
         and not _PERHAPS_MARKUP.search(together)
         and "  " not in together
         and _without_links(together, "") == together

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from transforms.score.answer_texts import LINK_MARK, are_plain, is_formula, plain_sentence, was_cleaned
@@ -55,6 +55,7 @@ def test_a_plain_sentence_stays(text: str) -> None:
 @given(
     st.lists(hostile | glued | st.sampled_from(["Call.", "An order", "the password is", "030 23125 123"]), max_size=4)
 )
+@example(["0 "])
 def test_one_look_at_all_texts_misses_nothing(texts: list[str]) -> None:
     """If it finds nothing to clean, cleaning each text changes none."""
     if are_plain(texts):

@@ -27,12 +27,16 @@ _TOP_LEVEL: Final = (
     "|ch|at|pl|cz|se|no|dk|fi|ru|cn|in|jp|br|au|ca|example"
 )
 _SCHEME: Final = re.compile(
-    r"\b[a-z][a-z\d+.-]{1,20}://\S*|\b(?:javascript|vbscript)\s{0,8}:\S*|\bdata:[\w/+.-]{0,80}[;,]\S*"
+    r"[a-z\d+.-]{1,20}://\S*|\b(?:javascript|vbscript)\s{0,8}:\S*|\bdata:[\w/+.-]{0,80}[;,]\S*"
     r"|\b(?:mailto|tel|sms|file|blob|callto):\S+",
     re.IGNORECASE,
 )
-_PATH: Final = re.compile(r"\bwww\.\S+|(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}(?::\d{1,5})?/\S*", re.IGNORECASE)
-_DOMAIN: Final = re.compile(rf"(?<![\w@.-])(?:[\w-]{{1,63}}\.){{1,8}}(?:{_TOP_LEVEL})(?![\w-]|\.\w)", re.IGNORECASE)
+_PATH: Final = re.compile(
+    r"\bwww\.\S+|(?<!\w)(?<!\w[@.-])(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}(?::\d{1,5})?/\S*", re.IGNORECASE
+)
+_DOMAIN: Final = re.compile(
+    rf"(?<!\w)(?<!\w[@.-])(?:[\w-]{{1,63}}\.){{1,8}}(?:{_TOP_LEVEL})(?!\w|[.-]\w)", re.IGNORECASE
+)
 _PERHAPS_SCHEME: Final = re.compile(r":\S|[Pp][Tt]\s{0,8}:")
 _DOT: Final = re.compile(r"\.[^\W\d_]")
 _PERHAPS_MARKUP: Final = re.compile(r"[<&\[`*_~]")

@@ -31,12 +31,8 @@ _SCHEME: Final = re.compile(
     r"|\b(?:mailto|tel|sms|file|blob|callto):\S+",
     re.IGNORECASE,
 )
-_PATH: Final = re.compile(
-    r"\bwww\.\S+|(?<!\w)(?<!\w[@.-])(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}(?::\d{1,5})?/\S*", re.IGNORECASE
-)
-_DOMAIN: Final = re.compile(
-    rf"(?<!\w)(?<!\w[@.-])(?:[\w-]{{1,63}}\.){{1,8}}(?:{_TOP_LEVEL})(?!\w|[.-]\w)", re.IGNORECASE
-)
+_PATH: Final = re.compile(r"\bwww\.\S+|(?<!\w)(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}(?::\d{1,5})?/\S*", re.IGNORECASE)
+_DOMAIN: Final = re.compile(rf"(?<!\w)(?:[\w-]{{1,63}}\.){{1,8}}(?:{_TOP_LEVEL})(?!\w)", re.IGNORECASE)
 _PERHAPS_SCHEME: Final = re.compile(r":\S|[Pp][Tt]\s{0,8}:")
 _DOT: Final = re.compile(r"\.[^\W\d_]")
 _PERHAPS_MARKUP: Final = re.compile(r"[<&\[`*_~]")
@@ -83,7 +79,7 @@ def plain_sentence(text: str, account_name: str = "") -> str:
     """
     name = account_name.casefold()
     for _ in range(_MOST_PASSES):
-        before, text = text, _without_signs(redact(_without_links(_without_markup(text), name)))
+        before, text = text, _without_signs(_without_links(redact(_without_markup(text)), name))
         if text == before:
             break
     return text

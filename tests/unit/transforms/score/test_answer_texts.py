@@ -35,7 +35,7 @@ glued = st.lists(st.sampled_from(HOSTILE) | st.text(max_size=6), max_size=8).map
 
 @given(hostile | glued)
 @example("\xbf@evil.com/login")
-@example(".evil.com/login evil.com-")
+@example(".evil.com/login evil.com- evil.com-x é@evil.com " + 64 * "a" + ".evil.com")
 @example("DE89370400440532013000https://evil.example/x")
 def test_a_sentence_has_nothing_that_acts(text: str) -> None:
     """No hidden character, no tag, no link with a scheme, no sign of a formula at its start, and no address."""
@@ -43,7 +43,7 @@ def test_a_sentence_has_nothing_that_acts(text: str) -> None:
     assert plain.isprintable()
     assert not re.search(r"<[A-Za-z/!?]", plain)
     assert not re.search(r"\b[a-z][a-z0-9+.-]+://", plain, re.IGNORECASE)
-    assert not re.search(r"\bjavascript:|\bwww\.\w|(?<!\S)evil\.com(?!\S)|\bpassword: hunter22\b", plain, re.IGNORECASE)
+    assert not re.search(r"\bjavascript:|\bwww\.\w|\bevil\.com\b|\bpassword: hunter22\b", plain, re.IGNORECASE)
     assert not re.match(r"[\s=+\-@\uff1d\uff0b\uff0d\uff20\u2212]", plain)
     assert "jo@example.com" not in plain
 

@@ -17,7 +17,7 @@ from schemas.clock import Clock, utc_now
 from schemas.score import UNCHANGED_CONTEXT_FLAG
 from schemas.views import HISTORY_DAYS
 
-_CURRENT_FIELDS: Final = (
+CURRENT_FIELDS: Final = (
     "score_id",
     "score",
     "tier",
@@ -36,6 +36,7 @@ _CURRENT_FIELDS: Final = (
     "pipeline_version",
     "trace_id",
 )
+"""Columns of `account_scores` that say what a score is, why, and what made it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class AccountScore:
             "name": self.name,
             "names_missing": self.names_missing,
             "read_at": self.read_at,
-            "current": {name: self.current[name] for name in _CURRENT_FIELDS} if self.current else None,
+            "current": {name: self.current[name] for name in CURRENT_FIELDS} if self.current else None,
             "movements": self.movements,
             "history": [
                 {name: value for name, value in row.items() if name not in {"account_id", "movements"}}

@@ -10,29 +10,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from pipeline.scores.account_score import CURRENT_FIELDS
 from schemas.score import ScoreStatus
 
-DOCUMENT_FIELDS: Final = (
-    "score_id",
-    "status",
-    "score",
-    "tier",
-    "confidence",
-    "scored_at",
-    "change_committed_at",
-    "change_sequence",
-    "event_ids",
-    "changed_fields",
-    "drivers",
-    "summary",
-    "recommended_action",
-    "flags",
-    "model",
-    "model_version",
-    "prompt_version",
-    "pipeline_version",
-    "trace_id",
-)
+DOCUMENT_FIELDS: Final = (*CURRENT_FIELDS, "status", "change_sequence")
 """Columns of `account_scores` that a score's document has."""
 
 SCORE_COLUMNS: Final = ("account_id", "context_hash", *DOCUMENT_FIELDS)

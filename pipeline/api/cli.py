@@ -85,10 +85,10 @@ def serve(
     with command(verbose=verbose):
         require_serve()
         from pipeline.api.rate_limits import RateLimits  # noqa: PLC0415 - imports FastAPI: 1 s
-        from pipeline.api.rule_files import RuleFiles  # noqa: PLC0415
         from pipeline.api.serving import Access, ServeSettings  # noqa: PLC0415
         from pipeline.api.serving import serve as serve_api  # noqa: PLC0415 - imports BigQuery: 1 s
         from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+        from pipeline.resources.rule_files import RuleFiles  # noqa: PLC0415
 
         serve_api(
             ServeSettings(

@@ -16,8 +16,8 @@ from pipeline.api.problems import unavailable
 from pipeline.api.rate_limits import RateLimiter, RateLimits
 from pipeline.api.read_model.refresher import Freshness
 from pipeline.api.read_model.store import ReadModel
-from pipeline.api.rule_files import RuleFiles
 from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.resources.rule_files import RuleFiles
 from schemas.clock import Clock, utc_now
 from transforms.clients.messages import Message
 

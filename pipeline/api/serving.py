@@ -25,10 +25,10 @@ from pipeline.api.rate_limits import RateLimiter, RateLimits
 from pipeline.api.read_model.refresher import Refresher
 from pipeline.api.read_model.source import ScoreSource
 from pipeline.api.read_model.store import ReadModel
-from pipeline.api.rule_files import RuleFiles
 from pipeline.api.services import Services
 from pipeline.api.topic_publisher import TopicPublisher
 from pipeline.dead_letters.replay_resources import ReplayResources
+from pipeline.resources.rule_files import RuleFiles
 from pipeline.resources.services import check_dataset_answers
 from pipeline.resources.subscriptions import check_topic
 from pipeline.terminal.signals import finish_first

@@ -123,9 +123,10 @@ def show(
             render,
             show_dead_letter,
         )
+        from pipeline.resources.rule_files import RuleFiles  # noqa: PLC0415
 
         resources = ReplayResources(project, dataset, crm_dataset=crm_dataset)
-        shown = show_dead_letter(resources, dead_letter_id, materiality=materiality, schemas=schemas)
+        shown = show_dead_letter(resources, dead_letter_id, RuleFiles(materiality, schemas))
     end_with(shown, render, as_json=as_json)
 
 
@@ -168,6 +169,7 @@ def replay(
         from pipeline.dead_letters.dead_letter_filter import ReplayRequest  # noqa: PLC0415
         from pipeline.dead_letters.list_dead_letters import known_filter  # noqa: PLC0415
         from pipeline.dead_letters.replay_resources import ReplayResources  # noqa: PLC0415
+        from pipeline.resources.rule_files import RuleFiles  # noqa: PLC0415
 
         if execute and not reason.strip():
             raise ValueError("--reason is missing: say why, for the journal, such as --reason 'latency is back'")
@@ -175,7 +177,7 @@ def replay(
         chosen = _filter(classes, stages, accounts, models, versions, since, until, not_replayed=not_replayed)
         request = ReplayRequest(known_filter(resources, chosen), limit, rate, force, reason)
         if not execute:
-            planned = replay_plan.plan(resources, request, materiality=materiality, schemas=schemas)
+            planned = replay_plan.plan(resources, request, RuleFiles(materiality, schemas))
     if planned:
         if not agreed(planned, replay_plan.render, planned.question, as_json=as_json):
             return

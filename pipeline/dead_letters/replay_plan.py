@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Group
@@ -16,12 +15,13 @@ from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.dead_letters.replay_rules import MAX_CAME_BACK_SHARE
 from pipeline.ledger.explanation import Decision, explained_records
 from pipeline.ledger.score_costs import CostEstimate, estimate, read_score_cost
+from pipeline.resources.rule_files import RuleFiles
 from pipeline.terminal.tables import Column, Listing, counted, fact_table
 from schemas.change_event import SourceMessage
 from schemas.clock import utc_now
 from schemas.failures import ErrorClass
-from transforms.filter.materiality import Materiality, load_materiality
-from transforms.parse.avro_schemas import AvroSchemas, load_avro_schemas
+from transforms.filter.materiality import Materiality
+from transforms.parse.avro_schemas import AvroSchemas
 
 UNREAD: Final = "not looked at"
 """Decision about dead letters whose payload only the message on the topic has."""
@@ -104,16 +104,14 @@ class ReplayPlan:
         }
 
 
-def plan(
-    resources: ReplayResources, request: ReplayRequest, *, materiality: Path | None, schemas: Path | None
-) -> ReplayPlan:
+def plan(resources: ReplayResources, request: ReplayRequest, rule_files: RuleFiles) -> ReplayPlan:
     """Return what a replay would do, without publishing or pulling anything.
 
     Raises:
         ValueError: An argument can't be used.
         WarehouseUnavailable: BigQuery did not answer.
     """
-    rules, registered = load_materiality(materiality), load_avro_schemas(schemas)
+    rules, registered = rule_files.rules, rule_files.avro_schemas
     chosen, now = request.dead_letter_filter, utc_now()
     with resources.open_warehouse() as warehouse:
         table = DeadLetterTable(warehouse, resources.dataset)

@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,12 +17,11 @@ from pipeline.dead_letters.list_dead_letters import remedy_of
 from pipeline.dead_letters.mirror_accounts import account_to_look_up, open_mirror
 from pipeline.dead_letters.replay_resources import ReplayResources
 from pipeline.ledger.explanation import Explanation, explained_records
+from pipeline.resources.rule_files import RuleFiles
 from pipeline.terminal.tables import Facts, Paragraph, fact_table, unbroken
 from pipeline.terminal.times import moment
 from schemas.dead_letter import DeadLetterRow
 from transforms.errors import RefusedEvent, WarehouseUnavailable
-from transforms.filter.materiality import load_materiality
-from transforms.parse.avro_schemas import load_avro_schemas
 from transforms.parse.message_text import Allowance, decompressed, is_gzip
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -55,16 +53,14 @@ class ShownDeadLetter:
         }
 
 
-def show_dead_letter(
-    resources: ReplayResources, dead_letter_id: str, *, materiality: Path | None, schemas: Path | None
-) -> ShownDeadLetter:
+def show_dead_letter(resources: ReplayResources, dead_letter_id: str, rule_files: RuleFiles) -> ShownDeadLetter:
     """Look a dead letter up by its id, or by the first digits of the id.
 
     Raises:
         ValueError: No dead letter has that id, or a file can't be used.
         WarehouseUnavailable: BigQuery did not answer, or has no such table.
     """
-    rules, registered = load_materiality(materiality), load_avro_schemas(schemas)
+    rules, registered = rule_files.rules, rule_files.avro_schemas
     with resources.open_warehouse() as warehouse:
         table = DeadLetterTable(warehouse, resources.dataset)
         row = table.dead_letter(dead_letter_id)

@@ -26,6 +26,7 @@ from pipeline.dead_letters.show_dead_letter import show_dead_letter
 from pipeline.dead_letters.status import cancel, status
 from pipeline.dead_letters.status import render as render_status
 from pipeline.resources.names import SCORING_DATASET
+from pipeline.resources.rule_files import RuleFiles
 from schemas.change_event import SourceMessage
 from schemas.dead_letter import DeadLetter, dead_letter_row
 from schemas.failures import ErrorClass
@@ -134,7 +135,7 @@ def test_a_dead_letter_is_shown_whole(resources: ReplayResources, warehouse: War
         ledger_row("scored", of.event_id, account_id=of.account_id, replay_count=1),
     ]
     warehouse.replace_rows(SCORING_DATASET, CHANGE_OUTCOMES, rows)
-    shown = show_dead_letter(resources, row.dead_letter_id[:8], materiality=None, schemas=None)
+    shown = show_dead_letter(resources, row.dead_letter_id[:8], RuleFiles())
     document = json.loads(json.dumps(shown.document(), default=str))
     assert document["dead_letter_id"] == row.dead_letter_id
     assert document["payload"] == json.loads(of.source.payload)
@@ -152,7 +153,7 @@ def test_what_a_look_up_would_refuse_is_said(resources: ReplayResources, warehou
 
     def shown(crm_dataset: str = "crm") -> tuple[Any, str]:
         of = dataclasses.replace(resources, crm_dataset=crm_dataset)
-        found = show_dead_letter(of, dead_letter_id, materiality=None, schemas=None)
+        found = show_dead_letter(of, dead_letter_id, RuleFiles())
         return found.document()["missing_accounts"], _text(render_dead_letter(found))
 
     load_accounts(warehouse, [])
@@ -170,7 +171,7 @@ def test_what_a_look_up_would_refuse_is_said(resources: ReplayResources, warehou
 
 def test_bytes_that_are_not_text_are_shown_safely(resources: ReplayResources) -> None:
     """Bytes that are not text are shown as base64; a publisher's control characters are not printed."""
-    shown = show_dead_letter(resources, dead_letter_row(UNDECODABLE).dead_letter_id, materiality=None, schemas=None)
+    shown = show_dead_letter(resources, dead_letter_row(UNDECODABLE).dead_letter_id, RuleFiles())
     assert shown.document()["payload"] == {"base64": "//4="}
     assert [it.reason for it in shown.explanations] == ["undecodable"]
     assert "\x1b[31m" not in _text(render_dead_letter(shown))
@@ -184,7 +185,7 @@ def test_an_id_that_names_no_dead_letter_is_refused(
 ) -> None:
     """The message says what an id looks like."""
     with pytest.raises(ValueError, match=remedy):
-        show_dead_letter(resources, dead_letter_id, materiality=None, schemas=None)
+        show_dead_letter(resources, dead_letter_id, RuleFiles())
 
 
 def _request(**fields: Any) -> ReplayRequest:
@@ -201,7 +202,7 @@ def test_a_plan_says_how_many_of_which_and_what_they_may_cost(resources: ReplayR
     free = [replace(_score(3, 0), flags=("unchanged_context",)), replace(_score(4, 9_000), shadow=True)]
     warehouse.replace_rows(SCORING_DATASET, ACCOUNT_SCORES, [*scores, *free])
     load_accounts(warehouse, [account_id(number) for number in range(3)])
-    document = plan(resources, _request(), materiality=None, schemas=None).document()
+    document = plan(resources, _request(), RuleFiles()).document()
     assert (document["letters"], document["to_replay"], document["to_park"]) == (3, 3, 0)
     assert document["decisions"] == {"rescore": 2, "dead_letter": 1}
     assert document["cost"] == {
@@ -212,7 +213,7 @@ def test_a_plan_says_how_many_of_which_and_what_they_may_cost(resources: ReplayR
         "averaged_scores": 2,
     }
     assert not document["executed"]
-    limited = plan(resources, _request(max_dead_letters=1), materiality=None, schemas=None)
+    limited = plan(resources, _request(max_dead_letters=1), RuleFiles())
     assert limited.document()["to_replay"] == 1
     text = _text(render_plan(limited))
     assert "up to 1,100 tokens, $0.002 (1,100 tokens a score: the average of 2 scores" in text
@@ -227,7 +228,7 @@ def test_a_plan_asks_the_mirror_for_accounts_that_were_not_found(
     timeout = dead_letter(19)
     replace_dead_letters(warehouse, [*not_found, timeout])
     load_accounts(warehouse, [account_id(10), account_id(11)])
-    found = plan(resources, _request(), materiality=None, schemas=None)
+    found = plan(resources, _request(), RuleFiles())
     assert (found.to_replay, found.account_found, found.account_missing) == (3, 2, 3)
     # The look-up refuses the account of the time-out too.
     assert found.decisions == {"rescore": 2, "account_not_found": 1}
@@ -238,7 +239,7 @@ def test_a_plan_asks_the_mirror_for_accounts_that_were_not_found(
     document = found.document()
     assert document["accounts_found"] == [account_id(10), account_id(11)]
     assert document["accounts_missing"] == [account_id(12), account_id(13), account_id(14)]
-    forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
+    forced = plan(resources, _request(is_forced=True), RuleFiles())
     assert (forced.to_replay, forced.decisions) == (6, {"account_not_found": 4, "rescore": 2})
 
 
@@ -252,16 +253,16 @@ def test_a_plan_parks_none_that_waits_for_its_account(resources: ReplayResources
     ]
     replace_dead_letters(warehouse, again)
     load_accounts(warehouse, [])
-    found = plan(resources, _request(), materiality=None, schemas=None)
+    found = plan(resources, _request(), RuleFiles())
     assert (found.to_replay, found.to_park, found.account_missing, found.question) == (0, 0, 8, None)
     assert [group["to_park"] for group in found.document()["groups"]] == [0]
     assert "lacks that of 8: they stay" in " ".join(_text(render_plan(found)).split())
     load_accounts(warehouse, [account_id(number) for number in range(10, 17)])
-    found = plan(resources, _request(), materiality=None, schemas=None)
+    found = plan(resources, _request(), RuleFiles())
     assert (found.to_replay, found.to_park, found.account_found, found.account_missing) == (0, 7, 7, 1)
     assert f"{account_id(14)} and 2 more, see --json" in " ".join(_text(render_plan(found)).split())
     assert [group["to_park"] for group in found.document()["groups"]] == [7]
-    forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
+    forced = plan(resources, _request(is_forced=True), RuleFiles())
     assert (forced.to_replay, forced.to_park) == (8, 0)
 
 
@@ -269,7 +270,7 @@ def test_a_mirror_that_is_not_there_is_named(resources: ReplayResources, warehou
     """Not the dataset of the dead letters."""
     other = dataclasses.replace(resources, crm_dataset="no_mirror")
     with pytest.raises(WarehouseUnavailable, match=r"is [\w-]+\.no_mirror the dataset"):
-        plan(other, _request(), materiality=None, schemas=None)
+        plan(other, _request(), RuleFiles())
 
 
 def test_a_plan_says_what_would_be_parked(resources: ReplayResources, warehouse: Warehouse) -> None:
@@ -278,10 +279,10 @@ def test_a_plan_says_what_would_be_parked(resources: ReplayResources, warehouse:
     attributes = {"replay_count": "1", "replayed_after": "gemini_timeout@1.0.0"}
     same = dead_letter(21, replay_count=1, source=SourceMessage(payload=payload(), attributes=attributes))
     replace_dead_letters(warehouse, [often, same, dead_letter(22)])
-    found = plan(resources, _request(), materiality=None, schemas=None)
+    found = plan(resources, _request(), RuleFiles())
     assert (found.to_replay, found.to_park) == (1, 2)
     assert "assumed, since there are no recent scores" in _text(render_plan(found))
-    forced = plan(resources, _request(is_forced=True), materiality=None, schemas=None)
+    forced = plan(resources, _request(is_forced=True), RuleFiles())
     assert (forced.to_replay, forced.to_park, forced.sampled) == (3, 0, 3)
 
 

@@ -94,15 +94,13 @@ async def dead_letter(
     ],
 ) -> Response:
     """Its payload (CRM data), what the pipeline would decide about it now, its replays and its outcomes."""
-    files = services.rule_files
     try:
         shown = await services.call(
             partial(
                 show_dead_letter,
                 services.resources,
                 dead_letter_id,
-                materiality=files.materiality,
-                schemas=files.schemas,
+                services.rule_files,
             )
         )
     except ValueError:
@@ -175,10 +173,7 @@ async def replay_dead_letters(
     """
     request = body.request()
     if not body.execute:
-        files = services.rule_files
-        planned = await services.call(
-            partial(plan, services.resources, request, materiality=files.materiality, schemas=files.schemas)
-        )
+        planned = await services.call(partial(plan, services.resources, request, services.rule_files))
         return json_answer(planned.document())
     if not request.reason:
         raise invalid("body.reason", "say why, for the journal")

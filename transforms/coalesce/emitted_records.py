@@ -230,7 +230,10 @@ def what_is_new(emitted: EmittedRecords, change: AccountChange) -> AccountChange
         return None
     if change.change_type in DELETIONS or change.change_type.is_gap:
         return change
-    return _without(change, {name for name, (since, _) in said.changed.items() if is_said(since)})
+    newer = {name for name, (since, _) in said.changed.items() if is_said(since)}
+    # A newer event can also have told a value without changing it: an enriched field.
+    newer |= {name for name, value in said.values.items() if is_said(value.position)}
+    return _without(change, newer)
 
 
 def _without(change: AccountChange, said: set[str]) -> AccountChange | None:

@@ -66,6 +66,14 @@ def test_a_part_that_no_context_shows_overtakes_its_field() -> None:
     assert [said.record_id for said in merged.said] == [account_id(1)]
 
 
+def test_a_value_that_a_newer_event_carried_is_newer() -> None:
+    """An enriched field of a newer event tells what a late change made of it, or what came after that."""
+    newer = event(2, 2, changed_fields=("Type",), values={"Type": "Customer"}, enriched={"Rating": "Hot"})
+    late = event(1, 1, changed_fields=("Rating", "Website"), values={"Rating": "Cold", "Website": "x.example"})
+    (_, change) = Account().take(newer).end().take(late).end().emitted
+    assert (change.changed_fields, change.values) == (("Website",), {"Website": "x.example"})
+
+
 def test_a_late_gap_and_a_late_deletion() -> None:
     """A late gap event is read again, although updates are newer; a late DELETE of a record that has some is stale."""
     update = related(2, 2, changed_fields=("Amount",), values={"Amount": 1})

@@ -313,7 +313,8 @@ def test_the_last_row_tells_the_newest_values_in_any_order_of_arrival(
 ) -> None:
     """For any ends of windows, within the time for which the mirror may lag, as long as the account is not deleted.
 
-    Enriched values are left out: a stale change's are not kept.
+    Enriched values are left out: a stale change's are not kept. A late DELETE of a record that has a newer event says
+    nothing: the record was restored, with the values that it had.
     """
     assume(not any(is_deletion(item) for item in orders[0]))
     account = Account()
@@ -323,7 +324,9 @@ def test_the_last_row_tells_the_newest_values_in_any_order_of_arrival(
         if data.draw(st.booleans()):
             account.end()
     account.end()
-    assert told_of(account.emitted[-1]) == expected_of({item.event_id: item for item in arrived}.values())
+    stale = {it.received.event_id for it in account.decisions if it.reason is SkipReason.STALE}
+    told = {it.event_id: it for it in arrived if it.event_id not in stale or it.change_type not in DELETIONS}
+    assert told_of(account.emitted[-1]) == expected_of(told.values())
 
 
 def assert_coalesced_ends_in_emitted(account: Account) -> None:

@@ -119,7 +119,7 @@ class Flag(StrEnum):
 
     VALUES_CUT = "values_cut"
     """A burst had more fields, or larger values, than are kept: `changed_fields` lacks names of fields that no
-    context shows."""
+    context shows. Or a change came so late that its values may not be the newest: the mirror's count."""
 
 
 class ScoreStatus(StrEnum):

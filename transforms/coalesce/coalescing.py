@@ -95,7 +95,8 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
     If the account was deleted, and no event of the burst is its own, all of them are skipped. A replay of one that went
     on as the deletion is the deletion again.
 
-    At most `max_recent_ids` emitted events are remembered; a repeated event beyond them is stale, not a duplicate.
+    At most `max_recent_ids` emitted events are remembered. A repeated event beyond them is stale, not a duplicate, or
+    goes on without its values if its record was evicted.
     """
     pending = state.pending
     if pending is None:
@@ -195,6 +196,8 @@ def _what_is_new(state: AccountState, change: AccountChange) -> AccountChange | 
         return change
     if deletes_account(change):
         return None if is_overtaken_deletion(change, emitted.account) else change
+    if state.emitted_records is None:
+        return None
     return what_is_new(emitted, change)
 
 

@@ -1,7 +1,8 @@
 """What the emitted changes of an account said: it decides about changes that come later.
 
 A change that is older than the last emitted one is late. It is stale if newer events of its record said all that it
-says; otherwise it goes on, with what they did not say. What was evicted counts as said.
+says; otherwise it goes on, with what they did not say. What was evicted may have said more: a change that an evicted
+event may have overtaken goes on without its values, so that no older value replaces a newer one.
 
 An account that was deleted stays so until an event of its own says that it exists; related records' events, such as
 those of a cascading delete, say nothing about it.
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from schemas.change_event import DELETIONS, WHOLE_RECORDS, AccountChange, ChangeType, RecordValues
 from schemas.field_values import context_fields
 from schemas.record import Record
+from transforms.coalesce.burst_size import with_cut_flag
 from transforms.record_changes import (
     Position,
     RecordChanges,
@@ -213,27 +215,46 @@ def what_is_new(emitted: EmittedRecords, change: AccountChange) -> AccountChange
 
     The change itself counts, too, if it is not a replay: it is a repeated event whose id is no longer remembered. A
     newer CREATE, UNDELETE, DELETE or gap event says all of its record. A DELETE says nothing if the record has a newer
-    event; a gap event says what no other can, and a CREATE or UNDELETE that all other fields are empty.
+    event; a gap event says what no other can, and a CREATE or UNDELETE that all other fields are empty. If an evicted
+    event may have said something newer, the change is without its values.
     """
     position = position_of(change)
-    if emitted.evicted_through and position <= emitted.evicted_through:
-        return None
+    evicted = emitted.evicted_through
+    is_unsure = evicted is not None and position <= evicted and not _is_newest_own(emitted, change)
     said = emitted.all_records().get(change.record_id)
     if said is None:
-        return change
+        return _without_values(change) if is_unsure else change
     is_replay = change.source.replay_count > 0
 
     def is_said(since: Position | None) -> bool:
         return since is not None and (since > position or (since == position and not is_replay))
 
-    if is_said(said.known_since) or (change.change_type in DELETIONS and is_said(said.newest)):
+    # Of a record that returned, `known_since` can be the eviction, not an event of the record.
+    is_eviction = is_unsure and newest_of(said.known_since, evicted) == evicted
+    if (not is_eviction and is_said(said.known_since)) or (change.change_type in DELETIONS and is_said(said.newest)):
         return None
     if change.change_type in DELETIONS or change.change_type.is_gap:
-        return change
+        return _without_values(change) if is_unsure else change
     newer = {name for name, (since, _) in said.changed.items() if is_said(since)}
     # A newer event can also have told a value without changing it: an enriched field.
     newer |= {name for name, value in said.values.items() if is_said(value.position)}
-    return _without(change, newer)
+    new = _without(change, newer)
+    return _without_values(new) if new and is_unsure else new
+
+
+def _is_newest_own(emitted: EmittedRecords, change: AccountChange) -> bool:
+    """Return whether a change is the account's own, and newer than all that were emitted: their newest is kept."""
+    return is_own(change) and (emitted.account is None or emitted.account[0] < position_of(change))
+
+
+def _without_values(change: AccountChange) -> AccountChange:
+    """Return a change that says that its record changed, but not how: its values may not be the newest.
+
+    A DELETE may have been followed by an UNDELETE, so it becomes a gap event: the record is read again.
+    """
+    kind = ChangeType.GAP_UPDATE if change.change_type in DELETIONS else change.change_type
+    flags = with_cut_flag(change.flags)
+    return replace(change, change_type=kind, nulled_fields=(), values={}, enriched={}, flags=flags)
 
 
 def _without(change: AccountChange, said: set[str]) -> AccountChange | None:

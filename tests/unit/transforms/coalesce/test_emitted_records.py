@@ -4,6 +4,7 @@ import pytest
 
 from schemas.change_event import AccountChange, ChangeType
 from schemas.outcome import OutcomeKind, SkipReason
+from schemas.score import Flag
 from tests.fixtures.changes import COMMITTED_AT, account_id
 from tests.fixtures.coalescing import Account, event, redelivered, related
 from transforms.coalesce.account_state import AccountState, CoalescingLimits
@@ -84,15 +85,59 @@ def test_a_late_gap_and_a_late_deletion() -> None:
     assert account.reasons() == [SkipReason.STALE]
 
 
-def test_what_was_evicted_counts_as_said() -> None:
-    """Of more records than are remembered, changes older than the evicted ones are stale; newer ones go on."""
+def contacts(count: int) -> list[AccountChange]:
+    """Return the first events of an account's contacts, ten seconds after others."""
+    ids = [f"003{number:012d}AAA" for number in range(count)]
+    return [event(100 + number, 10 + number, entity_name="Contact", record_id=it) for number, it in enumerate(ids)]
+
+
+def test_a_late_change_of_a_record_that_is_not_remembered_goes_on() -> None:
+    """After twenty contacts, a deal that was won before is the newest row; its values are the mirror's."""
+    account = Account()
+    account.take(*contacts(20))
+    names = ("StageName", "IsWon", "IsClosed")
+    won = related(50, 5, changed_fields=names, values={"StageName": "Closed Won", "IsWon": True, "IsClosed": True})
+    late = account.end().take(won).end().emitted[-1]
+    assert (late.event_id, late.changed_fields, late.flags) == (won.event_id, names, (Flag.VALUES_CUT,))
+    assert WON.record_id not in told(late) or told(late)[WON.record_id] == {}
+    assert late.row_order > account.emitted[0].row_order
+
+
+def test_of_evicted_records_no_older_value_replaces_a_newer_one() -> None:
+    """Of more records than are remembered, changes older than the evicted ones go on without their values."""
     account = Account(CoalescingLimits(max_records=2))
     for number, record in ((4, 1), (5, 2), (6, 3), (7, 0)):
         account.take(related(number, number, record=record)).end()
-    account.take(related(3, 3, record=1, changed_fields=("Amount",))).end()
-    account.take(related(9, 6, record=1, changed_fields=("Amount",))).end()
-    assert account.reasons() == [SkipReason.STALE]
-    assert account.emitted[-1].changed_fields == ("Amount",)
+    account.take(related(3, 3, record=1, changed_fields=("Amount",), values={"Amount": 3})).end()
+    assert (account.emitted[-1].changed_fields, account.emitted[-1].values) == (("Amount",), {})
+    account.take(related(9, 6, record=1, changed_fields=("Amount",), values={"Amount": 6})).end()
+    assert (account.emitted[-1].changed_fields, account.emitted[-1].values) == (("Amount",), {"Amount": 6})
+    assert account.reasons() == []
+
+
+def test_an_evicted_record_that_may_be_deleted_is_read_again() -> None:
+    """An evicted event may have restored it: so its late DELETE takes nothing out of a context."""
+    account = Account().take(related(4, 4, change_type=ChangeType.UNDELETE)).end().take(*contacts(20)).end()
+    account.take(related(3, 3, change_type=ChangeType.DELETE, changed_fields=(), values={})).end()
+    assert account.emitted[-1].change_type is ChangeType.GAP_UPDATE
+
+
+def test_a_record_that_returned_to_a_burst_has_late_changes() -> None:
+    """A burst evicted other records before it met this one: what an older event of this one says is news."""
+    account = Account(CoalescingLimits(max_records=2))
+    account.take(*(related(number, number, record=record) for number, record in ((4, 2), (7, 3), (8, 0))))
+    account.take(related(9, 9, changed_fields=("Description",), values={})).end()
+    won = related(1, 1, changed_fields=("StageName",), values={"StageName": "Closed Won"})
+    account.take(won).end()
+    assert (account.emitted[-1].event_id, account.emitted[-1].changed_fields) == (won.event_id, ("StageName",))
+
+
+def test_the_first_event_of_an_account_has_its_values_however_late() -> None:
+    """The newest own event is never evicted, so an account that was created before its many contacts is told whole."""
+    account = Account().take(*contacts(20)).end()
+    created = event(1, 1, change_type=ChangeType.CREATE, changed_fields=("Name",), values={"Name": "Nordlys"})
+    account.take(created).end()
+    assert told(account.emitted[-1])[account_id()] == {"Name": "Nordlys"}
 
 
 def test_a_late_change_is_stale_in_the_state_of_an_older_release() -> None:

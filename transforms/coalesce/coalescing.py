@@ -92,8 +92,8 @@ def receive(
 def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountState, AccountChange | None, Decisions]:
     """Emit the pending change, if there is one: timers may fire twice, or late.
 
-    If the account was deleted, and no event of the burst is its own, all of them are skipped. A replay of one that went
-    on as the deletion is the deletion again.
+    If the account was deleted, and no event of the burst is its own, all of them are skipped, but remembered: a late
+    UNDELETE tells their values. A replay of one that went on as the deletion is the deletion again.
 
     At most `max_recent_ids` emitted events are remembered. A repeated event beyond them is stale, not a duplicate, or
     goes on without its values if its record was evicted.
@@ -109,27 +109,21 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
     for other in pending.others:
         ids[other.event_id] = other.replay_count
     recent = (*ids.items(), *(seen for seen in state.recent if seen[0] not in ids))[: limits.max_recent_ids]
-    change = merged_change(pending)
-    if account is None and before.deleted_at:
-        if all(event_id not in ids for event_id, _ in state.recent):
-            return replace(state, recent=recent, pending=None), None, _skipped_after_deletion(pending)
-        account, change = before.account, _deletion(change)
     horizon = dt.datetime.fromtimestamp(max(0.0, pending.ends_at - limits.keep_values_seconds), dt.UTC)
     bounds = MemoryBounds(limits.max_records, horizon)
     burst = pending.newest if pending.records is None else pending.records
+    said = burst if isinstance(burst, AccountChange) else burst.values()
+    change = merged_change(pending)
+    if account is None and before.deleted_at:
+        if all(event_id not in ids for event_id, _ in state.recent):
+            known = remembering(before, said, pending.evicted_through, before.account, bounds)
+            skipped = AccountState(emitted=state.emitted, recent=recent, emitted_records=known)
+            return skipped, None, _skipped_after_deletion(pending)
+        account, change = before.account, _deletion(change)
     records = () if account and account[1] else known_records(before, burst, change.record_id, bounds)
     change = _in_order(replace(change, records=records) if records else change, account, state)
-    after = AccountState(
-        emitted=change.row_order,
-        recent=recent,
-        emitted_records=remembering(
-            before,
-            burst if isinstance(burst, AccountChange) else burst.values(),
-            pending.evicted_through,
-            account or before.account,
-            bounds,
-        ),
-    )
+    known = remembering(before, said, pending.evicted_through, account or before.account, bounds)
+    after = AccountState(emitted=change.row_order, recent=recent, emitted_records=known)
     return after, change, _coalesced(pending.others, change) if pending.others else ()
 
 

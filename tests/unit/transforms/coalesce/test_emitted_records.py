@@ -279,3 +279,36 @@ def test_a_deletion_tells_nothing_else() -> None:
     """A tombstone needs no values."""
     gone = event(2, 2, change_type=ChangeType.DELETE, changed_fields=(), values={})
     assert Account().take(WON, gone).end().emitted[0].records == ()
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_an_undelete_tells_what_was_skipped_after_the_deletion(is_alone: bool) -> None:  # noqa: FBT001 - a case
+    """A deal that was won after its account was restored, and whose event overtakes the UNDELETE."""
+    gone = event(2, 0, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    won = related(3, 20, changed_fields=("StageName",), values={"StageName": "Closed Won"})
+    others = [] if is_alone else [related(4, 21, record=2, changed_fields=("Amount",), values={"Amount": 5})]
+    account = Account().take(gone).end().take(won, *others).end()
+    assert account.reasons() == [SkipReason.ACCOUNT_DELETED] * (1 + len(others))
+    (back,) = account.take(event(5, 10, change_type=ChangeType.UNDELETE, values={})).end().emitted[1:]
+    expected = {won.record_id: {"StageName": "Closed Won"}, **{other.record_id: other.values for other in others}}
+    assert {record_id: it for record_id, it in told(back).items() if it} == expected
+    assert account.has_one_outcome_each()
+
+
+def test_a_change_before_one_that_was_skipped_is_not_told_instead() -> None:
+    """What was skipped is remembered by field, as what was emitted is: an older value does not take its place."""
+    gone = event(2, 0, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    won = related(3, 20, changed_fields=("StageName",), values={"StageName": "Closed Won"})
+    older = related(4, 15, changed_fields=("StageName",), values={"StageName": "Prospecting"})
+    account = Account().take(gone).end().take(won).end().take(event(5, 10, change_type=ChangeType.UNDELETE)).end()
+    account.take(older).end()
+    assert told(account.emitted[-1])[won.record_id] == {"StageName": "Closed Won"}
+
+
+def test_the_memory_of_skipped_changes_is_bounded() -> None:
+    """A cascade of hundreds of records after the deletion leaves a state of the usual size."""
+    account = Account().take(event(2, 0, change_type=ChangeType.DELETE, changed_fields=(), values={})).end()
+    for change in contacts(300):
+        account.take(change).end()
+    assert account.state.emitted_records
+    assert len(account.state.emitted_records.records) == account.limits.max_records

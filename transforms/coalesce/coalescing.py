@@ -35,6 +35,7 @@ from transforms.coalesce.emitted_records import (
     is_overtaken_deletion,
     is_own,
     known_records,
+    newest_account_event,
     remembering,
     what_is_new,
 )
@@ -122,7 +123,7 @@ def end_window(state: AccountState, limits: CoalescingLimits) -> tuple[AccountSt
         account, change = before.account, _deletion(change)
     records = () if account and account[1] else known_records(before, burst, change.record_id, bounds)
     change = _in_order(replace(change, records=records) if records else change, account, state)
-    known = remembering(before, said, pending.evicted_through, account or before.account, bounds)
+    known = remembering(before, said, pending.evicted_through, newest_account_event(before.account, account), bounds)
     after = AccountState(emitted=change.row_order, recent=recent, emitted_records=known)
     return after, change, _coalesced(pending.others, change) if pending.others else ()
 

@@ -95,6 +95,15 @@ def account_event(change: AccountChange) -> tuple[Position, bool] | None:
     return (position_of(change), change.change_type in DELETIONS) if is_own(change) else None
 
 
+def newest_account_event(
+    before: tuple[Position, bool] | None, emitted: tuple[Position, bool] | None
+) -> tuple[Position, bool] | None:
+    """Return the newest event of the account itself; a late one that was emitted is not. Of equal orders, the later."""
+    if before and emitted and before[0][:2] > emitted[0][:2]:
+        return before
+    return emitted or before
+
+
 def remembering(
     before: EmittedRecords,
     burst: AccountChange | Iterable[RecordChanges],

@@ -197,6 +197,16 @@ def test_a_deletion_that_arrives_late_is_the_newest_row() -> None:
     assert {order.committed_at for order in orders} == {related(5, 5).committed_at}
 
 
+def test_a_late_event_of_the_account_does_not_hide_its_newest() -> None:
+    """A late gap goes on; a deletion from before the account's last update is stale after it, as it was before it."""
+    update = event(3, 3, changed_fields=("Rating",), values={"Rating": "Hot"})
+    gap = event(1, 1, change_type=ChangeType.GAP_CREATE, changed_fields=(), values={})
+    gone = event(2, 2, change_type=ChangeType.DELETE, changed_fields=(), values={})
+    account = Account().take(update).end().take(gap).end().take(gone, related(4, 4)).end()
+    assert account.reasons() == [SkipReason.STALE]
+    assert account.emitted[-1].change_type is ChangeType.UPDATE
+
+
 def test_a_related_record_does_not_put_off_an_undelete() -> None:
     """A tombstone has the order of the account's own DELETE, although a newer event of its burst stands for it."""
     gone = event(1, 1, change_type=ChangeType.DELETE, changed_fields=(), values={})

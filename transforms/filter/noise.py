@@ -1,8 +1,9 @@
 """Changes of custom fields that are noise in every entity: coordinates, and the times at which installed packages work.
 
 A package's time is told from a business's by the words of its name: `ns__LastSyncedDate__c` is when the package last
-did its work, `ns__Last_Gift_Date__c` when a customer gave. Where an event brings the new value, that must be a time,
-too. In doubt a change is material: it costs one look at the account, while a change that is dropped is lost.
+did its work, `ns__Last_Gift_Date__c` when a customer gave. A word of software's housekeeping is required. Where an
+event brings the new value, that must be a time, too. In doubt a change is material: it costs one look at the account,
+while a change that is dropped is lost.
 """
 
 import re
@@ -32,69 +33,53 @@ _OF_PACKAGE: Final = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*__(?P<name>\w+?)__p?
 _COORDINATES: Final = frozenset({"latitude", "longitude"})
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?", re.ASCII | re.DOTALL)
 
-_SOFTWARE_TIMES: Final = ("timestamp", "at", "ts")
-"""A software's own words for a time: alone they tell enough, unless a person's doing is timed."""
+_STAMPS: Final = ("timestamp", "ts", "stamp")
+"""A software's own words for a time: in a name that says nothing of what happened then, they tell enough."""
 
-_TIMES: Final = ("datetime", "date", "time", "on", "stamp", "when", "utc", *_SOFTWARE_TIMES)
+_TIMES: Final = ("datetime", "date", "time", "on", "at", "when", "utc", *_STAMPS)
 _PLACES: Final = ("last", "first", "next", "previous", "latest")
 _WORK: Final = (
     *("synchronized", "synchronised", "synchronization", "synced", "sync", "resynced", "recalculated", "calculated"),
     *("calculation", "recalc", "calc", "computed", "refreshed", "refresh", "updated", "update", "modified", "rescored"),
-    *("scored", "enriched", "enrichment", "imported", "import", "exported", "export", "processed", "checked", "check"),
-    *("cleaned", "cleansed", "verified", "validated", "polled", "pulled", "pushed", "rollup", "indexed", "geocoded"),
-    *(
-        "matched",
-        "routed",
-        "evaluated",
-        "appended",
-        "heartbeat",
-        "scanned",
-        "crawled",
-        "queried",
-        "run",
-        "ran",
-        "batch",
-    ),
+    *("scored", "enriched", "enrichment", "cached", "polled", "rollup", "indexed", "geocoded", "heartbeat", "crawled"),
+    *("queried", "reporting"),
 )
-"""What a package does by itself."""
+"""Housekeeping: what software alone does."""
+
+_WORK_ALONE: Final = ("run", "ran", "processed")
+"""Housekeeping if no word says what was run or processed: `Claim_Processed_At` is a business's."""
+
+_WORK_REPEATED: Final = (
+    *("imported", "import", "exported", "export", "checked", "check", "cleaned", "cleansed", "verified", "validated"),
+    *("pulled", "pushed", "matched", "routed", "evaluated", "appended", "scanned", "batch"),
+)
+"""Housekeeping if, moreover, it is one of many times: `Last_Checked_At`, not `Credit_Check_Date` or `Verified_At`."""
+
+_CARRIERS: Final = ("job",)
+"""Words beside such work that do not make it a business's."""
 
 _BUSINESS: Final = frozenset(
     (
         *("signed", "won", "lost", "closed", "churned", "booked", "expires", "expired", "expiration", "ends", "ended"),
         *("starts", "started", "start", "end", "renews", "renewed", "renewal", "cancelled", "canceled", "activated"),
-        *(
-            "deactivated",
-            "completed",
-            "opened",
-            "clicked",
-            "replied",
-            "responded",
-            "response",
-            "bounced",
-            "met",
-            "called",
-        ),
-        *("visited", "viewed", "seen", "engaged", "converted", "conversion", "subscribed", "unsubscribed", "purchased"),
-        *(
-            "paid",
-            "due",
-            "trial",
-            "contract",
-            "gift",
-            "meeting",
-            "demo",
-            "activity",
-            "touch",
-            "moment",
-            "stage",
-            "order",
-        ),
-        *("sent", "delivered", "declined", "voided", "login", "contacted", "qualified", "acquired", "acquisition"),
+        *("deactivated", "completed", "opened", "clicked", "replied", "responded", "response", "bounced", "met"),
+        *("called", "visited", "visit", "viewed", "seen", "engaged", "converted", "conversion", "subscribed"),
+        *("unsubscribed", "subscription", "purchased", "purchase", "paid", "payment", "due", "trial", "contract"),
+        *("gift", "meeting", "demo", "activity", "touch", "moment", "stage", "order", "sent", "delivered", "declined"),
+        *("voided", "login", "contacted", "qualified", "acquired", "acquisition", "installed", "uninstalled"),
+        *("upgraded", "upgrade", "downgraded", "downgrade", "approved", "rejected", "onboarded", "onboarding", "live"),
+        *("paused", "suspended", "registered", "delinquent", "invoice", "invoiced", "billing", "intent", "surge"),
+        *("kickoff", "credit", "background", "license", "licence", "plan", "price", "pricing", "quote", "usage"),
+        *("loan", "claim", "application", "policy", "warranty", "membership", "donation", "shipped", "refunded"),
     )
 )
-"""What a customer or a seller does: a time of it can move a score, whoever writes it."""
+"""What a customer or a seller does, or a deal is about: a time of it can move a score, whatever other words say."""
 
-_KNOWN_WORDS: Final = sorted((*_TIMES, *_PLACES, *_WORK), key=len, reverse=True)
+_KNOWN_WORDS: Final = sorted(
+    (*_TIMES, *_PLACES, *_WORK, *_WORK_ALONE, *_WORK_REPEATED, *_CARRIERS), key=len, reverse=True
+)
+_KNOWN: Final = frozenset(_KNOWN_WORDS)
+_ANY_WORK: Final = frozenset((*_WORK, *_WORK_ALONE, *_WORK_REPEATED))
 _RUN_TOGETHER: Final = re.compile(rf"(?:{'|'.join(_KNOWN_WORDS)})+")
 _KNOWN_WORD: Final = re.compile("|".join(_KNOWN_WORDS))
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -147,14 +132,31 @@ def is_package_time(name: str) -> bool | None:
     if not words or not _BUSINESS.isdisjoint(words):
         return False
     last = words[-1]
-    works = any(word in _WORK for word in words)
-    if last in _SOFTWARE_TIMES or words[-2:] == ["time", "stamp"]:
-        return True
     if last in _TIMES:
-        return works
-    if last in _WORK:
-        return True if any(word in _PLACES for word in words[:-1]) else None
+        return _is_work(words) or _is_bare_stamp(words)
+    if last in _ANY_WORK and _is_work(words):
+        return True if _is_repeated(words[:-1]) else None
     return False
+
+
+def _is_work(words: list[str]) -> bool:
+    """Whether the words of a name say that software kept house; without such a word a time is a business's."""
+    if any(word in _WORK for word in words):
+        return True
+    if not _KNOWN.issuperset(words):
+        return False
+    if any(word in _WORK_ALONE for word in words):
+        return True
+    return _is_repeated(words) and any(word in _WORK_REPEATED for word in words)
+
+
+def _is_repeated(words: list[str]) -> bool:
+    return any(word in _PLACES for word in words)
+
+
+def _is_bare_stamp(words: list[str]) -> bool:
+    """Whether a name says nothing but that it is a software's time: `Last_Time_Stamp`."""
+    return words[-1] in _STAMPS and all(word in _TIMES or word in _PLACES for word in words)
 
 
 def is_time(value: Any) -> bool:

@@ -79,6 +79,42 @@ MATERIAL = [
     ("ZoomInfo_Last_Updated__c", TIME, "a field of the company's own"),
     ("accountUpdateDate6sense__c", TIME, "a field of the company's own"),
 ]
+BUSINESS_TIMES = [
+    f"ns__{name}__c"
+    for name in (
+        "Last_Purchase_At",
+        "Uninstalled_At",
+        "Payment_Failed_At",
+        "Delinquent_At",
+        "Upgraded_At",
+        "Approved_At",
+        "Onboarded_At",
+        "Went_Live_At",
+        "Paused_At",
+        "Suspended_At",
+        "Registered_At",
+        "Invoice_At",
+        "Intent_Surge_At",
+        "Last_Visit_Timestamp",
+        "Kickoff_At",
+        "Credit_Check_Date",
+        "Background_Check_Date",
+        "Import_License_Date",
+        "Last_Credit_Check",
+        "Verified_At",
+        "Import_Date",
+        "Job_Change_Date",
+        "Last_Job_Date",
+        "Payment_Processed_At",
+        "Loan_Processed_Date",
+        "Plan_Updated_At",
+        "Went_Dark_At",
+        "Hired_Ts",
+        "Arrival_Time_Stamp",
+        "Price_Import_Date",
+        "Installed_At",
+    )
+]
 NOISE = [
     ("pi__Pardot_Last_Scored_At__c", TIME),
     ("pi__Pardot_Last_Scored_At__pc", None),
@@ -108,6 +144,17 @@ NOISE = [
     ("ns__syncedon__c", None),
     ("NS__LAST_SYNC__C", TIME),
     ("a_b__Last_Time_Stamp__c", None),
+    ("ns__Timestamp__c", TIME),
+    ("ns__Cached_At__c", TIME),
+    ("ns__Last_Checked_At__c", TIME),
+    ("ns__Last_Checked__c", TIME),
+    ("ns__Last_Import_Date__c", TIME),
+    ("ns__Import_Sync_Date__c", TIME),
+    ("ns__Job_Run_At__c", TIME),
+    ("ns__Batch_Processed_At__c", TIME),
+    ("ns__Processed_At__c", TIME),
+    ("ns__Processed__c", TIME),
+    ("ns__Account_Updated_At__c", TIME),
 ]
 
 
@@ -120,6 +167,15 @@ def _update(name: str, value: Any, entity: str = "Account") -> AccountChange:
 def test_what_a_package_tells_of_a_customer_is_material(name: str, value: Any, reason: str) -> None:
     """Scores, states, and times of what people do; a value that is no time makes any field material."""
     assert DEFAULTS.material_fields(_update(name, value)) == (name,), reason
+
+
+@pytest.mark.parametrize("value", [TIME, "2026-03-02", MILLISECONDS, None])
+@pytest.mark.parametrize("name", BUSINESS_TIMES)
+def test_a_time_without_a_word_of_housekeeping_is_material(name: str, value: Any) -> None:
+    """Of whatever happened then: also if it is cleared, or its new value is unknown."""
+    assert DEFAULTS.material_fields(_update(name, value)) == (name,)
+    cleared = change(changed_fields=(name,), values={}, nulled_fields=(name,))
+    assert DEFAULTS.material_fields(cleared) == (name,)
 
 
 @pytest.mark.parametrize(("name", "value"), NOISE)

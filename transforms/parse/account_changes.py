@@ -71,12 +71,13 @@ def account_changes(
         now: Counts where the message has no time of publication: no event may be of the future.
 
     Raises:
-        InvalidEvent: The event is of the future.
+        InvalidEvent: The event is of the future, and its entity counts.
         MessageTooLarge: Its records are too many, or together too large.
     """
     committed_at = dt.datetime.fromtimestamp(event.header.commit_timestamp / 1000, dt.UTC)
-    refuse_future_commit(committed_at, source, now)
     naming = account_fields.get(event.header.entity_name)
+    if naming is not None:
+        refuse_future_commit(committed_at, source, now)
     names = spelled(naming or (), event.body)
     if event.header.entity_name != ACCOUNT_ENTITY:
         event = without_unusable_names(event, names)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
-from schemas.change_event import ChangeEvent
+from schemas.change_event import ChangeEvent, ChangeType
 from transforms.errors import UnsupportedEvent
 from transforms.parse.avro_schemas import AvroSchemas, EventSchema, SchemaReference, find_schema
 
@@ -22,13 +22,27 @@ _BITMAP_STARTS: Final = frozenset("0123456789-")
 def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSchemas) -> ChangeEvent:
     """Return the event with field names in place of bitmaps.
 
+    Of an UPDATE only, the lists are read: bitmaps of another event that can't be decoded are left out.
+
     Raises:
-        UnsupportedEvent: There are bitmaps, and their schema is not known or is another event's.
+        UnsupportedEvent: There are bitmaps of an UPDATE, and their schema is not known or is another event's.
     """
     header = event.header
     lists = (header.changed_fields or (), header.nulled_fields or (), header.diff_fields)
     if not any(entries and _have_bitmap(entries) for entries in lists):
         return event
+    try:
+        return _named(event, reference, schemas)
+    except UnsupportedEvent:
+        if header.change_type is ChangeType.UPDATE:
+            raise
+        unread = {"changed_fields": None, "nulled_fields": None, "diff_fields": ()}
+        return event._replace(header=header.model_copy(update=unread))
+
+
+def _named(event: ChangeEvent, reference: SchemaReference, schemas: AvroSchemas) -> ChangeEvent:
+    header = event.header
+    lists = (header.changed_fields or (), header.nulled_fields or (), header.diff_fields)
     schema = find_schema(reference, schemas)
     if not {field.name for field in schema}.issuperset(_field_names(event)):
         raise UnsupportedEvent(

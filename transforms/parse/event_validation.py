@@ -1,7 +1,7 @@
 """Validate a decoded change event's header. A value of the body is never a reason to refuse an event."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,9 +12,13 @@ from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
 from transforms.parse.event_decoding import DecodedEvent, json_of
 from transforms.parse.unusable_values import JsonObject
 
-_CONSTANT: Final = re.compile(r"[A-Z]{1,16}(?:_[A-Z]{1,16}){0,2}")
+CONSTANT: Final = re.compile(r"[A-Z]{1,16}(?:_[A-Z]{1,16}){0,2}")
+"""What a changeType looks like; other text could be anything, a secret too, and is shown nowhere."""
+
 _MAX_PROBLEMS: Final = 5
-_LISTS: Final = ("recordIds", "changedFields", "nulledFields", "diffFields")
+_NO_IDS: Final[tuple[object, ...]] = (None, [], "", "[]", "null")
+_FIELD_LISTS: Final = ("changedFields", "nulledFields", "diffFields")
+_LISTS: Final = ("recordIds", *_FIELD_LISTS)
 
 _validated_header: Final = ChangeEventHeader.__pydantic_validator__.validate_python
 
@@ -37,17 +41,36 @@ def validate_event(decoded: DecodedEvent) -> ChangeEvent:
     return ChangeEvent(header, body, null_is_unset, unusable)
 
 
+def with_ids_of_text(decoded: DecodedEvent) -> DecodedEvent:
+    """Return an event in whose `recordIds` each entry that is no text is an empty one, and so a malformed id.
+
+    Each malformed entry refuses its own record. If none of the entries is text, the event stays as it is.
+    """
+    header = _lists_of_text(_without_nulls(decoded.header))
+    ids = header.get("recordIds")
+    if not isinstance(ids, list) or not any(isinstance(it, str) for it in ids):
+        return decoded
+    return decoded._replace(header=header | {"recordIds": [it if isinstance(it, str) else "" for it in ids]})
+
+
 def _without_nulls(header: JsonObject) -> JsonObject:
-    """Return a header without its nulls: typed bridges write null for a field that is absent."""
+    """Return a header without its nulls: typed bridges write null for a field that is absent, or an entry of a list."""
     given = {name: value for name, value in header.items() if value is not None}
-    if "recordIds" not in given and "recordId" in given:
+    for name in _FIELD_LISTS:
+        if isinstance(entries := _list_of(given.get(name)), list):
+            given[name] = [entry for entry in entries if entry is not None]
+    if given.get("recordIds") in _NO_IDS and "recordId" in given:
         given["recordIds"] = [given["recordId"]]
     return given
 
 
 def _lists_of_text(header: JsonObject) -> JsonObject:
-    """Return a header in which no list is JSON text, as some bridges write one or all of them."""
-    return header | {name: json_of(header[name]) for name in _LISTS if name in header}
+    """Return a header in which no list is text, as some bridges write one or all of them: JSON, or "" for none."""
+    return header | {name: _list_of(header[name]) for name in _LISTS if name in header}
+
+
+def _list_of(value: Any) -> Any:
+    return [] if value == "" else json_of(value)
 
 
 def _refusal(errors: list[ErrorDetails]) -> RefusedEvent:
@@ -67,5 +90,5 @@ def _refusal(errors: list[ErrorDetails]) -> RefusedEvent:
 
 def _unknown_change_type(name: str) -> UnsupportedEvent:
     # Text that does not look like a constant of Salesforce's could be anything, a secret too, and is not quoted.
-    shown = name if _CONSTANT.fullmatch(name) else f"of {len(name)} characters"
+    shown = name if CONSTANT.fullmatch(name) else f"of {len(name)} characters"
     return UnsupportedEvent(f"changeType {shown} is not one of {', '.join(ChangeType)}")

@@ -5,10 +5,10 @@ from itertools import chain
 
 from schemas.change_event import AccountFields, ChangeEvent, SourceMessage
 from transforms.errors import RefusedEvent
-from transforms.parse.account_changes import ParsedRecord, account_changes, message_refusal
+from transforms.parse.account_changes import ParsedRecord, message_refusal
 from transforms.parse.avro_schemas import NO_SCHEMAS, AvroSchemas
 from transforms.parse.event_decoding import DecodedEvent, decode_event, decode_events
-from transforms.parse.message_parts import parse_parts, read_event
+from transforms.parse.message_parts import parse_parts, read_event, read_records
 
 
 def parse_message(
@@ -41,7 +41,7 @@ def parse_events(
     try:
         parts = decode_events(source.payload, source.attributes)
         if len(parts) == 1 and isinstance(parts[0], DecodedEvent):
-            return [account_changes(read_event(parts[0], schemas), source, account_fields, now=now)]
+            return [read_records(parts[0], source, schemas, account_fields, now=now)]
     except RefusedEvent as error:
         return [[message_refusal(source, error)]]
     return parse_parts(parts, source, schemas, account_fields, now)

@@ -8,18 +8,19 @@ event alone.
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Final
+from dataclasses import replace as replace_field
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from schemas.change_event import AccountFields, ChangeEvent, SourceMessage
+from schemas.change_event import AccountFields, ChangeEvent, ChangeType, SourceMessage
 from schemas.dead_letter import fits_message
-from transforms.errors import RefusedEvent
-from transforms.parse.account_changes import ParsedRecord, account_changes, message_refusal
+from transforms.errors import InvalidEvent, RefusedEvent, UnsupportedEvent
+from transforms.parse.account_changes import NoChange, ParsedRecord, account_changes, message_refusal
 from transforms.parse.avro_bitmaps import name_fields
 from transforms.parse.avro_schemas import AvroSchemas
 from transforms.parse.event_decoding import DecodedEvent
-from transforms.parse.event_validation import validate_event
+from transforms.parse.event_validation import CONSTANT, validate_event, with_ids_of_text
 from transforms.parse.limits import MAX_COPIED_BYTES
 from transforms.parse.message_text import UnreadablePart
 from transforms.parse.narrowed_events import EVENT_IN_MESSAGE, Room, without_encoding
@@ -37,7 +38,52 @@ def read_event(decoded: DecodedEvent, schemas: AvroSchemas) -> ChangeEvent:
         InvalidEvent: A value in it is impossible.
         UnsupportedEvent: The changeType is unknown, or field bitmaps can't be decoded.
     """
-    return name_fields(validate_event(decoded), decoded.schema, schemas)
+    try:
+        event = validate_event(decoded)
+    except InvalidEvent:
+        readable = with_ids_of_text(decoded)
+        if readable is decoded:
+            raise
+        event = validate_event(readable)
+    return name_fields(event, decoded.schema, schemas)
+
+
+def read_records(
+    decoded: DecodedEvent,
+    source: SourceMessage,
+    schemas: AvroSchemas,
+    account_fields: AccountFields,
+    *,
+    room: Room | None = None,
+    now: dt.datetime | None = None,
+) -> list[ParsedRecord]:
+    """Return what an event says about each of its records; what nobody reads of an event does not refuse it.
+
+    Of an entity that does not count, that is the changeType, and the lists of fields.
+
+    Raises:
+        InvalidEvent: A value in it is impossible.
+        UnsupportedEvent: The changeType is unknown, or field bitmaps can't be decoded.
+    """
+    try:
+        event = read_event(decoded, schemas)
+    except UnsupportedEvent:
+        entity, change_type = decoded.header.get("entityName"), decoded.header.get("changeType")
+        if not isinstance(entity, str) or entity in account_fields:
+            raise
+        empty = {"changeType": ChangeType.UPDATE, "changedFields": None, "nulledFields": None, "diffFields": None}
+        event = read_event(decoded._replace(header=decoded.header | empty), schemas)
+        records = account_changes(event, source, account_fields, room, now)
+        return [_of_type(record, change_type) for record in records]
+    return account_changes(event, source, account_fields, room, now)
+
+
+def _of_type(record: ParsedRecord, change_type: Any) -> ParsedRecord:
+    """Return a record of an entity that does not count with the event's changeType, if that looks like one."""
+    if not isinstance(record, NoChange):
+        return record
+    shown = change_type if isinstance(change_type, str) and CONSTANT.fullmatch(change_type) else None
+    return replace_field(record, received=record.received._replace(change_type=shown))
 
 
 def parse_parts(
@@ -51,7 +97,7 @@ def parse_parts(
     chosen = _chosen_part(source, len(parts))
     room = Room()
     found = {
-        number: _records(part, schemas, lambda event: account_changes(event, source, account_fields, room, now))
+        number: _records(part, lambda it: read_records(it, source, schemas, account_fields, room=room, now=now))
         for number, part in enumerate(parts, 1)
         if chosen is None or number == chosen
     }
@@ -79,12 +125,12 @@ def _chosen_part(source: SourceMessage, count: int) -> int | None:
 
 
 def _records(
-    part: MessagePart, schemas: AvroSchemas, changes_of: Callable[[ChangeEvent], list[ParsedRecord]]
+    part: MessagePart, records_of: Callable[[DecodedEvent], list[ParsedRecord]]
 ) -> list[ParsedRecord] | RefusedEvent:
     if isinstance(part, UnreadablePart):
         return part.error
     try:
-        return changes_of(read_event(part, schemas))
+        return records_of(part)
     except RefusedEvent as error:
         return error
 

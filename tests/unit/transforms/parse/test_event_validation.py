@@ -99,6 +99,30 @@ def test_null_record_ids_stand_beside_a_record_id() -> None:
     assert event.header.record_ids == (account_id(7),)
 
 
+@pytest.mark.parametrize("empty", [[], "", "[]", None])
+def test_empty_record_ids_stand_beside_a_record_id(empty: object) -> None:
+    """As null ones do."""
+    raw = header() | {"recordIds": empty, "recordId": account_id(7)}
+    event = validate_event(DecodedEvent(raw, {}, False, NO_REFERENCE))
+    assert event.header.record_ids == (account_id(7),)
+
+
+@pytest.mark.parametrize("name", ["changedFields", "nulledFields", "diffFields"])
+@pytest.mark.parametrize("entries", [["Industry", None], [None, "Industry"], '["Industry", null]'])
+def test_null_in_a_list_of_fields_names_none(name: str, entries: object) -> None:
+    """The other entries stand."""
+    read = validate_event(DecodedEvent(header() | {name: entries}, {}, False, NO_REFERENCE))
+    assert read == validate_event(DecodedEvent(header() | {name: ["Industry"]}, {}, False, NO_REFERENCE))
+
+
+@pytest.mark.parametrize("name", ["changedFields", "nulledFields", "diffFields"])
+def test_an_empty_text_is_an_empty_list(name: str) -> None:
+    """Beside lists as JSON text, some bridges write no text for a list without entries."""
+    raw = header() | {"recordIds": json.dumps([account_id()])}
+    read = validate_event(DecodedEvent(raw | {name: ""}, {}, False, NO_REFERENCE))
+    assert read == validate_event(DecodedEvent(raw | {name: []}, {}, False, NO_REFERENCE))
+
+
 _LISTS: Final[dict[str, Any]] = {
     "recordIds": [account_id(7)],
     "changedFields": ["Rating"],

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.change_event import AccountChange, ChangeType, SourceMessage, UnnamedChange, payload_event_id
 from schemas.failures import ErrorClass
@@ -61,6 +62,62 @@ def test_a_malformed_id_costs_its_record_alone() -> None:
     assert isinstance(records[0], AccountChange)
     assert isinstance(records[1], Refusal)
     assert records[1].error.error_class is ErrorClass.INVALID_EVENT
+
+
+@pytest.mark.parametrize("other", [None, 5, {}, "", "null"])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_an_entry_of_record_ids_that_is_no_text_costs_its_record_alone(other: object, *, as_text: bool) -> None:
+    """Wherever it stands: it is a refusal of its own, and its replay is that refusal again."""
+    for ids in ([account_id(1), other], [other, account_id(1)]):
+        records = _parse(payload(recordIds=json.dumps(ids) if as_text else ids))
+        (change,) = (record for record in records if isinstance(record, AccountChange))
+        (refusal,) = (record for record in records if isinstance(record, Refusal))
+        assert change.account_id == account_id(1)
+        assert "ChangeEventHeader.recordIds" in str(refusal.error)
+        (again,) = _parse(refusal.received.source.payload)
+        assert isinstance(again, Refusal)
+        assert again.received.event_id == refusal.received.event_id
+
+
+@pytest.mark.parametrize("change_type", ["CREATE", "DELETE", "UNDELETE", "GAP_UPDATE", "GAP_DELETE"])
+def test_lists_that_nobody_reads_refuse_nothing(change_type: str) -> None:
+    """The lists are read of an UPDATE only; bitmaps without a schema do not keep an account from being deleted."""
+    lists = {"changedFields": ["0x400800"], "nulledFields": ["4-0x01"], "diffFields": ["0x2"]}
+    change = _change(payload({"Rating": "Hot"}, changeType=change_type, **lists))
+    assert change == replace(_change(payload({"Rating": "Hot"}, changeType=change_type)), source=change.source)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"changedFields": ["0x400800"]},
+        {"changeType": "SNAPSHOT"},
+        {"changeType": "MERGE", "changedFields": ["0x400800"]},
+        {"commitTimestamp": int(COMMITTED_AT.timestamp() * 1000) + 86_400_000},
+    ],
+)
+def test_what_nobody_reads_of_an_entity_that_does_not_count_refuses_nothing(said: dict[str, Any]) -> None:
+    """Each record is skipped, and the ledger has the changeType as it came; of an account, each is refused."""
+    ids = ["00Q000000000001AAA", "00Q000000000002AAA"]
+    message = SourceMessage(payload=payload(entityName="Lead", recordIds=ids, **said), published_at=COMMITTED_AT)
+    several = SourceMessage(payload=b"[%b,%b]" % (message.payload, payload()), published_at=COMMITTED_AT)
+    for source in (message, several):
+        records = parse_message(source, account_fields=ACCOUNT_FIELDS)[:2]
+        assert [type(record) for record in records] == [NoChange, NoChange]
+        for record, record_id in zip(records, ids, strict=True):
+            assert isinstance(record, NoChange)
+            assert (record.outcome, record.reason) == (OutcomeKind.SKIPPED, SkipReason.UNSUPPORTED_ENTITY)
+            assert record.received.record_id == record_id
+            assert record.received.change_type == said.get("changeType", "UPDATE")
+    of_account = SourceMessage(payload=payload(**said), published_at=COMMITTED_AT)
+    assert isinstance(parse_message(of_account, account_fields=ACCOUNT_FIELDS)[0], Refusal)
+
+
+def test_text_that_looks_like_no_change_type_is_not_kept() -> None:
+    """It could be a secret."""
+    record = _one(payload(entityName="Lead", recordIds=["00Q000000000001AAA"], changeType=SESSION_ID_IN_PAYLOAD))
+    assert isinstance(record, NoChange)
+    assert record.received.change_type is None
 
 
 def test_identity_survives_redelivery_replay_and_shape() -> None:

@@ -67,6 +67,12 @@ def unusable_fields(entity: str, values: Mapping[str, Any]) -> list[str]:
     return unusable
 
 
+def objects_of_scalars(entity: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the objects, by field, in fields of an entity that are read and are not compound."""
+    scalars = _SCALARS.get(entity, _NONE)
+    return {name: value for name, value in values.items() if isinstance(value, dict) and name in scalars}
+
+
 def unusable_value_flags(entity: str, fields: Iterable[str]) -> tuple[str, ...]:
     """Return the flags of fields with an unusable value, sorted; fields of related records have their entity's name."""
     prefix = f"{Flag.UNUSABLE_VALUE}:" if entity == ACCOUNT_ENTITY else f"{Flag.UNUSABLE_VALUE}:{entity}."
@@ -199,10 +205,18 @@ _READERS: Final[Mapping[str, Mapping[str, Reader]]] = {
         **dict.fromkeys((*NAME_PARTS, *(f"Name.{part}" for part in NAME_PARTS)), read_text),
         "BillingAddress": _no_value,
     },
-    OPPORTUNITY_ENTITY: {field: column.read for field, column in OPPORTUNITY_COLUMNS.items()},
+    OPPORTUNITY_ENTITY: {
+        **{field: column.read for field, column in OPPORTUNITY_COLUMNS.items()},
+        # Of an event, a negative amount is unusable: imports write it as a sentinel. The mirror's stand as they are.
+        **dict.fromkeys(("Amount", "ExpectedRevenue"), partial(_number, least=0)),
+    },
 }
 _NONE: Final = frozenset[str]()
+_SCALARS: Final[Mapping[str, frozenset[str]]] = {
+    entity: frozenset(readers) - {field.partition(".")[0] for field in readers if "." in field}
+    for entity, readers in _READERS.items()
+}
 _CONTEXT_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     ACCOUNT_ENTITY: frozenset(_READERS[ACCOUNT_ENTITY]) | {"Name"},
-    OPPORTUNITY_ENTITY: frozenset(_READERS[OPPORTUNITY_ENTITY]) | {ACCOUNT_FIELD},
+    OPPORTUNITY_ENTITY: frozenset(OPPORTUNITY_COLUMNS) | {ACCOUNT_FIELD},
 }

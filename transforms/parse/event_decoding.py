@@ -46,11 +46,18 @@ _ENVELOPE_KEYS: Final = (
     "Sns",
     "kinesis",
     "after",
+    # What a pull from Pub/Sub returns, over REST or by gcloud.
+    "receivedMessages",
+    "messages",
 )
 _NOT_FIELDS: Final = frozenset({_HEADER, "Id", "ReplayId", "_ObjectType", "_EventType"})
 _MARK: Final = _HEADER.encode()
 _KAFKA_MARK: Final = "_ObjectType"
-_EVENT_NAME: Final = re.compile(r"(?P<entity>\w*?[A-Za-z0-9])(?P<custom>__)?ChangeEvent\Z")
+_EVENT_NAME: Final = re.compile(r"(?:/data/)?(?P<entity>\w*?[A-Za-z0-9])(?P<custom>__)?ChangeEvent\Z", re.IGNORECASE)
+_ENTITIES: Final = frozenset({"Account", "Contact", "Opportunity", "Task", "Event", "Case"})
+"""The well-known entities; a name in another case is written as here, since names are compared from here on."""
+
+_IN_ANY_CASE: Final = {name.lower(): name for name in _ENTITIES}
 _FLAT_OBJECTS: Final = 2
 _HEADER_ARRAYS: Final = 4
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
@@ -311,7 +318,7 @@ def _normalize_header(header: JsonObject) -> None:
     if "recordIds" not in header and "recordId" in header:
         header["recordIds"] = [header.pop("recordId")]
     entity = header.get("entityName")
-    if isinstance(entity, str) and entity[-5:] == "Event":
+    if isinstance(entity, str) and entity not in _ENTITIES:
         header["entityName"] = _entity_of(entity)
 
 
@@ -330,6 +337,10 @@ def json_of(value: Any) -> Any:
 
 
 def _entity_of(event_name: str) -> str:
-    """Return the entity of an event's name: Account of AccountChangeEvent, Project__c of Project__ChangeEvent."""
-    match = _EVENT_NAME.match(event_name)
-    return f"{match['entity']}{'__c' if match['custom'] else ''}" if match else event_name
+    """Return the entity of a name that is an event's, a channel's, or in another case than Salesforce's.
+
+    Account of AccountChangeEvent, /data/AccountChangeEvent and account; Project__c of Project__ChangeEvent.
+    """
+    match = _EVENT_NAME.match(event_name) if event_name[-5:].lower() == "event" else None
+    name = f"{match['entity']}{'__c' if match['custom'] else ''}" if match else event_name
+    return _IN_ANY_CASE.get(name.lower(), name)

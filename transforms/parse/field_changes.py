@@ -7,7 +7,7 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from schemas.change_event import GAPS, WHOLE_RECORDS, ChangeEvent, ChangeType
-from schemas.field_values import unusable_fields, unusable_value_flags
+from schemas.field_values import objects_of_scalars, unusable_fields, unusable_value_flags
 from schemas.score import Flag
 
 Fields = Mapping[str, Any]
@@ -35,15 +35,17 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
     if change_type in GAPS:
         return FieldChanges((), (), {}, {}, unusable_value_flags(entity, event.unusable))
     present = event.body
+    objects: Fields = {}
     known = {name: value for name, value in present.items() if value is not None}
     if dict in map(type, known.values()):
-        present = _leaves(present)
+        objects = objects_of_scalars(entity, present)
+        present = _leaves({name: value for name, value in present.items() if name not in objects})
         known = {name: value for name, value in present.items() if value is not None}
     flags: tuple[str, ...] = ()
     unusable = unusable_fields(entity, known)
-    if event.unusable:
-        present, known = {**present, **event.unusable}, {**known, **event.unusable}
-        unusable += event.unusable
+    if unheld := {**event.unusable, **objects}:
+        present, known = {**present, **unheld}, {**known, **unheld}
+        unusable += unheld
     usable = known
     if unusable:
         flags = unusable_value_flags(entity, unusable)
@@ -58,6 +60,9 @@ def field_changes(event: ChangeEvent) -> FieldChanges:
 def _update(event: ChangeEvent, present: Fields, known: Fields, flags: tuple[str, ...]) -> FieldChanges:
     header = event.header
     changed = dict.fromkeys(header.changed_fields or _changed_by_presence(event, present))
+    if header.diff_fields:
+        # Decoded with another version of the schema, changedFields may not list them.
+        changed |= dict.fromkeys(name for name in header.diff_fields if not _is_named(name, changed))
     nulled = _nulled(event, changed, present)
     unknown = {*header.diff_fields, *nulled}
     values, enriched = {}, {}

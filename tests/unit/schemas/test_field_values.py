@@ -30,7 +30,8 @@ def test_a_field_of_the_account_holds_its_kind_of_value(field: str, usable: list
 @pytest.mark.parametrize(
     ("field", "usable", "unusable"),
     [
-        ("Amount", [-5, 0, 1.5], ["1.5", 10**18, True]),
+        ("Amount", [0, 1.5], [-5, "1.5", 10**18, True]),
+        ("ExpectedRevenue", [0, 1.5], [-5, "1.5", 10**18, True]),
         ("Probability", [0, 100, 12.5], [-1, 101, "50"]),
         ("CloseDate", ["2026-03-02", 1_789_000_000_000], ["2026-02-30", "02.03.2026", 1e18]),
         ("IsWon", [True, False], ["true", 1]),
@@ -38,7 +39,7 @@ def test_a_field_of_the_account_holds_its_kind_of_value(field: str, usable: list
     ],
 )
 def test_a_field_of_an_opportunity_holds_its_kind_of_value(field: str, usable: list[Any], unusable: list[Any]) -> None:
-    """An amount may be negative, as a credit is; a probability is a percentage."""
+    """A negative amount is a sentinel of imports; a probability is a percentage."""
     assert [value for value in usable if unusable_fields("Opportunity", {field: value})] == []
     assert [value for value in unusable if not unusable_fields("Opportunity", {field: value})] == []
 

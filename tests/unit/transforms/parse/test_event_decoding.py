@@ -48,6 +48,10 @@ ENVELOPES: dict[str, Callable[[Any], Any]] = {
         "message": {"data": _base64(it), "attributes": {"entity": "Account"}, "messageId": "1"},
         "subscription": "projects/p/subscriptions/s",
     },
+    "Pub/Sub pull": lambda it: {
+        "receivedMessages": [{"ackId": "a", "message": {"data": _base64(it), "messageId": "1"}, "deliveryAttempt": 1}]
+    },
+    "Pub/Sub messages": lambda it: {"messages": [{"data": _base64(it), "attributes": {"a": "b"}}]},
     "event": lambda it: {"eventId": "e", "replayId": 1, "event": it},
     "FetchResponse": lambda it: {"events": [{"event": {"payload": it}, "replayId": "AAA="}], "rpcId": "r"},
     "AWS SNS": lambda it: {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": json.dumps(it)},
@@ -139,10 +143,20 @@ def test_a_header_may_be_text() -> None:
         ("Account", "Account"),
         ("Project__c", "Project__c"),
         ("ChangeEvent", "ChangeEvent"),
+        ("account", "Account"),
+        ("ACCOUNT", "Account"),
+        ("accountchangeevent", "Account"),
+        ("/data/AccountChangeEvent", "Account"),
+        ("/data/Project__ChangeEvent", "Project__c"),
+        ("opportunity", "Opportunity"),
+        ("event", "Event"),
+        ("EventChangeEvent", "Event"),
+        ("/data/ChangeEvents", "/data/ChangeEvents"),
+        ("account__c", "account__c"),
     ],
 )
 def test_the_name_of_the_event_is_read_as_its_entity(named: str, entity: str) -> None:
-    """Some bridges write the event's name in `entityName`."""
+    """Some bridges write the event's name in `entityName`, the channel's, or the entity's in another case."""
     assert decode_event(payload(entityName=named))[0]["entityName"] == entity
 
 
@@ -188,6 +202,7 @@ SEVERAL: dict[str, bytes] = {
     "after commas": b", ".join(map(orjson.dumps, TWO)),
     "after record separators": b"".join(b"\x1e%b\n" % orjson.dumps(it) for it in TWO),
     "two lists in an envelope": orjson.dumps({"events": TWO[1:], "data": TWO[:1]}),
+    "a pull of two": orjson.dumps({"receivedMessages": [{"message": {"data": _base64(it)}} for it in TWO]}),
     "two envelopes in one": orjson.dumps({"payload": TWO[0], "message": {"data": _base64(TWO[1])}}),
     "AWS SQS": orjson.dumps({"Records": [{"body": json.dumps(it)} for it in TWO]}),
     "gzip of lines": gzip.compress(b"\n".join(map(orjson.dumps, TWO))),

@@ -167,6 +167,41 @@ def test_lists_that_contradict_the_body_are_flagged(body: dict[str, Any], lists:
     assert (changes.nulled, changes.enriched) == ((), {})
 
 
+def test_a_field_that_only_diff_fields_list_is_changed() -> None:
+    """Decoded with another schema, changedFields may miss it; its new value is unknown, since a difference is none."""
+    stale = _changes(_FULL | {"Phone": None}, changedFields=["Phone"], nulledFields=[], diffFields=["Industry"])
+    assert stale == FieldChanges(("Phone", "Industry"), (), {}, {}, (_STALE,))
+    unlisted = _changes({"Phone": "1", "Industry": "@@ -1 +1 @@"}, changedFields=["Phone"], diffFields=["Industry"])
+    assert unlisted == FieldChanges(("Phone", "Industry"), (), {"Phone": "1"}, {})
+
+
+@pytest.mark.parametrize("change", [{"AnnualRevenue": {}}, {"NumberOfEmployees": {"a": 1}}, {"Website": {"a": {}}}])
+@pytest.mark.parametrize("kind", ["UPDATE", "CREATE", "UNDELETE", "DELETE"])
+def test_an_object_in_a_field_that_is_not_compound_is_unusable(change: dict[str, Any], kind: str) -> None:
+    """Also an empty one; of a compound field an object has the parts."""
+    (name,) = change
+    body = change | {"Rating": "Hot", "BillingAddress": {"City": "Oslo"}, "Name": {"LastName": "Roe"}}
+    changes = _changes(body, changeType=kind, changedFields=[name, "Rating", "BillingAddress", "Name"])
+    assert changes.flags == (f"unusable_value:{name}",)
+    assert {**changes.values, **changes.enriched} == {
+        "Rating": "Hot",
+        "BillingAddress.City": "Oslo",
+        "Name.LastName": "Roe",
+    }
+    assert (name in changes.changed) == (kind != "DELETE")
+    assert _changes({name: change[name]}, entityName="Contact", changeType=kind).flags == ()
+
+
+@pytest.mark.parametrize("name", ["Amount", "ExpectedRevenue"])
+def test_a_negative_amount_is_unusable(name: str) -> None:
+    """A sentinel of imports, as a negative AnnualRevenue is."""
+    changes = _changes(
+        {name: -1, "StageName": "Closed Won"}, entityName="Opportunity", changedFields=[name, "StageName"]
+    )
+    assert changes.values == {"StageName": "Closed Won"}
+    assert changes.flags == (f"unusable_value:Opportunity.{name}",)
+
+
 @pytest.mark.parametrize(
     ("body", "lists"),
     [

@@ -8,6 +8,7 @@ of a filter gets lost.
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,6 +19,7 @@ from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
+from schemas.salesforce_ids import normalize_record_id
 from schemas.tables import ACCOUNTS
 from transforms.clients.query_guard import DIALECT, has_misread_escape
 
@@ -78,6 +80,32 @@ _REMEDIES: Final[Mapping[type[exp.Expr], str]] = {
     exp.Column: "is compared with a column: write a value, text in quotation marks ' or \"",
 }
 """What to write instead of something that is no value."""
+
+
+_COMPUTED: Final[Mapping[type[exp.Expr], str]] = {
+    exp.Add: "+",
+    exp.Sub: "-",
+    exp.Mul: "*",
+    exp.Div: "/",
+    exp.Mod: "MOD",
+    exp.Neg: "-",
+    exp.DPipe: "||",
+    exp.Collate: "COLLATE",
+    exp.Interval: "INTERVAL",
+}
+"""Operators that make a value of others, as they are typed."""
+
+_AS_IT_IS: Final = (
+    "compare a column as it is with a value written out, or find the ids with a query of your own and pass them by "
+    "--accounts"
+)
+_QUANTIFIERS: Final[Mapping[type[exp.Expr], str]] = {
+    exp.Any: "--where has ANY: write a comparison for each value, joined by OR",
+    exp.All: "--where has ALL: write a comparison for each value, joined by AND",
+}
+_FUNCTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,60}")
+_IDS: Final = frozenset({"account_id", "parent_id", "owner_id"})
+_EXACT: Final = (exp.EQ, exp.NEQ, exp.In)
 
 
 class FilterRefused(ValueError):
@@ -167,13 +195,16 @@ def _bind(condition: exp.Expr, parameters: dict[str, FilterValue]) -> None:
         _known_column(condition.this)
     elif kind in _COMPARISONS and len(operands) > 1 and _parts(condition) <= _COMPARISONS[kind]:
         if isinstance(condition, _REVERSIBLE):
-            operands.sort(key=lambda operand: not isinstance(operand, exp.Column))
+            operands.sort(key=lambda it: (not isinstance(it, exp.Column), isinstance(it, exp.Literal)))
         column = _known_column(operands[0])
         for value in operands[1:]:
             name = f"{_PARAMETER}{len(parameters)}"
-            parameters[name] = _value(value, column)
+            bound = _value(value, column)
+            is_id = column in _IDS and isinstance(condition, _EXACT) and isinstance(bound, str)
+            parameters[name] = _full_id(str(bound)) if is_id else bound
             value.replace(exp.Parameter(this=exp.var(name)))
     else:
+        _refuse_computed(condition)
         raise FilterRefused(
             "--where may compare columns with values by =, !=, <, <=, >, >=, LIKE, IN, BETWEEN and IS NULL only"
         )
@@ -181,6 +212,9 @@ def _bind(condition: exp.Expr, parameters: dict[str, FilterValue]) -> None:
 
 def _known_column(node: exp.Expr) -> str:
     """Return the name of a column of `crm.accounts`, and replace the node by that name."""
+    _refuse_computed(node)
+    if isinstance(node, exp.Literal | exp.Boolean):
+        raise FilterRefused("--where compares a value with a value: name a column, or take every account with --all")
     name = node.name.lower() if isinstance(node, exp.Column) and _parts(node) == {"this"} else ""
     if name not in _COLUMNS:
         raise FilterRefused(f"--where names an unknown column: crm.accounts has {', '.join(_COLUMNS)}")
@@ -202,8 +236,36 @@ def _value(node: exp.Expr, column: str) -> FilterValue:
                 return _number_value(f"-{literal.name}" if is_negative else literal.name, kind)
         except (ValueError, ArithmeticError):
             pass  # a value of another kind than the column's
+    if kind == "TIMESTAMP" and isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
+        raise FilterRefused(f"--where: {column} is a time: write TIMESTAMP '…' or the text alone, as in '2026-03-02'")
+    if not isinstance(literal, exp.Literal) and type(node) not in _REMEDIES:
+        _refuse_computed(node)
     remedy = _REMEDIES.get(type(node), _EXPECTED[kind])
     raise FilterRefused(f"--where: {column} {remedy.format(column=column)}")
+
+
+def _refuse_computed(node: exp.Expr) -> None:
+    """Refuse what is computed: a function's call, an operator, or a comparison with several values at once.
+
+    Raises:
+        FilterRefused: It is one of these; the message names it.
+    """
+    kind = type(node)
+    if kind in _QUANTIFIERS:
+        raise FilterRefused(_QUANTIFIERS[kind])
+    if kind in _COMPUTED:
+        raise FilterRefused(f"--where computes with {_COMPUTED[kind]}: {_AS_IT_IS}")
+    if isinstance(node, exp.Func) and kind not in _JOINTS:
+        name = _FUNCTION.match(node.sql(dialect=DIALECT, comments=False, unsupported_level=ErrorLevel.IGNORE))
+        raise FilterRefused(f"--where calls {name[0].upper() if name else 'a function'}: {_AS_IT_IS}")
+
+
+def _full_id(text: str) -> str:
+    """Return the 18-character form of an id, which the mirror has; other text stays as it is, and names no record."""
+    try:
+        return normalize_record_id(text)
+    except ValueError:
+        return text
 
 
 def _text_value(text: str, kind: str) -> str | dt.datetime:

@@ -17,6 +17,7 @@ from transforms.parse.avro_schemas import AvroSchemas, EventSchema, SchemaRefere
 
 _BITMAP: Final = re.compile(r"(?:([0-9]{1,6})-)?0x([0-9A-Fa-f]+)\Z")
 _BITMAP_STARTS: Final = frozenset("0123456789-")
+_LISTS: Final = {"changed_fields": "changedFields", "nulled_fields": "nulledFields", "diff_fields": "diffFields"}
 
 
 def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSchemas) -> ChangeEvent:
@@ -42,19 +43,16 @@ def name_fields(event: ChangeEvent, reference: SchemaReference, schemas: AvroSch
 
 def _named(event: ChangeEvent, reference: SchemaReference, schemas: AvroSchemas) -> ChangeEvent:
     header = event.header
-    lists = (header.changed_fields or (), header.nulled_fields or (), header.diff_fields)
-    schema = find_schema(reference, schemas)
+    lists = {name: getattr(header, field) or () for field, name in _LISTS.items()}
+    where = " and ".join(name for name, entries in lists.items() if _have_bitmap(entries))
+    schema = find_schema(reference, schemas, where)
     if not {field.name for field in schema}.issuperset(_field_names(event)):
         raise UnsupportedEvent(
-            "changedFields are raw bitmaps, and the schema found for the event lacks fields that it carries, so it is "
+            f"{where} are raw bitmaps, and the schema found for the event lacks fields that it carries, so it is "
             "another event's: register the schema that the event was written with"
         )
-    changed, nulled, partial = (decode_bitmaps(entries, schema) for entries in lists)
-    names = {
-        "changed_fields": None if header.changed_fields is None else changed,
-        "nulled_fields": None if header.nulled_fields is None else nulled,
-        "diff_fields": partial,
-    }
+    decoded = {field: decode_bitmaps(lists[name], schema, name) for field, name in _LISTS.items()}
+    names = {field: names for field, names in decoded.items() if getattr(header, field) is not None}
     return event._replace(header=header.model_copy(update=names))
 
 
@@ -62,15 +60,16 @@ def _field_names(event: ChangeEvent) -> Iterator[str]:
     return chain(event.body, (name.split(".", 1)[0] for name in event.unusable))
 
 
-def decode_bitmaps(entries: Iterable[str], schema: EventSchema) -> tuple[str, ...]:
+def decode_bitmaps(entries: Iterable[str], schema: EventSchema, where: str = "changedFields") -> tuple[str, ...]:
     """Return the field names that bitmaps and names stand for: each once, parts of compound fields by dotted name.
 
-    The bitmaps of one field, and those of the event, are joined: each field's parts are looked at once.
+    `where` is the list's name. The bitmaps of one field, and those of the event, are joined: each field's parts are
+    looked at once.
 
     Raises:
         UnsupportedEvent: A bitmap is malformed, or names a field that is not in the schema.
     """
-    parsed = {entry: _parsed(entry) if _is_bitmap(entry) else None for entry in entries}
+    parsed = {entry: _parsed(entry, where) if _is_bitmap(entry) else None for entry in entries}
     joined: dict[int | None, int] = {}
     for bitmap in parsed.values():
         if bitmap:
@@ -104,10 +103,10 @@ class _Bitmap(NamedTuple):
     bits: int
 
 
-def _parsed(entry: str) -> _Bitmap:
+def _parsed(entry: str, where: str) -> _Bitmap:
     match = _BITMAP.match(entry)
     if match is None:
-        raise UnsupportedEvent("an entry of changedFields is a malformed bitmap: expected 0x400800 or 4-0x01")
+        raise UnsupportedEvent(f"an entry of {where} is a malformed bitmap: expected 0x400800 or 4-0x01")
     parent, digits = match.groups()
     return _Bitmap(None if parent is None else int(parent), int(digits, 16))
 

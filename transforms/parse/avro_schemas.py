@@ -89,8 +89,10 @@ class SchemaReference:
 NO_REFERENCE: Final = SchemaReference()
 
 
-def find_schema(reference: SchemaReference, schemas: AvroSchemas) -> EventSchema:
+def find_schema(reference: SchemaReference, schemas: AvroSchemas, where: str) -> EventSchema:
     """Return the schema that an event carries, or else the registered one that it names.
+
+    `where` are the lists of its header that need it.
 
     Raises:
         UnsupportedEvent: There is neither.
@@ -100,12 +102,12 @@ def find_schema(reference: SchemaReference, schemas: AvroSchemas) -> EventSchema
     schema_id = reference.schema_id
     if schema_id is None:
         raise UnsupportedEvent(
-            "changedFields are raw bitmaps, and the event names no Avro schema: publish it with its schemaId and "
+            f"{where} are raw bitmaps, and the event names no Avro schema: publish it with its schemaId and "
             "register that schema, or have the bridge decode the bitmaps"
         )
     if schema_id not in schemas:
         raise UnsupportedEvent(
-            f"changedFields are raw bitmaps, and their Avro schema {schema_id} is not registered: save what GetSchema "
+            f"{where} are raw bitmaps, and their Avro schema {schema_id} is not registered: save what GetSchema "
             f"returns for that id as {schema_id}.avsc in the schema folder, start again and replay"
         )
     return schemas[schema_id]

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.backfill.account_filter import MAX_FILTER_CHARACTERS, FilterRefused, account_filter
+from schemas.salesforce_ids import normalize_record_id
 from schemas.tables import ACCOUNTS
 from tests.fixtures.examples import examples
 
@@ -161,6 +162,56 @@ def test_what_is_no_value_is_refused_with_what_to_write_instead(text: str, remed
         account_filter(text)
     assert remedy in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "remedy"),
+    [
+        ("UPPER(name) LIKE 'A%'", "calls UPPER", "--accounts"),
+        ("COALESCE(name, 'x') = 'y'", "calls COALESCE", "--accounts"),
+        ("'y' = coalesce(name, 'x')", "calls COALESCE", "--accounts"),
+        ("UPPER(name) IS NULL", "calls UPPER", "--accounts"),
+        ("STARTS_WITH(name, 'A')", "calls STARTS_WITH", "--accounts"),
+        ("REGEXP_CONTAINS(name, 'A')", "calls REGEXP_CONTAINS", "--accounts"),
+        ("my_function(name) = 'x'", "calls MY_FUNCTION", "--accounts"),
+        ("LENGTH(name) BETWEEN 1 AND 2", "calls LENGTH", "--accounts"),
+        ("industry = UPPER('x')", "calls UPPER", "a value written out"),
+        ("modified_at > CURRENT_TIMESTAMP()", "calls CURRENT_TIMESTAMP", "a value written out"),
+        ("modified_at > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 5 DAY)", "calls TIMESTAMP_SUB", "a value written out"),
+        ("CASE WHEN name = 'x' THEN 1 END = 1", "calls CASE", "--accounts"),
+        ("annual_revenue / number_of_employees > 1", "computes with /", "--accounts"),
+        ("annual_revenue > 5 + 5", "computes with +", "a value written out"),
+        ("-annual_revenue > 5", "computes with -", "--accounts"),
+        ("name || 'a' = 'b'", "computes with ||", "--accounts"),
+        ("1 = 1", "compares a value with a value", "--all"),
+        ("'x' LIKE 'x'", "compares a value with a value", "--all"),
+        ("name LIKE ANY ('x', 'y')", "has ANY", "joined by OR"),
+        ("name NOT LIKE ANY ('x')", "has ANY", "joined by OR"),
+        ("name LIKE ALL ('x')", "has ALL", "joined by AND"),
+        ("modified_at > DATE '2026-03-02'", "modified_at is a time", "the text alone, as in '2026-03-02'"),
+        ("modified_at > DATETIME '2026-03-02T09:30:00'", "modified_at is a time", "write TIMESTAMP '…'"),
+    ],
+)  # fmt: skip
+def test_what_is_computed_is_named_with_what_to_do_instead(text: str, named: str, remedy: str) -> None:
+    """The column is known, so the refusal is about the function or the operator."""
+    with pytest.raises(FilterRefused) as refused:
+        account_filter(text)
+    assert named in str(refused.value)
+    assert remedy in str(refused.value)
+    assert "unknown column" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("column", ["account_id", "parent_id", "owner_id"])
+def test_an_id_of_15_characters_is_the_one_of_18(column: str) -> None:
+    """The mirror has the longer form; patterns and other text stay as they are."""
+    full = normalize_record_id("001A00000000001")
+    short = full[:15]
+    for text in (f"{column} = '{short}'", f"'{short}' != {column}", f"{column} = '{short}{full[15:].lower()}'"):
+        assert list(account_filter(text).parameters.values()) == [full]
+    assert list(account_filter(f"{column} NOT IN ('{short}', 'x')").parameters.values()) == [full, "x"]
+    for text in (f"{column} LIKE '{short}'", f"{column} > '{short}'", f"name = '{short}'"):
+        assert list(account_filter(text).parameters.values()) == [short]
 
 
 def test_a_filter_is_bounded() -> None:

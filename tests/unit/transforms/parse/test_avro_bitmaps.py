@@ -241,6 +241,18 @@ def test_a_schema_without_the_events_fields_is_not_its_own() -> None:
         _changed(document, REGISTERED)
 
 
+@pytest.mark.parametrize("schemas", [NO_SCHEMAS, {"S1": (EventField("ChangeEventHeader"),)}])
+@pytest.mark.parametrize("entry", ["0x400800", "0xZ"])
+@pytest.mark.parametrize("name", ["changedFields", "nulledFields", "diffFields"])
+def test_the_list_that_has_bitmaps_is_named(name: str, entry: str, schemas: AvroSchemas) -> None:
+    """The refusal speaks of no other list."""
+    lists = {"changedFields": ["Rating"], "nulledFields": [], "diffFields": []} | {name: [entry]}
+    with pytest.raises(UnsupportedEvent) as refused:
+        _changed({"schemaId": "S1", "payload": event({}, **lists)}, schemas)
+    if "bit 2" not in str(refused.value):  # which tells of the schema alone
+        assert {it for it in lists if it in str(refused.value)} == {name}
+
+
 def test_names_need_no_schema() -> None:
     """An event that lists names needs no schema, whatever its envelope says."""
     document = {"payload": _bitmap_event("Rating", body={"New__c": 1}), "schema": {"type": "record"}}

@@ -168,7 +168,7 @@ class AccessRefused(GeminiUnavailable, handling=Handling.HOLD):
 
 
 class HoldEnded(GeminiUnavailable):
-    """Gemini still fails as a whole, and the call was held for as long as its bundle may wait."""
+    """Gemini still fails, as a whole or for this call, which was held for as long as its bundle may wait."""
 
 
 class GeminiTimeout(GeminiError, error_class=ErrorClass.GEMINI_TIMEOUT):

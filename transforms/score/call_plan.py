@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from schemas.failures import Handling
-from transforms.errors import AnswerError, GeminiError
+from transforms.errors import AnswerError, GeminiError, HoldEnded
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -52,6 +52,8 @@ async def _split(items: Sequence[Item], error: GeminiError, ask: Ask[Item, Answe
     left, right = items[: len(items) // 2], items[len(items) // 2 :]
     try:
         answers = await ask(left)
+    except HoldEnded as held:
+        return [held] * len(left) + await _settle(right, ask, ask)  # the left half may have the account at fault
     except GeminiError as left_error:
         if left_error.handling not in _SPLIT:
             return [left_error] * len(items)

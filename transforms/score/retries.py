@@ -28,8 +28,10 @@ _full_jitter = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, 
 class Backoff:
     """Retries a call that has failed.
 
-    While the circuit is open, a call for one account is retried until its hold ends. A call for several is split after
-    MAX_ATTEMPTS: if one of its accounts is the cause, the others' calls succeed and close the circuit.
+    The hold begins at the first failure of the service, whether or not the circuit is open: other calls may succeed
+    while this one meets an exhausted quota again and again. A call for one account is retried until the hold ends. A
+    call for several is split after MAX_ATTEMPTS of a server fault: if one of its accounts is the cause, the others'
+    calls succeed and close the circuit.
     """
 
     def __init__(self, circuit: GeminiCircuit, accounts: int, throttled: ThrottledTime, hold: Hold) -> None:
@@ -38,6 +40,7 @@ class Backoff:
         self._is_alone = accounts == 1
         self._throttled = throttled
         self._is_throttled = False
+        self._is_hold_over = False
 
     async def retry(self, failure: GeminiError, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Return the result of a later attempt.
@@ -47,6 +50,7 @@ class Backoff:
             attempt: Makes another one.
 
         Raises:
+            HoldEnded: The service still failed when the hold ended.
             GeminiError: The last attempt's, which may be the first one's.
         """
         failures = iter([failure])
@@ -63,7 +67,12 @@ class Backoff:
             sleep=self._sleep,
             reraise=True,
         )
-        return await retrying(next_attempt)
+        try:
+            return await retrying(next_attempt)
+        except GeminiError as error:
+            if self._is_hold_over and not self._may_be_split(error):
+                raise HoldEnded(f"calls were held for {self._hold.seconds:g} s: {error}") from None
+            raise
 
     def _is_worth_another_attempt(self, error: BaseException) -> bool:
         if isinstance(error, HoldEnded):
@@ -71,11 +80,15 @@ class Backoff:
         return is_worth_retrying(error) or (isinstance(error, GeminiError) and self._is_held())
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
-        if self._circuit.is_open():
-            self._hold.begin()
-            if self._hold.is_over:
-                return True
-        return is_out_of_attempts(_error_of(state), state.attempt_number) and not self._is_held()
+        self._hold.begin()
+        if is_out_of_attempts(_error_of(state), state.attempt_number) and not self._is_held():
+            return True
+        self._is_hold_over = self._hold.is_over
+        return self._is_hold_over
+
+    def _may_be_split(self, error: GeminiError) -> bool:
+        """Whether one of several accounts may be the cause, which halves of the call will show."""
+        return error.handling is Handling.RETRY and not self._is_alone and not self._circuit.is_open()
 
     def _is_held(self) -> bool:
         """Whether Gemini fails so many calls that this one's only account need not be the cause."""
@@ -86,8 +99,7 @@ class Backoff:
         return seconds_before_retry(state)
 
     async def _sleep(self, seconds: float) -> None:
-        if self._hold.has_begun:
-            seconds = min(seconds, self._hold.seconds_left)
+        seconds = min(seconds, self._hold.seconds_left)
         if self._is_throttled:
             with self._throttled.counted():
                 await asyncio.sleep(seconds)

@@ -1,7 +1,7 @@
 """Score accounts: enriched changes → scores, several accounts a Gemini call, many calls in flight.
 
-While Gemini fails as a whole, a bundle waits a short time; then what it could not score is parked in state and the
-bundle is committed with the scores that came.
+While Gemini fails, as a whole or for some calls, a bundle waits a short time; then what it could not score is parked in
+state and the bundle is committed with the scores that came.
 """
 
 from collections.abc import Iterator, Sequence

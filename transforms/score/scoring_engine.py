@@ -76,6 +76,10 @@ class CallStats:
     throttled: ThrottledTime = field(default_factory=ThrottledTime)
 
 
+class _NoTurn(Exception):
+    """The limit allowed no call until the hold ended; none was made, so the circuit must not count it."""
+
+
 class ScoringEngine:
     """One event loop, transport, concurrency limit and circuit breaker for all the threads of a process."""
 
@@ -113,7 +117,7 @@ class ScoringEngine:
         Args:
             calls: The accounts of each call.
             stats: Counts the calls.
-            hold: How long calls may be delayed while Gemini fails as a whole; then their error is HoldEnded.
+            hold: How long calls may be delayed from the first failure of the service; then their error is HoldEnded.
         """
         return asyncio.run_coroutine_threadsafe(self._score(calls, stats, hold), self._loop)
 
@@ -144,13 +148,14 @@ class ScoringEngine:
         return [task.result() for task in tasks]
 
     async def _ask(self, items: Sequence[EnrichedChange], stats: CallStats, hold: Hold) -> Sequence[AnswerOrError]:
-        """Make one call; delay and retry it as long as Gemini fails as a whole."""
+        """Make one call; delay and retry it as long as the service fails and the hold lasts."""
         prompt = render_prompt(items)
         if estimated_tokens(prompt.text) > self.settings.max_prompt_tokens:
             raise GeminiRefusedPrompt(f"the prompt is over --max_prompt_tokens={self.settings.max_prompt_tokens}")
-        call = functools.partial(self._call, prompt, items, stats)
+        first = functools.partial(self._call, prompt, items, stats)
+        again = functools.partial(self._call, prompt, items, stats, hold)
         try:
-            return await self._retried(call, len(items), stats.throttled, hold)
+            return await self._retried(first, again, len(items), stats.throttled, hold)
         except GeminiError as error:
             if hold.is_over and self._circuit.is_open() and not isinstance(error, HoldEnded):
                 raise HoldEnded(f"Gemini fails as a whole: {error}") from None
@@ -158,24 +163,35 @@ class ScoringEngine:
 
     async def _retried(
         self,
-        call: Callable[[], Awaitable[Sequence[AnswerOrError]]],
+        first: Callable[[], Awaitable[Sequence[AnswerOrError]]],
+        again: Callable[[], Awaitable[Sequence[AnswerOrError]]],
         accounts: int,
         throttled: ThrottledTime,
         hold: Hold,
     ) -> Sequence[AnswerOrError]:
-        async def attempt() -> Sequence[AnswerOrError]:
+        async def attempt(call: Callable[[], Awaitable[Sequence[AnswerOrError]]]) -> Sequence[AnswerOrError]:
             answers = await self._circuit.attempt(call, throttled, hold)
             if accounts == 1 and isinstance(answers[0], GeminiError) and self._circuit.is_open():
                 raise answers[0]  # so many answers are useless that the account need not be the cause
             return answers
 
         try:
-            return await attempt()  # without tenacity, which takes a tenth of a call's CPU
+            return await attempt(first)  # without tenacity, which takes a tenth of a call's CPU
         except GeminiError as error:
-            return await Backoff(self._circuit, accounts, throttled, hold).retry(error, attempt)
+            backoff = Backoff(self._circuit, accounts, throttled, hold)
+            try:
+                return await backoff.retry(error, functools.partial(attempt, again))
+            except _NoTurn:
+                raise HoldEnded(f"calls were held for {hold.seconds:g} s: {error}") from None
 
-    async def _call(self, prompt: Prompt, items: Sequence[EnrichedChange], stats: CallStats) -> Sequence[AnswerOrError]:
-        event = await self._limiter.acquire(stats.throttled)
+    async def _call(
+        self, prompt: Prompt, items: Sequence[EnrichedChange], stats: CallStats, hold: Hold | None = None
+    ) -> Sequence[AnswerOrError]:
+        """Make a call once the limit allows it. A hold bounds this wait.
+
+        A first attempt has none: its turn comes, and while it waits its thread reads no more than the quota allows.
+        """
+        event = await self._turn(stats.throttled, hold)
         release = self._limiter.failed
         stats.calls += 1
         try:
@@ -196,6 +212,13 @@ class ScoringEngine:
             release()
         stats.generations.append(generation)
         return _read(prompt, items, generation, stats)
+
+    async def _turn(self, throttled: ThrottledTime, hold: Hold | None) -> int:
+        try:
+            async with asyncio.timeout(hold.seconds_left if hold else None):
+                return await self._limiter.acquire(throttled)
+        except TimeoutError:
+            raise _NoTurn from None
 
     async def _generate(self, request: GenerationRequest) -> Generation:
         try:

@@ -26,10 +26,10 @@ from schemas.outcome import ScoringResult
 from tests.fixtures.changes import change, enriched_change
 from tests.fixtures.gemini_transport import FakeTransport, accounts_of, sound_reply
 from transforms.clients.gemini_api import CircuitPolicy, GeminiSettings, Generation, GenerationRequest
-from transforms.errors import ServerFault
+from transforms.errors import QuotaExhausted, ServerFault
 from transforms.score import account_scoring, retries
 from transforms.score.account_scoring import EngineDied
-from transforms.score.score_accounts import ScoreAccounts, _Score, _TryToScore
+from transforms.score.score_accounts import PARKED, ScoreAccounts, _Score, _TryToScore
 from transforms.score.scoring_engine import ScoringEngine, shared_engine
 
 QUICK = CircuitPolicy(
@@ -201,6 +201,26 @@ def test_batches_of_a_bundle_do_not_add_up_their_holds(engines: dict[str, Scorin
     assert step.hold.is_over
     step.start_bundle()
     assert not step.hold.is_over, "the next bundle may wait again"
+
+
+def test_a_quota_that_one_account_meets_parks_that_account(engines: dict[str, ScoringEngine]) -> None:
+    """The other accounts' calls succeed, and the circuit stays closed: the bundle is committed with their scores."""
+
+    async def reply(request: GenerationRequest) -> Generation:
+        if "Company 3" in [name for _, name in accounts_of(request)]:
+            raise QuotaExhausted
+        return await sound_reply(request)
+
+    policy = CircuitPolicy(hold_seconds=0.05, service_failures=10**9)  # as if calls of other bundles succeeded between
+    settings = replace(SETTINGS, outage_deadline_seconds=3_600.0, circuit=policy)
+    engines["it"] = ScoringEngine(settings, FakeTransport(reply))
+    step = _step(engines["it"])
+    step.start_bundle()
+    *scored, parked = sorted(step.process(BATCH), key=lambda output: isinstance(output, TaggedOutput))
+    assert [bool(output.scored) for output in scored] == [True] * 4
+    assert parked.tag == PARKED
+    assert parked.value[1].change == BATCH[2].change
+    assert not engines["it"]._circuit.is_open()
 
 
 def test_without_parking_changes_are_given_up_when_the_hold_ends(engines: dict[str, ScoringEngine]) -> None:

@@ -10,16 +10,20 @@ import pytest
 from schemas.failures import ErrorClass
 from tests.fixtures.changes import enriched_change
 from tests.fixtures.gemini_transport import FakeTransport, Reply, accounts_of, generation, sound_reply
+from tests.fixtures.waiting import wait_until
 from transforms.clients.gemini_api import CircuitPolicy, GeminiSettings, Generation, GenerationRequest
 from transforms.clients.hold import Hold
 from transforms.errors import (
     AccessRefused,
     BlockedPrompt,
+    ConnectionLost,
     GeminiError,
     GeminiTimeout,
+    HoldEnded,
     MissingScore,
     OutputTruncated,
     QuotaExhausted,
+    ServerFault,
     Unauthenticated,
 )
 from transforms.score.account_scoring import split_calls
@@ -181,6 +185,92 @@ def test_quota_lowers_the_number_of_calls_at_once(start: Start) -> None:
     assert all(isinstance(answer, Answered) for answer in _score(engine, stats, accounts_per_call=1))
     assert stats.failures[QuotaExhausted] >= 8
     assert stats.throttled.seconds > 0
+
+
+def test_a_quota_that_one_call_meets_is_held_though_others_succeed(start: Start) -> None:
+    """The circuit stays closed; the call is held for the bundle's hold, and not for the outage deadline."""
+
+    async def reply(request: GenerationRequest) -> Generation:
+        if "Company 1" in [name for _, name in accounts_of(request)]:
+            raise QuotaExhausted
+        return await sound_reply(request)
+
+    others_succeed = CircuitPolicy(service_failures=1_000)
+    engine, _ = start(reply, outage_deadline_seconds=3_600.0, circuit=others_succeed)
+    hold = Hold(0.2)
+    answers = _score(engine, accounts_per_call=1, hold=hold)
+    assert hold.is_over
+    assert not engine._circuit.is_open()
+    assert [type(answer) for answer in answers] == [Answered, HoldEnded, *[Answered] * 8]
+
+
+def test_a_retry_after_does_not_outlast_the_hold(start: Start) -> None:
+    """The server may ask for two minutes; a bundle with paid answers does not wait for them."""
+
+    async def reply(request: GenerationRequest) -> Generation:
+        if "Company 1" in [name for _, name in accounts_of(request)]:
+            raise QuotaExhausted(retry_after_seconds=100_000)
+        return await sound_reply(request)
+
+    engine, transport = start(reply, outage_deadline_seconds=3_600.0)
+    answers = _score(engine, accounts_per_call=1, hold=Hold(0.2))
+    assert [type(answer) for answer in answers] == [Answered, HoldEnded, *[Answered] * 8]
+    assert len(transport.requests) <= 10 + 1, "one more attempt when the hold ends"
+
+
+@pytest.mark.parametrize("error", [AccessRefused(403), Unauthenticated("401"), ServerFault(503), ConnectionLost("x")])
+def test_any_failure_of_the_service_begins_the_hold(start: Start, error: GeminiError) -> None:
+    """A lone account is then held for no longer than its bundle, whatever the circuit does."""
+
+    async def reply(request: GenerationRequest) -> Generation:
+        if "Company 1" in [name for _, name in accounts_of(request)]:
+            raise error
+        return await sound_reply(request)
+
+    engine, _ = start(reply, outage_deadline_seconds=3_600.0, circuit=CircuitPolicy(service_failures=1_000))
+    hold = Hold(0.0)
+    answers = _score(engine, accounts_per_call=1, hold=hold)
+    assert hold.has_begun
+    assert [type(answer) for answer in answers] == [Answered, HoldEnded, *[Answered] * 8]
+
+
+def test_an_account_that_fails_its_call_is_found_after_the_hold(start: Start) -> None:
+    """Of several accounts one may be the cause of a server fault: the others are scored, and not parked with it."""
+
+    async def reply(request: GenerationRequest) -> Generation:
+        if "Company 1" in [name for _, name in accounts_of(request)]:
+            raise ServerFault(500)
+        return await sound_reply(request)
+
+    engine, _ = start(reply, outage_deadline_seconds=3_600.0, circuit=CircuitPolicy(service_failures=1_000))
+    answers = _score(engine, accounts_per_call=5, hold=Hold(0.0))
+    assert [type(answer) for answer in answers] == [Answered, HoldEnded, *[Answered] * 8]
+
+
+def test_a_refused_call_waits_for_its_turn_until_its_hold_ends(start: Start) -> None:
+    """Its retry is behind others in the queue of the limit; the circuit does not count a call that was not made."""
+    may_refuse, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def reply(request: GenerationRequest) -> Generation:
+        if "Company 1" in [name for _, name in accounts_of(request)]:
+            await may_refuse.wait()
+            raise QuotaExhausted
+        await may_answer.wait()
+        return await sound_reply(request)
+
+    policy = CircuitPolicy(service_failures=2)
+    engine, transport = start(reply, max_calls_in_flight=1, outage_deadline_seconds=3_600.0, circuit=policy)
+    refused = engine.submit([[BATCH[1]]], CallStats(), Hold(0.1))
+    wait_until(lambda: transport.in_flight)
+    slow = engine.submit([[BATCH[2]]], CallStats(), Hold(0.0))
+    wait_until(lambda: engine._limiter._waiting)
+    engine._loop.call_soon_threadsafe(may_refuse.set)
+    ((answer,),) = refused.result(timeout=120)
+    assert isinstance(answer, HoldEnded)
+    assert not engine._circuit.is_open()
+    engine._loop.call_soon_threadsafe(may_answer.set)
+    assert isinstance(slow.result(timeout=120)[0][0], Answered)
+    assert len(transport.requests) == 2
 
 
 def test_a_prompt_over_the_limit_is_never_sent(start: Start) -> None:

@@ -18,6 +18,8 @@ from pipeline.graph import build_graph, read_messages
 
 _MAIN_OUTPUTS: Final = frozenset({"None", "main"})
 _EXAMPLE_OPTIONS: Final = ("--streaming", "--project=my-project")
+_MORE_STEPS: Final = ("--shadow_prompt=v1", "--daily_token_budget=1000000")
+"""Options that add steps to the graph, or state."""
 
 _DOCUMENT: Final = """\
 # The job graph
@@ -46,6 +48,21 @@ computed from the graph; the stages of a job on Dataflow were not seen.
 | stage begins with | steps in it |
 |---|---|
 {stages}
+
+## With a shadow and a budget
+
+`--shadow_model` or `--shadow_prompt` adds two steps, `--daily_token_budget` adds state to *Keep to budget*. Shadows are
+scored in a stage of their own.
+
+```mermaid
+{full_graph}
+```
+
+{full_steps} steps, which hold {full_transforms} transforms.
+
+| stage begins with | steps in it |
+|---|---|
+{full_stages}
 """
 
 
@@ -146,15 +163,20 @@ def mermaid(proto: Any) -> str:
 
 
 def document() -> str:
-    """Return the documentation page with the graph of the default options."""
-    proto = pipeline_proto(PipelineOptions([*_EXAMPLE_OPTIONS]))
+    """Return the documentation page with the graph of the default options, and with all steps that options add."""
+    plain = _described(pipeline_proto(PipelineOptions([*_EXAMPLE_OPTIONS])))
+    full = _described(pipeline_proto(PipelineOptions([*_EXAMPLE_OPTIONS, *_MORE_STEPS])))
+    return _DOCUMENT.format(**plain, **{f"full_{name}": value for name, value in full.items()})
+
+
+def _described(proto: Any) -> dict[str, str | int]:
     steps = top_steps(proto)
-    return _DOCUMENT.format(
-        graph=mermaid(proto),
-        steps=len(steps),
-        transforms=sum(1 for step in steps for _ in leaves(proto, step)),
-        stages="\n".join(f"| {begin} | {', '.join(of)} |" for begin, of in fused_stages(proto).items()),
-    )
+    return {
+        "graph": mermaid(proto),
+        "steps": len(steps),
+        "transforms": sum(1 for step in steps for _ in leaves(proto, step)),
+        "stages": "\n".join(f"| {begin} | {', '.join(of)} |" for begin, of in fused_stages(proto).items()),
+    }
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 import datetime as dt
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
+import msgspec
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from schemas.change_event import AccountChange
-from schemas.record import ValidatedModel
+from schemas.record import Record, ValidatedModel
 from schemas.salesforce_ids import AccountId
 
 
@@ -106,10 +108,51 @@ class AccountContext(ValidatedModel):
 
 @dataclass(frozen=True)
 class EnrichedChange:
-    """A change and the context of its account; the steps between which it travels are fused."""
+    """A change and the context of its account."""
 
     change: AccountChange
     context: AccountContext
+
+
+class EnrichedRecord(Record, frozen=True):
+    """An enriched change as it travels between steps that are not fused.
+
+    Attributes:
+        change: The change.
+        context: Its account's context as JSON.
+    """
+
+    change: AccountChange
+    context: str
+
+    @classmethod
+    def of(cls, item: EnrichedChange) -> "EnrichedRecord":
+        """Return the change as it travels."""
+        return cls(change=item.change, context=context_to_json(item.context))
+
+    def enriched(self) -> EnrichedChange:
+        """Return the change as it is scored."""
+        return EnrichedChange(change=self.change, context=context_from_json(self.context))
+
+
+_CONTEXT_FIELDS: Final = frozenset(AccountContext.model_fields)
+
+
+def context_to_json(context: AccountContext) -> str:
+    """Return a context as JSON, without empty values; equal contexts have equal JSON."""
+    return context.model_dump_json(exclude_none=True)
+
+
+def context_from_json(document: str) -> AccountContext:
+    """Return a context from its JSON, whichever release wrote it: what only a newer one knows is left out.
+
+    Raises:
+        msgspec.DecodeError: It is not JSON.
+        pydantic.ValidationError: It is not a context.
+    """
+    context = msgspec.json.decode(document)
+    known = {name: value for name, value in context.items() if name in _CONTEXT_FIELDS}
+    return AccountContext.model_validate_json(document if known == context else msgspec.json.encode(known))
 
 
 def context_hash(context: AccountContext) -> str:

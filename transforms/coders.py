@@ -6,6 +6,7 @@ import apache_beam as beam
 import msgspec
 from apache_beam.coders import registry
 
+from schemas.account_context import EnrichedChange, EnrichedRecord
 from schemas.change_event import AccountChange, SourceMessage, UnnamedChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoredChange, ScoringResult
@@ -61,6 +62,46 @@ class RecordCoder(beam.coders.Coder):
         return hash(self.model)
 
 
+class EnrichedChangeCoder(beam.coders.Coder):
+    """Coder of a change with its context: that of its record."""
+
+    def encode(self, value: EnrichedChange) -> bytes:
+        """Return the JSON of the change's record."""
+        return _ENRICHED.encode(EnrichedRecord.of(value))
+
+    def decode(self, encoded: bytes) -> EnrichedChange:
+        """Return the change; fields that are unknown are ignored, and missing ones get their defaults.
+
+        Raises:
+            msgspec.DecodeError: The bytes are not such a record.
+            pydantic.ValidationError: The context in it is none.
+        """
+        record: EnrichedRecord = _ENRICHED.decode(encoded)
+        return record.enriched()
+
+    def is_deterministic(self) -> bool:
+        """Equal values have equal bytes."""
+        return True
+
+    def to_type_hint(self) -> type[EnrichedChange]:
+        """The class."""
+        return EnrichedChange
+
+    @classmethod
+    def from_type_hint(cls, _typehint: type[EnrichedChange], _registry: Any) -> "EnrichedChangeCoder":
+        """Return the coder."""
+        return cls()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EnrichedChangeCoder)
+
+    def __hash__(self) -> int:
+        return hash(EnrichedChangeCoder)
+
+
+_ENRICHED: Final = RecordCoder(EnrichedRecord)
+
+
 def _with_standard_base64(document: Any) -> Any:
     """Return a document whose messages have their payloads in standard base64.
 
@@ -85,3 +126,4 @@ def _standard_message(source: Any) -> Any:
 # The graph imports this module, so that every step which declares one of these models has its coder.
 for _model in (AccountChange, UnnamedChange, DeadLetter, Outcome, Score, ScoredChange, ScoringResult):
     registry.register_coder(_model, RecordCoder)
+registry.register_coder(EnrichedChange, EnrichedChangeCoder)

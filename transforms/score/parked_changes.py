@@ -3,15 +3,10 @@
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
-from typing import Final
 
-import msgspec
-
-from schemas.account_context import AccountContext, EnrichedChange
+from schemas.account_context import EnrichedChange, context_from_json, context_to_json
 from schemas.change_event import AccountChange
 from schemas.record import Record
-
-_CONTEXT_FIELDS: Final = frozenset(AccountContext.model_fields)
 
 
 class ParkedChange(Record, frozen=True):
@@ -30,15 +25,11 @@ class ParkedChange(Record, frozen=True):
     @classmethod
     def of(cls, item: EnrichedChange, failed_at: float) -> "ParkedChange":
         """Return the change as it is kept."""
-        return cls(change=item.change, context=item.context.model_dump_json(), failed_at=failed_at)
+        return cls(change=item.change, context=context_to_json(item.context), failed_at=failed_at)
 
     def enriched(self) -> EnrichedChange:
         """Return the change as it is scored; parts of the context that only a newer release knows are left out."""
-        context = msgspec.json.decode(self.context)
-        known = {name: value for name, value in context.items() if name in _CONTEXT_FIELDS}
-        return EnrichedChange(
-            change=self.change, context=AccountContext.model_validate_json(msgspec.json.encode(known))
-        )
+        return EnrichedChange(change=self.change, context=context_from_json(self.context))
 
 
 def parking_key(batch: Sequence[EnrichedChange]) -> str:

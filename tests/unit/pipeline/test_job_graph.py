@@ -1,15 +1,22 @@
 """The picture of the job graph is the graph."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pytest
+from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.config.options import config_from
+from pipeline.graph import build_backfill
 from pipeline.job_graph import document, edges, fused_stages, mermaid, pipeline_proto
+from tests.fixtures.kept_coders import kept_coders, pickles
 
 PAGE = Path(__file__).parents[3] / "docs" / "job-graph.md"
+OPTIONS = ("--streaming", "--project=my-project")
 
 
 class _Halves(beam.DoFn):
@@ -55,6 +62,49 @@ def test_stages_begin_where_elements_are_grouped() -> None:
         "Reshuffle of Count": ["Count", "Part", "Merge", "Key"],  # Beam's Create has a Reshuffle
         "state of Batch": ["Batch"],
     }
+
+
+def _backfill() -> Any:
+    options = PipelineOptions([*OPTIONS[1:], "--shadow_prompt=v1"])
+    pipeline = beam.Pipeline(options=options)
+    messages = pipeline | beam.Impulse() | beam.Map(lambda _: PubsubMessage(b"x", {})).with_output_types(PubsubMessage)
+    build_backfill(messages, config_from(options))
+    return pipeline.to_runner_api()
+
+
+def _streaming(*options: str) -> Callable[[], Any]:
+    return partial(pipeline_proto, PipelineOptions([*OPTIONS, *options]))
+
+
+GRAPHS: Mapping[str, Callable[[], Any]] = {
+    "plain": _streaming(),
+    "with a shadow": _streaming("--shadow_prompt=v1"),
+    "with a budget, whose accounts wait": _streaming("--daily_token_budget=1", "--budget_action=wait"),
+    "with a budget, whose accounts are given up": _streaming("--daily_token_budget=1", "--budget_action=dead_letter"),
+    "bounded": _backfill,
+}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_nothing_that_a_job_keeps_is_a_pickle(graph: str) -> None:
+    """Neither a shuffle nor a state: a class with a new field could not read it after an update, for ever."""
+    proto = GRAPHS[graph]()
+    assert pickles(proto) == {}
+    kept = kept_coders(proto)
+    assert any(place.endswith("/GroupByKey") for place in kept)
+    assert any("RecordCoder" in coder for coder in kept.values())
+    if graph == "with a shadow":
+        shuffled = kept["Score shadows/Part from scores/ReshufflePerKey/GroupByKey"]
+        assert "ListCoder[EnrichedChangeCoder]" in shuffled
+
+
+def test_a_pickle_in_a_shuffle_is_found() -> None:
+    """A class without a registered coder is one."""
+    pipeline = beam.Pipeline()
+    items = pipeline | beam.Impulse() | beam.Map(lambda _: Path("x")).with_output_types(list[Path])
+    _ = items | "Part" >> beam.Reshuffle()
+    (place,) = pickles(pipeline.to_runner_api())
+    assert place == "Part/ReshufflePerKey/GroupByKey"
 
 
 def test_no_call_to_a_service_stands_behind_shared_state() -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import msgspec
@@ -12,15 +13,16 @@ from apache_beam.coders import Coder, registry
 from apache_beam.runners.pipeline_context import PipelineContext
 
 import transforms.find.remember_accounts  # noqa: F401 - registers the coders of that stage
+from schemas.account_context import EnrichedChange
 from schemas.change_event import AccountChange, SourceMessage, UnnamedChange
 from schemas.dead_letter import DeadLetter
 from schemas.outcome import Outcome, ScoredChange, ScoringResult
 from schemas.record import Record
 from schemas.score import Score
-from tests.fixtures.changes import change
+from tests.fixtures.changes import change, enriched_change
 from transforms.coalesce.account_state import AccountState
 from transforms.coalesce.coalescing import merged_change
-from transforms.coders import RecordCoder
+from transforms.coders import EnrichedChangeCoder, RecordCoder
 from transforms.find.sightings import Sighting, Wanted
 from transforms.record_changes import ValueKind
 
@@ -48,6 +50,35 @@ def test_equal_values_have_equal_bytes() -> None:
 def test_beam_finds_the_coder_of_each_model(model: type[Record]) -> None:
     """A step that declares a model gets our coder."""
     assert isinstance(registry.get_coder(model), RecordCoder)
+
+
+def test_a_change_with_its_context_travels_as_a_record() -> None:
+    """A list of them, as steps hand them on, is equal after encoding and decoding; equal ones have equal bytes."""
+    coder = registry.get_coder(list[EnrichedChange])
+    items = [enriched_change(1), enriched_change(2)]
+    assert coder.decode(coder.encode(items)) == items
+    assert coder.encode([enriched_change(1)]) == coder.encode(items[:1])
+    assert pickle.loads(pickle.dumps(EnrichedChangeCoder())) == EnrichedChangeCoder()  # noqa: S301 - our own bytes
+    context = PipelineContext()
+    assert Coder.from_runner_api(coder.to_runner_api(context), context) == coder
+
+
+def test_a_context_of_another_release_is_read() -> None:
+    """What only a newer release knows is left out at any depth; what an older one did not write gets its default."""
+    item = enriched_change(1)
+    written = json.loads(EnrichedChangeCoder().encode(item))
+    context = json.loads(written["context"])
+    newer = context | {"tasks": [{"a": 1}], "profile": context["profile"] | {"mood": "good"}}
+    newer["opportunities"] = [one | {"added": None} for one in context["opportunities"]]
+    older = {"profile": {name: context["profile"][name] for name in ("account_id", "name", "modified_at")}}
+    assert _with_context(written | {"added": 1}, newer) == item
+    least = _with_context(written, older).context
+    assert (least.profile.industry, least.opportunities, least.calls) == (None, (), ())
+    assert least.profile.name == item.context.profile.name
+
+
+def _with_context(written: dict[str, Any], context: dict[str, Any]) -> EnrichedChange:
+    return EnrichedChangeCoder().decode(json.dumps(written | {"context": json.dumps(context)}).encode())
 
 
 def test_a_coder_can_be_sent_to_a_worker() -> None:

@@ -99,7 +99,9 @@ def score_changes(
     known = looked_up.enriched | "Skip unchanged contexts" >> SkipUnchangedContexts(
         project, dataset, version, config.gemini, config.unchanged_lookback, config.outage
     )
-    scored = known.changed | "Score accounts" >> scoring(config, config.gemini, config.price)
+    # Paid answers must not wait, uncommitted, for the queries of the next batch of their bundle.
+    changed = known.changed | "Reshuffle changed contexts" >> beam.Reshuffle()
+    scored = changed | "Score accounts" >> scoring(config, config.gemini, config.price)
     results = (
         [scored, known.carried, living.tombstones, gone.tombstones]
         | "All results" >> beam.Flatten().with_output_types(ScoringResult)

@@ -39,11 +39,13 @@ not the main output.
 
 A runner fuses steps into stages: what is fused runs in one work item, and is repeated together. A stage begins where
 elements are grouped by key: at a Reshuffle, and before a step with state, whose keys are worked on one work item at a
-time. So no call to a service stands behind a key that many share: batches are looked up and scored side by side, and
-what was paid for is not repeated when a row can't be written. The state of *Score accounts* has what an outage of
-Gemini left, under a key for each batch ([ADR 012](adr/012-gemini-outage-parks-changes.md)). Steps behind a Flatten are
-in each of the stages that feed it. A step with state is in two: what makes its keys is in the one before. This is
-computed from the graph; the stages of a job on Dataflow were not seen.
+time. No call to a service stands behind a key that many share: batches are looked up and scored side by side, and
+what was paid for is not repeated when a row can't be written. Nothing that waits for BigQuery is in a stage with
+*Score accounts*, so that paid answers are committed without it ([ADR 014](adr/014-batches-are-sharded-by-event.md)).
+The state of *Score accounts* has what an outage of Gemini left, under a key for each batch ([ADR
+012](adr/012-gemini-outage-parks-changes.md)). Steps behind a Flatten are in each of the stages that feed it. A step
+with state is in two: what makes its keys is in the one before. This is computed from the graph; the stages of a job
+on Dataflow were not seen.
 
 | stage begins with | steps in it |
 |---|---|

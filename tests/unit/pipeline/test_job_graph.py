@@ -16,6 +16,7 @@ from pipeline.job_graph import document, edges, fused_stages, mermaid, pipeline_
 from tests.fixtures.kept_coders import kept_coders, pickles
 
 PAGE = Path(__file__).parents[3] / "docs" / "job-graph.md"
+CONTEXTS = "Reshuffle of Batch accounts"
 OPTIONS = ("--streaming", "--project=my-project")
 
 
@@ -116,8 +117,20 @@ def test_no_call_to_a_service_stands_behind_shared_state() -> None:
     calling = {"Reread gaps", "Add account context", "Skip unchanged contexts", "Score accounts"}
     assert {begin for begin, steps in stages.items() if calling & set(steps)} == {
         "Reshuffle of Batch accounts",
+        "Reshuffle changed contexts",
         "state of Score accounts",
     }
     assert stages["state of Score accounts"] == ["Score accounts", "All results", "Reshuffle results"]
-    assert calling <= set(stages["Reshuffle of Batch accounts"])
-    assert "Write scores" not in stages["Reshuffle of Batch accounts"]
+    assert calling - {"Score accounts"} <= set(stages["Reshuffle of Batch accounts"])
+    assert "Score accounts" in stages["Reshuffle changed contexts"]
+    assert not {"Write scores", "Write dead letters"} & {*stages["Reshuffle changed contexts"], *stages[CONTEXTS]}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_nothing_that_waits_for_bigquery_is_fused_with_scoring(graph: str) -> None:
+    """Answers that are paid for are committed before the next batch waits for its context or for an insert."""
+    stages = fused_stages(GRAPHS[graph]())
+    waiting = {"Reread gaps", "Add account context", "Skip unchanged contexts", "Write scores", "Write dead letters"}
+    scoring = [set(steps) for steps in stages.values() if "Score accounts" in steps]
+    assert scoring
+    assert not any(waiting & steps for steps in scoring)

@@ -87,7 +87,7 @@ def account_changes(
         event = whole.event
     header = event.header
     trace_id = _trace_id(source.attributes)
-    fields = None if naming is None else field_changes(event)
+    fields = whole.fields if whole else None if naming is None else field_changes(event)
     records: dict[str, ParsedRecord] = {}
     for record_id in header.record_ids:
         own = whole.message([record_id]) if whole else source

@@ -30,8 +30,14 @@ MAX_BRACKETS: Final = 2 * MAX_OBJECTS
 MAX_SCHEMA_OBJECTS: Final = 20_000
 """Objects and lists in an Avro schema that an event brings: about three for each field."""
 
-MAX_NARROWED_BYTES: Final = 32_000_000
-"""Of the events that a message's changes carry, narrowed to each of its records (docs/adr/056)."""
+MAX_NARROWED_BYTES: Final = 64_000_000
+"""Of a message's changes, as JSON, where each has its event narrowed to its record (docs/adr/056).
+
+50,000 of a field or two have as many. Dataflow refuses to commit what is above some 180 MB.
+"""
+
+MAX_ATTRIBUTE_BYTES: Final = 4_000_000
+"""Of attributes, as JSON, in all changes of a message; beyond, a change carries the needed ones alone."""
 
 MAX_COPIED_BYTES: Final = 10_000_000
 """Of one message's unreadable events together, as copies of the message."""

@@ -3,11 +3,12 @@
 That dead letter has the whole message byte for byte, and the attribute `event_in_message` with the event's number: a
 replay publishes both, and then only that event is read, so that none of the others is scored again; see docs/adr/056.
 Where the copies of the message would become too many bytes, or Pub/Sub takes no further attribute, each has its own
-event alone.
+event alone, with the schema and the attributes of the message as long as their copies are few bytes.
 """
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import dataclass
 from dataclasses import replace as replace_field
 from typing import Any, Final
 
@@ -23,7 +24,13 @@ from transforms.parse.event_decoding import DecodedEvent
 from transforms.parse.event_validation import CONSTANT, validate_event, with_ids_of_text
 from transforms.parse.limits import MAX_COPIED_BYTES
 from transforms.parse.message_text import UnreadablePart
-from transforms.parse.narrowed_events import EVENT_IN_MESSAGE, Room, without_encoding
+from transforms.parse.narrowed_events import (
+    EVENT_IN_MESSAGE,
+    Room,
+    attribute_bytes,
+    with_needed_attributes,
+    without_encoding,
+)
 from transforms.parse.unusable_values import write_json
 
 _MAX_DIGITS: Final = 6
@@ -102,9 +109,10 @@ def parse_parts(
         if chosen is None or number == chosen
     }
     refused = sum(isinstance(records, RefusedEvent) for records in found.values())
-    is_copied = refused * len(source.payload) <= MAX_COPIED_BYTES
+    is_copied = refused * (len(source.payload) + attribute_bytes(source.attributes)) <= MAX_COPIED_BYTES
+    copies = _Copies(source, room)
     return [
-        [_refusal(source, number, parts[number - 1], records, is_copied=is_copied)]
+        [_refusal(copies, number, parts[number - 1], records, is_copied=is_copied)]
         if isinstance(records, RefusedEvent)
         else records
         for number, records in found.items()
@@ -135,21 +143,46 @@ def _records(
         return error
 
 
-def _refusal(
-    source: SourceMessage, number: int, part: MessagePart, error: RefusedEvent, *, is_copied: bool
-) -> ParsedRecord:
+@dataclass
+class _Copies:
+    """The message whose parts are refused, and what those that have their own event may still copy of it."""
+
+    source: SourceMessage
+    room: Room
+    schema_bytes_left: int = MAX_COPIED_BYTES
+
+    def without_bytes(self) -> SourceMessage:
+        """Return the message's attributes, the needed ones alone if there is no room for all."""
+        size = attribute_bytes(self.source.attributes)
+        if size > self.room.attribute_bytes_left:
+            return without_encoding(with_needed_attributes(self.source))
+        self.room.attribute_bytes_left -= size
+        return without_encoding(self.source)
+
+    def takes_schema(self, document: Any) -> bool:
+        """Take a schema off, if there is room for it; after one that does not fit, there is none for others."""
+        if self.schema_bytes_left:
+            self.schema_bytes_left = max(self.schema_bytes_left - len(write_json({"schema": document})), 0)
+        return self.schema_bytes_left > 0
+
+
+def _refusal(copies: _Copies, number: int, part: MessagePart, error: RefusedEvent, *, is_copied: bool) -> ParsedRecord:
+    source = copies.source
     numbered = source.attributes | {EVENT_IN_MESSAGE: str(number)}
     if is_copied and fits_message(source.payload, numbered):
         return message_refusal(replace(source, attributes=numbered), error, number)
-    return message_refusal(replace(without_encoding(source), payload=_text(part)), error)
+    return message_refusal(replace(copies.without_bytes(), payload=_text(part, copies)), error)
 
 
-def _text(part: MessagePart) -> bytes:
-    """Return an event as a message of its own, with the schema that its envelopes name."""
+def _text(part: MessagePart, copies: _Copies) -> bytes:
+    """Return an event as a message of its own, with the schema that its envelopes name, if there is room for it."""
     if isinstance(part, UnreadablePart):
         return part.text
     event = {"ChangeEventHeader": part.header, **part.body, **part.unusable} | (
         {"_ObjectType": ""} if part.null_is_unset else {}
     )
-    schema = {"schema": part.schema.sent and part.schema.sent.document, "schemaId": part.schema.schema_id}
+    sent = part.schema.sent and part.schema.sent.document
+    if sent is not None and not copies.takes_schema(sent):
+        sent = None
+    schema = {"schema": sent, "schemaId": part.schema.schema_id}
     return write_json({name: value for name, value in schema.items() if value is not None} | {"payload": event})

@@ -6,10 +6,11 @@ event id. It is written as Salesforce's payload, without envelopes, its field bi
 docs/adr/056.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import msgspec
 import orjson
 from msgspec.structs import replace
 from pydantic.alias_generators import to_camel
@@ -23,8 +24,10 @@ from schemas.change_event import (
     ChangeType,
     SourceMessage,
 )
+from schemas.dead_letter import REPLAY_ATTRIBUTES
 from transforms.errors import MessageTooLarge
-from transforms.parse.limits import MAX_NARROWED_BYTES
+from transforms.parse.field_changes import FieldChanges, field_changes
+from transforms.parse.limits import MAX_ATTRIBUTE_BYTES, MAX_NARROWED_BYTES
 from transforms.parse.unusable_values import write_json
 
 EVENT_IN_MESSAGE: Final = "event_in_message"
@@ -36,16 +39,26 @@ _OF_THE_BYTES: Final = frozenset(
 )
 """What describes the bytes of the whole message, and is not true of a narrowed event."""
 
+NEEDED_ATTRIBUTES: Final = frozenset({"traceparent", "googclient_traceparent"}) | REPLAY_ATTRIBUTES
+"""Those that the pipeline and a replay read: they are carried however many records a message has."""
+
+_NEEDED_LENGTH: Final = 128
+"""Characters of such a value; a longer one is nothing that the pipeline reads to its end."""
+
 _ID_BYTES: Final = 20
+_CHANGE_BYTES: Final = 500
+"""Of a change as JSON, besides what is counted: the names of its fields, ids and times."""
+
 _NAMES: Final = {name: to_camel(name) for name in ChangeEventHeader.model_fields if name != "record_ids"}
 
 
 @dataclass
 class Room:
-    """What the changes of one message may still carry: records, and bytes of narrowed events."""
+    """What the changes of one message may still carry: records, and bytes of JSON."""
 
     records_left: int = MAX_RECORD_IDS
     bytes_left: int = MAX_NARROWED_BYTES
+    attribute_bytes_left: int = MAX_ATTRIBUTE_BYTES
 
 
 @dataclass(frozen=True)
@@ -55,28 +68,36 @@ class NarrowedEvent:
     event: ChangeEvent
     """What is said of each record."""
 
+    fields: FieldChanges | None
+    """None if its entity does not count."""
+
     head: bytes
     tail: bytes
     source: SourceMessage
-    """The whole message."""
+    """The whole message, with the attributes that are carried."""
 
     @classmethod
-    def of(cls, event: ChangeEvent, source: SourceMessage) -> Self:
+    def of(cls, event: ChangeEvent, source: SourceMessage, *, counts: bool) -> Self:
         """Return the event of a message; `message` narrows it."""
         header = {key: value for name, key in _NAMES.items() if (value := getattr(event.header, name)) is not None}
         mark = {"_ObjectType": f"{event.header.entity_name}ChangeEvent"} if event.null_is_unset else {}
         fields = {**event.body, **event.unusable, **mark}
         tail = b",%b%b" % (orjson.dumps(header)[1:], b",%b" % write_json(fields)[1:] if fields else b"}")
-        return cls(event, b'{"ChangeEventHeader":{"recordIds":', tail, without_encoding(source))
+        changes = field_changes(event) if counts else None
+        return cls(event, changes, b'{"ChangeEventHeader":{"recordIds":', tail, source)
 
     def message(self, record_ids: Collection[str]) -> SourceMessage:
         """Return the message of some of the event's records."""
         return replace(self.source, payload=self.head + orjson.dumps(list(record_ids)) + self.tail)
 
     @property
-    def total_bytes(self) -> int:
-        """Of the narrowed events of all of its records."""
-        return len(self.event.header.record_ids) * (len(self.head) + len(self.tail) + _ID_BYTES)
+    def change_bytes(self) -> int:
+        """Of the change of one of its records as JSON, attributes apart: its payload is base64 there."""
+        header = self.event.header
+        names = (header.entity_name, header.change_type, header.change_origin, self.source.message_id)
+        payload = len(self.head) + len(self.tail) + _ID_BYTES
+        said = len(msgspec.json.encode((names, header.transaction_key, header.sequence_number, self.fields)))
+        return _CHANGE_BYTES + said + 4 * (payload // 3 + 1)
 
 
 def narrowed(event: ChangeEvent, source: SourceMessage, account_fields: AccountFields, room: Room) -> NarrowedEvent:
@@ -84,19 +105,29 @@ def narrowed(event: ChangeEvent, source: SourceMessage, account_fields: AccountF
 
     If there is no room for its values, they are left out and their fields are changed to unknown values; if there is
     none for its fields' names either, it is a gap, as Salesforce makes of an event above 1 MB. In both cases the record
-    is read again, so that nothing but what the event itself says is lost.
+    is read again, so that nothing but what the event itself says is lost. If there is no room for all attributes, the
+    needed ones are carried.
 
     Raises:
         MessageTooLarge: The message has too many records, or no room is left for their gaps.
     """
-    room.records_left -= len(event.header.record_ids)
+    count = len(event.header.record_ids)
+    room.records_left -= count
     if room.records_left < 0:
         raise MessageTooLarge(f"more than {MAX_RECORD_IDS:,} record ids in one message: publish fewer in each")
-    naming = spelled(account_fields.get(event.header.entity_name, ()), event.body)
+    source, attributes = without_encoding(source), 0
+    if count * attribute_bytes(source.attributes) <= room.attribute_bytes_left:
+        room.attribute_bytes_left -= count * attribute_bytes(source.attributes)
+    else:
+        source = with_needed_attributes(source)
+        attributes = attribute_bytes(source.attributes)
+    entity = event.header.entity_name
+    naming = spelled(account_fields.get(entity, ()), event.body)
     for lighter in (_as_it_is, _without_values, _as_gap):
-        found = NarrowedEvent.of(lighter(event, naming), source)
-        if found.total_bytes <= room.bytes_left:
-            room.bytes_left -= found.total_bytes
+        found = NarrowedEvent.of(lighter(event, naming), source, counts=entity in account_fields)
+        total = count * (found.change_bytes + attributes)
+        if total <= room.bytes_left:
+            room.bytes_left -= total
             return found
     raise MessageTooLarge("events too large for so many records: publish fewer events in one message")
 
@@ -133,3 +164,14 @@ def without_encoding(source: SourceMessage) -> SourceMessage:
         return source
     kept = {name: value for name, value in source.attributes.items() if name.lower() not in _OF_THE_BYTES}
     return replace(source, attributes=kept)
+
+
+def with_needed_attributes(source: SourceMessage) -> SourceMessage:
+    """Return a message with those attributes alone that the pipeline or a replay reads."""
+    kept = {name: value[:_NEEDED_LENGTH] for name, value in source.attributes.items() if name in NEEDED_ATTRIBUTES}
+    return replace(source, attributes=kept)
+
+
+def attribute_bytes(attributes: Mapping[str, str]) -> int:
+    """Return the size of attributes as JSON."""
+    return len(msgspec.json.encode(attributes)) if attributes else 0

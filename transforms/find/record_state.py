@@ -8,12 +8,15 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from schemas.record import Record
+from schemas.record import Record, to_json
 from transforms.find.account_memory import NEW_RECORD, RecordMemory
 from transforms.find.sightings import Question, Sighting, Wanted, answer
 
 MAX_WAITING: Final = 16
 """Questions of one record; a further one is looked up at once."""
+
+MAX_QUESTION_BYTES: Final = 128 * 1024
+"""Of a question that waits, as JSON; a larger one is looked up at once, so that a state has 2 MB at most."""
 
 
 class RecordState(Record, frozen=True, kw_only=True):
@@ -43,7 +46,7 @@ def take(state: RecordState, record_id: str, sighting: Sighting, *, waits: bool)
         for asked in state.waiting:
             _sort(asked, answer(asked, record_id, memory), waiting, answers, can_wait=True)
     if sighting.asks:
-        can_wait = waits and len(waiting) < MAX_WAITING
+        can_wait = waits and len(waiting) < MAX_WAITING and len(to_json(sighting.asks)) <= MAX_QUESTION_BYTES
         _sort(sighting.asks, answer(sighting.asks, record_id, memory), waiting, answers, can_wait=can_wait)
     after = RecordState(memory=memory, waiting=tuple(waiting))
     return (state if after == state else after), answers

@@ -1,14 +1,17 @@
 """The state of one record: questions wait for an answer, in bounds, and are never lost."""
 
+from itertools import count
+
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.change_event import AccountChange, UnnamedChange
+from schemas.change_event import AccountChange, SourceMessage, UnnamedChange
 from schemas.record import to_json
 from tests.fixtures.changes import ACCOUNT_FIELDS, account_id
 from tests.fixtures.related_records import CONTACT, moved, named, unnamed
 from transforms.coders import RecordCoder
-from transforms.find.record_state import MAX_WAITING, NEW_STATE, RecordState, end_wait, take
+from transforms.find.record_state import MAX_QUESTION_BYTES, MAX_WAITING, NEW_STATE, RecordState, end_wait, take
 from transforms.find.sightings import Wanted, sightings
 
 
@@ -65,6 +68,24 @@ def test_questions_wait_in_bounds() -> None:
     assert (len(state.waiting), len(answers)) == (MAX_WAITING, 3)
     _, answered = _take(NEW_STATE, unnamed(1, CONTACT), waits=False)
     assert [it.looked_up for it in answered] == [(CONTACT,)]
+
+
+def test_large_questions_are_looked_up_at_once() -> None:
+    """However many come, and whether its values or its message are large, the state of a record is small."""
+    numbers = count()
+    for size in (6_000_000, MAX_QUESTION_BYTES, MAX_QUESTION_BYTES // 2, 1_000):
+        state, looked_up = NEW_STATE, 0
+        for _ in range(MAX_WAITING):
+            large = replace(
+                unnamed(next(numbers), CONTACT),
+                source=SourceMessage(payload=b"x" * (size // 2)),
+                values={"T": "x" * size},
+            )
+            state, answers = _take(state, large)
+            looked_up += len(answers)
+        assert len(state.waiting) + looked_up == MAX_WAITING
+        assert len(to_json(state)) <= MAX_WAITING * MAX_QUESTION_BYTES + 1_000
+    assert len(state.waiting) == MAX_WAITING
 
 
 def test_state_is_read_by_later_versions() -> None:
